@@ -1,0 +1,116 @@
+"""Specs: checks, JSON, digests."""
+
+import json
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vision_attn.spec import InputError, Spec, canonical, digest, from_json, kinds, spec, to_json
+
+
+@spec
+class Wheel(Spec):
+    size: int = 26
+    tyre: Literal["slick", "knobby"] = "slick"
+    weights: tuple[float, ...] = (1.0,)
+
+    def check(self) -> None:
+        self.require("size", self.size > 0, "positive")
+
+
+@spec
+class Bicycle(Spec):
+    front: Wheel = Wheel()
+    gears: int | None = None
+    name: str
+
+
+def test_literal_fields_are_checked_with_one_sentence():
+    with pytest.raises(InputError) as error:
+        Wheel(tyre="bald")
+    assert str(error.value) == "tyre of Wheel must be one of 'slick', 'knobby'. Got 'bald' instead."
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Wheel(size="26"), "size of Wheel must be an integer. Got '26' instead."),
+        (lambda: Wheel(size=True), "size of Wheel must be an integer. Got True instead."),
+        (lambda: Wheel(size=0), "size of Wheel must be positive. Got 0 instead."),
+        (
+            lambda: Wheel(weights=(float("nan"),)),
+            "weights of Wheel must be a tuple of a finite number. Got (nan,) instead.",
+        ),
+        (lambda: Bicycle(name="a", gears=1.5), "gears of Bicycle must be an integer or None. Got 1.5 instead."),
+        (lambda: Bicycle(name="a", front=3), "front of Bicycle must be a Wheel (one of Wheel). Got 3 instead."),
+    ],
+)
+def test_wrong_values_name_the_field_the_value_and_what_is_allowed(make, sentence):
+    with pytest.raises(InputError) as error:
+        make()
+    assert str(error.value) == sentence
+
+
+def test_fields_at_their_default_are_left_out_of_the_json():
+    assert to_json(Bicycle(name="a")) == {"kind": "Bicycle", "name": "a"}
+    assert to_json(Bicycle(name="a", front=Wheel(size=20))) == {
+        "kind": "Bicycle",
+        "name": "a",
+        "front": {"kind": "Wheel", "size": 20},
+    }
+
+
+@given(
+    size=st.integers(1, 99),
+    tyre=st.sampled_from(["slick", "knobby"]),
+    weights=st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=3),
+    gears=st.none() | st.integers(),
+    name=st.text(),
+)
+def test_json_round_trip_is_the_identity(size, tyre, weights, gears, name):
+    made = Bicycle(front=Wheel(size=size, tyre=tyre, weights=tuple(weights)), gears=gears, name=name)
+    read = from_json(json.loads(json.dumps(to_json(made))), Bicycle)
+    assert read == made
+    assert digest(read) == digest(made)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
+def test_any_json_is_a_spec_or_one_clean_error(data):
+    with pytest.raises(InputError):
+        from_json(data, Bicycle)
+
+
+def test_unknown_kinds_and_fields_are_refused():
+    with pytest.raises(InputError, match=r"^Wheel has no field 'sice'\. Its fields are size, tyre, weights\.$"):
+        from_json({"kind": "Wheel", "sice": 3}, Wheel)
+    with pytest.raises(InputError, match=r"^kind of Wheel must be one of 'Wheel'\. Got 'os\.system' instead\.$"):
+        from_json({"kind": "os.system"}, Wheel)
+    with pytest.raises(InputError, match="Bicycle needs the field 'name'"):
+        from_json({"kind": "Bicycle"}, Bicycle)
+
+
+def test_an_integer_where_a_number_is_due_has_the_same_digest_as_the_float():
+    assert digest(Wheel(weights=(2,))) == digest(Wheel(weights=(2.0,)))
+
+
+def test_two_specs_of_one_name_are_refused():
+    with pytest.raises(TypeError, match="Two specs are named Wheel"):
+
+        @spec
+        class Wheel(Spec):
+            pass
+
+
+def test_non_finite_numbers_have_no_canonical_form():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical({"value": float("inf")})
+
+
+def test_kinds_lists_a_role_only():
+    assert kinds(Wheel) == {"Wheel": Wheel}

@@ -1,0 +1,374 @@
+"""The command `vision-attn`: plan, run, status, retry, report, data, models, doctor. The only module that prints."""
+
+import itertools
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from vision_attn.spec import InputError
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 75
+
+app = typer.Typer(
+    name="vision-attn",
+    help="When is self-attention better than convolution on images, when is it worse, and why?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+data_app = typer.Typer(help="Data sets: what is known, what is here, bring one in.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+ExperimentFile = Annotated[Path, typer.Argument(help="An experiment file, such as experiments/quickstart.py.")]
+Preset = Annotated[str | None, typer.Option(help="A preset of the experiment: other levels of some factors.")]
+Levels = Annotated[
+    list[str] | None, typer.Option("--levels", help="Other levels of a factor, FACTOR=a,b or seed=0-4. Repeatable.")
+]
+Results = Annotated[Path, typer.Option(help="Folder of the results: the pool of runs, and one folder an experiment.")]
+DataDir = Annotated[
+    list[Path] | None, typer.Option("--data-dir", help="Where data sets and their archives lie. Repeatable.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="First two levels of each factor, two updates a run.")]
+
+
+def main() -> None:
+    """Run the command; what the user got wrong ends in one sentence and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        Console(stderr=True, highlight=False).print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(USAGE)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(FAILED)
+
+
+@app.command()
+def plan(
+    experiment: ExperimentFile,
+    preset: Preset = None,
+    levels: Levels = None,
+    results: Results = Path("results"),
+    data_dir: DataDir = None,
+    smoke: Smoke = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a run would do: cells, runs, what is done already. Nothing is trained or written."""
+    _use_data_dirs(data_dir)
+    planned, _ = _planned(experiment, preset, levels, smoke)
+    if as_json:
+        _print_json(planned)
+        return
+    from vision_attn import sweep
+
+    states = sweep.states(planned, results / "runs")
+    console = Console(highlight=False)
+    console.print(f"[bold]{escape(planned['name'])}[/]  {escape(planned['question'].splitlines()[0])}")
+    for factor, values in planned["factors"].items():
+        console.print(f"  {escape(factor)}: {escape(', '.join(map(str, values)))}")
+    runs = planned["runs"]
+    updates = sum(sweep.updates(entry["run"]) or 0 for entry in runs.values())
+    console.print(f"  {len(planned['cells'])} cells, {len(runs)} runs, {updates:,} updates in all")
+    if planned["omitted"]:
+        console.print(f"  {len(planned['omitted'])} cells make no sense and are left out")
+    if len(runs) < len(planned["cells"]):
+        console.print(f"  {len(planned['cells']) - len(runs)} cells share a run with another cell")
+    for kind, reason in sorted({(k, r) for entry in runs.values() for k, r in entry["skips"].items()}):
+        console.print(f"  {kind} is skipped for some models: {escape(reason)}")
+    console.print("  " + _count_line(states))
+
+
+@app.command()
+def run(
+    experiment: ExperimentFile,
+    preset: Preset = None,
+    levels: Levels = None,
+    results: Results = Path("results"),
+    data_dir: DataDir = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Worker processes; 0: as many as fit.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of a worker. Other numbers give other bits.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    timeout: Annotated[float | None, typer.Option(min=1, help="Seconds after which a run is killed.")] = None,
+    max_consecutive_failures: Annotated[
+        int, typer.Option(min=1, help="Stop after that many failures in a row: the cause is common.")
+    ] = 5,
+    smoke: Smoke = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only failures and the last line.")] = False,
+) -> None:
+    """Run an experiment, or continue it: what is done is not done again. Ends with its report."""
+    _use_data_dirs(data_dir)
+    planned, name = _planned(experiment, preset, levels, smoke)
+    raise typer.Exit(
+        _sweep(planned, results, name, jobs, threads, device, timeout, max_consecutive_failures, quiet, sys.argv)
+    )
+
+
+@app.command()
+def retry(
+    experiment: ExperimentFile,
+    preset: Preset = None,
+    levels: Levels = None,
+    results: Results = Path("results"),
+    diverged: Annotated[bool, typer.Option("--diverged", help="Also the runs that diverged.")] = False,
+) -> None:
+    """Make failed runs pending again; `run` then executes them. Their attempts stay on record."""
+    planned, _ = _planned(experiment, preset, levels, False)
+    from vision_attn import sweep
+
+    again = sweep.forget_failures(planned, results / "runs", diverged=diverged)
+    _console().print(f"{len(again)} runs will be tried again by: vision-attn run {escape(str(experiment))}")
+
+
+@app.command()
+def status(
+    experiment: Annotated[Path, typer.Argument(help="An experiment file, or its folder in results/.")],
+    preset: Preset = None,
+    levels: Levels = None,
+    results: Results = Path("results"),
+    as_json: Json = False,
+) -> None:
+    """Show what has become of every run. Exit code 0: all done; 1: some failed; 75: some are still to do."""
+    from vision_attn import sweep
+
+    if experiment.is_dir():
+        planned = sweep.read_plan(experiment)
+    else:
+        planned, _ = _planned(experiment, preset, levels, False)
+    states = sweep.states(planned, results / "runs")
+    if as_json:
+        _print_json({key: {"state": state.name, "reason": state.reason} for key, state in states.items()})
+    else:
+        console = _console()
+        table = Table("run", "state", "reason", box=None, pad_edge=False)
+        for key, state in states.items():
+            if state.name not in ("done", "pending") or state.reason:
+                table.add_row(escape(f"{planned['runs'][key]['hint']}--{key[:12]}"), state.name, escape(state.reason))
+        if table.row_count:
+            console.print(table)
+        console.print(_count_line(states))
+    raise typer.Exit(_exit_code(states))
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder with a plan.json, such as results/quickstart.")],
+    runs: Annotated[Path | None, typer.Option(help="The pool of runs; default: the folder `runs` beside it.")] = None,
+) -> None:
+    """Rebuild tables, figures and report.html from the records. Needs no torch and no GPU."""
+    from vision_attn.report import build
+
+    if not (folder / "plan.json").is_file():
+        raise InputError(
+            f"folder must be one that `vision-attn run` has written, with a plan.json. Got '{folder}' instead."
+        )
+    _console().print(f"{build(folder, runs or folder.parent / 'runs')}")
+
+
+@app.command()
+def models(experiment: ExperimentFile, preset: Preset = None, levels: Levels = None, as_json: Json = False) -> None:
+    """Show the models of an experiment with their parameters and forward FLOPs."""
+    planned, _ = _planned(experiment, preset, levels, False)
+    from vision_attn import sweep
+
+    sizes = sweep.sizes(planned)
+    if as_json:
+        _print_json(sizes)
+        return
+    first = next(iter(sizes.values()))
+    table = Table("model", "parameters", "ratio", "FLOPs an image", "ratio", "spec", box=None, pad_edge=False)
+    for label, size in sizes.items():
+        ratios = [f"{size[key] / first[key]:.3f}" for key in ("params", "flops")]
+        table.add_row(
+            escape(label), f"{size['params']:,}", ratios[0], f"{size['flops']:,}", ratios[1], escape(size["spec"])
+        )
+    _console().print(table)
+
+
+@app.command()
+def doctor(
+    results: Results = Path("results"),
+    as_json: Json = False,
+) -> None:
+    """Check the installation, the device, the processor's abilities and the disk under the results."""
+    from vision_attn import doctor as checks
+
+    found = checks.examine(results)
+    if as_json:
+        _print_json([{"check": check.name, "ok": check.ok, "found": check.found} for check in found])
+    else:
+        table = Table("", "check", "found", box=None, pad_edge=False)
+        for check in found:
+            table.add_row("[green]ok[/]" if check.ok else "[red]no[/]", check.name, escape(check.found))
+        _console().print(table)
+    raise typer.Exit(DONE if all(check.ok for check in found) else FAILED)
+
+
+@data_app.command("list")
+def data_list(data_dir: DataDir = None, as_json: Json = False) -> None:
+    """List the data sets: where each comes from, and whether it is here."""
+    _use_data_dirs(data_dir)
+    from vision_attn.data.catalog import catalog
+
+    entries = catalog()
+    if as_json:
+        _print_json(entries)
+        return
+    table = Table(*entries[0], box=None, pad_edge=False)
+    for entry in entries:
+        table.add_row(*(escape(str(value)) for value in entry.values()))
+    _console().print(table)
+
+
+@data_app.command("import")
+def data_import(
+    path: Annotated[Path, typer.Argument(help="A folder or archive with train/<class>/* and test/<class>/*.")],
+    name: Annotated[str | None, typer.Option(help="The name of the data set; default: that of the path.")] = None,
+) -> None:
+    """Decode an image folder or archive once and keep it by name, for `ImageFolder(name=...)`."""
+    from vision_attn.data.folder import import_folder
+
+    _console().print(escape(str(import_folder(path, name=name))))
+
+
+@data_app.command("fetch")
+def data_fetch(name: Annotated[str, typer.Argument(help="cifar10 or cifar100.")], data_dir: DataDir = None) -> None:
+    """Download a data set from its official place and verify its checksum."""
+    _use_data_dirs(data_dir)
+    from vision_attn.data import Cifar10, Cifar100
+
+    known = {"cifar10": Cifar10(), "cifar100": Cifar100()}
+    if name not in known:
+        raise InputError(f"name must be one of {', '.join(map(repr, known))}. Got {name!r} instead.")
+    data = known[name].load()
+    _console().print(f"{name}: {len(data.train)} train, {len(data.test)} test, fingerprint {data.fingerprint}")
+
+
+def _sweep(
+    planned: dict[str, Any],
+    results: Path,
+    name: str,
+    jobs: int,
+    threads: int,
+    device: str,
+    timeout: float | None,
+    max_failures: int,
+    quiet: bool,
+    argv: list[str],
+) -> int:
+    from vision_attn import sweep
+    from vision_attn.progress import Progress
+    from vision_attn.report import build
+    from vision_attn.store import Store
+
+    console = _console()
+    with Progress(console, planned, index=Store(results / "runs").index(), quiet=quiet) as progress:
+        ended = sweep.run(
+            planned,
+            results=results,
+            name=name,
+            jobs=jobs,
+            threads=threads,
+            device=device,
+            timeout=timeout,
+            max_failures=max_failures,
+            tell=progress,
+        )
+    page = build(results / name, results / "runs")
+    console.print(_count_line(ended.states))
+    if ended.why:
+        command = shlex.join(["vision-attn", *argv[1:]])
+        console.print(f"Stopped: {ended.why}. The same command continues: {escape(command)}", soft_wrap=True)
+    console.print(f"report: {escape(str(page))}", soft_wrap=True)
+    return FAILED if ended.why in ("disk full", "failures in a row") else _exit_code(ended.states)
+
+
+def _planned(path: Path, preset: str | None, levels: list[str] | None, smoke: bool) -> tuple[dict[str, Any], str]:
+    """The plan of an experiment file, and the name of its folder in the results."""
+    from vision_attn import experiment as experiments
+
+    name, found = experiments.load(path)
+    parts = [name]
+    if preset is not None:
+        found = found.preset(preset)
+        parts.append(preset)
+    found = found.with_levels(dict(_parse_levels(text, found.factors) for text in levels or ()))
+    if smoke:
+        found = experiments.smoke(found)
+        parts.append("smoke")
+    return experiments.plan(found, name=name), "-".join(parts)
+
+
+def _parse_levels(text: str, factors: Any) -> tuple[str, tuple[Any, ...]]:
+    """`seed=0-4` or `model=ViT,ResNet`: the factor and its levels; numbers where the factor's own are."""
+    factor, equals, values = text.partition("=")
+    if not equals or factor not in factors:
+        allowed = f"FACTOR=level,level with a factor among {', '.join(factors)}"
+        raise InputError(f"levels must be {allowed}. Got {text!r} instead.")
+    levels: list[Any] = []
+    numeric = all(isinstance(level, int | float) for level in factors[factor])
+    for value in values.split(","):
+        if numeric and (span := re.fullmatch(r"(\d+)-(\d+)", value)):
+            levels.extend(range(int(span[1]), int(span[2]) + 1))
+        elif numeric:
+            levels.append(_number(factor, value))
+        elif value in factors[factor]:
+            levels.append(value)
+        else:
+            allowed = "one of " + ", ".join(map(repr, factors[factor]))
+            raise InputError(f"level of {factor} must be {allowed}. Got {value!r} instead.")
+    return factor, tuple(levels)
+
+
+def _number(factor: str, text: str) -> int | float:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    raise InputError(f"level of {factor} must be a number. Got {text!r} instead.")
+
+
+def _use_data_dirs(data_dir: list[Path] | None) -> None:
+    """Hand --data-dir on to the worker processes."""
+    for folder in data_dir or ():
+        if not folder.is_dir():
+            raise InputError(f"data-dir must be a folder that is there. Got '{folder}' instead.")
+    if data_dir:
+        earlier = filter(None, [os.environ.get("VISION_ATTN_DATA")])
+        os.environ["VISION_ATTN_DATA"] = os.pathsep.join([*(str(f.resolve()) for f in data_dir), *earlier])
+
+
+def _count_line(states: dict[str, Any]) -> str:
+    names = sorted(state.name for state in states.values())
+    counts = {name: len(list(group)) for name, group in itertools.groupby(names)}
+    return f"{len(states)} runs: " + ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _exit_code(states: dict[str, Any]) -> int:
+    names = {state.name for state in states.values()}
+    if names & {"pending", "running"}:
+        return INTERRUPTED
+    return FAILED if names - {"done"} else DONE
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Doctor: what this installation and this machine can do, each as one check with what was found."""
+
+import dataclasses
+import fcntl
+import importlib
+import importlib.metadata
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from vision_attn.environment import cpu_name
+from vision_attn.store import write_atomic
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pandas",
+    "matplotlib",
+    "seaborn",
+    "scipy",
+    "safetensors",
+    "mlxtend",
+)
+GIBIBYTE = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One thing looked at: its name, whether it is as needed, what was found."""
+
+    name: str
+    ok: bool
+    found: str
+
+
+def examine(results: Path) -> list[Check]:
+    """Every check; none of them changes anything but a temporary file under `results`."""
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("python", lambda: sys.version.split()[0]),
+        *((name, lambda name=name: _package(name)) for name in PACKAGES),  # type: ignore[misc]
+        ("processor", _processor),
+        ("bfloat16", _bfloat16),
+        ("GPU", _gpu),
+        ("compiler", _compiler),
+        ("results folder", lambda: _folder(results)),
+        ("cache folder", _cache),
+    ]
+    return [_check(name, look) for name, look in checks]
+
+
+def _check(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, look())
+    except (ImportError, RuntimeError, OSError, importlib.metadata.PackageNotFoundError) as error:
+        return Check(name, False, f"{type(error).__name__}: {error}")
+
+
+def _package(name: str) -> str:
+    if name in ("torchvision", "timm"):
+        from vision_attn._torchvision import repair
+
+        repair()
+    importlib.import_module(name)
+    return importlib.metadata.version(name)
+
+
+def _processor() -> str:
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cpu_name()}, {cores} cores, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _bfloat16() -> str:
+    from vision_attn.training.choices import cpu_has_fast_bf16
+
+    return "has matrix units: bf16 is the choice" if cpu_has_fast_bf16() else "no matrix units: fp32 is the choice"
+
+
+def _gpu() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "none (not needed)"
+    return ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+
+
+def _compiler() -> str:
+    return next((name for name in ("g++", "clang++", "c++") if shutil.which(name)), "none: models are not compiled")
+
+
+def _folder(folder: Path) -> str:
+    """Locks, renames and syncs as the store does, and the free space."""
+    there = next(parent for parent in (folder.resolve(), *folder.resolve().parents) if parent.is_dir())
+    with tempfile.TemporaryDirectory(dir=there, prefix=".vision-attn-doctor-") as place:
+        write_atomic(Path(place) / "file", b"written")
+        with open(Path(place) / "lock", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    free = shutil.disk_usage(there).free
+    if free < GIBIBYTE:
+        raise OSError(f"{there} has only {free / GIBIBYTE:.2f} GiB free")
+    return f"{there}: locks, renames, syncs; {free / GIBIBYTE:.0f} GiB free"
+
+
+def _cache() -> str:
+    from vision_attn.data.locations import cache_dir
+
+    folder = cache_dir()
+    there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+    if not os.access(there, os.W_OK):
+        return f"{folder}: cannot be written, so data are decoded again in every process"
+    return str(folder)

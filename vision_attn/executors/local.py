@@ -1,0 +1,183 @@
+"""Runs on this machine: long-lived worker processes with pinned threads, one run at a time each."""
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from vision_attn.executors.base import Event
+from vision_attn.store import RunFolder
+
+BUSY_SECONDS = 2.0
+TICK_SECONDS = 0.25
+
+
+class Worker:
+    """A process that executes the runs it is given, until its input ends."""
+
+    def __init__(self, command: Sequence[str], *, threads: int, log: Path) -> None:
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+        pinned = {**dict.fromkeys(names, str(threads)), "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+        with open(log, "ab") as stderr:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env={**os.environ, **pinned},
+                start_new_session=True,
+            )
+        self.run: str | None = None
+        self.since = 0.0
+        self.timed_out = False
+        self._half = b""
+
+    def give(self, run: str) -> None:
+        assert self.process.stdin is not None
+        self.run, self.since, self.timed_out = run, time.monotonic(), False
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(run.encode() + b"\n")
+            self.process.stdin.flush()
+
+    def read(self) -> list[dict] | None:
+        """The messages that have come, or None at the end of the process."""
+        assert self.process.stdout is not None
+        chunk = os.read(self.process.stdout.fileno(), 1 << 16)
+        if not chunk:
+            return None
+        *lines, self._half = (self._half + chunk).split(b"\n")
+        return [json.loads(line) for line in lines if line]
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+class Local:
+    """Executor with `jobs` worker processes of `threads` threads each.
+
+    `folders` are the folders of the runs by id, in the pool `store`; what workers say outside a run goes to `log`;
+    a run that takes longer than `timeout` seconds is killed.
+    """
+
+    def __init__(
+        self,
+        plan: Path,
+        *,
+        store: Path,
+        folders: dict[str, RunFolder],
+        log: Path,
+        jobs: int,
+        threads: int,
+        device: str = "auto",
+        timeout: float | None = None,
+    ) -> None:
+        self.folders, self.jobs, self.threads, self.timeout, self.log = folders, jobs, threads, timeout, log
+        self.command = [sys.executable, "-m", "vision_attn.worker", str(plan.resolve()), str(store.resolve())]
+        self.command += ["--device", device, "--threads", str(threads)]
+        self.workers: list[Worker] = []
+        self.stopping = False
+
+    def execute(self, runs: Sequence[str]) -> Iterator[Event | None]:
+        waiting = deque(runs)
+        busy: deque[tuple[float, str]] = deque()
+        with selectors.DefaultSelector() as selector:
+            try:
+                while True:
+                    while busy and busy[0][0] < time.monotonic():
+                        waiting.append(busy.popleft()[1])
+                    if not self.stopping:
+                        self._feed(waiting, selector)
+                    if not any(w.run for w in self.workers) and (self.stopping or not (waiting or busy)):
+                        return
+                    ready = selector.select(TICK_SECONDS)
+                    for key, _ in ready:
+                        for event in self._listen(key.data, selector):
+                            if event.outcome == "busy":
+                                busy.append((time.monotonic() + BUSY_SECONDS, event.run))
+                            else:
+                                yield event
+                    self._kill_overdue()
+                    if not ready:
+                        yield None
+            finally:
+                self._end()
+
+    def stop(self, *, hard: bool) -> None:
+        self.stopping = True
+        for worker in self.workers:
+            if hard:
+                worker.kill()
+            elif worker.run:
+                with contextlib.suppress(ProcessLookupError):
+                    worker.process.send_signal(signal.SIGTERM)
+
+    def _feed(self, waiting: deque[str], selector: selectors.BaseSelector) -> None:
+        idle = [worker for worker in self.workers if worker.run is None]
+        while waiting:
+            if idle:
+                worker = idle.pop()
+            elif len(self.workers) < self.jobs:
+                worker = Worker(self.command, threads=self.threads, log=self.log)
+                self.workers.append(worker)
+                selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
+            else:
+                return
+            worker.give(waiting.popleft())
+
+    def _listen(self, worker: Worker, selector: selectors.BaseSelector) -> Iterator[Event]:
+        messages = worker.read()
+        if messages is None:
+            selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
+            self.workers.remove(worker)
+            yield from self._autopsy(worker)
+            return
+        for message in messages:
+            if message["kind"] == "finished":
+                worker.run = None
+            yield Event(**message)
+
+    def _autopsy(self, worker: Worker) -> Iterator[Event]:
+        code = worker.process.wait()
+        if worker.run is None:
+            return
+        outcome, error = "killed", f"the worker exited with status {code}"
+        if self.stopping:
+            outcome, error = "interrupted", "stopped at once"
+        elif worker.timed_out:
+            outcome, error = "timeout", f"not finished after {self.timeout:g} seconds"
+        elif code < 0:
+            name = signal.Signals(-code).name
+            hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+            error = f"the worker was killed by {name}{hint}"
+        folder = self.folders[worker.run]
+        folder.bury(pid=worker.process.pid, outcome=outcome, error=error)
+        yield Event("finished", worker.run, outcome=outcome, error=error)
+
+    def _kill_overdue(self) -> None:
+        for worker in self.workers:
+            if self.timeout and worker.run and time.monotonic() - worker.since > self.timeout:
+                worker.timed_out = True
+                worker.kill()
+
+    def _end(self) -> None:
+        for worker in self.workers:
+            assert worker.process.stdin is not None
+            if worker.run is not None:
+                worker.kill()
+            with contextlib.suppress(BrokenPipeError):
+                worker.process.stdin.close()
+        for worker in self.workers:
+            try:
+                worker.process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.process.wait()
+        self.workers.clear()

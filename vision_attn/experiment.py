@@ -1,0 +1,167 @@
+"""Experiment: a question, the factors crossed to answer it, and the run of every cell."""
+
+import dataclasses
+import importlib.util
+import inspect
+import itertools
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from vision_attn.figures.base import Figure
+from vision_attn.probes.base import Probe
+from vision_attn.run import Run
+from vision_attn.spec import InputError, Spec, digest, to_json
+from vision_attn.store import SCHEMA
+
+Level = str | int | float | bool
+RESERVED = {"run", "metric", "value", "state", "reason"}
+SMOKE_UPDATES = 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A question put to the suite.
+
+    `factors` maps each factor to its levels; `run` takes one level of each, by name, and returns the Run of that
+    cell, or None for a cell that makes no sense. `presets` name other levels of some factors, for a smaller or
+    larger sweep of the same question.
+    """
+
+    question: str
+    factors: Mapping[str, Iterable[Level]]
+    run: Callable[..., Run | None]
+    probes: tuple[Probe, ...]
+    figures: tuple[Figure, ...] = ()
+    presets: Mapping[str, Mapping[str, Iterable[Level]]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "factors", {name: tuple(levels) for name, levels in self.factors.items()})
+        if not (self.question or "").strip():
+            raise InputError("question of Experiment must be a text, such as the file's docstring. Got none instead.")
+        for name, levels in self.factors.items():
+            _check_factor(name, tuple(levels))
+        wanted = set(inspect.signature(self.run).parameters)
+        if wanted != set(self.factors):
+            raise InputError(
+                f"run of Experiment must take one argument for each factor ({', '.join(self.factors)}). "
+                f"Got {', '.join(sorted(wanted))} instead."
+            )
+
+    def with_levels(self, levels: Mapping[str, Iterable[Level]]) -> "Experiment":
+        """The same question over other levels of some factors."""
+        for name in levels:
+            if name not in self.factors:
+                raise InputError(f"factor must be one of {', '.join(map(repr, self.factors))}. Got {name!r} instead.")
+        return dataclasses.replace(self, factors={**self.factors, **levels})
+
+    def preset(self, name: str) -> "Experiment":
+        """The experiment at one of its presets."""
+        if name not in self.presets:
+            allowed = ", ".join(map(repr, self.presets)) or "left out: this experiment has none"
+            raise InputError(f"preset must be one of {allowed}. Got {name!r} instead.")
+        return self.with_levels(self.presets[name])
+
+
+def smoke(experiment: Experiment) -> Experiment:
+    """The experiment at the first two levels of each factor and two updates a run: does the whole chain hold?"""
+
+    def tiny(cell: dict[str, Level]) -> Run | None:
+        run = experiment.run(**cell)
+        if run is None:
+            return None
+        return run.replace(recipe=run.recipe.replace(updates=SMOKE_UPDATES, epochs=None, compile="off"))
+
+    names = list(experiment.factors)
+    arguments = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
+
+    def run(**cell: Level) -> Run | None:
+        return tiny(cell)
+
+    run.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
+    factors = {name: tuple(levels)[:2] for name, levels in experiment.factors.items()}
+    return dataclasses.replace(experiment, factors=factors, run=run)
+
+
+def load(path: Path) -> tuple[str, Experiment]:
+    """The name and the `experiment` of an experiment file. Errors in the file itself pass through."""
+    if not path.is_file():
+        raise InputError(f"experiment must be the path of an experiment file (experiments/*.py). Got '{path}' instead.")
+    name = path.stem
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name):
+        raise InputError(
+            f"name of an experiment file must be lower-case letters, digits and _. Got '{path.name}' instead."
+        )
+    found = importlib.util.spec_from_file_location(f"_vision_attn_experiment_{name}", path)
+    if found is None or found.loader is None:
+        raise InputError(f"experiment must be a Python file. Got '{path}' instead.")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module
+    found.loader.exec_module(module)
+    experiment = getattr(module, "experiment", None)
+    if not isinstance(experiment, Experiment):
+        raise InputError(f"{path} must define `experiment = Experiment(...)`. It does not.")
+    return name, experiment
+
+
+def plan(experiment: Experiment, *, name: str) -> dict[str, Any]:
+    """The experiment as pure JSON: its cells, their runs, what will be measured and drawn. Same input, same bytes."""
+    cells: list[dict[str, Any]] = []
+    omitted: list[dict[str, Any]] = []
+    runs: dict[str, dict[str, Any]] = {}
+    for levels in itertools.product(*experiment.factors.values()):
+        cell = dict(zip(experiment.factors, levels, strict=True))
+        run = experiment.run(**cell)
+        if run is None:
+            omitted.append({"factors": cell})
+            continue
+        if not isinstance(run, Run):
+            raise InputError(f"run of {name} must return a Run or None. Got {run!r} for {cell} instead.")
+        key = digest(run)
+        cells.append({"factors": cell, "run": key})
+        if key not in runs:
+            _check_home(run)
+            skips = {type(probe).__name__: reason for probe in experiment.probes if (reason := probe.skip(run.model))}
+            runs[key] = {"hint": run.hint, "run": to_json(run), "skips": skips}
+    for part in (*experiment.probes, *experiment.figures):
+        _check_home(part)
+    return {
+        "schema": SCHEMA,
+        "name": name,
+        "question": inspect.cleandoc(experiment.question),
+        "factors": {factor: list(levels) for factor, levels in experiment.factors.items()},
+        "cells": cells,
+        "omitted": omitted,
+        "runs": runs,
+        "probes": [to_json(probe) for probe in experiment.probes],
+        "figures": [to_json(figure) for figure in experiment.figures],
+    }
+
+
+def _check_factor(name: str, levels: tuple[Level, ...]) -> None:
+    if not name.isidentifier() or name in RESERVED:
+        raise InputError(f"factor must be a name other than {', '.join(sorted(RESERVED))}. Got {name!r} instead.")
+    if not levels:
+        raise InputError(f"levels of factor {name!r} must be at least one. Got none instead.")
+    for level in levels:
+        if not isinstance(level, str | int | float):
+            raise InputError(f"levels of factor {name!r} must be texts or numbers. Got {level!r} instead.")
+    if len(set(levels)) != len(levels):
+        raise InputError(f"levels of factor {name!r} must differ from each other. Got {levels!r} instead.")
+
+
+def _check_home(value: Spec) -> None:
+    """A worker process knows the kinds of the package and no others."""
+    home = type(value).__module__
+    if not home.startswith("vision_attn."):
+        raise InputError(
+            f"{type(value).__name__} must be defined in a module of vision_attn, so that worker processes know it. "
+            f"It is defined in {home} instead."
+        )
+    for field in dataclasses.fields(value):  # type: ignore[arg-type]
+        part = getattr(value, field.name)
+        for item in part if isinstance(part, tuple) else (part,):
+            if isinstance(item, Spec):
+                _check_home(item)

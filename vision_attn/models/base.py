@@ -1,0 +1,33 @@
+"""Model and Mixer: what `build` takes and returns."""
+
+import abc
+from typing import ClassVar
+
+from torch import nn
+
+from vision_attn.spec import Spec, spec
+
+
+@spec
+class Model(Spec, abc.ABC):
+    """An image classifier. `width` and `depth` name the fields that `matching` may turn; empty: none."""
+
+    width: ClassVar[str] = ""
+    depth: ClassVar[str] = ""
+
+    @abc.abstractmethod
+    def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
+        """A freshly initialised module, (B, in_chans, image_size, image_size) to logits (B, num_classes).
+
+        It has timm's `forward_features`, `forward_head`, `num_features`. Random numbers come from torch's global
+        generator, which the caller has seeded. Raises `InputError` where the fields do not fit the images.
+        """
+
+
+@spec
+class Mixer(Spec, abc.ABC):
+    """What fills the trunk's slot: the only part of a block in which one token sees another."""
+
+    @abc.abstractmethod
+    def build(self, *, dim: int, grid: tuple[int, int]) -> nn.Module:
+        """A module from tokens (B, N, dim) to tokens (B, N, dim), N = grid[0] * grid[1] in raster order."""

@@ -1,0 +1,27 @@
+"""Probe: a question asked of a trained model, answered in flat rows."""
+
+import abc
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+from vision_attn.data.base import Data
+from vision_attn.models.base import Model
+from vision_attn.spec import Spec, spec
+
+Row = dict[str, Any]
+"""`{"metric": snake_case noun, "value": finite float, **coordinates}`, coordinates being text, int or float."""
+
+
+@spec
+class Probe(Spec, abc.ABC):
+    """A measurement. Called with a module in eval mode on the data's device, inside `torch.no_grad`-free code."""
+
+    def skip(self, model: Model) -> str | None:
+        """The reason why this probe does not fit the model, or None. Shown in the plan and in the report."""
+        return None
+
+    @abc.abstractmethod
+    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+        """Yield flat rows. Nothing is printed, drawn or averaged over runs; random numbers come from own generators."""

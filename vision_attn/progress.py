@@ -1,0 +1,101 @@
+"""Progress of a sweep: a bar with the remaining time on a terminal, plain lines elsewhere."""
+
+import os
+import time
+from types import TracebackType
+from typing import Any, Self
+
+import rich.progress
+from rich.console import Console
+from rich.markup import escape
+
+from vision_attn.executors.base import Event
+from vision_attn.store import FAILURES, LOG, RunFolder
+from vision_attn.sweep import state_of, updates
+
+LINE_SECONDS = 30.0
+
+
+class Progress:
+    """Called with every event of the sweep, and with None now and then."""
+
+    def __init__(
+        self, console: Console, plan: dict[str, Any], *, index: dict[str, RunFolder], quiet: bool = False
+    ) -> None:
+        self.console, self.plan, self.quiet, self.index = console, plan, quiet, index
+        self.cost = {key: max(1, updates(entry["run"])) for key, entry in plan["runs"].items()}
+        self.ended = {key for key in plan["runs"] if state_of(plan, key, index).name == "done"}
+        self.before = sum(self.cost[key] for key in self.ended)
+        self.partial: dict[str, int] = {}
+        self.since: dict[str, float] = {}
+        self.begun = self.spoken = time.monotonic()
+        live = console.is_terminal and not quiet and "CI" not in os.environ
+        self.bar = self._bar() if live else None
+
+    def _bar(self) -> rich.progress.Progress:
+        bar = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(),
+            rich.progress.TaskProgressColumn(),
+            rich.progress.TimeElapsedColumn(),
+            rich.progress.TextColumn("left"),
+            rich.progress.TimeRemainingColumn(elapsed_when_finished=False),
+            console=self.console,
+        )
+        self.task = bar.add_task("", total=sum(self.cost.values()) - self.before)
+        return bar
+
+    def __enter__(self) -> Self:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def __call__(self, event: Event | None) -> None:
+        if event is not None:
+            self._count(event)
+        if self.bar:
+            text = f"{len(self.ended)}/{len(self.cost)} runs, {len(self.partial)} at work"
+            self.bar.update(self.task, completed=self._done() - self.before, description=text)
+        elif not self.quiet and time.monotonic() - self.spoken > LINE_SECONDS:
+            self._line(f"{len(self.partial)} at work")
+
+    def _count(self, event: Event) -> None:
+        if event.kind == "started":
+            self.since[event.run] = time.monotonic()
+        if event.kind != "finished":
+            self.partial[event.run] = event.update
+            return
+        self.partial.pop(event.run, None)
+        if event.outcome != "interrupted":
+            self.ended.add(event.run)
+        name = f"{self.plan['runs'][event.run]['hint']}--{event.run[:12]}"
+        seconds = time.monotonic() - self.since.get(event.run, self.begun)
+        if event.outcome in FAILURES or event.outcome == "diverged":
+            self._line(f"{event.outcome.upper()} {name}: {event.error}", always=True)
+            self._line(f"  log: {self.index[event.run].path / LOG}", always=True)
+        elif not self.bar:
+            self._line(f"{event.outcome} {name} in {seconds:.1f} s")
+
+    def _done(self) -> int:
+        return sum(self.cost[key] for key in self.ended) + sum(self.partial.values())
+
+    def _line(self, text: str, *, always: bool = False) -> None:
+        if self.quiet and not always:
+            return
+        self.spoken = time.monotonic()
+        head = f"[{len(self.ended)}/{len(self.cost)}{self._left()}] " if not self.bar else ""
+        self.console.print(escape(head + text), soft_wrap=True)
+
+    def _left(self) -> str:
+        """The remaining time, from the share of updates made since the start."""
+        made = self._done() - self.before
+        if made <= 0:
+            return ""
+        left = (sum(self.cost.values()) - self._done()) * (time.monotonic() - self.begun) / made
+        return f", {int(left // 60)}:{int(left % 60):02d} left"

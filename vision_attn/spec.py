@@ -1,0 +1,194 @@
+"""Specs: frozen, keyword-only dataclasses that say what to build or measure, with their JSON and digest.
+
+A spec is compared, hashed and stored by its JSON. Defining the class registers it; a file can only name
+registered kinds, never an import path. Fields at their default are left out of the JSON, so that a new field
+keeps every stored run valid; the price is that a default never changes.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import inspect
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, Self, TypeVar, dataclass_transform
+
+T = TypeVar("T", bound="Spec")
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used. The message is for the user: the field, what was given, what is allowed."""
+
+
+class Spec:
+    """Base of every spec. Subclasses are decorated with `@spec`; `check` is the place for rules between fields."""
+
+    def __post_init__(self) -> None:
+        for name, annotation in _annotations(type(self)).items():
+            object.__setattr__(self, name, _coerced(self, name, getattr(self, name), annotation))
+        self.check()
+
+    def check(self) -> None:
+        """Raise `InputError` (through `require`) where the fields do not fit together."""
+
+    def require(self, field: str, holds: bool, allowed: str) -> None:
+        """Raise the standard sentence about `field` unless `holds`."""
+        if not holds:
+            raise InputError(_sentence(field, type(self).__name__, allowed, getattr(self, field)))
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+
+_KINDS: dict[str, type[Spec]] = {}
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def spec(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen, keyword-only dataclass and, unless it is abstract, a registered kind."""
+    made = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    if not inspect.isabstract(made):
+        if made.__name__ in _KINDS:
+            other = _KINDS[made.__name__].__module__
+            raise TypeError(f"Two specs are named {made.__name__}: in {other} and in {made.__module__}.")
+        _KINDS[made.__name__] = made
+    return made
+
+
+def kinds(role: type[T]) -> dict[str, type[T]]:
+    """The registered specs of a role, such as every `Model`, by name, in order of definition."""
+    return {name: kind for name, kind in _KINDS.items() if issubclass(kind, role)}
+
+
+def to_json(value: Spec) -> dict[str, Any]:
+    """The spec as plain JSON: its kind and the fields that are not at their default."""
+    out: dict[str, Any] = {"kind": type(value).__name__}
+    for field in dataclasses.fields(value):  # type: ignore[arg-type]
+        plain = _plain(getattr(value, field.name))
+        if field.default is dataclasses.MISSING or plain != _plain(field.default):
+            out[field.name] = plain
+    return out
+
+
+def from_json(data: Any, role: type[T]) -> T:
+    """The spec of `role` that `data` describes. Raises `InputError` on an unknown kind or field."""
+    known = kinds(role)
+    if not isinstance(data, Mapping) or data.get("kind") not in known:
+        given = data.get("kind") if isinstance(data, Mapping) else data
+        allowed = "one of " + ", ".join(map(repr, known))
+        raise InputError(_sentence("kind", role.__name__, allowed, given))
+    cls = known[data["kind"]]
+    fields = _annotations(cls)
+    for name in data:
+        if name != "kind" and name not in fields:
+            raise InputError(f"{cls.__name__} has no field {name!r}. Its fields are {', '.join(fields)}.")
+    missing = [
+        f.name
+        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
+        if f.default is dataclasses.MISSING and f.name not in data
+    ]
+    if missing:
+        raise InputError(f"{cls.__name__} needs the field {missing[0]!r}, which is not there.")
+    return cls(**{name: _from_plain(value) for name, value in data.items() if name != "kind"})
+
+
+def canonical(data: Any) -> bytes:
+    """The one byte string that stands for plain JSON data. Raises `ValueError` on NaN and infinity."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def digest(value: Spec) -> str:
+    """sha256, in hex, of the spec's canonical JSON."""
+    return hashlib.sha256(canonical(to_json(value))).hexdigest()
+
+
+@functools.cache
+def _annotations(cls: type[Spec]) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Spec):
+        return to_json(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _from_plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return from_json(value, Spec)
+    if isinstance(value, list):
+        return tuple(_from_plain(item) for item in value)
+    return value
+
+
+def _sentence(field: str, what: str, allowed: str, given: Any) -> str:
+    return f"{field} of {what} must be {allowed}. Got {given!r} instead."
+
+
+def _coerced(owner: Spec, field: str, value: Any, annotation: Any) -> Any:
+    options = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+    for option in options:
+        fits, result = _fit(value, option)
+        if fits:
+            return result
+    allowed = " or ".join(_describe(option) for option in options)
+    raise InputError(_sentence(field, type(owner).__name__, allowed, value))
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def _fit(value: Any, annotation: Any) -> tuple[bool, Any]:
+    """Whether the value has the annotated type, and the value in that type (2 becomes 2.0 where a float is due)."""
+    origin = typing.get_origin(annotation)
+    if origin is Literal:
+        return any(value == o and type(value) is type(o) for o in typing.get_args(annotation)), value
+    if origin is tuple:
+        return _fit_tuple(value, typing.get_args(annotation))
+    if _is_union(annotation):
+        fits = [_fit(value, option) for option in typing.get_args(annotation)]
+        return next((found for found in fits if found[0]), (False, value))
+    if annotation is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return number, float(value) if number else value
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool), value
+    return isinstance(value, types.NoneType if annotation is None else annotation), value
+
+
+def _fit_tuple(value: Any, options: tuple[Any, ...]) -> tuple[bool, Any]:
+    if not isinstance(value, list | tuple | range):
+        return False, value
+    if len(options) == 2 and options[1] is Ellipsis:
+        options = (options[0],) * len(value)
+    if len(options) != len(value):
+        return False, value
+    fits = [_fit(item, option) for item, option in zip(value, options, strict=True)]
+    return all(fit for fit, _ in fits), tuple(item for _, item in fits)
+
+
+_WORDS = {int: "an integer", float: "a finite number", bool: "True or False", str: "a text", types.NoneType: "None"}
+
+
+def _describe(annotation: Any) -> str:
+    origin = typing.get_origin(annotation)
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, typing.get_args(annotation)))
+    if origin is tuple:
+        return "a tuple of " + " and ".join(
+            _describe(option) for option in typing.get_args(annotation) if option is not Ellipsis
+        )
+    if _is_union(annotation):
+        return " or ".join(_describe(option) for option in typing.get_args(annotation))
+    if annotation in _WORDS:
+        return _WORDS[annotation]
+    return f"a {annotation.__name__} (one of {', '.join(kinds(annotation))})"

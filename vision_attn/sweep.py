@@ -1,0 +1,165 @@
+"""Sweep: bring the runs of a plan to an end, in worker processes, and say what has become of each."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from vision_attn.executors.base import Event
+from vision_attn.executors.local import Local
+from vision_attn.models import Model, count_flops, count_params
+from vision_attn.run import Run
+from vision_attn.spec import InputError, from_json
+from vision_attn.store import FAILURES, RunFolder, State, Store, probe_file, read_json, write_json
+from vision_attn.worker import pick_device
+
+FINAL = ("done", "diverged", "failed")
+TRANSIENT = tuple(name for name in FAILURES if name not in FINAL)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """The state of every run, and why the sweep ended early, if it did."""
+
+    states: dict[str, State]
+    why: Literal["", "interrupted", "disk full", "failures in a row"] = ""
+
+
+def states(plan: dict[str, Any], store: Path) -> dict[str, State]:
+    """The state of every run of the plan, by its id, from the files of the store."""
+    index = Store(store).index()
+    return {key: state_of(plan, key, index) for key in plan["runs"]}
+
+
+def state_of(plan: dict[str, Any], key: str, index: dict[str, RunFolder]) -> State:
+    """The state of one run of the plan."""
+    if key not in index:
+        return State("pending")
+    skipped = plan["runs"][key]["skips"]
+    return index[key].state([probe_file(probe) for probe in plan["probes"] if probe["kind"] not in skipped])
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """The plan in a folder of the results. Raises `InputError` where there is none."""
+    try:
+        return read_json(folder / "plan.json")
+    except FileNotFoundError:
+        raise InputError(f"folder must be one that `vision-attn run` has written. Got '{folder}' instead.") from None
+
+
+def updates(run: dict[str, Any]) -> int:
+    """The planned updates of a run; 0 where they depend on data not yet loaded."""
+    made = from_json(run, Run)
+    if made.recipe.updates is None and made.data.train_size is None:
+        return 0
+    return made.recipe.num_updates(made.data.train_size or 0)
+
+
+def forget_failures(plan: dict[str, Any], store: Path, *, diverged: bool) -> list[str]:
+    """Make failed (and diverged) runs of the plan pending again."""
+    names = (*FAILURES, "diverged") if diverged else FAILURES
+    index = Store(store).index()
+    again = [key for key in plan["runs"] if state_of(plan, key, index).name in names]
+    for key in again:
+        index[key].forget_failure()
+    return again
+
+
+def sizes(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Parameters and forward FLOPs of every model of the plan, by its label where the plan has a factor `model`."""
+    found: dict[str, dict[str, Any]] = {}
+    for cell in plan["cells"]:
+        entry = plan["runs"][cell["run"]]["run"]
+        label = str(cell["factors"].get("model", entry["model"]["kind"]))
+        if label in found:
+            continue
+        data = from_json(entry, Run).data.load()
+        shape = {"image_size": data.image_size, "in_chans": data.in_chans, "num_classes": data.num_classes}
+        model = from_json(entry["model"], Model)
+        found[label] = {
+            "params": count_params(model, **shape),
+            "flops": count_flops(model, **shape),
+            "spec": repr(model),
+        }
+    return found
+
+
+def run(
+    plan: dict[str, Any],
+    *,
+    results: Path,
+    name: str,
+    jobs: int,
+    threads: int,
+    device: str,
+    timeout: float | None,
+    max_failures: int,
+    tell: Callable[[Event | None], None],
+) -> Ended:
+    """Execute what is not done, in `jobs` worker processes (0: as many as fit). Ends with the state of every run."""
+    kind = pick_device(device).type
+    store, folder = results / "runs", results / name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "plan.json", plan)
+    index = Store(store).index()
+    todo = [key for key in plan["runs"] if state_of(plan, key, index).name not in FINAL]
+    if not todo:
+        return Ended(states(plan, store))
+    for key in todo:
+        Store(store).open(key, hint=plan["runs"][key]["hint"], run=plan["runs"][key]["run"], index=index)
+    fitting = 1 if kind == "cuda" else max(1, _cores() // threads)
+    executor = Local(
+        folder / "plan.json",
+        store=store,
+        folders=index,
+        log=store / "workers.log",
+        jobs=min(jobs or fitting, len(todo)),
+        threads=threads,
+        device=device,
+        timeout=timeout,
+    )
+    why: Any = ""
+    failures = 0
+    with _signals_to(executor):
+        for event in executor.execute(todo):
+            tell(event)
+            if event is None or event.kind != "finished":
+                continue
+            failures = failures + 1 if event.outcome in FAILURES else 0
+            if event.outcome == "disk full" or failures >= max_failures:
+                why = "disk full" if event.outcome == "disk full" else "failures in a row"
+                executor.stop(hard=False)
+    after = states(plan, store)
+    if not why and {state.name for state in after.values()} & {"pending", "running"}:
+        why = "interrupted"
+    return Ended(after, why)
+
+
+@contextlib.contextmanager
+def _signals_to(executor: Local) -> Iterator[None]:
+    """Ctrl-C or SIGTERM once: stop cleanly; twice: at once."""
+    received = 0
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        received += 1
+        executor.stop(hard=received > 1)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    earlier = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

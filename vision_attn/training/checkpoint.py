@@ -1,0 +1,85 @@
+"""Checkpoint: the exact state of a training in progress, and its bytes."""
+
+import copy
+import hashlib
+import io
+import pickle
+from typing import Any
+
+import torch
+from torch import nn
+
+from vision_attn.training.recipe import Recipe
+from vision_attn.training.seeding import Streams
+
+MAGIC = b"vision-attn checkpoint 1\n"
+HEADER = len(MAGIC) + hashlib.sha256().digest_size
+
+
+class DamagedCheckpoint(ValueError):
+    """The bytes are not those of a checkpoint, or not all of them, or not unchanged."""
+
+
+class TrainState:
+    """A model in training: the model, its optimiser and schedule, and the number of updates made.
+
+    The place in the order of images and all random numbers follow from `update` and the seed of `streams`.
+    `loss_sum` is the sum of the losses since the last history row, `first_bad` the first update with a non-finite
+    loss or gradient (0: none); both are on the model's device, so that a GPU is not waited for at every update.
+    """
+
+    def __init__(self, model: nn.Module, *, recipe: Recipe, streams: Streams, num_updates: int) -> None:
+        device = next(model.parameters()).device
+        self.model, self.streams, self.num_updates = model, streams, num_updates
+        self.optimizer = recipe.make_optimizer(model)
+        self.scheduler = recipe.make_scheduler(self.optimizer, num_updates=num_updates)
+        self.update = 0
+        self.window = 0
+        self.seconds = 0.0
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.first_bad = torch.zeros((), dtype=torch.int64, device=device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of all that training changes: tensors, numbers and texts in dicts and lists."""
+        return copy.deepcopy(
+            {
+                "model": dict(self.model.state_dict()),
+                "optimizer": self.optimizer.state_dict(),
+                "num_updates": self.num_updates,
+                "seed": self.streams.seed,
+                "update": self.update,
+                "window": self.window,
+                "seconds": self.seconds,
+                "loss_sum": self.loss_sum,
+                "first_bad": self.first_bad,
+            }
+        )
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`, which this run's own `state_dict` gave."""
+        assert state["num_updates"] == self.num_updates, "a changed budget is another run"
+        assert state["seed"] == self.streams.seed, "a changed seed is another run"
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self.update, self.window, self.seconds = state["update"], state["window"], state["seconds"]
+        self.loss_sum.copy_(state["loss_sum"])
+        self.first_bad.copy_(state["first_bad"])
+
+
+def to_bytes(state: dict[str, Any]) -> bytes:
+    """The state as bytes that know whether they are whole: magic line, sha256 of the payload, payload of torch.save."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    payload = buffer.getvalue()
+    return MAGIC + hashlib.sha256(payload).digest() + payload
+
+
+def from_bytes(data: bytes) -> dict[str, Any]:
+    """The state that `to_bytes` wrote. Executes no code from it. Raises `DamagedCheckpoint` on anything else."""
+    payload = data[HEADER:]
+    if data[:HEADER] != MAGIC + hashlib.sha256(payload).digest():
+        raise DamagedCheckpoint("The checkpoint is not complete and unchanged: its sha256 does not match.")
+    try:
+        return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise DamagedCheckpoint("The checkpoint holds something else than tensors, numbers and texts.") from error

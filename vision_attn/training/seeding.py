@@ -1,0 +1,77 @@
+"""Random streams: one seed gives separate streams for initialisation, order, augmentation and dropout."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+
+def derived(purpose: str, seed: int, index: int = 0) -> int:
+    """The seed of one stream: the first 63 bits of sha256 of purpose, seed and index."""
+    text = f"{purpose}:{seed}:{index}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+class Streams:
+    """The random streams of a run.
+
+    The order of an epoch and the augmentation and dropout of an update are functions of the seed and the number of
+    that epoch or update. So the seed gives every model the same images in the same order under the same crops, a
+    checkpoint needs no generator states, and what else draws random numbers between two updates changes nothing.
+    """
+
+    def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
+        self.seed = seed
+        self._order = torch.Generator()
+        self._augmentation = torch.Generator(torch.device(device))
+
+    @contextlib.contextmanager
+    def initialising(self) -> Iterator[None]:
+        """Inside, torch's global generator is that of the initialisation; afterwards it is as it was."""
+        with torch.random.fork_rng():
+            torch.manual_seed(derived("init", self.seed))
+            yield
+
+    def epoch_order(self, epoch: int, train_size: int) -> Tensor:
+        """The permutation of the training images in epoch 0, 1, ..."""
+        self._order.manual_seed(derived("order", self.seed, epoch))
+        return torch.randperm(train_size, generator=self._order)
+
+    def augmentation(self, update: int) -> torch.Generator:
+        """The generator, on the device, of the crops and flips of one update."""
+        return self._augmentation.manual_seed(derived("augmentation", self.seed, update))
+
+    def seed_dropout(self, update: int) -> None:
+        """Seed torch's global generators, which dropout and drop path draw from, for one update."""
+        torch.manual_seed(derived("dropout", self.seed, update))
+
+
+class Order:
+    """The endless stream of training indices: shuffled epochs one after another, cut into batches.
+
+    A batch may span the end of an epoch, or several epochs where the training set is smaller than the batch.
+    """
+
+    def __init__(self, streams: Streams, *, train_size: int, batch_size: int) -> None:
+        self.streams, self.train_size, self.batch_size = streams, train_size, batch_size
+        self._epoch, self._permutation = -1, torch.empty(0, dtype=torch.int64)
+
+    def batch(self, update: int) -> Tensor:
+        """The indices (batch_size,) of update 1, 2, ..."""
+        start = (update - 1) * self.batch_size
+        parts, end = [], start + self.batch_size
+        while start < end:
+            epoch, offset = divmod(start, self.train_size)
+            part = self._permuted(epoch)[offset : offset + end - start]
+            parts.append(part)
+            start += len(part)
+        return torch.cat(parts)
+
+    def _permuted(self, epoch: int) -> Tensor:
+        if epoch != self._epoch:
+            self._epoch, self._permutation = epoch, self.streams.epoch_order(epoch, self.train_size)
+        return self._permutation
+
+

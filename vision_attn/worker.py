@@ -1,0 +1,127 @@
+"""A worker: reads run ids from its input, one a line, executes each in turn, says what happens as JSON lines.
+
+It ends when its input does, so it never outlives the process that started it.
+"""
+
+import argparse
+import contextlib
+import functools
+import json
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from vision_attn.probes import Probe
+from vision_attn.run import Run, execute
+from vision_attn.spec import InputError, from_json
+from vision_attn.store import LOG, Store, read_json
+
+
+def main() -> None:
+    """A worker: execute the runs whose ids come in, one a line, until the input ends."""
+    parser = argparse.ArgumentParser(prog="python -m vision_attn.worker", description=main.__doc__)
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    device = pick_device(arguments.device)
+    plan = read_json(arguments.plan)
+    probes = [from_json(item, Probe) for item in plan["probes"]]
+    asked_to_stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        asked_to_stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, on_signal)
+    events = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+
+    def tell(kind: str, key: str, **more: Any) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            events.write(json.dumps({"kind": kind, "run": key, **more}) + "\n")
+
+    index = Store(arguments.store).index()
+    for key in _ids_until_end(asked_to_stop):
+        planned = plan["runs"][key]
+        folder = Store(arguments.store).open(key, hint=planned["hint"], run=planned["run"], index=index)
+        with _output_to(folder.path / LOG):
+            tell("started", key)
+            outcome = execute(
+                folder,
+                from_json(planned["run"], Run),
+                probes,
+                device=device,
+                threads=arguments.threads,
+                stopping=asked_to_stop.is_set,
+                progress=functools.partial(_tell_progress, tell, key),
+            )
+        tell("finished", key, outcome=outcome.name, error=outcome.error)
+        if asked_to_stop.is_set():
+            return
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; 'auto' is the GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
+        raise InputError(f"device must be 'auto', 'cpu', or 'cuda' on a machine with a CUDA GPU. Got {name!r} instead.")
+    return device
+
+
+def _tell_progress(tell: Callable[..., None], key: str, update: int) -> None:
+    tell("progress", key, update=update)
+
+
+def _ids_until_end(asked_to_stop: threading.Event) -> Iterator[str]:
+    """The lines of the input. At its end a run in progress is asked to stop, and ended if it does not."""
+    lines: queue.Queue[str | None] = queue.Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            lines.put(line.strip())
+        lines.put(None)
+        asked_to_stop.set()
+        time.sleep(10)
+        os._exit(75)
+
+    threading.Thread(target=read, daemon=True).start()
+    while (line := lines.get()) is not None:
+        yield line
+
+
+@contextlib.contextmanager
+def _output_to(path: Path) -> Iterator[None]:
+    """Send all that the process prints, its C libraries included, to the end of a file."""
+    kept = os.dup(2)
+    with open(path, "ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 1)
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+if __name__ == "__main__":
+    main()
