@@ -27,7 +27,9 @@ SHAPE = {"image_size": 28, "in_chans": 1, "num_classes": 10}
 ATTENTION = ViT(dim=64, depth=4, patch_size=4, mixer=SelfAttention())
 MODELS = {
     "ViT": ATTENTION,
-    "ViT, 3x3 convolution": match(ViT(dim=64, depth=4, mixer=DepthwiseConv(kernel_size=3)), reference=ATTENTION, **SHAPE),
+    "ViT, 3x3 convolution": match(
+        ViT(dim=64, depth=4, mixer=DepthwiseConv(kernel_size=3)), reference=ATTENTION, **SHAPE
+    ),
     "ResNet": match(ResNet(width=12, blocks=2), reference=ATTENTION, **SHAPE),
 }
 

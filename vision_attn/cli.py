@@ -1,12 +1,13 @@
 """The command `vision-attn`: plan, run, status, retry, report, data, models, doctor. The only module that prints."""
 
+import errno
 import itertools
 import os
 import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,7 +16,11 @@ from rich.table import Table
 
 from vision_attn.spec import InputError
 
+if TYPE_CHECKING:
+    from vision_attn.experiment import Experiment
+
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 75
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 app = typer.Typer(
     name="vision-attn",
@@ -45,11 +50,20 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        Console(stderr=True, highlight=False).print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True)
+        _complain(str(error))
         sys.exit(USAGE)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(FAILED)
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        _complain(f"{error.strerror}: '{error.filename or 'the results'}'. What was finished is kept.")
+        sys.exit(FAILED)
+
+
+def _complain(sentence: str) -> None:
+    Console(stderr=True, highlight=False).print(f"[bold red]Error:[/] {escape(sentence)}", soft_wrap=True)
 
 
 @app.command()
@@ -282,13 +296,14 @@ def _sweep(
             max_failures=max_failures,
             tell=progress,
         )
-    page = build(results / name, results / "runs")
     console.print(_count_line(ended.states))
     if ended.why:
         command = shlex.join(["vision-attn", *argv[1:]])
         console.print(f"Stopped: {ended.why}. The same command continues: {escape(command)}", soft_wrap=True)
-    console.print(f"report: {escape(str(page))}", soft_wrap=True)
-    return FAILED if ended.why in ("disk full", "failures in a row") else _exit_code(ended.states)
+    if ended.why == "disk full":
+        return FAILED
+    console.print(f"report: {escape(str(build(results / name, results / 'runs')))}", soft_wrap=True)
+    return FAILED if ended.why == "failures in a row" else _exit_code(ended.states)
 
 
 def _planned(path: Path, preset: str | None, levels: list[str] | None, smoke: bool) -> tuple[dict[str, Any], str]:
@@ -300,32 +315,48 @@ def _planned(path: Path, preset: str | None, levels: list[str] | None, smoke: bo
     if preset is not None:
         found = found.preset(preset)
         parts.append(preset)
-    found = found.with_levels(dict(_parse_levels(text, found.factors) for text in levels or ()))
+    found = found.with_levels(dict(_parse_levels(text, found) for text in levels or ()))
     if smoke:
         found = experiments.smoke(found)
         parts.append("smoke")
     return experiments.plan(found, name=name), "-".join(parts)
 
 
-def _parse_levels(text: str, factors: Any) -> tuple[str, tuple[Any, ...]]:
+def _parse_levels(text: str, experiment: "Experiment") -> tuple[str, tuple[Any, ...]]:
     """`seed=0-4` or `model=ViT,ResNet`: the factor and its levels; numbers where the factor's own are."""
     factor, equals, values = text.partition("=")
-    if not equals or factor not in factors:
-        allowed = f"FACTOR=level,level with a factor among {', '.join(factors)}"
+    if not equals or factor not in experiment.factors:
+        allowed = f"FACTOR=level,level with a factor among {', '.join(experiment.factors)}"
         raise InputError(f"levels must be {allowed}. Got {text!r} instead.")
+    presets = [preset.get(factor, ()) for preset in experiment.presets.values()]
+    known = list(dict.fromkeys(itertools.chain(experiment.factors[factor], *presets)))
+    if not all(isinstance(level, int | float) for level in known):
+        return factor, tuple(_text_level(factor, known, value) for value in _split(values, known))
     levels: list[Any] = []
-    numeric = all(isinstance(level, int | float) for level in factors[factor])
     for value in values.split(","):
-        if numeric and (span := re.fullmatch(r"(\d+)-(\d+)", value)):
+        if span := re.fullmatch(r"(\d+)-(\d+)", value):
             levels.extend(range(int(span[1]), int(span[2]) + 1))
-        elif numeric:
-            levels.append(_number(factor, value))
-        elif value in factors[factor]:
-            levels.append(value)
         else:
-            allowed = "one of " + ", ".join(map(repr, factors[factor]))
-            raise InputError(f"level of {factor} must be {allowed}. Got {value!r} instead.")
+            levels.append(_number(factor, value))
     return factor, tuple(levels)
+
+
+def _split(values: str, known: list[Any]) -> list[str]:
+    """The values between commas, where a comma may also belong to a known level ("ViT, 3x3 convolution")."""
+    found = []
+    while values:
+        whole = [str(level) for level in known if values == str(level) or values.startswith(f"{level},")]
+        value = max(whole, key=len, default=values.partition(",")[0])
+        found.append(value)
+        values = values[len(value) + 1 :]
+    return found
+
+
+def _text_level(factor: str, known: list[Any], value: str) -> Any:
+    for level in known:
+        if str(level) == value:
+            return level
+    raise InputError(f"level of {factor} must be one of {', '.join(map(repr, known))}. Got {value!r} instead.")
 
 
 def _number(factor: str, text: str) -> int | float:

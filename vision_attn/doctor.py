@@ -77,9 +77,12 @@ def _processor() -> str:
 
 
 def _bfloat16() -> str:
-    from vision_attn.training.choices import cpu_has_fast_bf16
+    import torch
 
-    return "has matrix units: bf16 is the choice" if cpu_has_fast_bf16() else "no matrix units: fp32 is the choice"
+    from vision_attn.training.choices import bf16_units
+
+    units = bf16_units(torch.device("cpu"))
+    return f"{units}: the CPU trains in bf16" if units else "no fast units: the CPU trains in fp32"
 
 
 def _gpu() -> str:

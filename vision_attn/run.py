@@ -147,7 +147,6 @@ class _Attempt:
     def __init__(self, lease: Lease, run: Run, data: Data, choices: Choices, started: float) -> None:
         self.lease, self.run, self.data, self.choices, self.started = lease, run, data, choices, started
         self.history: list[Row] = []
-        self.seconds = 0.0
         self.premises = {
             "choices": choices.as_json(),
             "fingerprint": data.fingerprint,
@@ -160,8 +159,7 @@ class _Attempt:
         recipe, data = self.run.recipe, self.data
         state = TrainState(model, recipe=recipe, streams=streams, num_updates=recipe.num_updates(len(data.train)))
         self._resume(state)
-        begun = saved = shown = time.monotonic()
-        before = self.seconds
+        saved = shown = time.monotonic()
         rows = train(
             state,
             train=data.train,
@@ -174,7 +172,6 @@ class _Attempt:
         try:
             for row in rows:
                 now = time.monotonic()
-                self.seconds = before + now - begun
                 if row is not None:
                     self.history.append(row)
                     self.lease.write(HISTORY, _lines(self.history))
@@ -207,14 +204,13 @@ class _Attempt:
             logger.warning("The checkpoint was made under other premises (versions, threads, data); starting anew.")
             return
         state.load_state_dict(saved["state"])
-        self.history, self.seconds = json.loads(saved["history"]), saved["seconds"]
+        self.history = json.loads(saved["history"])
         logger.info("continuing from update %d", state.update)
 
     def _save(self, state: TrainState) -> None:
         content = {
             "premises": json.dumps(self.premises),
             "history": json.dumps(self.history),
-            "seconds": self.seconds,
             "state": state.state_dict(),
         }
         self.lease.write(CHECKPOINT, to_bytes(content))
@@ -250,7 +246,7 @@ class _Attempt:
             "measured": {
                 "attempt": self.lease.token,
                 "started": self.lease.started,
-                "train_seconds": round(self.seconds, 3),
+                "train_seconds": round(state.seconds, 3),
                 "total_seconds": round(time.monotonic() - self.started, 3),
             },
         }

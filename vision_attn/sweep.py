@@ -9,9 +9,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
+from vision_attn.data import Dataset
 from vision_attn.executors.base import Event
 from vision_attn.executors.local import Local
-from vision_attn.models import Model, count_flops, count_params
+from vision_attn.models import count_flops, count_params
 from vision_attn.run import Run
 from vision_attn.spec import InputError, from_json
 from vision_attn.store import FAILURES, RunFolder, State, Store, probe_file, read_json, write_json
@@ -73,19 +74,35 @@ def sizes(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Parameters and forward FLOPs of every model of the plan, by its label where the plan has a factor `model`."""
     found: dict[str, dict[str, Any]] = {}
     for cell in plan["cells"]:
-        entry = plan["runs"][cell["run"]]["run"]
-        label = str(cell["factors"].get("model", entry["model"]["kind"]))
+        made = _run(plan, cell["run"])
+        label = str(cell["factors"].get("model", type(made.model).__name__))
         if label in found:
             continue
-        data = from_json(entry, Run).data.load()
-        shape = {"image_size": data.image_size, "in_chans": data.in_chans, "num_classes": data.num_classes}
-        model = from_json(entry["model"], Model)
+        shape, model = _shape(made.data), made.model
         found[label] = {
             "params": count_params(model, **shape),
             "flops": count_flops(model, **shape),
             "spec": repr(model),
         }
     return found
+
+
+def check(plan: dict[str, Any], keys: list[str]) -> None:
+    """Raise `InputError` before any run starts, where data are missing or a model does not fit its images."""
+    shapes: dict[Dataset, dict[str, int]] = {}
+    for data, model in dict.fromkeys((made.data, made.model) for made in (_run(plan, key) for key in keys)):
+        if data not in shapes:
+            shapes[data] = _shape(data)
+        count_params(model, **shapes[data])
+
+
+def _shape(dataset: Dataset) -> dict[str, int]:
+    data = dataset.load()
+    return {"image_size": data.image_size, "in_chans": data.in_chans, "num_classes": data.num_classes}
+
+
+def _run(plan: dict[str, Any], key: str) -> Run:
+    return from_json(plan["runs"][key]["run"], Run)
 
 
 def run(
@@ -109,6 +126,7 @@ def run(
     todo = [key for key in plan["runs"] if state_of(plan, key, index).name not in FINAL]
     if not todo:
         return Ended(states(plan, store))
+    check(plan, todo)
     for key in todo:
         Store(store).open(key, hint=plan["runs"][key]["hint"], run=plan["runs"][key]["run"], index=index)
     fitting = 1 if kind == "cuda" else max(1, _cores() // threads)

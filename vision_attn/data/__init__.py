@@ -1,1 +1,9 @@
+"""Data sets: uint8 tensors in memory with their splits, classes and fingerprint."""
 
+from vision_attn.data.base import Data, Dataset, Split
+from vision_attn.data.cifar import Cifar10, Cifar100
+from vision_attn.data.folder import ImageFolder
+from vision_attn.data.idx import Idx
+from vision_attn.data.mnist5k import Mnist5k
+
+__all__ = ["Cifar10", "Cifar100", "Data", "Dataset", "Idx", "ImageFolder", "Mnist5k", "Split"]

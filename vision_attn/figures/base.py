@@ -1,34 +1,21 @@
 """Figure: a table computed from the records, and the drawing of that table."""
 
 import abc
-import dataclasses
 from typing import Any, ClassVar
 
 import pandas as pd
 
+from vision_attn.records import Records
 from vision_attn.spec import Spec, spec
-
-
-@dataclasses.dataclass(frozen=True)
-class Records:
-    """All that a figure may draw from.
-
-    `values`: one row a measured number (the factors, `run`, `metric`, `value`, coordinates);
-    `history`: one row a run and logged update; `runs`: one row a cell of the plan, whatever became of it;
-    `plan`: the plan, as read from plan.json.
-    """
-
-    values: pd.DataFrame
-    history: pd.DataFrame
-    runs: pd.DataFrame
-    plan: dict[str, Any]
 
 
 @spec
 class Figure(Spec, abc.ABC):
-    """A figure of the report."""
+    """A figure of the report. Raises `InputError` where the records do not have what it asks for."""
 
     title: ClassVar[str]
+    opens_table: ClassVar[bool] = False
+    """Whether the page shows the table at once, rather than folded away."""
 
     @abc.abstractmethod
     def table(self, records: Records) -> pd.DataFrame:
@@ -36,8 +23,12 @@ class Figure(Spec, abc.ABC):
 
     @abc.abstractmethod
     def draw(self, table: pd.DataFrame, records: Records) -> Any:
-        """A matplotlib Figure of the table. Every number drawn is in the table."""
+        """A matplotlib Figure of the table. Every number drawn is in the table, or is a single record."""
 
     @abc.abstractmethod
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         """What is seen: the quantity, the interval, the numbers of seeds, the data set."""
+
+    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        """The table as it stands on the page, every cell a text. It may be wide where the table is long."""
+        return table.astype(object).map(lambda cell: "" if pd.isna(cell) else str(cell))

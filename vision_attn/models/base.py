@@ -10,10 +10,10 @@ from vision_attn.spec import Spec, spec
 
 @spec
 class Model(Spec, abc.ABC):
-    """An image classifier. `width` and `depth` name the fields that `matching` may turn; empty: none."""
+    """An image classifier. `width_field` and `depth_field` name the fields that `match` may turn; empty: none."""
 
-    width: ClassVar[str] = ""
-    depth: ClassVar[str] = ""
+    width_field: ClassVar[str] = ""
+    depth_field: ClassVar[str] = ""
 
     @abc.abstractmethod
     def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:

@@ -73,5 +73,3 @@ class Order:
         if epoch != self._epoch:
             self._epoch, self._permutation = epoch, self.streams.epoch_order(epoch, self.train_size)
         return self._permutation
-
-

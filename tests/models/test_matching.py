@@ -1,0 +1,57 @@
+"""Matching models in size."""
+
+import pytest
+
+from vision_attn.models import DepthwiseConv, ResNet, SelfAttention, Timm, ViT, count_flops, count_params, match
+from vision_attn.spec import InputError
+
+SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
+REFERENCE = ViT(dim=96, depth=6)
+
+
+@pytest.mark.parametrize("family", [ViT(dim=8, depth=6, mixer=DepthwiseConv()), ResNet()], ids=["twin", "ResNet"])
+@pytest.mark.parametrize(("on", "count"), [("params", count_params), ("flops", count_flops)])
+def test_the_match_is_within_tolerance_on_what_was_asked(family, on, count):
+    found = match(family, reference=REFERENCE, on=on, **SHAPE)
+    assert count(found, **SHAPE) == pytest.approx(count(REFERENCE, **SHAPE), rel=0.02)
+
+
+def test_no_other_width_is_nearer():
+    family = ViT(dim=8, depth=6, mixer=DepthwiseConv())
+    found = match(family, reference=REFERENCE, **SHAPE)
+    wanted = count_params(REFERENCE, **SHAPE)
+    errors = {dim: abs(count_params(family.replace(dim=dim), **SHAPE) - wanted) for dim in range(60, 160)}
+    assert found == family.replace(dim=min(errors, key=errors.__getitem__))
+
+
+def test_both_are_matched_where_a_width_and_depth_do_it():
+    found = match(ViT(dim=8, depth=6), reference=REFERENCE, on="both", **SHAPE)
+    assert found == REFERENCE
+
+
+def test_the_heads_divide_the_width():
+    found = match(ViT(depth=6, mixer=SelfAttention(num_heads=3)), reference=ViT(dim=100, depth=6), **SHAPE)
+    assert found.dim % 3 == 0
+
+
+def test_out_of_reach_names_the_nearest():
+    with pytest.raises(InputError) as error:
+        match(ResNet(), reference=REFERENCE, on="both", tolerance=0.001, **SHAPE)
+    sentence = str(error.value)
+    assert "must come within 0.1% of the reference's 683,050 parameters and 94,963,584 FLOPs" in sentence
+    assert sentence.count("ResNet(") == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"family": Timm(name="resnet18")}, "family of match must have a width to turn. Timm has none."),
+        ({"on": "depth"}, "on of match must be one of 'params', 'flops', 'both'. Got 'depth' instead."),
+        ({"tolerance": 2}, "tolerance of match must be between 0 and 1. Got 2 instead."),
+    ],
+)
+def test_wrong_arguments_are_refused(changes, sentence):
+    arguments = {"family": ResNet(), "on": "params", "tolerance": 0.02, **changes}
+    with pytest.raises(InputError) as error:
+        match(arguments.pop("family"), reference=REFERENCE, **arguments, **SHAPE)
+    assert str(error.value) == sentence

@@ -1,0 +1,120 @@
+"""Who may import whom."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "vision_attn"
+
+BOTTOM = {"spec", "store", "environment", "_torchvision"}
+MAY_IMPORT = {
+    "spec": set(),
+    "store": {"spec"},
+    "environment": set(),
+    "_torchvision": set(),
+    "layers": set(),
+    "models": {*BOTTOM, "layers"},
+    "data": BOTTOM,
+    "training": {*BOTTOM, "data", "models"},
+    "probes": {*BOTTOM, "data", "models", "training"},
+    "run": {*BOTTOM, "data", "models", "training", "probes"},
+    "worker": {*BOTTOM, "probes", "run"},
+    "executors": {"spec", "store"},
+    "records": {"spec", "store"},
+    "statistics": {"spec"},
+    "figures": {"spec", "records", "statistics"},
+    "report": {"spec", "store", "records", "statistics", "figures"},
+}
+HEAVY = {
+    "seaborn": {"figures"},
+    "matplotlib": {"figures"},
+    "scipy": {"statistics"},
+    "timm": {"models", "training"},
+    "torchvision": {"_torchvision", "data"},
+    "torch": {"_torchvision", "layers", "models", "data", "training", "probes", "run", "worker", "doctor"},
+}
+
+
+def imports(path):
+    """The modules that a file imports, at any depth, as (top-level name, part of the package or None)."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            names = [node.module]
+            if node.module == "vision_attn":
+                names = [f"vision_attn.{alias.name}" for alias in node.names]
+        for name in names:
+            top, *rest = name.split(".")
+            yield top, rest[0] if top == "vision_attn" and rest else None
+
+
+def part_of(path):
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0].removesuffix(".py")
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_what_stands_above_it(path):
+    part = part_of(path)
+    for top, inner in imports(path):
+        if inner is not None and part in MAY_IMPORT:
+            assert inner in MAY_IMPORT[part] | {part}, f"{part} must not import {inner}"
+        if top in HEAVY:
+            assert part in HEAVY[top], f"only {sorted(HEAVY[top])} may import {top}"
+
+
+@pytest.mark.parametrize("folder", ["probes", "figures"])
+def test_siblings_do_not_import_each_other(folder):
+    shared = {"base", "capture", "theme"}
+    siblings = {path.stem for path in (PACKAGE / folder).glob("*.py")} - shared - {"__init__"}
+    for path in (PACKAGE / folder).glob("*.py"):
+        if path.stem == "__init__":
+            continue
+        for name in siblings - {path.stem}:
+            assert f"vision_attn.{folder}.{name}" not in path.read_text()
+
+
+def test_experiments_import_only_the_package_itself():
+    for path in (ROOT / "experiments").glob("*.py"):
+        found = set(imports(path))
+        assert all(top == "vision_attn" or top in sys.stdlib_module_names for top, _ in found)
+
+
+def loaded_after(code):
+    script = f"import sys\n{code}\nprint(*sorted(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(run.stdout.split())
+
+
+def test_the_reading_half_needs_no_torch():
+    assert "torch" not in loaded_after("import vision_attn.report, vision_attn.figures, vision_attn.cli")
+
+
+def test_the_check_for_torch_can_fail():
+    assert "torch" in loaded_after("import vision_attn.run")
+
+
+def test_nothing_but_the_command_line_prints():
+    for path in FILES:
+        if part_of(path) in ("cli", "progress"):
+            continue
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        assert not [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"], path
+
+
+def test_nothing_is_unpickled_or_evaluated():
+    for path in FILES:
+        text = path.read_text()
+        for danger in ("pickle.load", "weights_only=False", "yaml.load(", "allow_pickle=True", "eval(", "exec("):
+            hits = [line for line in text.splitlines() if danger in line.replace(".eval(", "").replace(".exec(", "")]
+            assert not hits, (path, hits)

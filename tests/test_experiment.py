@@ -1,0 +1,119 @@
+"""Experiments: plans, presets, the files in experiments/."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vision_attn import Accuracy, Experiment, LearningCurve, Mnist5k, Recipe, Run, Size, ViT
+from vision_attn.experiment import load, plan, smoke
+from vision_attn.spec import InputError, from_json
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted((ROOT / "experiments").glob("*.py"))
+
+
+def run(model, seed):
+    if model == "none" and seed == 1:
+        return None
+    return Run(model=ViT(dim=16, depth=1), data=Mnist5k(train_size=50), recipe=Recipe(updates=3), seed=seed)
+
+
+def experiment(**changes):
+    content = {
+        "question": "Why?\n\nBecause.",
+        "factors": {"model": ("a", "none"), "seed": range(2)},
+        "run": run,
+        "probes": (Accuracy(),),
+        "figures": (LearningCurve(),),
+    }
+    return Experiment(**{**content, **changes})
+
+
+def test_a_plan_crosses_the_factors_and_counts_what_is_left_out():
+    made = plan(experiment(), name="why")
+    assert [cell["factors"] for cell in made["cells"]] == [
+        {"model": "a", "seed": 0},
+        {"model": "a", "seed": 1},
+        {"model": "none", "seed": 0},
+    ]
+    assert made["omitted"] == [{"factors": {"model": "none", "seed": 1}}]
+
+
+def test_cells_with_the_same_run_share_it():
+    made = plan(experiment(), name="why")
+    assert made["cells"][0]["run"] == made["cells"][2]["run"]
+    assert len(made["runs"]) == 2
+
+
+def test_planning_twice_gives_the_same_bytes_and_survives_a_round_trip():
+    first, second = (json.dumps(plan(experiment(), name="why")) for _ in range(2))
+    assert first == second
+    entry = next(iter(json.loads(first)["runs"].values()))
+    assert from_json(entry["run"], Run) == run("a", 0)
+
+
+def test_a_display_label_is_no_part_of_the_run_and_a_probe_neither():
+    keys = set(plan(experiment(), name="why")["runs"])
+    renamed = experiment(factors={"model": ("another",), "seed": range(2)}, probes=(Accuracy(), Size()))
+    assert set(plan(renamed, name="other")["runs"]) == keys
+
+
+def test_hints_are_readable_and_stay_in_the_store():
+    entry = next(iter(plan(experiment(), name="why")["runs"].values()))
+    assert entry["hint"] == "vit-selfattention--mnist5k-50--s0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"question": " "}, "question of Experiment must be a text"),
+        ({"factors": {"model": ("a",)}}, "run of Experiment must take one argument for each factor (model)."),
+        ({"factors": {"model": (), "seed": (0,)}}, "levels of factor 'model' must be at least one."),
+        ({"factors": {"model": ("a", "a"), "seed": (0,)}}, "levels of factor 'model' must differ"),
+        ({"factors": {"model": (None,), "seed": (0,)}}, "levels of factor 'model' must be texts or numbers."),
+        ({"factors": {"value": (1,), "seed": (0,)}}, "factor must be a name other than"),
+    ],
+)
+def test_wrong_experiments_are_refused_with_a_sentence(changes, sentence):
+    with pytest.raises(InputError) as error:
+        experiment(**changes)
+    assert str(error.value).startswith(sentence)
+
+
+def test_presets_change_levels_and_nothing_else():
+    made = experiment(presets={"tiny": {"seed": (0,)}})
+    assert made.preset("tiny").factors == {"model": ("a", "none"), "seed": (0,)}
+    with pytest.raises(InputError, match=r"^preset must be one of 'tiny'\. Got 'huge' instead\.$"):
+        made.preset("huge")
+
+
+def test_smoke_takes_two_levels_of_each_factor_and_two_updates():
+    made = smoke(experiment(factors={"model": ("a", "b", "c"), "seed": range(5)}))
+    planned = plan(made, name="why")
+    assert len(planned["cells"]) == 4
+    assert {entry["run"]["recipe"]["updates"] for entry in planned["runs"].values()} == {2}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_experiment_file_plans_twice_alike_with_its_docstring_as_the_question(path):
+    name, found = load(path)
+    first = plan(found, name=name)
+    assert json.dumps(first) == json.dumps(plan(load(path)[1], name=name))
+    assert first["question"].splitlines()[0].endswith("?")
+    for preset in found.presets:
+        assert plan(found.preset(preset), name=name)["cells"]
+
+
+def test_a_file_without_an_experiment_is_refused(tmp_path):
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    with pytest.raises(InputError, match=r"must define `experiment = Experiment\(\.\.\.\)`"):
+        load(tmp_path / "empty.py")
+    with pytest.raises(InputError, match="experiment must be the path of an experiment file"):
+        load(tmp_path / "missing.py")
+
+
+def test_errors_in_an_experiment_file_pass_through(tmp_path):
+    (tmp_path / "broken.py").write_text("import nonsense_that_is_not_there\n")
+    with pytest.raises(ModuleNotFoundError, match="nonsense_that_is_not_there"):
+        load(tmp_path / "broken.py")

@@ -1,0 +1,300 @@
+"""The sweep: nothing finished is lost, nothing runs twice, whatever is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vision_attn.store import Store, read_json
+
+EXPERIMENT = '''"""A made-up question?
+
+More words.
+"""
+from vision_attn import Accuracy, DepthwiseConv, Experiment, LearningCurve, Mnist5k, Recipe, Run, Size, Timm, ViT
+
+MODELS = {
+    "attention": ViT(dim=16, depth=1, patch_size=7),
+    "convolution": ViT(dim=16, depth=1, patch_size=7, mixer=DepthwiseConv(kernel_size=3)),
+    "too deep for 28 pixels": Timm(name="inception_v4"),
+}
+
+def run(model, train_size, updates, learning_rate, seed):
+    recipe = Recipe(updates=updates, batch_size=16, learning_rate=learning_rate, compile="off")
+    return Run(model=MODELS[model], data=Mnist5k(train_size=train_size, subset_seed=seed), recipe=recipe, seed=seed)
+
+experiment = Experiment(
+    question=__doc__,
+    factors={
+        "model": ("attention", "convolution"), "train_size": (50, 100), "updates": (5,), "learning_rate": (1e-3,),
+        "seed": range(1),
+    },
+    presets={"broken": {"model": ("too deep for 28 pixels",), "seed": range(3)}},
+    run=run,
+    probes=(Accuracy(), Size()),
+    figures=(LearningCurve(),),
+)
+'''
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def place(tmp_path):
+    (tmp_path / "question.py").write_text(EXPERIMENT)
+    return tmp_path
+
+
+def command(place, *arguments, verb="run", results="results"):
+    options = [] if verb == "report" else ["--results", str(place / results)]
+    return [sys.executable, "-m", "vision_attn.cli", verb, str(place / "question.py"), *options, *arguments]
+
+
+def start(place, *arguments, **options):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CI": "true"}
+    return subprocess.Popen(
+        command(place, *arguments, **options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        cwd=place,
+    )
+
+
+def finish(place, *arguments, **options):
+    process = start(place, *arguments, **options)
+    output, _ = process.communicate(timeout=250)
+    return process.returncode, output
+
+
+def folders(place, results="results"):
+    return Store(place / results / "runs").index()
+
+
+def outcomes(place):
+    return sorted(tuple(row["outcome"] for row in folder.attempts()) for folder in folders(place).values())
+
+
+def facts(place, results="results"):
+    """All that a run leaves behind, without times and attempts."""
+    found = {}
+    for key, folder in folders(place, results).items():
+        result = folder.result()
+        probes = {path.name: read_json(path)["records"] for path in folder.path.glob("probes/*.json")}
+        found[key] = ({name: value for name, value in result.items() if name != "measured"}, probes)
+    return found
+
+
+def wait_for(condition, seconds=60):
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, "it never happened"
+        time.sleep(0.05)
+
+
+def workers_of(process):
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(child) for child in children]
+
+
+def is_training(place):
+    return any(folder.holder() for folder in folders(place).values())
+
+
+def has_history(place):
+    return any((folder.path / "history.jsonl").exists() for folder in folders(place).values())
+
+
+LONG = ("--levels", "updates=1500", "--levels", "train_size=50")
+
+
+def test_a_sweep_ends_in_a_report_and_the_same_command_does_nothing_more(place):
+    code, output = finish(place, "-j", "2")
+    assert code == 0, output
+    assert "4 runs: 4 done" in output
+    assert "\r" not in output
+    before = facts(place)
+    assert len(before) == 4
+    page = (place / "results/question/report.html").read_text()
+    assert "A made-up question?" in page
+    code, output = finish(place)
+    assert code == 0
+    assert outcomes(place) == [("done",)] * 4
+    assert facts(place) == before
+
+
+def test_one_worker_and_two_workers_give_the_same_bits(place):
+    assert finish(place, "-j", "1", results="one")[0] == 0
+    assert finish(place, "-j", "2", results="two")[0] == 0
+    assert facts(place, "one") == facts(place, "two")
+
+
+def test_more_levels_run_only_the_new_cells(place):
+    finish(place, "--levels", "train_size=50")
+    finish(place, "--levels", "train_size=50,100")
+    assert outcomes(place) == [("done",)] * 4
+
+
+def test_killing_the_driver_loses_nothing_finished_and_leaves_no_orphan(place):
+    process = start(place, *LONG, "-j", "1")
+    wait_for(lambda: has_history(place))
+    workers = workers_of(process)
+    process.kill()
+    process.wait()
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), seconds=20)
+    code, output = finish(place, *LONG, "-j", "1")
+    assert code == 0, output
+    assert all(rows[-1] == "done" and rows.count("done") == 1 for rows in outcomes(place))
+    assert finish(place, *LONG, results="undisturbed")[0] == 0
+    assert facts(place) == facts(place, "undisturbed")
+
+
+def test_killing_a_worker_costs_only_its_run_and_the_same_command_continues(place):
+    process = start(place, *LONG, "-j", "1")
+    wait_for(lambda: has_history(place))
+    os.kill(workers_of(process)[0], signal.SIGKILL)
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 1, output
+    assert "KILLED" in output
+    assert "SIGKILL" in output
+    assert "log.txt" in output
+    assert outcomes(place) == [("done",), ("killed",)]
+    code, output = finish(place, *LONG, "-j", "1")
+    assert code == 0, output
+    assert outcomes(place) == [("done",), ("killed", "done")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_polite_signal_writes_a_checkpoint_and_the_same_command_continues_from_it(place, number):
+    process = start(place, *LONG, "-j", "1")
+    wait_for(lambda: has_history(place))
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, output
+    assert "The same command continues: vision-attn run" in output
+    interrupted = next(folder for folder in folders(place).values() if folder.attempts())
+    assert (interrupted.path / "checkpoint.pt").exists()
+    assert finish(place, *LONG)[0] == 0
+    assert "continuing from update" in (interrupted.path / "log.txt").read_text()
+    assert not (interrupted.path / "checkpoint.pt").exists()
+    assert finish(place, *LONG, results="undisturbed")[0] == 0
+    assert facts(place) == facts(place, "undisturbed")
+
+
+def test_two_sweeps_at_once_run_every_run_once(place):
+    processes = [start(place, "-j", "1") for _ in range(2)]
+    for process in processes:
+        output, _ = process.communicate(timeout=250)
+        assert process.returncode == 0, output
+    assert outcomes(place) == [("done",)] * 4
+
+
+def test_a_crashing_run_is_shown_at_once_costs_only_itself_and_is_retried_on_demand(place):
+    models = "--levels", "model=attention,too deep for 28 pixels", "--levels", "train_size=50"
+    code, output = finish(place, *models)
+    assert code == 1
+    assert "FAILED timm" in output
+    assert "log.txt" in output
+    assert outcomes(place) == [("done",), ("failed",)]
+    log = next(path for path in (place / "results/runs").glob("timm*/log.txt")).read_text()
+    assert "Traceback" in log
+    assert finish(place, *models)[0] == 1
+    assert outcomes(place) == [("done",), ("failed",)]
+    code, output = finish(place, *models, verb="retry")
+    assert "1 runs will be tried again" in output
+    assert finish(place, *models)[0] == 1
+    assert outcomes(place) == [("done",), ("failed", "retried", "failed")]
+    page = (place / "results/question/report.html").read_text()
+    assert "failed" in page
+
+
+def test_failures_in_a_row_stop_the_sweep(place):
+    code, output = finish(place, "--preset", "broken", "-j", "1", "--max-consecutive-failures", "2")
+    assert code == 1
+    assert "failures in a row" in output
+    assert outcomes(place).count(("failed",)) == 2
+
+
+def test_a_diverging_run_is_a_state_and_never_a_number(place):
+    code, output = finish(place, "--levels", "learning_rate=1e30", "--levels", "model=attention")
+    assert code == 1
+    assert "DIVERGED" in output
+    for folder in folders(place).values():
+        assert folder.result()["state"] == "diverged"
+        assert not (folder.path / "weights.safetensors").exists()
+        assert not list(folder.path.glob("probes/*"))
+    assert "diverged" in (place / "results/question/report.html").read_text()
+
+
+def test_a_run_that_takes_too_long_is_killed(place):
+    code, output = finish(place, "--levels", "updates=1000000", *LONG[2:], "--timeout", "8", "-j", "2")
+    assert code == 1, output
+    assert outcomes(place) == [("timeout",), ("timeout",)]
+
+
+def test_a_full_disk_stops_the_sweep_and_freeing_it_continues(place):
+    limit = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (12000, 12000)); "
+    limit += "sys.argv = sys.argv[1:]; runpy.run_module('vision_attn.cli', run_name='__main__')"
+    arguments = command(place, "-j", "1")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CI": "true"}
+    full = subprocess.run(
+        [sys.executable, "-c", limit, *arguments[2:]], capture_output=True, text=True, env=environment, check=False
+    )
+    assert full.returncode == 1, full.stdout + full.stderr
+    assert "DISK FULL" in full.stdout
+    assert outcomes(place).count(("disk full",)) == 1
+    code, output = finish(place)
+    assert code == 0, output
+    assert sorted(rows[-1] for rows in outcomes(place)) == ["done"] * 4
+
+
+def test_a_damaged_result_is_noticed_and_the_run_repeated_with_the_same_bits(place):
+    finish(place)
+    before = facts(place)
+    folder = next(iter(folders(place).values()))
+    payload = bytearray((folder.path / "result.json").read_bytes())
+    payload[len(payload) // 2] ^= 1
+    (folder.path / "result.json").write_bytes(bytes(payload))
+    assert finish(place)[0] == 0
+    assert facts(place) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--levels", "train_size=55"), "train_size"),
+        (("--levels", "seeds=3"), "levels must be FACTOR=level,level with a factor among model, train_size"),
+        (
+            ("--levels", "model=vit"),
+            "level of model must be one of 'attention', 'convolution', 'too deep for 28 pixels'",
+        ),
+        (("--preset", "huge"), "preset must be one of 'broken'. Got 'huge' instead."),
+        (("--device", "tpu"), "device must be 'auto', 'cpu'"),
+        (("--data-dir", "/nowhere"), "data-dir must be a folder that is there. Got '/nowhere' instead."),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(place, arguments, sentence):
+    code, output = finish(place, *arguments)
+    assert code == 2, output
+    assert output.startswith("Error: ")
+    assert sentence in output
+    assert "Traceback" not in output
+    assert outcomes(place) == []
+
+
+def test_plan_and_status_show_what_would_be_done_and_what_was(place):
+    code, output = finish(place, verb="plan")
+    assert code == 0
+    assert "4 cells, 4 runs, 20 updates in all" in output
+    assert not (place / "results").exists()
+    code, output = finish(place, verb="status")
+    assert code == 75
+    finish(place)
+    code, output = finish(place, "--json", verb="status")
+    assert code == 0
+    assert {entry["state"] for entry in json.loads(output).values()} == {"done"}

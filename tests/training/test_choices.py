@@ -1,0 +1,158 @@
+import dataclasses
+import platform
+
+import pytest
+import torch
+from tiny_training import TinyAttention, TinyConv, data
+from torch import nn
+
+from vision_attn.layers.attention import Attention, attention_path
+from vision_attn.spec import InputError, canonical
+from vision_attn.training import Recipe, choices
+from vision_attn.training.choices import Choices, bf16_units, choose, deterministic, is_convnet, keep_memory
+from vision_attn.training.compiling import COMPILE_SECONDS, GAIN, forward_flops, pays
+
+CPU = torch.device("cpu")
+
+
+def chosen(recipe: Recipe, model: nn.Module | None = None) -> Choices:
+    return choose(recipe, model or TinyConv(), data=data(), device=CPU, threads=1)
+
+
+@pytest.fixture
+def units(monkeypatch):
+    def put(name: str | None) -> None:
+        monkeypatch.setattr(choices, "bf16_units", lambda device: name)
+
+    return put
+
+
+@pytest.mark.parametrize(("found", "precision"), [("amx", "bf16"), ("avx512_bf16", "bf16"), (None, "fp32")])
+def test_bf16_is_taken_where_there_are_units_for_it(units, found, precision):
+    units(found)
+    assert chosen(Recipe(updates=1)).precision == precision
+
+
+@pytest.mark.parametrize("found", ["amx", None])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_precision_that_the_recipe_names_is_obeyed(units, found, precision):
+    units(found)
+    assert chosen(Recipe(updates=1, precision=precision)).precision == precision
+
+
+def test_a_torch_that_does_not_tell_about_its_cpu_is_taken_to_have_no_bf16_units(monkeypatch):
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert bf16_units(CPU) is None
+
+
+def test_channels_last_is_for_convolutions_beyond_the_patch_embedding():
+    depthwise = nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 1))
+    assert not is_convnet(depthwise, in_chans=3)
+    assert not is_convnet(TinyAttention(), in_chans=3)
+    assert is_convnet(TinyConv(), in_chans=3)
+
+
+def test_arranging_a_model_lays_its_kernels_out_and_keeps_its_parameters():
+    model = TinyConv()
+    parameters = list(model.parameters())
+    kernel = model.body[0].weight
+    before = kernel.detach().clone()
+    assert chosen(Recipe(updates=1)).arranged(model) is model
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(kernel, before)
+    assert all(a is b for a, b in zip(parameters, model.parameters(), strict=True))
+
+
+def test_compiling_pays_from_the_number_of_images_on_that_the_formula_says():
+    rate, part = GAIN["amx"]
+    break_even = COMPILE_SECONDS * rate * 2 / (part * 3 * 10**8)
+    assert not pays(flops=10**8, images=int(break_even * 0.99), units="amx", threads=2)[0]
+    assert pays(flops=10**8, images=int(break_even * 1.01), units="amx", threads=2)[0]
+    assert pays(flops=10**8, images=int(break_even * 0.51), units="amx", threads=1)[0]
+
+
+@pytest.mark.parametrize("units", [None, "avx512_bf16", "cuda"])
+def test_nothing_is_compiled_where_no_gain_was_measured(units):
+    worth, reason = pays(flops=10**12, images=10**9, units=units, threads=1)
+    assert not worth
+    assert reason == f"no gain from compiling was measured with {units or 'fp32'} arithmetic"
+
+
+def test_flops_of_a_linear_model_are_two_for_each_weight():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 10))
+    assert forward_flops(model, data=data()) == 2 * 3 * 16 * 16 * 10
+    assert model[1].weight.device == CPU
+
+
+def test_choices_depend_on_nothing_that_ran_before(units):
+    units("amx")
+    first = chosen(Recipe(updates=50))
+    torch.rand(3)
+    assert chosen(Recipe(updates=50)) == first
+    assert not first.compile
+    assert first.compile_reason == f"compiling would save 0 s and costs {COMPILE_SECONDS:.0f} s"
+
+
+def test_choices_are_plain_json():
+    found = chosen(Recipe(updates=1, compile="off"))
+    canonical(found.as_json())
+    assert Choices(**found.as_json()) == found
+    assert found.compile_reason == "the recipe says off"
+
+
+class Gridded(nn.Sequential):
+    """Our attention in a model with a grid of tokens."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__(nn.Conv2d(3, 8, 4), Attention(8, 2))
+        self.grid = (side, side)
+
+
+def test_the_attention_path_is_the_one_that_the_layer_takes():
+    for side in (4, 40):
+        recipe = Recipe(updates=1, compile="off")
+        assert chosen(recipe, Gridded(side)).attention == attention_path(CPU, side * side)
+    assert chosen(recipe, TinyConv()).attention is None
+
+
+def test_autocast_computes_in_the_precision_of_the_choices():
+    layer, x = nn.Linear(4, 4), torch.randn(2, 4)
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        with dataclasses.replace(chosen(Recipe(updates=1)), precision=precision).autocast():
+            assert layer(x).dtype == dtype
+
+
+@pytest.fixture
+def process_settings():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
+
+
+@pytest.mark.usefixtures("process_settings")
+def test_deterministic_pins_the_threads_and_forbids_what_is_not_repeatable():
+    deterministic(2)
+    assert torch.get_num_threads() == 2
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.backends.cudnn.benchmark
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cudnn.allow_tf32
+    with pytest.raises(InputError) as caught:
+        deterministic(0)
+    assert str(caught.value) == "threads must be at least 1. Got 0 instead."
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc lets one say what it keeps")
+def test_memory_given_back_is_kept_and_not_fetched_again():
+    resource = pytest.importorskip("resource")
+    keep_memory()
+    for _ in range(3):
+        torch.ones(4_000_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.ones(4_000_000)
+    # 16 MB are 3,906 pages, which are fetched each time where they are given back.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 3906

@@ -1,0 +1,74 @@
+"""Encoded images as uint8 arrays: grey (H, W) or colour (H, W, 3). Needs Pillow alone."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+
+from vision_attn.spec import InputError
+
+MAX_SIDE = 4096
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+_WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+def decode(content: bytes, *, name: str, size: tuple[int, int] | None) -> np.ndarray:
+    """The pixels of an encoded image; 16-bit values keep their upper 8 bits, transparency is laid on white.
+
+    `size` is the width and height it must have, looked at before anything is decoded. Raises `InputError`.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            _require_size(image.size, name=name, size=size)
+            image.load()
+            return _pixels(image)
+    except InputError:
+        raise
+    except _BROKEN as error:
+        kinds = ", ".join(FORMATS)
+        raise InputError(f"{name} must be a whole image ({kinds}). Decoding it failed: {error}.") from error
+
+
+def _require_size(found: tuple[int, int], *, name: str, size: tuple[int, int] | None) -> None:
+    width, height = found
+    if size is not None and found != size:
+        allowed = f"{size[0]} x {size[1]} pixels like the images before it"
+    elif width != height:
+        allowed = "square"
+    elif width > MAX_SIDE:
+        allowed = f"at most {MAX_SIDE} x {MAX_SIDE} pixels"
+    else:
+        return
+    raise InputError(f"{name} must be {allowed}. It has {width} x {height} pixels.")
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    if image.mode in ("RGB", "L"):
+        return np.asarray(image)
+    if image.mode == "1":
+        return np.asarray(image.convert("L"))
+    if image.mode.startswith("I"):
+        return (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers")
+    if image.mode in _WITH_ALPHA or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        paper = Image.new("RGBA", layer.size, "white")
+        flat = Image.alpha_composite(paper, layer).convert("RGB")
+        return np.asarray(flat.convert("L") if image.mode in ("LA", "La") else flat)
+    return np.asarray(image.convert("RGB"))

@@ -1,0 +1,132 @@
+"""ImageFolder: images in class folders, in a directory or archive, decoded once and known by a name."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+from vision_attn.data.archive import SUFFIXES
+from vision_attn.data.arrays import select
+from vision_attn.data.base import Data, Dataset
+from vision_attn.data.cache import load_arrays
+from vision_attn.data.locations import cache_dir, data_dirs
+from vision_attn.data.tree import ImageTree, image_tree
+from vision_attn.spec import InputError, spec
+from vision_attn.store import DamagedFile, read_json, write_json
+
+_NAME = re.compile("[a-z0-9][a-z0-9._-]{0,63}")
+NAME_RULE = "1 to 64 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit"
+
+
+@spec
+class ImageFolder(Dataset):
+    """Images in `train/<class>/` and `test/<class>/`, found by name in the data folders, else among those imported.
+
+    In a data folder it is the folder `<name>/` or the archive `<name>.tar[.gz|.xz|.bz2]`, `<name>.tgz`, `<name>.zip`.
+    """
+
+    name: str
+    flip: bool = True
+
+    def check(self) -> None:
+        self.require("name", is_name(self.name), NAME_RULE)
+
+    def load(self) -> Data:
+        found = load_arrays(find_tree(self.name), cache_dir())
+        return select(self, found.arrays, fingerprint=found.fingerprint, flip=self.flip)
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """What an import brought in."""
+
+    name: str
+    train_size: int
+    test_size: int
+    num_classes: int
+    image_size: int
+    in_chans: int
+    fingerprint: str
+
+    def __str__(self) -> str:
+        side = f"{self.image_size} x {self.image_size} x {self.in_chans}"
+        return (
+            f"{self.name}: {self.train_size} train and {self.test_size} test images of {side} in {self.num_classes} "
+            f"classes, fingerprint {self.fingerprint}"
+        )
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can name a data set: it becomes part of file names and captions."""
+    return _NAME.fullmatch(text) is not None
+
+
+def import_folder(path: Path, *, name: str | None = None) -> Imported:
+    """Decode an image folder or archive and keep it under a name; one imported earlier under that name is replaced.
+
+    Raises `InputError` where it is not such a tree, the name is not one or the cache cannot be written.
+    """
+    name = name if name is not None else _stem(path)
+    if not is_name(name):
+        raise InputError(f"name of a data set must be {NAME_RULE}. Got {name!r} instead.")
+    tree = image_tree(path.absolute(), name=name)
+    loaded = load_arrays(tree, cache_dir())
+    record = _record(name)
+    try:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        write_json(record, {"path": str(tree.path), "identity": tree.identity})
+    except OSError as error:
+        raise InputError(f"The cache '{cache_dir()}' must be writable to import: {error.strerror}.") from error
+    arrays = loaded.arrays
+    return Imported(
+        name=name,
+        train_size=len(arrays.train_labels),
+        test_size=len(arrays.test_labels),
+        num_classes=len(arrays.classes),
+        image_size=arrays.train_images.shape[-1],
+        in_chans=arrays.train_images.shape[1],
+        fingerprint=loaded.fingerprint,
+    )
+
+
+def find_path(name: str) -> Path | None:
+    """The folder or archive of that name in the data folders, the first there is."""
+    for folder in data_dirs():
+        for candidate in (folder / name, *(folder / f"{name}{suffix}" for suffix in SUFFIXES)):
+            if (candidate / "train").is_dir() or (candidate.is_file() and candidate.name != name):
+                return candidate.absolute()
+    return None
+
+
+def imported_names() -> list[str]:
+    """The names under which image folders were imported."""
+    return sorted(record.stem for record in _record("any").parent.glob("*.json") if is_name(record.stem))
+
+
+def find_tree(name: str) -> ImageTree:
+    """The tree of that name in the data folders, else the one imported. Raises `InputError` where there is none."""
+    path = find_path(name)
+    if path is not None:
+        return image_tree(path, name=name)
+    try:
+        record = read_json(_record(name))
+    except (FileNotFoundError, DamagedFile):
+        looked = ", ".join(f"'{folder}'" for folder in data_dirs()) or "none given"
+        raise InputError(
+            f"name of ImageFolder must be a folder or archive in a data folder ({looked}; give one with --data-dir) or "
+            f"one brought in with `vision-attn data import PATH --name {name}`. Got {name!r} instead."
+        ) from None
+    return ImageTree(name=name, identity=record["identity"], path=Path(record["path"]))
+
+
+def _record(name: str) -> Path:
+    return cache_dir() / "imports" / f"{name}.json"
+
+
+def _stem(path: Path) -> str:
+    """The name of a path without the suffix of an archive."""
+    suffix = max((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), key=len, default="")
+    return path.absolute().name.removesuffix(suffix)

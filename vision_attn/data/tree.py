@@ -1,0 +1,167 @@
+"""A tree of images, `train/<class>/<file>` and `test/<class>/<file>`, in a folder or an archive, as arrays."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from vision_attn.data.archive import MAX_MEMBER_BYTES, SUFFIXES, Member, is_hidden, members, safe_parts
+from vision_attn.data.arrays import Arrays
+from vision_attn.data.cache import Source
+from vision_attn.data.decode import decode
+from vision_attn.spec import InputError, canonical
+
+SPLITS = ("train", "test")
+LAYOUT = "train/<class>/<image> and test/<class>/<image>"
+MAX_PIXEL_BYTES = 16 * 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageTree(Source):
+    """Images below a folder or in an archive. Its identity is the sha256 of the archive or of the folder's listing."""
+
+    path: Path
+
+    def read(self) -> Arrays:
+        """All images, ordered by class and then by file name. Raises `InputError` naming what is not as it must be."""
+        if not self.path.exists() or image_tree(self.path, name=self.name) != self:
+            raise InputError(
+                f"The decoded copy of {self.name!r} is gone or damaged and '{self.path}' is not there or has changed; "
+                f"bring it in again with `vision-attn data import PATH --name {self.name}`."
+            )
+        try:
+            found = self._decoded()
+        except OSError as error:
+            raise InputError(f"'{error.filename or self.path}' cannot be read: {error.strerror}.") from error
+        for split in SPLITS:
+            if not found[split]:
+                raise InputError(f"'{self.path}' must hold {LAYOUT}. It has no class in {split}/.")
+        classes = tuple(sorted(found["train"] | found["test"]))
+        images = [image for split in SPLITS for kept in found[split].values() for image in kept.values()]
+        colour = any(image.ndim == 3 for image in images)
+        train_images, train_labels = _stacked(found["train"], classes, side=_side(images), colour=colour)
+        test_images, test_labels = _stacked(found["test"], classes, side=_side(images), colour=colour)
+        arrays = Arrays(train_images, train_labels, test_images, test_labels, classes)
+        arrays.require_usable(what=f"'{self.path}'")
+        return arrays
+
+    def _decoded(self) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+        """Images by split, class and file name."""
+        found: dict[str, dict[str, dict[str, np.ndarray]]] = {split: {} for split in SPLITS}
+        size: tuple[int, int] | None = None
+        left = MAX_PIXEL_BYTES
+        for split, label, file, content in _placed(self.path):
+            kept = found[split].setdefault(label, {})
+            if content is None:
+                continue
+            name = f"Image {'/'.join((split, label, file))!r} of '{self.path}'"
+            kept[file] = decode(content, name=name, size=size)
+            height, width = kept[file].shape[:2]
+            size = (width, height)
+            left -= 3 * width * height
+            if left < 0:
+                raise InputError(f"'{self.path}' must decode to at most {MAX_PIXEL_BYTES // 2**30} GiB of pixels.")
+        return found
+
+
+def image_tree(path: Path, *, name: str) -> ImageTree:
+    """The tree of images at `path`. Raises `InputError` where nothing that can be one lies there."""
+    try:
+        if path.is_dir():
+            return ImageTree(name=name, identity=_listing(path), path=path)
+        if path.is_file():
+            stat = path.stat()
+            return ImageTree(name=name, identity=file_sha256(path, stat.st_size, stat.st_mtime_ns), path=path)
+    except OSError as error:
+        raise InputError(f"'{error.filename or path}' cannot be read: {error.strerror}.") from error
+    raise InputError(f"path must be a folder or an archive ({', '.join(SUFFIXES)}) of images. Got '{path}' instead.")
+
+
+@functools.lru_cache(maxsize=64)
+def file_sha256(path: Path, size: int, mtime_ns: int) -> str:
+    """sha256, in hex, of a file; computed once a process while its size and time stay the same."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _listing(root: Path) -> str:
+    rows = []
+    for parts, file in _files(root):
+        stat = file.stat() if file is not None else None
+        rows.append(["/".join(parts), *([stat.st_size, stat.st_mtime_ns] if stat else [])])
+    return hashlib.sha256(canonical(sorted(rows))).hexdigest()
+
+
+def _files(root: Path) -> Iterator[tuple[tuple[str, ...], Path | None]]:
+    """The class folders, with None, and the files. Two levels deep, so that no link can lead round in circles."""
+    for split in SPLITS:
+        for label in (root / split).iterdir() if (root / split).is_dir() else ():
+            parts = safe_parts(f"{split}/{label.name}", root)
+            if is_hidden(parts):
+                continue
+            if not label.is_dir():
+                raise InputError(f"'{label}' must lie in a class folder: {LAYOUT}.")
+            yield parts, None
+            for file in label.iterdir():
+                inner = safe_parts(f"{split}/{label.name}/{file.name}", root)
+                if not is_hidden(inner):
+                    _require_plain(file)
+                    yield inner, file
+
+
+def _require_plain(file: Path) -> None:
+    if not file.is_file():
+        raise InputError(f"'{file}' must be an image file; a class folder holds nothing else.")
+    if file.stat().st_size > MAX_MEMBER_BYTES:
+        raise InputError(f"'{file}' must be at most {MAX_MEMBER_BYTES // 2**20} MiB.")
+
+
+def _members(path: Path) -> Iterator[Member]:
+    if not path.is_dir():
+        yield from members(path)
+        return
+    for parts, file in _files(path):
+        yield Member(
+            parts, file.read_bytes() if file is not None and len(parts) == 3 else None if file is None else b""
+        )
+
+
+def _placed(path: Path) -> Iterator[tuple[str, str, str, bytes | None]]:
+    """Split, class, file name and content of every image, and of every class folder, with no content.
+
+    The tree may lie below one folder. What lies outside train/ and test/ is not looked at.
+    """
+    tops = set()
+    for parts, content in _members(path):
+        depth = next((depth for depth in (0, 1) if parts[depth : depth + 1] and parts[depth] in SPLITS), None)
+        if depth is None or is_hidden(parts):
+            continue
+        tops.add(parts[:depth])
+        if len(tops) > 1:
+            raise InputError(f"'{path}' must hold {LAYOUT} in one place. It has train/ or test/ in several folders.")
+        inner = parts[depth:]
+        if content is not None and len(inner) != 3:
+            raise InputError(f"{'/'.join(parts)!r} in '{path}' must lie in a class folder: {LAYOUT}.")
+        if content is not None:
+            yield inner[0], inner[1], inner[2], content
+        elif len(inner) == 2:
+            yield inner[0], inner[1], "", None
+
+
+def _side(images: list[np.ndarray]) -> int:
+    return images[0].shape[0] if images else 1
+
+
+def _stacked(
+    found: dict[str, dict[str, np.ndarray]], classes: tuple[str, ...], *, side: int, colour: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, C, H, W) and labels (N,) in the order of class and file name."""
+    labels = np.repeat(np.arange(len(classes)), [len(found.get(label, {})) for label in classes])
+    images = np.empty((len(labels), 3 if colour else 1, side, side), np.uint8)
+    ordered = (found[label][file] for label in classes for file in sorted(found.get(label, {})))
+    for row, image in zip(images, ordered, strict=True):
+        row[:] = image.transpose(2, 0, 1) if image.ndim == 3 else image
+    return images, labels

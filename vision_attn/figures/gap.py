@@ -1,0 +1,143 @@
+"""Gap: the paired difference to a reference model against the number of training images."""
+
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+
+from vision_attn.figures import theme
+from vision_attn.figures.base import Figure
+from vision_attn.records import Records, facets, pick, planned, require_factor
+from vision_attn.spec import InputError, spec
+from vision_attn.statistics import paired_difference, pairs
+
+
+@spec
+class Gap(Figure):
+    """The mean difference to `reference`, seed by seed on the same subset, with its Student-t interval.
+
+    Above zero: better than the reference (for a loss: worse). An interval that leaves out zero is one cell's
+    verdict; with many cells some will do so by chance.
+    """
+
+    title: ClassVar[str] = "Gap to the reference"
+
+    reference: str
+    metric: str = "accuracy"
+    split: str = "test"
+    x: str = "train_size"
+    hue: str = "model"
+    over: str = "seed"
+    level: float = 0.95
+
+    def check(self) -> None:
+        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+
+    def _factors(self, records: Records) -> list[str]:
+        for field in ("x", "hue", "over"):
+            require_factor(records.plan, field, "Gap", getattr(self, field))
+        levels = records.plan["factors"][self.hue]
+        if self.reference not in levels:
+            allowed = f"a level of {self.hue} ({', '.join(map(repr, levels))})"
+            raise InputError(f"reference of Gap must be {allowed}. Got {self.reference!r} instead.")
+        return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.x, self.hue]
+
+    def _values(self, records: Records) -> pd.DataFrame:
+        return pick(records, self.metric, at={"split": self.split})
+
+    def _has_reference(self, records: Records) -> bool:
+        return bool((self._values(records)[self.hue] == self.reference).any())
+
+    def table(self, records: Records) -> pd.DataFrame:
+        by = self._factors(records)
+        grid = planned(records, by)
+        grid = grid[grid[self.hue] != self.reference].reset_index(drop=True)
+        if not self._has_reference(records):
+            empty = dict.fromkeys(("estimate", "low", "high", "sd"), np.nan)
+            return grid.assign(reference=self.reference, **empty, n=0, dropped=0, dropped_pairs="")
+        gaps = paired_difference(
+            self._values(records),
+            by=by[:-1],
+            pair_on=[self.over],
+            compare=self.hue,
+            reference=self.reference,
+            level=self.level,
+        )
+        out = grid.merge(gaps, on=by, how="left").assign(reference=self.reference)
+        for name in ("n", "dropped"):
+            out[name] = out[name].fillna(0).astype(int)
+        out["dropped_pairs"] = out["dropped_pairs"].fillna("")
+        return out[[*by, "reference", "estimate", "low", "high", "n", "sd", "planned", "dropped", "dropped_pairs"]]
+
+    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+        by = self._factors(records)
+        with theme.style():
+            parts = theme.panels(table, by[:-2])
+            figure, axes = theme.canvas(len(parts))
+            for each, (title, rows) in zip(axes, parts, strict=True):
+                self._panel(each, rows, self._pairs(rows, records, by), records)
+                each.set_title(title)
+                if each.get_subplotspec().is_first_col():
+                    unit = " (percentage points)" if theme.is_share(self.metric) else ""
+                    each.set_ylabel(
+                        f"difference in {self.split} {self.metric.replace('_', ' ')}\nto {self.reference}{unit}"
+                    )
+            looks = {k: v for k, v in theme.looks(records.plan, self.hue).items() if k != self.reference}
+            theme.legend(figure, {theme.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
+        return figure
+
+    def _pairs(self, rows: pd.DataFrame, records: Records, by: list[str]) -> pd.DataFrame:
+        if not self._has_reference(records):
+            return pd.DataFrame(columns=[*by, "difference"])
+        both = pairs(self._values(records), by=by[:-1], pair_on=[self.over], compare=self.hue, reference=self.reference)
+        return both.dropna(subset="difference").merge(rows[by].drop_duplicates(), on=by)
+
+    def _panel(self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records) -> None:
+        levels = records.plan["factors"]
+        width = axes.figure.get_figwidth() / axes.get_gridspec().ncols - 0.4
+        places = theme.size_axis(axes, levels[self.x], label=theme.factor_text(self.x), width=width)
+        axes.axhline(0, color=theme.INK, linewidth=1.0, zorder=1)
+        axes.annotate(self.reference, (1, 0), xycoords=("axes fraction", "data"), **theme.NOTE)
+        looks = {k: v for k, v in theme.looks(records.plan, self.hue).items() if k != self.reference}
+        for i, (name, look) in enumerate(looks.items()):
+            at, aside = theme.dodge(places, i, len(looks), logarithmic=axes.get_xscale() == "log")
+            mine = rows[rows[self.hue] == name].set_index(self.x).reindex(levels[self.x])
+            points = singles[singles[self.hue] == name]
+            theme.seeds_scatter(axes, [aside[x] for x in points[self.x]], points["difference"].to_numpy(float), look)
+            theme.interval_line(axes, np.array(list(at.values())), mine, look)
+        if theme.is_share(self.metric):
+            theme.percent_axis(axes)
+
+    def caption(self, table: pd.DataFrame, records: Records) -> str:
+        by = self._factors(records)
+        what = f"{self.split} {self.metric.replace('_', ' ')}"
+        said = [
+            f"Difference in {what} to {self.reference}{theme.data_text(records)}, paired by {self.over}: {self._pairing(records, by)}.",
+            theme.seeds_text(table, [by[-1], *by[:-1]], unit=self.over),
+        ]
+        if (table["n"] > 1).any():
+            bars = f"Bars: {100 * self.level:g} % Student-t intervals of the mean difference"
+            said.append(
+                f"{bars}, each cell by itself (not corrected for their number); faint points: single {self.over}s."
+            )
+        alone = int(table["dropped"].sum())
+        if alone:
+            said.append(f"{alone} values have no partner and are left out (dropped_pairs in the CSV names them).")
+        return " ".join(said)
+
+    def _pairing(self, records: Records, by: list[str]) -> str:
+        """What the members of a pair share, by the hashes of their training subsets."""
+        if "subset_sha256" not in records.runs:
+            return "nothing is known of their training subsets"
+        subsets = records.runs.groupby([*by[:-1], self.over], observed=True, dropna=False)["subset_sha256"].nunique()
+        return (
+            "the same training subset" if (subsets <= 1).all() else "though not the same training subset in every pair"
+        )
+
+    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        by = self._factors(records)
+        cells = [theme.interval(row, metric=self.metric, signed=True) for row in table.to_dict("records")]
+        names = [level for level in records.plan["factors"][self.hue] if level != self.reference]
+        return theme.wide(table, cells, rows=by[:-1], columns=self.hue, names=names)

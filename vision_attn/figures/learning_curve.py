@@ -1,0 +1,95 @@
+"""Learning curve: a metric against the number of training images."""
+
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+
+from vision_attn.figures import theme
+from vision_attn.figures.base import Figure
+from vision_attn.records import Records, chance, facets, pick, planned, require_factor
+from vision_attn.spec import spec
+from vision_attn.statistics import mean_interval
+
+
+@spec
+class LearningCurve(Figure):
+    """The mean of a metric over seeds against a factor, one line a level of `hue`, with Student-t intervals."""
+
+    title: ClassVar[str] = "Learning curve"
+
+    metric: str = "accuracy"
+    split: str = "test"
+    x: str = "train_size"
+    hue: str = "model"
+    over: str = "seed"
+    level: float = 0.95
+
+    def check(self) -> None:
+        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+
+    def _factors(self, records: Records) -> list[str]:
+        """The factors that tell the points apart: panels, lines, x."""
+        for field in ("x", "hue"):
+            require_factor(records.plan, field, "LearningCurve", getattr(self, field))
+        return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]
+
+    def table(self, records: Records) -> pd.DataFrame:
+        by = self._factors(records)
+        values = pick(records, self.metric, at={"split": self.split})
+        means = mean_interval(values, by=by, level=self.level)
+        out = planned(records, by).merge(means, on=by, how="left")
+        out["n"] = out["n"].fillna(0).astype(int)
+        return out[[*by, "estimate", "low", "high", "n", "sd", "planned"]]
+
+    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+        by = self._factors(records)
+        singles = pick(records, self.metric, at={"split": self.split})
+        with theme.style():
+            parts = theme.panels(table, by[:-2])
+            figure, axes = theme.canvas(len(parts))
+            for each, (title, rows) in zip(axes, parts, strict=True):
+                self._panel(each, rows, singles.merge(rows[by].drop_duplicates(), on=by), records)
+                each.set_title(title)
+                label = f"{self.split} {self.metric.replace('_', ' ')}"
+                if each.get_subplotspec().is_first_col():
+                    each.set_ylabel(f"{label} (%)" if theme.is_share(self.metric) else label)
+            looks = theme.looks(records.plan, self.hue)
+            theme.legend(figure, {theme.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
+        return figure
+
+    def _panel(self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records) -> None:
+        levels = records.plan["factors"]
+        width = axes.figure.get_figwidth() / axes.get_gridspec().ncols - 0.4
+        places = theme.size_axis(axes, levels[self.x], label=theme.factor_text(self.x), width=width)
+        if self.metric == "accuracy" and (level := chance(records)) is not None:
+            axes.axhline(level, color=theme.FAINT, linestyle=":", linewidth=1.1, zorder=1)
+            axes.annotate("chance", (1, level), xycoords=("axes fraction", "data"), **theme.NOTE)
+        looks = theme.looks(records.plan, self.hue)
+        for i, (name, look) in enumerate(looks.items()):
+            at, aside = theme.dodge(places, i, len(looks), logarithmic=axes.get_xscale() == "log")
+            mine = rows[rows[self.hue] == name].set_index(self.x).reindex(levels[self.x])
+            points = singles[singles[self.hue] == name]
+            theme.seeds_scatter(axes, [aside[x] for x in points[self.x]], points["value"].to_numpy(float), look)
+            theme.interval_line(axes, np.array(list(at.values())), mine, look)
+        if theme.is_share(self.metric):
+            theme.percent_axis(axes)
+
+    def caption(self, table: pd.DataFrame, records: Records) -> str:
+        names = self._factors(records)
+        what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}"
+        quantity = f"{what}{theme.data_text(records)} against the {theme.factor_text(self.x)}"
+        bars = f"Bars: {100 * self.level:g} % Student-t intervals; faint points: single {self.over}s."
+        if not (table["n"] > 1).any():
+            bars = ""
+        dotted = chance(records) if self.metric == "accuracy" else None
+        dots = f"Dotted: chance, {100 * dotted:.3g} %." if dotted is not None else ""
+        return " ".join(filter(None, [f"{quantity}.", theme.seeds_text(table, names, unit=self.over), bars, dots]))
+
+    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        by = self._factors(records)
+        cells = [theme.interval(row, metric=self.metric) for row in table.to_dict("records")]
+        rows = [*by[:-2], self.x]
+        return theme.wide(table, cells, rows=rows, columns=self.hue, names=records.plan["factors"][self.hue])

@@ -1,0 +1,181 @@
+"""Matching: how alike in size and in training the compared models are."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Drawing
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from vision_attn.figures import theme
+from vision_attn.figures.base import Figure
+from vision_attn.records import Records, column, facets, pick, require_factor
+from vision_attn.spec import InputError, spec
+
+MEASURES = {"params": "parameters", "flops": "forward FLOPs"}
+TRAINING = ("updates", "images_seen", "epochs", "learning_rate")
+
+
+@spec
+class Matching(Figure):
+    """Parameters and forward FLOPs of every model as a ratio to `reference`, and the budget each was trained with.
+
+    The verdict is "inside" where every measure named in `on` is within `tolerance` of the reference's.
+    """
+
+    title: ClassVar[str] = "Matching"
+    opens_table: ClassVar[bool] = True
+
+    reference: str
+    on: tuple[str, ...] = ("params",)
+    tolerance: float = 0.02
+    hue: str = "model"
+
+    def check(self) -> None:
+        self.require("on", bool(self.on) and set(self.on) <= set(MEASURES), "one or both of 'params', 'flops'")
+        self.require("tolerance", 0 < self.tolerance < 1, "between 0 and 1")
+
+    def _factors(self, records: Records) -> list[str]:
+        """The factors that tell models apart: those with which parameters or FLOPs change, and `hue`."""
+        require_factor(records.plan, "hue", "Matching", self.hue)
+        levels = records.plan["factors"][self.hue]
+        if self.reference not in levels:
+            allowed = f"a level of {self.hue} ({', '.join(map(repr, levels))})"
+            raise InputError(f"reference of Matching must be {allowed}. Got {self.reference!r} instead.")
+        sizes = pd.concat([pick(records, metric, at={}) for metric in MEASURES])
+        changing = []
+        for name in facets(records.plan, used=(self.hue,)):
+            others = [other for other in records.plan["factors"] if other != name]
+            groups = sizes.groupby([*others, "metric"], observed=True, dropna=False)["value"]
+            if (groups.nunique() > 1).any():
+                changing.append(name)
+        return [*changing, self.hue]
+
+    def table(self, records: Records) -> pd.DataFrame:
+        by = self._factors(records)
+        out = records.runs[by].drop_duplicates().sort_values(by).reset_index(drop=True)
+        for metric in MEASURES:
+            means = pick(records, metric, at={}).groupby(by, observed=True, dropna=False)["value"].mean()
+            out = out.merge(means.rename(metric).reset_index(), on=by, how="left")
+        for metric in MEASURES:
+            own = out[out[self.hue] == self.reference][[*by[:-1], metric]].rename(columns={metric: "reference"})
+            reference = out.merge(own, on=by[:-1])["reference"] if by[:-1] else own["reference"].iloc[0]
+            out[f"{metric}_ratio"] = out[metric] / reference
+        out["verdict"] = [self._verdict(row) for row in out.to_dict("records")]
+        return out.merge(_budgets(records, by), on=by, how="left")
+
+    def _verdict(self, row: dict[str, Any]) -> str:
+        ratios = [row[f"{metric}_ratio"] for metric in self.on]
+        if any(pd.isna(ratio) for ratio in ratios):
+            return "not measured"
+        if row[self.hue] == self.reference:
+            return "reference"
+        return "inside" if all(abs(ratio - 1) <= self.tolerance for ratio in ratios) else "outside"
+
+    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+        by = self._factors(records)
+        looks = theme.looks(records.plan, self.hue)
+        with theme.style():
+            figure, (axes,) = theme.canvas(1, size=(theme.SINGLE[0], 1.35 + 0.42 * len(table)))
+            axes.grid(visible=False)
+            axes.axvspan(1 - self.tolerance, 1 + self.tolerance, color="#bbbbbb", alpha=0.5, linewidth=0)
+            axes.axvline(1, color=theme.INK, linewidth=0.8)
+            for place, row in enumerate(table.to_dict("records")):
+                look = looks[row[self.hue]]
+                for metric, shift in (("params", -0.14), ("flops", 0.14)):
+                    ratio = row[f"{metric}_ratio"]
+                    if not pd.isna(ratio):
+                        face = look.colour if metric == "params" else "white"
+                        axes.plot(ratio, place + shift, "o", markersize=6.5, color=look.colour, markerfacecolor=face)
+                        text = f"{theme.short(row[metric])} ({_ratio(ratio)})"
+                        is_left = ratio < 1 - self.tolerance
+                        beside: dict[str, Any] = {"ha": "right" if is_left else "left", **_BESIDE}
+                        offset = (-7 if is_left else 7, 0)
+                        axes.annotate(text, (ratio, place + shift), offset, textcoords="offset points", **beside)
+            axes.set_yticks(range(len(table)), [theme.cell_text(row, by[::-1]) for row in table.to_dict("records")])
+            axes.set_ylim(len(table) - 0.5, -0.5)
+            _ratio_axis(axes, table[[f"{metric}_ratio" for metric in MEASURES]].to_numpy(float))
+            axes.set_xlabel(f"ratio to {self.reference}; grey: within ±{100 * self.tolerance:g} %")
+            entries = {"parameters": theme.INK, "forward FLOPs of an image": "white"}
+            theme.legend(figure, {text: _dot(face) for text, face in entries.items()})
+        return figure
+
+    def caption(self, table: pd.DataFrame, records: Records) -> str:
+        on = " and ".join(MEASURES[metric] for metric in self.on)
+        said = [
+            f"Size of the models as a ratio to {self.reference}, matched on {on} within ±{100 * self.tolerance:g} %."
+        ]
+        for verdict, sentence in (("outside", "Outside the tolerance"), ("not measured", "Not measured yet")):
+            names = [str(name) for name in table.loc[table["verdict"] == verdict, self.hue]]
+            if names:
+                said.append(f"{sentence}: {theme.listing(names)}.")
+        said.append("One multiplication with its addition counts as two FLOPs.")
+        return " ".join(said)
+
+    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        by = self._factors(records)
+        out = []
+        for row in table.to_dict("records"):
+            cells = {name.replace("_", " "): str(row[name]) for name in by[::-1]}
+            for metric, name in (("params", "parameters"), ("flops", "FLOPs an image")):
+                known = not pd.isna(row[metric])
+                cells[name] = f"{row[metric]:,.0f} ({_ratio(row[f'{metric}_ratio'])})" if known else "–"
+            cells["verdict"] = row["verdict"]
+            for name in TRAINING:
+                cells[name.replace("_", " ")] = _range(row[f"{name}_min"], row[f"{name}_max"])
+            out.append(cells)
+        return pd.DataFrame(out)
+
+
+_BESIDE: dict[str, Any] = {"fontsize": 8, "va": "center", "color": theme.INK}
+
+
+def _dot(face: str) -> Line2D:
+    return Line2D([], [], linestyle="", marker="o", color=theme.INK, markerfacecolor=face)
+
+
+def _budgets(records: Records, by: list[str]) -> pd.DataFrame:
+    """What was spent on training, as the range over a model's runs. Peak learning rate, from the logged updates."""
+    runs, history = records.runs, records.history
+    parts = {name: runs[column(records, name)] for name in ("updates", "images_seen") if column(records, name) in runs}
+    sizes = column(records, "train_size")
+    frame = runs[by].assign(**parts)
+    if "images_seen" in frame and sizes in runs:
+        frame["epochs"] = frame["images_seen"].astype(float) / runs[sizes].astype(float)
+    rate = column(records, "learning_rate")
+    if rate in history:
+        peaks = history.groupby("run")[rate].max()
+        frame["learning_rate"] = runs["run"].map(_planned_rates(records)).fillna(runs["run"].map(peaks)).astype(float)
+    frame = frame.reindex(columns=[*by, *TRAINING])
+    groups = frame.groupby(by, observed=True, dropna=False)
+    return groups.agg(**{f"{n}_{f}": (n, f) for n in TRAINING for f in ("min", "max")}).reset_index()
+
+
+def _planned_rates(records: Records) -> dict[str, float]:
+    """The learning rate that each run's recipe asks for, where the plan says it."""
+    usual = records.plan.get("defaults", {}).get("Recipe", {}).get("learning_rate")
+    rates = {key: entry["run"]["recipe"].get("learning_rate", usual) for key, entry in records.plan["runs"].items()}
+    return {key: rate for key, rate in rates.items() if rate is not None}
+
+
+def _ratio(ratio: float) -> str:
+    return "–" if pd.isna(ratio) else f"×{ratio:.3g}" if abs(ratio - 1) > 0.1 else f"×{ratio:.3f}"
+
+
+def _range(low: float, high: float) -> str:
+    texts = ["–" if pd.isna(value) else f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in (low, high)]
+    return texts[0] if texts[0] == texts[1] else "–".join(texts)
+
+
+def _ratio_axis(axes: Any, ratios: np.ndarray) -> None:
+    """A base-2 axis that shows at least half to twice, and room for the texts beside the points."""
+    known = ratios[~np.isnan(ratios)]
+    low = np.floor(np.log2(known.min() * 0.99)) if known.size else -1
+    high = np.ceil(np.log2(known.max() * 1.01)) if known.size else 1
+    ticks = 2.0 ** np.arange(min(low, -1), max(high, 1) + 1)
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(ticks[0] * 0.8, ticks[-1] * 1.9)
+    axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"×{x:g}"))

@@ -1,0 +1,313 @@
+"""Theme: how levels, numbers and axes look, the same in every figure and every run of the report.
+
+A level's colour and marker follow from its place in the plan, never from what happens to be drawn. Text in SVG is
+drawn as outlines: the figure then looks the same where its font is not installed, and the report holds the numbers
+as text besides.
+"""
+
+import contextlib
+import dataclasses
+import io
+import math
+import numbers
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from vision_attn.records import Records, column
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#5b5b5b")
+"""Okabe and Ito's colours, told apart by the colour-blind, without yellow and black."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+INK, FAINT = "#222222", "#8a8a8a"
+PANEL = (2.45, 2.35)
+SINGLE = (5.6, 3.9)
+NOTE = {
+    "ha": "right",
+    "va": "bottom",
+    "fontsize": 8,
+    "color": FAINT,
+    "xytext": (0, 2),
+    "textcoords": "offset points",
+}
+"""How a reference line is labelled, at its right end."""
+SHARES = ("accuracy", "consistency")
+"""Ends of the names of metrics in [0, 1] that are printed as percent."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """The colour and the marker of a level."""
+
+    colour: str
+    marker: str
+
+
+def looks(plan: dict[str, Any], factor: str) -> dict[Any, Look]:
+    """The look of every level of a factor, by its place in the plan; 64 levels differ."""
+    return {
+        level: Look(COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)])
+        for i, level in enumerate(plan["factors"][factor])
+    }
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """The settings under which figures are drawn and written; the ones outside are left as they were."""
+    settings = {
+        **sns.axes_style("ticks"),
+        **sns.plotting_context("paper", font_scale=1.1),
+        "font.family": ["DejaVu Sans"],
+        "font.size": 9.5,
+        "axes.titlesize": 9.5,
+        "axes.labelsize": 9.5,
+        "xtick.labelsize": 8.5,
+        "ytick.labelsize": 8.5,
+        "legend.fontsize": 9,
+        "axes.edgecolor": INK,
+        "axes.labelcolor": INK,
+        "text.color": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "axes.linewidth": 0.8,
+        "grid.color": "#e4e4e4",
+        "grid.linewidth": 0.7,
+        "lines.linewidth": 1.6,
+        "lines.markersize": 5.5,
+        "svg.fonttype": "path",
+        "svg.hashsalt": "vision-attn",
+        "figure.dpi": 100,
+        "savefig.dpi": 200,
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def canvas(panels: int, *, columns: int = 3, size: tuple[float, float] | None = None) -> tuple[Figure, list[Axes]]:
+    """An empty figure of that many panels with common axes, row by row; surplus places stay blank."""
+    columns = min(columns, panels)
+    rows = math.ceil(panels / columns)
+    width, height = size or (SINGLE if panels == 1 else (PANEL[0] * columns + 0.5, PANEL[1] * rows + 0.75))
+    figure = Figure(figsize=(width, height), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    axes = list(grid.flat)
+    for i, each in enumerate(axes):
+        each.grid(visible=True, axis="y")
+        each.set_axisbelow(True)
+        if i >= panels:
+            each.set_visible(False)
+        if i + columns >= panels:
+            each.tick_params(labelbottom=True)
+    sns.despine(fig=figure)
+    return figure, axes[:panels]
+
+
+def size_axis(axes: Axes, levels: Sequence[Any], *, label: str, width: float) -> dict[Any, float]:
+    """Put the levels themselves on the x axis, on a logarithmic scale where they are positive numbers.
+
+    Returns the place of each level. Labels that would touch on an axis of `width` inches are left out, ticks are not.
+    """
+    numeric = all(is_number(level) for level in levels)
+    logarithmic = numeric and min(levels) > 0 and len(levels) > 1
+    places = {level: float(level) if numeric else float(i) for i, level in enumerate(levels)}
+    texts = {places[level]: (short(level) if numeric else str(level)) for level in levels}
+    span = np.log10(list(texts)) if logarithmic else np.array(list(texts))
+    margin = 0.06 * float(np.ptp(span)) or 0.5
+    low, high = float(span.min()) - margin, float(span.max()) + margin
+    shown: list[float] = []
+    for place, at in sorted(zip(texts, span, strict=True), reverse=True):
+        room = (float(at) - low) / (high - low) * width
+        before = (
+            (float(np.log10(shown[-1]) if logarithmic else shown[-1]) - low) / (high - low) * width if shown else 99
+        )
+        if before - room >= 0.085 * len(texts[place]) + 0.08:
+            shown.append(place)
+    axes.set_xscale("log" if logarithmic else "linear")
+    axes.set_xlim(*(10.0**low, 10.0**high) if logarithmic else (low, high))
+    axes.xaxis.set_major_locator(FixedLocator(list(texts)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: texts[x] if x in shown else ""))
+    axes.set_xlabel(label)
+    return places
+
+
+def dodge(places: dict[Any, float], index: int, count: int, *, logarithmic: bool) -> tuple[dict[Any, float], ...]:
+    """The places of the means and of the seeds of one of `count` levels, moved aside so that none hides another."""
+    values = list(places.values())
+    step = 0.018 if len(values) > 1 else 0.05
+    both = []
+    for shift in (step * (index - (count - 1) / 2), step * (index - (count - 1) / 2 + 0.42)):
+        if logarithmic:
+            both.append({level: place * (max(values) / min(values)) ** shift for level, place in places.items()})
+        else:
+            span = max(values) - min(values) or 1.0
+            both.append({level: place + span * shift for level, place in places.items()})
+    return tuple(both)
+
+
+def interval_line(axes: Axes, x: Sequence[float], rows: pd.DataFrame, look: Look, *, hollow: bool = False) -> None:
+    """Means joined by a line that breaks where one is missing, each with its interval where it has one."""
+    axes.plot(x, rows["estimate"].to_numpy(float), **_line(look, hollow=hollow))
+    low, high = rows["low"].to_numpy(float), rows["high"].to_numpy(float)
+    has = ~np.isnan(low)
+    axes.vlines(np.asarray(x)[has], low[has], high[has], color=look.colour, linewidth=1.3, alpha=0.75, zorder=1.8)
+
+
+def handle(look: Look, *, hollow: bool = False) -> Line2D:
+    """A legend entry in the look of a level."""
+    return Line2D([], [], **_line(look, hollow=hollow))
+
+
+def _line(look: Look, *, hollow: bool) -> dict[str, Any]:
+    own = {"linestyle": "--", "markerfacecolor": "white", "markeredgecolor": look.colour} if hollow else {}
+    return {"color": look.colour, "marker": look.marker, "markeredgecolor": "white", **own}
+
+
+def seeds_scatter(axes: Axes, x: Sequence[float], y: Sequence[float], look: Look) -> None:
+    """Every single seed as a faint point."""
+    axes.scatter(x, y, s=9, color=look.colour, alpha=0.45, linewidths=0, zorder=1.5)
+
+
+def legend(figure: Figure, entries: dict[str, Line2D]) -> None:
+    """One legend for the figure, above its panels."""
+    widths = [0.075 * len(text) + 0.6 for text in entries]
+    fits = sum(widths) <= figure.get_figwidth()
+    columns = len(entries) if fits else max(1, int(figure.get_figwidth() / max(widths)))
+    figure.legend(
+        entries.values(), entries.keys(), loc="outside upper center", ncols=columns, frameon=False, handlelength=2.2
+    )
+
+
+def panels(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+    """The rows of every combination of the factors `names`, titled with their levels; all rows where there is none."""
+    if not names:
+        return [("", table)]
+    groups = table.groupby(list(names), observed=True, dropna=False)
+    return [(", ".join(level_text(n, v) for n, v in zip(names, key, strict=True)), rows) for key, rows in groups]
+
+
+def level_text(factor: str, level: Any) -> str:
+    """A level in a title: labels speak for themselves, numbers need the factor's name."""
+    if factor == "train_size":
+        return f"{short(level)} images"
+    return f"{factor.replace('_', ' ')} {short(level)}" if is_number(level) else str(level)
+
+
+def percent_axis(axes: Axes, *, digits: int = 0) -> None:
+    """Shares in [0, 1] written as percent."""
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:.{digits}f}".replace("-", "−")))
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric lies in [0, 1] and is printed as percent."""
+    return metric.endswith(SHARES)
+
+
+def number(value: Any, *, metric: str = "", signed: bool = False) -> str:
+    """A value of the metric in a table: percent with one decimal for shares, else three significant digits."""
+    if pd.isna(value):
+        return "–"
+    sign = "+" if signed else ""
+    text = f"{100 * value:{sign}.1f}" if is_share(metric) else f"{value:{sign}.3g}"
+    return text.replace("-", "−")
+
+
+def interval(row: Any, *, metric: str, signed: bool = False) -> str:
+    """Estimate and bounds in a table: 91.2 [90.1, 92.3]; without bounds where there are none."""
+    if pd.isna(row["estimate"]):
+        return "–"
+    text = number(row["estimate"], metric=metric, signed=signed)
+    if pd.isna(row["low"]):
+        return text
+    low, high = (number(row[key], metric=metric, signed=signed) for key in ("low", "high"))
+    return f"{text} [{low}, {high}]"
+
+
+def short(value: Any) -> str:
+    """A number in few characters: 250, 1k, 1.5k, 121k, 48.1M."""
+    if pd.isna(value):
+        return "–"
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= unit * 0.9995:
+            return f"{value / unit:.3g}{letter}"
+    return f"{value:.4g}"
+
+
+def listing(texts: Sequence[str], *, most: int = 6) -> str:
+    """A, B and C; the rest of a long list is counted."""
+    if len(texts) > most:
+        texts = [*texts[: most - 1], f"{len(texts) - most + 1} others"]
+    return " and ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]]))
+
+
+def cell_text(row: dict[str, Any], names: Sequence[str]) -> str:
+    """A cell of the plan in words: ViT, train size 50."""
+    return ", ".join(level_text(name, row[name]) for name in names)
+
+
+def seeds_text(table: pd.DataFrame, names: Sequence[str], *, unit: str = "seed") -> str:
+    """How many seeds stand behind the points, in sentences; cells that lack some are named."""
+    if not table["n"].sum():
+        return "Nothing is measured yet."
+    most = int(table["n"].max())
+    said = f"Mean over {most} {unit}s." if most > 1 else f"One {unit} a point, so there is no interval."
+    lacking = table[table["n"] < table["planned"]].to_dict("records")
+    if lacking:
+        cells = [f"{cell_text(row, names)} ({row['n']} of {row['planned']})" for row in lacking]
+        said += f" Not all planned {unit}s are in: {listing(cells, most=5)}."
+    return said
+
+
+def data_text(records: Records) -> str:
+    """The data sets of the runs that have ended, to be put behind a quantity: " on mnist5k"."""
+    name = column(records, "dataset")
+    names = list(dict.fromkeys(records.runs[name].dropna())) if name in records.runs else []
+    return f" on {listing([str(one) for one in names])}" if names else ""
+
+
+def factor_text(name: str) -> str:
+    """A factor in a caption or on an axis."""
+    return "number of training images" if name == "train_size" else name.replace("_", " ")
+
+
+def rendered(figure: Figure) -> dict[str, bytes]:
+    """The figure as svg and png; the same figure gives the same bytes."""
+    out = {}
+    with style():
+        for kind, facts in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, metadata=facts)
+            figure.set_layout_engine("none")
+            out[kind] = buffer.getvalue()
+    return out
+
+
+def wide(
+    table: pd.DataFrame, cells: Sequence[str], *, rows: Sequence[str], columns: str, names: Sequence[Any]
+) -> pd.DataFrame:
+    """The cells as a table to be printed: a row for each combination of the factors `rows`, a column a level."""
+    texts = table[[*rows, columns]].assign(cell=list(cells))
+    out = []
+    for key, part in texts.groupby(list(rows), observed=True, dropna=False, sort=True):
+        head = {name.replace("_", " "): level_cell(level) for name, level in zip(rows, key, strict=True)}
+        by_level = dict(zip(part[columns], part["cell"], strict=True))
+        out.append(head | {level_text(columns, name): by_level.get(name, "–") for name in names})
+    return pd.DataFrame(out)
+
+
+def level_cell(level: Any) -> str:
+    """A level in a cell of a table, under the name of its factor."""
+    return f"{level:,}" if is_number(level) else str(level)
+
+
+def is_number(level: Any) -> bool:
+    """Whether a level is a number; truth values are labels."""
+    return isinstance(level, numbers.Real) and not isinstance(level, bool | np.bool_)

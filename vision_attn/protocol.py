@@ -1,0 +1,140 @@
+"""Protocol: how every model was trained, and what of the plan is not there, in rows to be printed."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Sequence
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+from vision_attn.records import Records
+
+Specs = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """A field of the recipe and its value for every model; `common` where all models share it."""
+
+    name: str
+    values: tuple[str, ...]
+    common: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Missing:
+    """A cell of the plan that is not done: its levels, what became of it, and where the log lies."""
+
+    cell: str
+    state: str
+    reason: str
+    log: str
+
+
+def labels(plan: Specs) -> list[str]:
+    """The models, by their labels; the experiment itself where it has no factor `model`."""
+    return [str(level) for level in plan["factors"].get("model", ["all runs"])]
+
+
+def settings(plan: Specs) -> list[Setting]:
+    """Model, data and every field of the recipe, a value a model; a range where it changes within a model."""
+    names = labels(plan)
+    runs: dict[str, list[Specs]] = {name: [] for name in names}
+    for cell in plan["cells"]:
+        runs[str(cell["factors"].get("model", "all runs"))].append(plan["runs"][cell["run"]]["run"])
+    rows = [_setting("model", [[call(run["model"]) for run in runs[name]] for name in names])]
+    rows.append(_setting("data", [[call(run["data"], without=_varied(plan)) for run in runs[name]] for name in names]))
+    usual = plan.get("defaults", {}).get("Recipe", {})
+    fields = dict.fromkeys(key for own in runs.values() for run in own for key in run["recipe"])
+    for field in dict.fromkeys([*usual, *fields]):
+        if field != "kind":
+            values = [[plain(run["recipe"].get(field, usual.get(field, "default"))) for run in runs[n]] for n in names]
+            rows.append(_setting(field.replace("_", " "), values))
+    return rows
+
+
+def missing(records: Records, *, page: Path) -> list[Missing]:
+    """Every cell that is not done, in the order of the plan; logs as paths relative to the folder of the page."""
+    factors = list(records.plan["factors"])
+    out = []
+    for row in records.runs[records.runs["state"] != "done"].to_dict("records"):
+        folder = records.folders.get(row["run"])
+        log = folder / "log.txt" if folder is not None else None
+        path = os.path.relpath(log, page) if log is not None and log.exists() else ""
+        cell = ", ".join(_level(name, row[name]) for name in factors)
+        out.append(Missing(cell, row["state"], row["reason"], Path(path).as_posix() if path else ""))
+    return out
+
+
+def skips(plan: Specs) -> list[tuple[str, str, str]]:
+    """Probes that do not fit some models: the probe, the models with the number of runs, the reason."""
+    found: dict[tuple[str, str], dict[str, set[str]]] = {}
+    for cell in plan["cells"]:
+        for probe, reason in plan["runs"][cell["run"]]["skips"].items():
+            label = str(cell["factors"].get("model", "all runs"))
+            found.setdefault((probe, reason), {}).setdefault(label, set()).add(cell["run"])
+    return [
+        (probe, ", ".join(f"{label} ({len(keys)})" for label, keys in by_label.items()), reason)
+        for (probe, reason), by_label in found.items()
+    ]
+
+
+def commands(plan: Specs, folder: Path) -> list[str]:
+    """What to type to make these results again, and to rebuild this page from them."""
+    rest = [part for part in folder.name.removeprefix(plan["name"]).split("-") if part]
+    smoke = ["--smoke"] if rest and rest[-1] == "smoke" else []
+    preset = "-".join(rest[: len(rest) - len(smoke)])
+    words = ["vision-attn", "run", f"experiments/{plan['name']}.py", *(["--preset", preset] if preset else []), *smoke]
+    kinds = {entry["run"]["data"]["kind"] for entry in plan["runs"].values()}
+    if kinds & {"ImageFolder", "Idx"}:
+        words += ["--data-dir", "FOLDER_OF_THE_DATA"]
+    return [" ".join(words), f"vision-attn report results/{folder.name}"]
+
+
+def call(spec: Any, *, without: Sequence[str] = ()) -> str:
+    """A spec's JSON as one would write it in Python: ViT(dim=64, mixer=SelfAttention())."""
+    if isinstance(spec, list):
+        return f"({', '.join(call(item) for item in spec)})"
+    if not isinstance(spec, dict):
+        return repr(spec)
+    fields = [f"{key}={'…' if key in without else call(value)}" for key, value in spec.items() if key != "kind"]
+    return f"{spec['kind']}({', '.join(fields)})"
+
+
+def plain(value: Any) -> str:
+    """A field of a recipe in a table."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, Integral) else str(value)
+
+
+def sentences(question: str) -> tuple[str, list[str]]:
+    """The first sentence of a question, and the paragraphs of the rest."""
+    text = re.sub(r"[ \t]*\n[ \t]*", "\n", question.strip())
+    first = re.match(r"(.+?[.?!])(?=\s|$)", text, re.DOTALL)
+    title = first.group(1) if first else text.partition("\n")[0]
+    rest = text[len(title) :].strip()
+    return " ".join(title.split()), [" ".join(part.split()) for part in re.split(r"\n\s*\n", rest) if part.strip()]
+
+
+def _varied(plan: Specs) -> list[str]:
+    """Fields of data that change from cell to cell within a model, shown by the factors already."""
+    fields = ("train_size", "subset_seed")
+    data = [entry["run"]["data"] for entry in plan["runs"].values()]
+    return [field for field in fields if len({str(one.get(field)) for one in data}) > 1]
+
+
+def _level(factor: str, level: Any) -> str:
+    return level if isinstance(level, str) else f"{factor.replace('_', ' ')} {plain(level)}"
+
+
+def _setting(name: str, values: list[list[str]]) -> Setting:
+    texts = tuple(_several(list(dict.fromkeys(own))) for own in values)
+    return Setting(name, texts, len(set(texts)) <= 1)
+
+
+def _several(values: list[str]) -> str:
+    return ", ".join(values) if len(values) <= 4 else f"{', '.join(values[:3])}, … ({len(values)} values)"

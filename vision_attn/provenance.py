@@ -1,0 +1,141 @@
+"""Provenance: which data, versions, machine and choices stand behind the records, and where runs differ in them."""
+
+import dataclasses
+import re
+from typing import Any
+
+import pandas as pd
+
+from vision_attn.records import Records, column
+
+FACTS = {
+    "dataset": "data set",
+    "fingerprint": "fingerprint of the data",
+    "image_size": "image size",
+    "in_chans": "channels",
+    "num_classes": "classes",
+    "val_size": "validation images",
+    "test_size": "test images",
+    "device": "device",
+    "precision": "precision",
+    "threads": "threads",
+    "compile": "compiled",
+    "channels_last": "channels last",
+    "attention": "attention kernel",
+    "vision_attn": "vision-attn",
+    "commit": "commit",
+    "python": "Python",
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "timm": "timm",
+    "numpy": "numpy",
+    "platform": "platform",
+    "cpu": "processor",
+}
+DATA = ("dataset", "fingerprint", "image_size", "in_chans", "num_classes", "val_size", "test_size")
+BY_MODEL = ("precision", "compile", "channels_last", "attention")
+"""Choices that follow from the model, so that models may differ in them and runs of one model may not."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fact:
+    """What the runs say of one thing: every value with the number of runs, and whether they ought to agree."""
+
+    name: str
+    values: tuple[tuple[str, int], ...]
+    differs: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Notice:
+    """Something the reader has to know; `loud` where the comparison itself is in doubt."""
+
+    text: str
+    loud: bool = False
+
+
+def facts(records: Records) -> list[Fact]:
+    """The provenance of all runs that have ended."""
+    runs = _ended(records)
+    found = []
+    for key, name in FACTS.items():
+        at = column(records, key)
+        if at not in runs or not len(runs):
+            continue
+        counts = runs[at].map(lambda value: "unknown" if pd.isna(value) else _text(value)).value_counts(sort=False)
+        values = sorted(((str(value), int(count)) for value, count in counts.items()), key=lambda pair: -pair[1])
+        found.append(Fact(name, tuple(values), len(values) > 1 and _ought_to_agree(records, runs, key)))
+    return found
+
+
+def notices(records: Records) -> list[Notice]:
+    """Warnings about the data first, then about the machine, then what is merely good to know."""
+    runs = _ended(records)
+    said = [*_about_fingerprints(records, runs), *_about_subsets(records, runs)]
+    for fact in facts(records):
+        if fact.differs and fact.name != FACTS["fingerprint"]:
+            values = ", ".join(f"{value} ({_runs(count)})" for value, count in fact.values)
+            said.append(Notice(f"Runs differ in {fact.name}: {values}."))
+    if "commit" in runs and runs[column(records, "commit")].dropna().astype(str).str.endswith("-dirty").any():
+        said.append(Notice("Some runs were made with code that had changes beyond its commit (-dirty)."))
+    if records.damaged:
+        said.append(Notice(f"Damaged files, counted as absent: {', '.join(records.damaged)}."))
+    if records.committed:
+        count = len(records.committed)
+        said.append(Notice(f"{_runs(count)} {'is' if count == 1 else 'are'} taken from the tables beside this page."))
+    return said
+
+
+def _ended(records: Records) -> pd.DataFrame:
+    """One row a run that has a result."""
+    runs = records.runs
+    return runs[runs["state"].isin(["done", "diverged"])].drop_duplicates("run")
+
+
+def _ought_to_agree(records: Records, runs: pd.DataFrame, key: str) -> bool:
+    """Whether differing values of a fact are a matter of concern."""
+    if key == "fingerprint":
+        return bool(_about_fingerprints(records, runs))
+    if key in DATA:
+        return "data" not in records.plan["factors"] and key == "dataset"
+    if key in BY_MODEL and "model" in records.plan["factors"]:
+        values = runs[column(records, key)].astype(str)
+        return bool((values.groupby(runs["model"], observed=True).nunique() > 1).any())
+    return True
+
+
+def _about_fingerprints(records: Records, runs: pd.DataFrame) -> list[Notice]:
+    names = [column(records, name) for name in ("dataset", "fingerprint")]
+    if not set(names) <= set(runs):
+        return []
+    said = []
+    for dataset, part in runs.groupby(names[0], dropna=False):
+        counts = part[names[1]].value_counts()
+        if len(counts) > 1:
+            which = ", ".join(f"{value[:12]}… ({_runs(int(count))})" for value, count in counts.items())
+            said.append(
+                Notice(f"The runs on {dataset} saw different data: {which}. Their numbers must not be compared.", True)
+            )
+    return said
+
+
+def _about_subsets(records: Records, runs: pd.DataFrame) -> list[Notice]:
+    """Models are compared seed by seed: within a cell of all other factors they should share the training subset."""
+    others = [name for name in records.plan["factors"] if name != "model"]
+    if "model" not in records.plan["factors"] or not others or "subset_sha256" not in runs:
+        return []
+    groups = records.runs.groupby(others, observed=True, dropna=False)["subset_sha256"].nunique()
+    count = int((groups > 1).sum())
+    if not count:
+        return []
+    return [Notice(f"In {count} of {len(groups)} cells the models did not learn from the same training subset.", True)]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or re.fullmatch("True|False", str(value)):
+        return "yes" if str(value) == "True" else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _runs(count: int) -> str:
+    return f"{count:,} run{'s' * (count != 1)}"

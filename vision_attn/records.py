@@ -1,0 +1,271 @@
+"""Records: run folders as tidy frames, one row a measured number, one a logged update, one a planned cell.
+
+What was measured is joined to the plan by the run's digest alone, so labels and levels are the plan's, and folder
+names mean nothing. A measured column that has the name of a factor is called `measured_<name>`.
+"""
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vision_attn.spec import InputError
+from vision_attn.store import RunFolder, State, Store, probe_file, read_rows
+
+Row = dict[str, Any]
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""How a text cell begins that a spreadsheet would run as a formula."""
+
+TEXTS = (
+    ("run", "metric", "state", "reason", "dataset", "fingerprint", "subset_sha256", "device", "precision", "attention")
+    + ("compile_reason", "python", "torch", "torchvision", "timm", "numpy", "vision_attn", "platform", "cpu", "commit")
+    + ("started",)
+)
+"""Columns that stay text when a table is read back, also where every cell looks like a number."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """All that a figure may draw from.
+
+    `values`: one row a measured number (the factors, `run`, `metric`, `value`, coordinates);
+    `history`: one row a run and logged update; `runs`: one row a cell of the plan, whatever became of it;
+    `plan`: the plan, as read from plan.json; `folders`: where the runs lie, by run; `damaged`: files that do not
+    match their checksum; `committed`: runs taken from the committed tables, as the pool knows nothing of them.
+    """
+
+    values: pd.DataFrame
+    history: pd.DataFrame
+    runs: pd.DataFrame
+    plan: dict[str, Any]
+    folders: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    damaged: tuple[str, ...] = ()
+    committed: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass
+class _Found:
+    """What is known of one run: a row of facts, its records, its history, its damaged files."""
+
+    facts: Row
+    values: list[Row] = dataclasses.field(default_factory=list)
+    history: list[Row] = dataclasses.field(default_factory=list)
+    damaged: list[str] = dataclasses.field(default_factory=list)
+
+
+def load(plan: dict[str, Any], store_root: Path, *, committed: Path | None = None) -> Records:
+    """The records of a plan from the pool of runs, and from tables written earlier where the pool knows nothing.
+
+    `committed` is a folder with records.csv, history.csv and runs.csv, as a report leaves it.
+    """
+    index = Store(store_root).index()
+    folders = {key: index[key] for key in plan["runs"] if key in index}
+    found = {key: _from_pool(plan, key, folder) for key, folder in folders.items()}
+    unknown = [key for key in plan["runs"] if key not in found or found[key].facts["state"] in ("pending", "running")]
+    earlier = _from_tables(committed, unknown) if committed is not None and unknown else {}
+    damaged = [text for one in found.values() for text in one.damaged] + _damaged_configs(store_root, index)
+    found = {key: _Found({"state": "pending", "reason": ""}) for key in plan["runs"]} | found | earlier
+    cells = _cells(plan)
+    return Records(
+        values=_joined(cells, _flat(found, "values"), ("metric", "value")),
+        history=_joined(cells, _flat(found, "history"), ("update",)),
+        runs=_joined(cells, [{"run": key, **one.facts} for key, one in found.items()], ("state", "reason")),
+        plan=plan,
+        folders={key: folder.path for key, folder in folders.items()},
+        damaged=tuple(sorted(damaged)),
+        committed=tuple(earlier),
+    )
+
+
+def pick(records: Records, metric: str, *, at: Mapping[str, Any]) -> pd.DataFrame:
+    """The records of a metric that have exactly the coordinates `at`: {"split": "test"} leaves out corrupted images."""
+    values = records.values
+    chosen = values["metric"] == metric
+    for name in values.columns[list(values.columns).index("value") + 1 :]:
+        chosen &= values[name] == at[name] if name in at else values[name].isna()
+    if any(name not in values.columns for name in at):
+        return values.iloc[:0]
+    return values[chosen.fillna(False).astype(bool)]
+
+
+def planned(records: Records, by: Sequence[str]) -> pd.DataFrame:
+    """How many cells were planned at every combination of the factors `by`, in the plan's order."""
+    return records.runs.groupby(list(by), observed=True, dropna=False).size().rename("planned").reset_index()
+
+
+def facets(plan: dict[str, Any], *, used: Iterable[str]) -> list[str]:
+    """The factors of more than one level that a figure has not used: it has to draw a panel for each combination."""
+    taken = set(used)
+    return [name for name, levels in plan["factors"].items() if name not in taken and len(levels) > 1]
+
+
+def require_factor(plan: dict[str, Any], field: str, what: str, name: str) -> None:
+    """Raise the standard sentence where a figure asks for a factor that the experiment does not have."""
+    if name not in plan["factors"]:
+        allowed = f"a factor of the experiment ({', '.join(plan['factors'])})"
+        raise InputError(f"{field} of {what} must be {allowed}. Got {name!r} instead.")
+
+
+def column(records: Records, name: str) -> str:
+    """The measured column of `runs` that is meant by `name`, where a factor may have taken the name itself."""
+    return f"measured_{name}" if name in records.plan["factors"] else name
+
+
+def chance(records: Records) -> float | None:
+    """The accuracy of guessing, 1 / number of classes, where all runs that have ended agree on the classes."""
+    name = column(records, "num_classes")
+    classes = set(records.runs[name].dropna()) if name in records.runs else set()
+    return 1 / int(classes.pop()) if len(classes) == 1 else None
+
+
+def to_csv(frame: pd.DataFrame) -> bytes:
+    """The frame as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    out = frame.copy()
+    for name in out.columns:
+        if isinstance(out[name].dtype, pd.CategoricalDtype):
+            out[name] = out[name].astype(object)
+        if not pd.api.types.is_numeric_dtype(out[name].dtype):
+            out[name] = [_neutral(cell) for cell in out[name]]
+    return out.to_csv(index=False, lineterminator="\n").encode()
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A frame that `to_csv` wrote, cell for cell. Raises `FileNotFoundError`."""
+    texts = pd.read_csv(path, dtype=str, keep_default_na=False)
+    columns: dict[str, Any] = {name: _parsed(name, list(texts[name])) for name in texts.columns}
+    return pd.DataFrame(columns)
+
+
+def _from_pool(plan: dict[str, Any], key: str, folder: RunFolder) -> _Found:
+    skipped = plan["runs"][key]["skips"]
+    files = [probe_file(probe) for probe in plan["probes"] if probe["kind"] not in skipped]
+    result = folder.result()
+    probes = {file: folder.probe(file) for file in files} if result and result["state"] == "done" else {}
+    complete = bool(probes or not files) and all(content is not None for content in probes.values())
+    state = State("done") if result and result["state"] == "done" and complete else folder.state(files)
+    found = _Found({"state": state.name, "reason": (state.reason.strip().splitlines() or [""])[0]})
+    if state.name != "done":
+        found.damaged = [f"{folder.path.name}/{name}" for name in folder.damaged()]
+    if result is None:
+        return found
+    found.facts |= _facts(result)
+    found.values = [row for content in probes.values() if content is not None for row in content["records"]]
+    if _intact(folder.path / "history.jsonl", result["files"].get("history.jsonl")):
+        found.history = read_rows(folder.path / "history.jsonl")
+    else:
+        found.damaged.append(f"{folder.path.name}/history.jsonl")
+    return found
+
+
+def _facts(result: Row) -> Row:
+    """A result as one flat row."""
+    data = {("dataset" if name == "label" else name): value for name, value in result["data"].items()}
+    names = ("diverged_at", "updates", "images_seen", "train_loss")
+    parts = (data, result["choices"], result["environment"], result["measured"])
+    return {name: result.get(name) for name in names} | {k: v for part in parts for k, v in part.items()}
+
+
+def _intact(path: Path, sha256: str | None) -> bool:
+    try:
+        return sha256 is None or hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    except FileNotFoundError:
+        return False
+
+
+def _damaged_configs(root: Path, index: Mapping[str, RunFolder]) -> list[str]:
+    """Folders of which nobody can say which run they hold."""
+    known = {folder.path for folder in index.values()}
+    others = [path.parent for path in root.glob("*/config.json") if path.parent not in known]
+    return [f"{path.name}/config.json" for path in others if "config.json" in RunFolder(path).damaged()]
+
+
+def _from_tables(folder: Path, keys: Iterable[str]) -> dict[str, _Found]:
+    """What the committed tables say of runs that are done or have diverged."""
+    try:
+        frames = {name: read_csv(folder / f"{name}.csv") for name in ("runs", "records", "history")}
+    except FileNotFoundError:
+        return {}
+    wanted = set(keys)
+    rows = {name: _rows_by_run(frame, wanted) for name, frame in frames.items()}
+    return {
+        key: _Found(facts[0], rows["records"].get(key, []), rows["history"].get(key, []))
+        for key, facts in rows["runs"].items()
+        if facts[0]["state"] in ("done", "diverged")
+    }
+
+
+def _rows_by_run(frame: pd.DataFrame, keys: set[str]) -> dict[str, list[Row]]:
+    """The measured part of a committed table, once a run, also where several cells shared the run."""
+    names = list(frame.columns)
+    measured = frame[names[names.index("run") :]].rename(columns=lambda name: str(name).removeprefix("measured_"))
+    out: dict[str, list[Row]] = {}
+    for row in measured[measured["run"].isin(keys)].drop_duplicates().to_dict("records"):
+        present = {str(name): value for name, value in row.items() if not pd.isna(value)}
+        out.setdefault(present.pop("run"), []).append(present)
+    for rows in out.values():
+        for row in rows:
+            if "state" in row:
+                row.setdefault("reason", "")
+    return out
+
+
+def _cells(plan: dict[str, Any]) -> pd.DataFrame:
+    columns: dict[str, Any] = {}
+    for name, levels in plan["factors"].items():
+        cells = [cell["factors"][name] for cell in plan["cells"]]
+        is_number = all(isinstance(level, int | float) for level in levels)
+        columns[name] = cells if is_number else pd.Categorical(cells, categories=levels, ordered=True)
+    return pd.DataFrame({**columns, "run": pd.Series([cell["run"] for cell in plan["cells"]], dtype="str")})
+
+
+def _flat(found: Mapping[str, _Found], part: str) -> list[Row]:
+    return [{"run": key, **row} for key, one in found.items() for row in getattr(one, part)]
+
+
+def _joined(cells: pd.DataFrame, rows: Sequence[Row], always: Sequence[str]) -> pd.DataFrame:
+    """The rows with the factors of their cells in front, in the order of the plan; `always` names columns to have."""
+    names = dict.fromkeys(["run", *always, *(name for row in rows for name in row)])
+    frame = pd.DataFrame({name: _typed([row.get(name) for row in rows]) for name in names})
+    if "value" in names:
+        frame["value"] = frame["value"].astype(float)
+    frame["run"] = frame["run"].astype("str")
+    frame = frame.rename(
+        columns={name: f"measured_{name}" for name in names if name in cells.columns and name != "run"}
+    )
+    return cells.merge(frame, on="run", how="inner")
+
+
+def _typed(cells: list[Any]) -> Any:
+    """A column of plain values: whole numbers stay whole and truth values stay true where some are missing."""
+    present = [cell for cell in cells if cell is not None]
+    if not present:
+        return pd.Series(cells, dtype=object)
+    if all(isinstance(cell, bool) for cell in present):
+        return pd.array(cells, dtype="boolean")
+    if all(isinstance(cell, int) and not isinstance(cell, bool) for cell in present):
+        return pd.array(cells, dtype="Int64")
+    if all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in present):
+        return pd.Series(cells, dtype=float)
+    return pd.Series(cells, dtype=object)
+
+
+def _neutral(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+
+
+def _parsed(name: str, cells: list[str]) -> Any:
+    present = [cell for cell in cells if cell]
+    if name not in TEXTS and present:
+        if all(cell in ("True", "False") for cell in present):
+            return _typed([cell == "True" if cell else None for cell in cells])
+        if all(re.fullmatch(r"-?\d+", cell) for cell in present):
+            return _typed([int(cell) if cell else None for cell in cells])
+        if all(re.fullmatch(r"-?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", cell) for cell in present):
+            return _typed([float(cell) if cell else None for cell in cells])
+    guarded = re.compile(r"'[=+\-@\t\r]")
+    return pd.Series([(cell[1:] if guarded.match(cell) else cell) if cell else None for cell in cells], dtype=object)

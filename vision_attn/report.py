@@ -1,0 +1,171 @@
+"""Report: the plan and its records as tables, figures and one self-contained page.
+
+Reads plan.json and the run store, writes records.csv, history.csv, runs.csv, tables/, figures/ and report.html.
+No clock is read: the same records give the same bytes.
+"""
+
+import base64
+import dataclasses
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from vision_attn import protocol, provenance
+from vision_attn.figures import Figure, theme
+from vision_attn.records import Records, column, load, to_csv
+from vision_attn.spec import InputError, from_json
+from vision_attn.store import DamagedFile, read_json, write_atomic
+
+PAGE = "report.html"
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """A figure on the page. `problem` says in place of everything else why it could not be drawn."""
+
+    name: str
+    title: str
+    caption: str = ""
+    image: str = ""
+    width: int = 0
+    header: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    is_open: bool = False
+    problem: str = ""
+
+
+def build(results_dir: Path, store_root: Path) -> Path:
+    """Rebuild everything derived in a folder of the results from its plan.json and the run store; returns the page.
+
+    Runs that are not in the store are taken from the tables an earlier report left in the folder. Raises
+    `InputError` where there is no plan.
+    """
+    try:
+        plan = read_json(results_dir / "plan.json")
+    except FileNotFoundError:
+        raise InputError(
+            f"folder must be one that `vision-attn run` has written. Got '{results_dir}' instead."
+        ) from None
+    except DamagedFile as error:
+        raise InputError(f"{error} Plan the experiment again with `vision-attn run`.") from None
+    return write(load(plan, store_root, committed=results_dir), results_dir)
+
+
+def write(records: Records, folder: Path) -> Path:
+    """Write tables, figures and page of the records into `folder`, each file atomically; returns the page."""
+    for part in (folder, folder / "tables", folder / "figures"):
+        part.mkdir(parents=True, exist_ok=True)
+    drawn = [_drawn(name, figure, records, folder) for name, figure in _named(records.plan["figures"])]
+    for name, frame in (("records", records.values), ("history", records.history), ("runs", records.runs)):
+        write_atomic(folder / f"{name}.csv", to_csv(frame))
+    write_atomic(folder / PAGE, _page(records, folder, drawn).encode())
+    return folder / PAGE
+
+
+def _named(figures: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Every figure with the name of its files: its kind, numbered where there are several."""
+    kinds = [str(figure.get("kind")) for figure in figures]
+    out = []
+    for i, (kind, figure) in enumerate(zip(kinds, figures, strict=True)):
+        place = kinds[: i + 1].count(kind)
+        out.append((kind if place == 1 else f"{kind}-{place}", figure))
+    return out
+
+
+def _drawn(name: str, data: dict[str, Any], records: Records, folder: Path) -> Drawn:
+    """Compute, draw and write one figure. What it asks for and the records do not have is said in its place."""
+    try:
+        figure = from_json(data, Figure)
+        table = figure.table(records)
+        images = theme.rendered(drawing := figure.draw(table, records))
+    except InputError as error:
+        return Drawn(name, data.get("kind", name), problem=str(error))
+    write_atomic(folder / "tables" / f"{name}.csv", to_csv(table))
+    for kind, payload in images.items():
+        write_atomic(folder / "figures" / f"{name}.{kind}", payload)
+    printed = figure.printed(table, records)
+    return Drawn(
+        name,
+        figure.title,
+        caption=figure.caption(table, records),
+        image="data:image/svg+xml;base64," + base64.b64encode(images["svg"]).decode(),
+        width=round(drawing.get_figwidth() * 96),
+        header=tuple(map(str, printed.columns)),
+        rows=tuple(tuple(map(str, row)) for row in printed.itertuples(index=False)),
+        is_open=figure.opens_table,
+    )
+
+
+def _page(records: Records, folder: Path, drawn: list[Drawn]) -> str:
+    """The page: every text is escaped, nothing is loaded from elsewhere, no script."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("vision_attn", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    plan = records.plan
+    title, paragraphs = protocol.sentences(plan["question"])
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        paragraphs=paragraphs,
+        plan=plan,
+        headline=_headline(records),
+        notices=provenance.notices(records),
+        figures=drawn,
+        models=protocol.labels(plan),
+        settings=protocol.settings(plan),
+        has_defaults="defaults" in plan,
+        missing=protocol.missing(records, page=folder),
+        states=Counter(records.runs["state"]),
+        skips=protocol.skips(plan),
+        facts=provenance.facts(records),
+        commands=protocol.commands(plan, folder),
+    )
+
+
+def _headline(records: Records) -> list[tuple[str, str]]:
+    """What one wants to know before looking at any figure."""
+    runs, plan = records.runs, records.plan
+    single = runs.drop_duplicates("run")
+    done = int((single["state"] == "done").sum())
+    states = Counter(single["state"])
+    others = ", ".join(f"{count:,} {name}" for name, count in states.items() if name != "done")
+    said = [("Runs", f"{done:,} of {len(single):,} done" + (f" ({others})" if others else ""))]
+    for name, text in (("dataset", "Data"), ("fingerprint", "Fingerprint")):
+        at = column(records, name)
+        values = list(dict.fromkeys(single[at].dropna())) if at in single else []
+        if values:
+            said.append(
+                (text, ", ".join(f"{value[:16]}…" if name == "fingerprint" else str(value) for value in values))
+            )
+    for factor, levels in plan["factors"].items():
+        said.append(
+            (factor.replace("_", " ").capitalize(), theme.listing([_level(level) for level in levels], most=12))
+        )
+    if plan["omitted"]:
+        said.append(("Left out", f"{len(plan['omitted']):,} cells that make no sense"))
+    levels = sorted({figure.get("level", 0.95) for figure in plan["figures"] if figure["kind"] != "Matching"})
+    if levels:
+        said.append(("Intervals", f"Student-t over seeds, {', '.join(f'{100 * level:g} %' for level in levels)}"))
+    if "train_seconds" in single and single["train_seconds"].notna().any():
+        said.append(("Training time", f"{_duration(float(single['train_seconds'].sum()))} in all"))
+    return said
+
+
+def _level(level: Any) -> str:
+    return theme.level_cell(level) if not isinstance(level, float) or not pd.isna(level) else "–"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in words: 42 s, 3 min 12 s, 5 h 4 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

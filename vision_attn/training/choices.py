@@ -1,0 +1,146 @@
+"""Choices: what is taken from what the machine has. Precision, compilation, memory format, threads."""
+
+import ctypes
+import dataclasses
+import os
+from typing import Any
+
+import torch
+from torch import nn
+
+from vision_attn.data.base import Data
+from vision_attn.layers.attention import Attention, attention_path
+from vision_attn.spec import InputError
+from vision_attn.training.compiling import failure, forward_flops, pays
+from vision_attn.training.recipe import Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """How a run is computed, stored with it.
+
+    `compile_reason` says in words why it is compiled or not; `attention` is the path that our self-attention takes
+    on this device at this number of tokens, None for models without it.
+    """
+
+    device: str
+    precision: str
+    compile: bool
+    channels_last: bool
+    threads: int
+    compile_reason: str
+    attention: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The choices as plain JSON."""
+        return dataclasses.asdict(self)
+
+    def autocast(self) -> torch.autocast:
+        """The arithmetic of the run, for training and for measuring."""
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def arranged(self, model: nn.Module) -> nn.Module:
+        """The model, its weights laid out in the memory format of the run."""
+        return model.to(memory_format=torch.channels_last) if self.channels_last else model  # type: ignore[call-overload]
+
+
+def choose(recipe: Recipe, model: nn.Module, *, data: Data, device: torch.device, threads: int) -> Choices:
+    """What this machine computes the run with. What the recipe names is obeyed; "auto" takes what is fastest.
+
+    It depends on the recipe, the model, the data's sizes and the machine, never on what ran before. A run to be
+    compiled is first tried for one step; where that fails it is trained uncompiled, and the reason is kept.
+    """
+    units = bf16_units(device)
+    precision = ("bf16" if units else "fp32") if recipe.precision == "auto" else recipe.precision
+    choices = Choices(
+        device=device.type,
+        precision=precision,
+        compile=recipe.compile == "on",
+        channels_last=is_convnet(model, in_chans=data.in_chans),
+        threads=threads,
+        compile_reason=f"the recipe says {recipe.compile}",
+        attention=_attention(model, device),
+    )
+    if recipe.compile == "auto":
+        worth, reason = pays(
+            flops=forward_flops(model, data=data),
+            images=recipe.num_updates(len(data.train)) * recipe.batch_size,
+            units=units if precision == "bf16" else None,
+            threads=threads,
+        )
+        choices = dataclasses.replace(choices, compile=worth, compile_reason=reason)
+    if choices.compile:
+        why_not = failure(
+            choices.arranged(model),
+            choices.autocast,
+            data=data,
+            batch_size=recipe.batch_size,
+            label_smoothing=recipe.label_smoothing,
+        )
+        if why_not is not None:
+            return dataclasses.replace(choices, compile=False, compile_reason=why_not)
+    return choices
+
+
+def _attention(model: nn.Module, device: torch.device) -> str | None:
+    if not any(isinstance(module, Attention) for module in model.modules()):
+        return None
+    rows, columns = model.grid  # type: ignore[misc]
+    return attention_path(device, int(rows) * int(columns))
+
+
+def bf16_units(device: torch.device) -> str | None:
+    """The units of the device that make bf16 products faster than fp32 ones: amx, avx512_bf16, cuda; None: none."""
+    if device.type == "cuda":
+        return "cuda" if torch.cuda.is_bf16_supported(including_emulation=False) else None
+    if device.type != "cpu":
+        return None
+    tests = {"amx": "_is_amx_tile_supported", "avx512_bf16": "_is_avx512_bf16_supported"}
+    return next((units for units, name in tests.items() if getattr(torch.cpu, name, lambda: False)()), None)
+
+
+def is_convnet(model: nn.Module, *, in_chans: int) -> bool:
+    """Whether the model has a convolution that is spatial, mixes channels and reads more than the image.
+
+    Such models run faster with the channels last in memory; a patch embedding or a depthwise convolution alone
+    gains nothing.
+    """
+    return any(
+        isinstance(module, nn.Conv2d)
+        and max(module.kernel_size) > 1
+        and module.groups == 1
+        and module.in_channels > in_chans
+        for module in model.modules()
+    )
+
+
+def deterministic(threads: int) -> None:
+    """Set the process so that same code, versions, device type and thread count give the same bits.
+
+    `threads` is the number of CPU threads, on which the bits depend. Raises `InputError` where it is not positive.
+    """
+    if threads < 1:
+        raise InputError(f"threads must be at least 1. Got {threads!r} instead.")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def keep_memory() -> None:
+    """Let the process keep the memory that tensors give back, instead of returning it to the system each time.
+
+    glibc hands large blocks back when they are freed; a training step on a CPU then spends up to a third of its time
+    on page faults. Elsewhere than on glibc this does nothing.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    m_trim_threshold, m_mmap_threshold = -1, -3
+    mallopt(m_trim_threshold, 2**31 - 1)
+    mallopt(m_mmap_threshold, 2**30) or mallopt(m_mmap_threshold, 2**25)
