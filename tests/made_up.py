@@ -60,8 +60,8 @@ def make_run(cell):
 
 def numbers(cell, model_index):
     """Test accuracy, training accuracy: rising with size, different by model, with the noise of the seed."""
-    chance = random.Random(f"{cell['train_size']} {cell['seed']}")  # noqa: S311
-    own = random.Random(f"{cell['model']} {cell['train_size']} {cell['seed']}")  # noqa: S311
+    chance = random.Random(f"{cell['train_size']} {cell['seed']}")
+    own = random.Random(f"{cell['model']} {cell['train_size']} {cell['seed']}")
     worth = (1.6, 1.25, 1.0)[model_index % 3]
     error = 0.9 * worth * (cell["train_size"] / 10) ** -0.45
     error *= math.exp(0.06 * chance.gauss(0, 1) + 0.05 * own.gauss(0, 1))

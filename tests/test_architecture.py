@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "layers": set(),
     "models": {*BOTTOM, "layers"},
     "data": BOTTOM,
-    "training": {*BOTTOM, "data", "models"},
+    "training": {*BOTTOM, "layers", "data", "models"},
     "probes": {*BOTTOM, "data", "models", "training"},
     "run": {*BOTTOM, "data", "models", "training", "probes"},
     "worker": {*BOTTOM, "probes", "run"},
@@ -27,7 +27,9 @@ MAY_IMPORT = {
     "records": {"spec", "store"},
     "statistics": {"spec"},
     "figures": {"spec", "records", "statistics"},
-    "report": {"spec", "store", "records", "statistics", "figures"},
+    "protocol": {"spec", "records"},
+    "provenance": {"spec", "records"},
+    "report": {"spec", "store", "records", "statistics", "figures", "protocol", "provenance"},
 }
 HEAVY = {
     "seaborn": {"figures"},

@@ -281,10 +281,9 @@ def _sweep(
     from vision_attn import sweep
     from vision_attn.progress import Progress
     from vision_attn.report import build
-    from vision_attn.store import Store
 
     console = _console()
-    with Progress(console, planned, index=Store(results / "runs").index(), quiet=quiet) as progress:
+    with Progress(console, planned, store=results / "runs", quiet=quiet) as progress:
         ended = sweep.run(
             planned,
             results=results,

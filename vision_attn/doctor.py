@@ -42,7 +42,7 @@ def examine(results: Path) -> list[Check]:
     """Every check; none of them changes anything but a temporary file under `results`."""
     checks: list[tuple[str, Callable[[], str]]] = [
         ("python", lambda: sys.version.split()[0]),
-        *((name, lambda name=name: _package(name)) for name in PACKAGES),  # type: ignore[misc]
+        *((name, lambda name=name: _package(name)) for name in PACKAGES),
         ("processor", _processor),
         ("bfloat16", _bfloat16),
         ("GPU", _gpu),

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from vision_attn.executors.base import Event
-from vision_attn.store import FAILURES, LOG, RunFolder
-from vision_attn.sweep import state_of, updates
+from vision_attn.store import FAILURES, LOG, Store
+from vision_attn.sweep import states, updates
 
 LINE_SECONDS = 30.0
 
@@ -19,12 +20,10 @@ LINE_SECONDS = 30.0
 class Progress:
     """Called with every event of the sweep, and with None now and then."""
 
-    def __init__(
-        self, console: Console, plan: dict[str, Any], *, index: dict[str, RunFolder], quiet: bool = False
-    ) -> None:
-        self.console, self.plan, self.quiet, self.index = console, plan, quiet, index
+    def __init__(self, console: Console, plan: dict[str, Any], *, store: Path, quiet: bool = False) -> None:
+        self.console, self.plan, self.quiet, self.store = console, plan, quiet, store
         self.cost = {key: max(1, updates(entry["run"])) for key, entry in plan["runs"].items()}
-        self.ended = {key for key in plan["runs"] if state_of(plan, key, index).name == "done"}
+        self.ended = {key for key, state in states(plan, store).items() if state.name == "done"}
         self.before = sum(self.cost[key] for key in self.ended)
         self.partial: dict[str, int] = {}
         self.since: dict[str, float] = {}
@@ -78,7 +77,7 @@ class Progress:
         seconds = time.monotonic() - self.since.get(event.run, self.begun)
         if event.outcome in FAILURES or event.outcome == "diverged":
             self._line(f"{event.outcome.upper()} {name}: {event.error}", always=True)
-            self._line(f"  log: {self.index[event.run].path / LOG}", always=True)
+            self._line(f"  log: {Store(self.store).index()[event.run].path / LOG}", always=True)
         elif not self.bar:
             self._line(f"{event.outcome} {name} in {seconds:.1f} s")
 

@@ -21,10 +21,24 @@ Row = dict[str, Any]
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """How a text cell begins that a spreadsheet would run as a formula."""
 
-TEXTS = (
-    ("run", "metric", "state", "reason", "dataset", "fingerprint", "subset_sha256", "device", "precision", "attention")
-    + ("compile_reason", "python", "torch", "torchvision", "timm", "numpy", "vision_attn", "platform", "cpu", "commit")
-    + ("started",)
+TEXTS = frozenset(
+    {
+        *("run", "metric", "state", "reason", "dataset", "fingerprint", "subset_sha256", "device", "precision"),
+        *(
+            "attention",
+            "compile_reason",
+            "python",
+            "torch",
+            "torchvision",
+            "timm",
+            "numpy",
+            "vision_attn",
+            "platform",
+            "cpu",
+            "commit",
+            "started",
+        ),
+    }
 )
 """Columns that stay text when a table is read back, also where every cell looks like a number."""
 
@@ -205,12 +219,10 @@ def _rows_by_run(frame: pd.DataFrame, keys: set[str]) -> dict[str, list[Row]]:
     measured = frame[names[names.index("run") :]].rename(columns=lambda name: str(name).removeprefix("measured_"))
     out: dict[str, list[Row]] = {}
     for row in measured[measured["run"].isin(keys)].drop_duplicates().to_dict("records"):
-        present = {str(name): value for name, value in row.items() if not pd.isna(value)}
-        out.setdefault(present.pop("run"), []).append(present)
-    for rows in out.values():
-        for row in rows:
-            if "state" in row:
-                row.setdefault("reason", "")
+        cells = {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        if "reason" in cells:
+            cells["reason"] = cells["reason"] or ""
+        out.setdefault(str(cells.pop("run")), []).append(cells)
     return out
 
 

@@ -80,6 +80,11 @@ def execute(
     lease = folder.acquire()
     if lease is None:
         return Outcome("busy")
+    wanted = [probe_file(to_json(probe)) for probe in probes if probe.skip(run.model) is None]
+    state = folder.state(wanted).name
+    if state in ("done", "diverged"):
+        lease.give_back()
+        return Outcome(state)
     try:
         with _heartbeat(lease):
             outcome = _train_and_measure(lease, run, probes, device, threads, stopping, progress)
@@ -114,13 +119,10 @@ def _train_and_measure(
     deterministic(threads)
     data = run.data.load()
     result = lease.folder.result()
-    if result is not None and result["data"]["fingerprint"] != data.fingerprint:
+    if result is not None and (before := result["data"]["fingerprint"]) != data.fingerprint:
         raise InputError(
-            f"fingerprint of {data.name} must be {result['data']['fingerprint']}, as when the run was trained. "
-            f"Got {data.fingerprint} instead."
+            f"fingerprint of {data.name} must be {before}, as when the run was trained. Got {data.fingerprint} instead."
         )
-    if result is not None and result["state"] == "diverged":
-        return Outcome("diverged")
     data = data.to(device)
     streams = Streams(run.seed, device)
     with streams.initialising():
@@ -147,6 +149,7 @@ class _Attempt:
     def __init__(self, lease: Lease, run: Run, data: Data, choices: Choices, started: float) -> None:
         self.lease, self.run, self.data, self.choices, self.started = lease, run, data, choices, started
         self.history: list[Row] = []
+        self.seconds = 0.0
         self.premises = {
             "choices": choices.as_json(),
             "fingerprint": data.fingerprint,
@@ -159,7 +162,8 @@ class _Attempt:
         recipe, data = self.run.recipe, self.data
         state = TrainState(model, recipe=recipe, streams=streams, num_updates=recipe.num_updates(len(data.train)))
         self._resume(state)
-        saved = shown = time.monotonic()
+        begun = saved = shown = time.monotonic()
+        before = self.seconds
         rows = train(
             state,
             train=data.train,
@@ -172,6 +176,7 @@ class _Attempt:
         try:
             for row in rows:
                 now = time.monotonic()
+                self.seconds = before + now - begun
                 if row is not None:
                     self.history.append(row)
                     self.lease.write(HISTORY, _lines(self.history))
@@ -204,13 +209,14 @@ class _Attempt:
             logger.warning("The checkpoint was made under other premises (versions, threads, data); starting anew.")
             return
         state.load_state_dict(saved["state"])
-        self.history = json.loads(saved["history"])
+        self.history, self.seconds = json.loads(saved["history"]), saved["seconds"]
         logger.info("continuing from update %d", state.update)
 
     def _save(self, state: TrainState) -> None:
         content = {
             "premises": json.dumps(self.premises),
             "history": json.dumps(self.history),
+            "seconds": self.seconds,
             "state": state.state_dict(),
         }
         self.lease.write(CHECKPOINT, to_bytes(content))
@@ -246,7 +252,7 @@ class _Attempt:
             "measured": {
                 "attempt": self.lease.token,
                 "started": self.lease.started,
-                "train_seconds": round(state.seconds, 3),
+                "train_seconds": round(self.seconds, 3),
                 "total_seconds": round(time.monotonic() - self.started, 3),
             },
         }

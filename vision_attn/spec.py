@@ -27,7 +27,7 @@ class Spec:
     """Base of every spec. Subclasses are decorated with `@spec`; `check` is the place for rules between fields."""
 
     def __post_init__(self) -> None:
-        for name, annotation in _annotations(type(self)).items():
+        for name, annotation in _annotations(type(self)).items():  # type: ignore[arg-type]
             object.__setattr__(self, name, _coerced(self, name, getattr(self, name), annotation))
         self.check()
 
@@ -82,7 +82,7 @@ def from_json(data: Any, role: type[T]) -> T:
         allowed = "one of " + ", ".join(map(repr, known))
         raise InputError(_sentence("kind", role.__name__, allowed, given))
     cls = known[data["kind"]]
-    fields = _annotations(cls)
+    fields = _annotations(cls)  # type: ignore[arg-type]
     for name in data:
         if name != "kind" and name not in fields:
             raise InputError(f"{cls.__name__} has no field {name!r}. Its fields are {', '.join(fields)}.")
@@ -108,9 +108,9 @@ def digest(value: Spec) -> str:
 
 
 @functools.cache
-def _annotations(cls: type[Spec]) -> dict[str, Any]:
+def _annotations(cls: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
 
 
 def _plain(value: Any) -> Any:

@@ -247,6 +247,10 @@ class Lease:
         with self._held():
             (self.folder.path / name).unlink(missing_ok=True)
 
+    def give_back(self) -> None:
+        """Give the lease back unused: there was nothing to do."""
+        self.remove(LEASE)
+
     def release(self, outcome: str, error: str | None = None) -> None:
         """Write down how the attempt ended and give the lease back."""
         with self._held():

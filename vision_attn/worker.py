@@ -24,7 +24,6 @@ import torch
 from vision_attn.probes import Probe
 from vision_attn.run import Run, execute
 from vision_attn.spec import InputError, from_json
-from vision_attn.training.choices import keep_memory
 from vision_attn.store import LOG, Store, read_json
 
 
@@ -48,7 +47,6 @@ def main() -> None:
         signal.signal(number, on_signal)
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    keep_memory()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
 
     def tell(kind: str, key: str, **more: Any) -> None:

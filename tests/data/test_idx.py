@@ -1,6 +1,7 @@
 """Idx: files by the format's description, byte by byte; headers are not believed."""
 
 import gzip
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -103,8 +104,11 @@ def test_a_compressed_file_that_is_damaged_is_refused(tmp_path):
 def test_a_bomb_is_read_no_further_than_its_header_says(tmp_path):
     path = tmp_path / "it.gz"
     path.write_bytes(gzip.compress(IMAGES + bytes(50 * 2**20)))
+    tracemalloc.start()
     with pytest.raises(InputError, match="must hold the 18 bytes that its header says"):
         read_idx(path, dims=3)
+    assert tracemalloc.get_traced_memory()[1] < 5 * 2**20
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,8 @@ def steps(state: TrainState, recipe: Recipe, images: Data, choices: Choices = EA
 
 
 def rows(found: Any) -> list[dict[str, Any]]:
-    """The history rows, less the clock."""
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in found if row is not None]
+    """The history rows."""
+    return [row for row in found if row is not None]
 
 
 def bits(model: nn.Module) -> bytes:

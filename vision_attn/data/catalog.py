@@ -32,9 +32,7 @@ def catalog() -> list[dict[str, Any]]:
         _cifar("cifar100", "Cifar100()", num_classes=100),
         _row(
             "Idx()",
-            here="yes"
-            if find_files("fashion-mnist")
-            else "no: put its four IDX files into fashion-mnist/ in a --data-dir",
+            here="yes" if find_files("fashion-mnist") else "no: put its files into <data-dir>/fashion-mnist/",
             counts=(60000, 10000, 10),
             licence="MIT",
             source="https://github.com/zalandoresearch/fashion-mnist, Debian package dataset-fashion-mnist",
@@ -73,7 +71,7 @@ def _row(spec: str, *, here: str, counts: tuple[Any, Any, Any], licence: str, so
 
 def _cifar(name: str, spec: str, *, num_classes: int) -> dict[str, Any]:
     decoded = (OfficialArchive.of(name).entry(cache_dir()) / MANIFEST).is_file()
-    here = "yes" if decoded or find_archive(_CIFAR_FILES[name]) else "no: downloaded on first use (about 170 MB)"
+    here = "yes" if decoded or find_archive(_CIFAR_FILES[name]) else "no: downloaded on first use"
     return _row(spec, here=here, counts=(50000, 10000, num_classes), licence="none stated", source=_KRIZHEVSKY)
 
 

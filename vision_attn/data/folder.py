@@ -72,7 +72,7 @@ def import_folder(path: Path, *, name: str | None = None) -> Imported:
     name = name if name is not None else _stem(path)
     if not is_name(name):
         raise InputError(f"name of a data set must be {NAME_RULE}. Got {name!r} instead.")
-    tree = image_tree(path.absolute(), name=name)
+    tree = image_tree(path.resolve(), name=name)
     loaded = load_arrays(tree, cache_dir())
     record = _record(name)
     try:

@@ -68,7 +68,7 @@ class Gap(Figure):
         out = grid.merge(gaps, on=by, how="left").assign(reference=self.reference)
         for name in ("n", "dropped"):
             out[name] = out[name].fillna(0).astype(int)
-        out["dropped_pairs"] = out["dropped_pairs"].fillna("")
+        out["dropped_pairs"] = out["dropped_pairs"].astype(object).fillna("")
         return out[[*by, "reference", "estimate", "low", "high", "n", "sd", "planned", "dropped", "dropped_pairs"]]
 
     def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
@@ -78,13 +78,16 @@ class Gap(Figure):
             figure, axes = theme.canvas(len(parts))
             for each, (title, rows) in zip(axes, parts, strict=True):
                 self._panel(each, rows, self._pairs(rows, records, by), records)
-                each.set_title(title)
-                if each.get_subplotspec().is_first_col():
+                theme.titled(each, title)
+                if theme.is_left(each):
                     unit = " (percentage points)" if theme.is_share(self.metric) else ""
                     each.set_ylabel(
                         f"difference in {self.split} {self.metric.replace('_', ' ')}\nto {self.reference}{unit}"
                     )
             looks = {k: v for k, v in theme.looks(records.plan, self.hue).items() if k != self.reference}
+            if not table["n"].sum():
+                for each in axes:
+                    theme.blank(each)
             theme.legend(figure, {theme.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
         return figure
 
@@ -96,15 +99,13 @@ class Gap(Figure):
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records) -> None:
         levels = records.plan["factors"]
-        width = axes.figure.get_figwidth() / axes.get_gridspec().ncols - 0.4
-        places = theme.size_axis(axes, levels[self.x], label=theme.factor_text(self.x), width=width)
-        axes.axhline(0, color=theme.INK, linewidth=1.0, zorder=1)
-        axes.annotate(self.reference, (1, 0), xycoords=("axes fraction", "data"), **theme.NOTE)
+        places = theme.size_axis(axes, levels[self.x], label=theme.factor_text(self.x))
+        theme.reference_line(axes, 0, self.reference)
         looks = {k: v for k, v in theme.looks(records.plan, self.hue).items() if k != self.reference}
         for i, (name, look) in enumerate(looks.items()):
             at, aside = theme.dodge(places, i, len(looks), logarithmic=axes.get_xscale() == "log")
             mine = rows[rows[self.hue] == name].set_index(self.x).reindex(levels[self.x])
-            points = singles[singles[self.hue] == name]
+            points = singles[(singles[self.hue] == name) & singles[self.x].isin(mine.index[mine["n"] > 1])]
             theme.seeds_scatter(axes, [aside[x] for x in points[self.x]], points["difference"].to_numpy(float), look)
             theme.interval_line(axes, np.array(list(at.values())), mine, look)
         if theme.is_share(self.metric):
@@ -114,7 +115,8 @@ class Gap(Figure):
         by = self._factors(records)
         what = f"{self.split} {self.metric.replace('_', ' ')}"
         said = [
-            f"Difference in {what} to {self.reference}{theme.data_text(records)}, paired by {self.over}: {self._pairing(records, by)}.",
+            f"Difference in {what} to {self.reference}{theme.data_text(records)}, paired by {self.over} "
+            f"({self._pairing(records, by)}).",
             theme.seeds_text(table, [by[-1], *by[:-1]], unit=self.over),
         ]
         if (table["n"] > 1).any():

@@ -56,24 +56,26 @@ class Generalisation(Figure):
         looks = theme.looks(records.plan, self.hue)
         with theme.style():
             parts = theme.panels(table, by[:-1])
-            figure, axes = theme.canvas(len(parts))
+            columns = len(looks) if len(looks) <= 4 else 3
+            figure, axes = theme.canvas(len(parts), columns=columns)
             for each, (title, rows) in zip(axes, parts, strict=True):
                 self._panel(each, rows, looks[rows[self.hue].iloc[0]], records)
-                each.set_title(title)
-                if each.get_subplotspec().is_first_col():
+                theme.titled(each, title)
+                if theme.is_left(each):
                     each.set_ylabel(self.metric.replace("_", " ") + (" (%)" if theme.is_share(self.metric) else ""))
             ink = theme.Look(theme.INK, "o")
             entries = {"training images": theme.handle(ink, hollow=True), "test images": theme.handle(ink)}
+            if not table["n"].sum():
+                for each in axes:
+                    theme.blank(each)
             theme.legend(figure, entries)
         return figure
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, look: theme.Look, records: Records) -> None:
         levels = records.plan["factors"][self.x]
-        width = axes.figure.get_figwidth() / axes.get_gridspec().ncols - 0.4
-        places = theme.size_axis(axes, levels, label=theme.factor_text(self.x), width=width)
+        places = theme.size_axis(axes, levels, label=theme.factor_text(self.x))
         if self.metric == "accuracy" and (level := chance(records)) is not None:
-            axes.axhline(level, color=theme.FAINT, linestyle=":", linewidth=1.1, zorder=1)
-            axes.annotate("chance", (1, level), xycoords=("axes fraction", "data"), **theme.NOTE)
+            theme.reference_line(axes, level, "chance", dotted=True)
         x = np.array(list(places.values()))
         lines = [rows[rows["split"] == split].set_index(self.x).reindex(levels) for split in SPLITS]
         train, test = (line["estimate"].to_numpy(float) for line in lines)
@@ -87,8 +89,8 @@ class Generalisation(Figure):
         by = self._factors(records)
         what = self.metric.replace("_", " ")
         said = [
-            f"{what.capitalize()} on the training subset and on the test images{theme.data_text(records)}. Both low: underfitting; training high "
-            "and test low: overfitting. The shaded height is the generalisation gap.",
+            f"{what.capitalize()} on the training subset and on the test images{theme.data_text(records)}. Both low: "
+            "underfitting; training high and test low: overfitting. The shaded height is the generalisation gap.",
             theme.seeds_text(table[table["split"] == "test"], by, unit=self.over),
         ]
         if (table["n"] > 1).any():

@@ -52,26 +52,27 @@ class LearningCurve(Figure):
             figure, axes = theme.canvas(len(parts))
             for each, (title, rows) in zip(axes, parts, strict=True):
                 self._panel(each, rows, singles.merge(rows[by].drop_duplicates(), on=by), records)
-                each.set_title(title)
+                theme.titled(each, title)
                 label = f"{self.split} {self.metric.replace('_', ' ')}"
-                if each.get_subplotspec().is_first_col():
+                if theme.is_left(each):
                     each.set_ylabel(f"{label} (%)" if theme.is_share(self.metric) else label)
             looks = theme.looks(records.plan, self.hue)
+            if not table["n"].sum():
+                for each in axes:
+                    theme.blank(each)
             theme.legend(figure, {theme.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
         return figure
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records) -> None:
         levels = records.plan["factors"]
-        width = axes.figure.get_figwidth() / axes.get_gridspec().ncols - 0.4
-        places = theme.size_axis(axes, levels[self.x], label=theme.factor_text(self.x), width=width)
+        places = theme.size_axis(axes, levels[self.x], label=theme.factor_text(self.x))
         if self.metric == "accuracy" and (level := chance(records)) is not None:
-            axes.axhline(level, color=theme.FAINT, linestyle=":", linewidth=1.1, zorder=1)
-            axes.annotate("chance", (1, level), xycoords=("axes fraction", "data"), **theme.NOTE)
+            theme.reference_line(axes, level, "chance", dotted=True)
         looks = theme.looks(records.plan, self.hue)
         for i, (name, look) in enumerate(looks.items()):
             at, aside = theme.dodge(places, i, len(looks), logarithmic=axes.get_xscale() == "log")
             mine = rows[rows[self.hue] == name].set_index(self.x).reindex(levels[self.x])
-            points = singles[singles[self.hue] == name]
+            points = singles[(singles[self.hue] == name) & singles[self.x].isin(mine.index[mine["n"] > 1])]
             theme.seeds_scatter(axes, [aside[x] for x in points[self.x]], points["value"].to_numpy(float), look)
             theme.interval_line(axes, np.array(list(at.values())), mine, look)
         if theme.is_share(self.metric):

@@ -77,7 +77,9 @@ class Matching(Figure):
         by = self._factors(records)
         looks = theme.looks(records.plan, self.hue)
         with theme.style():
-            figure, (axes,) = theme.canvas(1, size=(theme.SINGLE[0], 1.35 + 0.42 * len(table)))
+            names = [theme.cell_text(row, by[::-1]) for row in table.to_dict("records")]
+            width = 4.3 + 0.072 * max(len(name) for name in names)
+            figure, (axes,) = theme.canvas(1, size=(width, 1.35 + 0.42 * len(table)))
             axes.grid(visible=False)
             axes.axvspan(1 - self.tolerance, 1 + self.tolerance, color="#bbbbbb", alpha=0.5, linewidth=0)
             axes.axvline(1, color=theme.INK, linewidth=0.8)
@@ -93,7 +95,7 @@ class Matching(Figure):
                         beside: dict[str, Any] = {"ha": "right" if is_left else "left", **_BESIDE}
                         offset = (-7 if is_left else 7, 0)
                         axes.annotate(text, (ratio, place + shift), offset, textcoords="offset points", **beside)
-            axes.set_yticks(range(len(table)), [theme.cell_text(row, by[::-1]) for row in table.to_dict("records")])
+            axes.set_yticks(range(len(table)), names)
             axes.set_ylim(len(table) - 0.5, -0.5)
             _ratio_axis(axes, table[[f"{metric}_ratio" for metric in MEASURES]].to_numpy(float))
             axes.set_xlabel(f"ratio to {self.reference}; grey: within ±{100 * self.tolerance:g} %")
@@ -120,7 +122,8 @@ class Matching(Figure):
             cells = {name.replace("_", " "): str(row[name]) for name in by[::-1]}
             for metric, name in (("params", "parameters"), ("flops", "FLOPs an image")):
                 known = not pd.isna(row[metric])
-                cells[name] = f"{row[metric]:,.0f} ({_ratio(row[f'{metric}_ratio'])})" if known else "–"
+                size = f"{row[metric]:,.0f}" if metric == "params" else theme.short(row[metric])
+                cells[name] = f"{size} ({_ratio(row[f'{metric}_ratio'])})" if known else "–"
             cells["verdict"] = row["verdict"]
             for name in TRAINING:
                 cells[name.replace("_", " ")] = _range(row[f"{name}_min"], row[f"{name}_max"])
@@ -175,7 +178,7 @@ def _ratio_axis(axes: Any, ratios: np.ndarray) -> None:
     high = np.ceil(np.log2(known.max() * 1.01)) if known.size else 1
     ticks = 2.0 ** np.arange(min(low, -1), max(high, 1) + 1)
     axes.set_xscale("log", base=2)
-    axes.set_xlim(ticks[0] * 0.8, ticks[-1] * 1.9)
+    axes.set_xlim(ticks[0] * 0.62, ticks[-1] * 1.9)
     axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"×{x:g}"))

@@ -10,6 +10,7 @@ import dataclasses
 import io
 import math
 import numbers
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -30,15 +31,6 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 INK, FAINT = "#222222", "#8a8a8a"
 PANEL = (2.45, 2.35)
 SINGLE = (5.6, 3.9)
-NOTE = {
-    "ha": "right",
-    "va": "bottom",
-    "fontsize": 8,
-    "color": FAINT,
-    "xytext": (0, 2),
-    "textcoords": "offset points",
-}
-"""How a reference line is labelled, at its right end."""
 SHARES = ("accuracy", "consistency")
 """Ends of the names of metrics in [0, 1] that are printed as percent."""
 
@@ -95,7 +87,8 @@ def canvas(panels: int, *, columns: int = 3, size: tuple[float, float] | None = 
     """An empty figure of that many panels with common axes, row by row; surplus places stay blank."""
     columns = min(columns, panels)
     rows = math.ceil(panels / columns)
-    width, height = size or (SINGLE if panels == 1 else (PANEL[0] * columns + 0.5, PANEL[1] * rows + 0.75))
+    wide, high = PANEL if columns > 2 else (3.3, 2.9)
+    width, height = size or (SINGLE if panels == 1 else (wide * columns + 0.5, high * rows + 0.75))
     figure = Figure(figsize=(width, height), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     axes = list(grid.flat)
@@ -110,11 +103,15 @@ def canvas(panels: int, *, columns: int = 3, size: tuple[float, float] | None = 
     return figure, axes[:panels]
 
 
-def size_axis(axes: Axes, levels: Sequence[Any], *, label: str, width: float) -> dict[Any, float]:
+def size_axis(axes: Axes, levels: Sequence[Any], *, label: str) -> dict[Any, float]:
     """Put the levels themselves on the x axis, on a logarithmic scale where they are positive numbers.
 
-    Returns the place of each level. Labels that would touch on an axis of `width` inches are left out, ticks are not.
+    Returns the place of each level. Labels that would touch are left out, their ticks are not.
     """
+    figure, grid = axes.get_figure(root=True), axes.get_gridspec()
+    assert figure is not None
+    assert grid is not None
+    width = figure.get_figwidth() / grid.ncols - 0.4
     numeric = all(is_number(level) for level in levels)
     logarithmic = numeric and min(levels) > 0 and len(levels) > 1
     places = {level: float(level) if numeric else float(i) for i, level in enumerate(levels)}
@@ -153,12 +150,36 @@ def dodge(places: dict[Any, float], index: int, count: int, *, logarithmic: bool
     return tuple(both)
 
 
-def interval_line(axes: Axes, x: Sequence[float], rows: pd.DataFrame, look: Look, *, hollow: bool = False) -> None:
+def is_left(axes: Axes) -> bool:
+    """Whether a panel stands at the left edge, where the common y axis is labelled."""
+    place = axes.get_subplotspec()
+    return place is not None and place.is_first_col()
+
+
+def reference_line(axes: Axes, y: float, text: str, *, dotted: bool = False) -> None:
+    """A horizontal line to compare with, named at its right end."""
+    look = {"color": FAINT, "linestyle": ":"} if dotted else {"color": INK, "linestyle": "-"}
+    axes.axhline(y, linewidth=1.1, zorder=1, **look)  # type: ignore[arg-type]
+    where = ("axes fraction", "data")
+    axes.annotate(
+        text,
+        (1, y),
+        (0, 2),
+        xycoords=where,
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        fontsize=8,
+        color=FAINT,
+    )
+
+
+def interval_line(axes: Axes, x: np.ndarray, rows: pd.DataFrame, look: Look, *, hollow: bool = False) -> None:
     """Means joined by a line that breaks where one is missing, each with its interval where it has one."""
     axes.plot(x, rows["estimate"].to_numpy(float), **_line(look, hollow=hollow))
     low, high = rows["low"].to_numpy(float), rows["high"].to_numpy(float)
     has = ~np.isnan(low)
-    axes.vlines(np.asarray(x)[has], low[has], high[has], color=look.colour, linewidth=1.3, alpha=0.75, zorder=1.8)
+    axes.vlines(x[has], low[has], high[has], color=look.colour, linewidth=1.3, alpha=0.75, zorder=1.8)
 
 
 def handle(look: Look, *, hollow: bool = False) -> Line2D:
@@ -177,13 +198,31 @@ def seeds_scatter(axes: Axes, x: Sequence[float], y: Sequence[float], look: Look
 
 
 def legend(figure: Figure, entries: dict[str, Line2D]) -> None:
-    """One legend for the figure, above its panels."""
-    widths = [0.075 * len(text) + 0.6 for text in entries]
-    fits = sum(widths) <= figure.get_figwidth()
-    columns = len(entries) if fits else max(1, int(figure.get_figwidth() / max(widths)))
+    """One legend for the figure, above its panels, in as few rows as fit; further rows make the figure taller."""
+    widths = [0.072 * len(text) + 0.62 for text in entries]
+    for columns in range(len(widths), 0, -1):
+        rows = math.ceil(len(widths) / columns)
+        if sum(max(widths[i : i + rows]) for i in range(0, len(widths), rows)) <= figure.get_figwidth():
+            break
+    figure.set_figheight(figure.get_figheight() + 0.2 * (rows - 1))
     figure.legend(
         entries.values(), entries.keys(), loc="outside upper center", ncols=columns, frameon=False, handlelength=2.2
     )
+
+
+def titled(axes: Axes, text: str) -> None:
+    """Title a panel, in several lines where it is long."""
+    figure, grid = axes.get_figure(root=True), axes.get_gridspec()
+    assert figure is not None
+    assert grid is not None
+    axes.set_title("\n".join(textwrap.wrap(text, max(12, int(figure.get_figwidth() / grid.ncols / 0.085)))))
+
+
+def blank(axes: Axes) -> None:
+    """Say in a panel that there is nothing to draw."""
+    axes.tick_params(labelleft=False)
+    axes.grid(visible=False)
+    axes.text(0.5, 0.5, "nothing measured yet", transform=axes.transAxes, ha="center", va="center", color=FAINT)
 
 
 def panels(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
@@ -201,9 +240,9 @@ def level_text(factor: str, level: Any) -> str:
     return f"{factor.replace('_', ' ')} {short(level)}" if is_number(level) else str(level)
 
 
-def percent_axis(axes: Axes, *, digits: int = 0) -> None:
+def percent_axis(axes: Axes) -> None:
     """Shares in [0, 1] written as percent."""
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:.{digits}f}".replace("-", "−")))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{round(100 * y, 9) + 0.0:.4g}".replace("-", "−")))
 
 
 def is_share(metric: str) -> bool:
@@ -242,10 +281,11 @@ def short(value: Any) -> str:
 
 
 def listing(texts: Sequence[str], *, most: int = 6) -> str:
-    """A, B and C; the rest of a long list is counted."""
+    """A, B and C; A; B, C and D where a text has commas of its own; the rest of a long list is counted."""
     if len(texts) > most:
         texts = [*texts[: most - 1], f"{len(texts) - most + 1} others"]
-    return " and ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]]))
+    separator = "; " if any("," in text for text in texts) else ", "
+    return " and ".join(filter(None, [separator.join(texts[:-1]), *texts[-1:]]))
 
 
 def cell_text(row: dict[str, Any], names: Sequence[str]) -> str:
@@ -297,7 +337,7 @@ def wide(
     texts = table[[*rows, columns]].assign(cell=list(cells))
     out = []
     for key, part in texts.groupby(list(rows), observed=True, dropna=False, sort=True):
-        head = {name.replace("_", " "): level_cell(level) for name, level in zip(rows, key, strict=True)}
+        head = {factor_text(name): level_cell(level) for name, level in zip(rows, key, strict=True)}
         by_level = dict(zip(part[columns], part["cell"], strict=True))
         out.append(head | {level_text(columns, name): by_level.get(name, "–") for name in names})
     return pd.DataFrame(out)

@@ -70,7 +70,7 @@ class ResidualNetwork(nn.Module):
                 before = channels
             stages.append(nn.Sequential(*made))
         self.stages = nn.Sequential(*stages)
-        self.head = nn.Linear(self.num_features, num_classes)
+        self.head: nn.Module = nn.Linear(self.num_features, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

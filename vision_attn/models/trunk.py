@@ -103,7 +103,7 @@ class VisionTransformer(nn.Module):
         hidden = round(dim * model.mlp_ratio)
         self.blocks = nn.Sequential(*(Block(dim, hidden=hidden, drop_path=rate) for rate in rates))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.head = nn.Linear(dim, num_classes)
+        self.head: nn.Module = nn.Linear(dim, num_classes)
         if isinstance(self.pos_embed, nn.Parameter):
             nn.init.trunc_normal_(self.pos_embed, std=0.02)
         _initialise(self.modules())

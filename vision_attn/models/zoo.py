@@ -1,14 +1,13 @@
 """Any model of timm, by name."""
 
 import difflib
+from typing import Any
 
 from torch import nn
 
 from vision_attn._torchvision import repair
 from vision_attn.models.base import Model
 from vision_attn.spec import InputError, spec
-
-Scalar = str | int | float | bool
 
 
 @spec
@@ -32,7 +31,7 @@ class Timm(Model):
             close = difflib.get_close_matches(self.name, timm.list_models(), n=3)
             near = f", such as {', '.join(map(repr, close))}" if close else ""
             raise InputError(f"name of Timm must be the name of a timm model{near}. Got {self.name!r} instead.")
-        options = dict(self.options)
+        options: dict[str, Any] = dict(self.options)
         configuration = timm.get_pretrained_cfg(self.name)
         if configuration is not None and configuration.fixed_input_size:
             options["img_size"] = image_size

@@ -76,7 +76,7 @@ def paired_difference(
     dropped = said.agg(dropped="size", dropped_pairs="; ".join).reset_index()
     out = out.merge(dropped, on=keys, how="left")
     out["dropped"] = out["dropped"].fillna(0).astype(int)
-    out["dropped_pairs"] = out["dropped_pairs"].fillna("")
+    out["dropped_pairs"] = out["dropped_pairs"].astype(object).fillna("")
     return out
 
 

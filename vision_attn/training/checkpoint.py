@@ -23,7 +23,8 @@ class DamagedCheckpoint(ValueError):
 class TrainState:
     """A model in training: the model, its optimiser and schedule, and the number of updates made.
 
-    The place in the order of images and all random numbers follow from `update` and the seed of `streams`.
+    The place in the order of images and all random numbers follow from `update` and the seed of `streams`. `seconds`
+    is the time that training took so far.
     `loss_sum` is the sum of the losses since the last history row, `first_bad` the first update with a non-finite
     loss or gradient (0: none); both are on the model's device, so that a GPU is not waited for at every update.
     """

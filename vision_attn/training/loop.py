@@ -43,9 +43,9 @@ def train(
     """Train to the end of the budget; after every update yield a history row or, between the rows, None.
 
     A row has update, epoch, images_seen, the update's learning_rate, train_loss (mean since the row before, under
-    augmentation and label smoothing), val_accuracy where there is a val split, and seconds. The caller may stop
-    after any update, keep `state.state_dict()` and continue later, bit for bit. Raises `Diverged`: on a CPU at the
-    update itself, before its step; on a GPU at the next row, naming the first such update.
+    augmentation and label smoothing), and val_accuracy where there is a val split; no clock, so that rows are repeatable.
+    The caller may stop after any update, keep `state.state_dict()` and continue later, bit for bit. Raises `Diverged`:
+    on a CPU at the update itself, before its step; on a GPU at the next row, naming the first such update.
     """
     keep_memory()
     model = choices.arranged(state.model).train()
@@ -57,7 +57,7 @@ def train(
         is_row = update * ROWS // state.num_updates > state.update * ROWS // state.num_updates
         indices = order.batch(update).to(train.images.device)
         generator = state.streams.augmentation(update)
-        images = _augmented(train.images[indices], generator, recipe=recipe, flip=flip)
+        images = _augmented(train.images.index_select(0, indices), generator, recipe=recipe, flip=flip)
         state.streams.seed_dropout(update)
         with choices.autocast():
             loss = objective(model, normalise(images), train.labels[indices], recipe.label_smoothing)
@@ -113,7 +113,6 @@ def _row(
         "images_seen": images_seen,
         "learning_rate": state.optimizer.param_groups[0]["lr"],
         "train_loss": state.loss_sum.item() / state.window,
-        "seconds": state.seconds,
     }
     state.loss_sum.zero_()
     state.window = 0

@@ -23,9 +23,9 @@ class Streams:
     """
 
     def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
-        self.seed = seed
+        self.seed, self.device = seed, torch.device(device)
         self._order = torch.Generator()
-        self._augmentation = torch.Generator(torch.device(device))
+        self._augmentation = torch.Generator(self.device)
 
     @contextlib.contextmanager
     def initialising(self) -> Iterator[None]:
@@ -45,7 +45,10 @@ class Streams:
 
     def seed_dropout(self, update: int) -> None:
         """Seed torch's global generators, which dropout and drop path draw from, for one update."""
-        torch.manual_seed(derived("dropout", self.seed, update))
+        seed = derived("dropout", self.seed, update)
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
 
 class Order:

@@ -82,7 +82,8 @@ def skips(plan: Specs) -> list[tuple[str, str, str]]:
 
 def commands(plan: Specs, folder: Path) -> list[str]:
     """What to type to make these results again, and to rebuild this page from them."""
-    rest = [part for part in folder.name.removeprefix(plan["name"]).split("-") if part]
+    name, _, suffix = folder.name.partition(plan["name"])
+    rest = [part for part in suffix.split("-") if part] if not name else []
     smoke = ["--smoke"] if rest and rest[-1] == "smoke" else []
     preset = "-".join(rest[: len(rest) - len(smoke)])
     words = ["vision-attn", "run", f"experiments/{plan['name']}.py", *(["--preset", preset] if preset else []), *smoke]

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 
-from vision_attn import protocol, provenance
 from vision_attn.figures import Figure, theme
 from vision_attn.records import Records, column, load, to_csv
+from vision_attn.report import protocol, provenance
 from vision_attn.spec import InputError, from_json
 from vision_attn.store import DamagedFile, read_json, write_atomic
 
@@ -145,7 +144,10 @@ def _headline(records: Records) -> list[tuple[str, str]]:
             )
     for factor, levels in plan["factors"].items():
         said.append(
-            (factor.replace("_", " ").capitalize(), theme.listing([_level(level) for level in levels], most=12))
+            (
+                factor.replace("_", " ").capitalize(),
+                theme.listing([theme.level_cell(level) for level in levels], most=12),
+            )
         )
     if plan["omitted"]:
         said.append(("Left out", f"{len(plan['omitted']):,} cells that make no sense"))
@@ -155,10 +157,6 @@ def _headline(records: Records) -> list[tuple[str, str]]:
     if "train_seconds" in single and single["train_seconds"].notna().any():
         said.append(("Training time", f"{_duration(float(single['train_seconds'].sum()))} in all"))
     return said
-
-
-def _level(level: Any) -> str:
-    return theme.level_cell(level) if not isinstance(level, float) or not pd.isna(level) else "–"
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,258 @@
+"""Figures: their tables against numbers computed by hand, their drawings against their tables."""
+
+import made_up
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from vision_attn.figures import Figure, Gap, Generalisation, LearningCurve, Matching, theme
+from vision_attn.records import load, pick
+from vision_attn.spec import InputError, from_json, kinds
+
+FIGURES = (LearningCurve(), Gap(reference="ResNet"), Generalisation(), Matching(reference="ViT"))
+SMALL = {"models": ("ViT", "ResNet"), "sizes": (50, 200, 800), "seeds": (0, 1, 2)}
+
+ACCURACY = {
+    ("ViT", 50): (0.30, 0.34, 0.38),
+    ("ViT", 200): (0.50, 0.50, 0.56),
+    ("ViT", 800): (0.80, 0.82, 0.81),
+    ("ResNet", 50): (0.40, 0.45, 0.47),
+    ("ResNet", 200): (0.60, 0.62, 0.64),
+    ("ResNet", 800): (0.81, 0.80, 0.85),
+}
+
+
+def accuracy_rows(probe, factors, index):
+    if probe["kind"] == "Size":
+        return made_up.rows_of(probe, factors, index)
+    value = ACCURACY[factors["model"], factors["train_size"]][factors["seed"]]
+    test = {"metric": "accuracy", "split": "test", "value": value}
+    return [test, {"metric": "accuracy", "split": "train", "value": min(1.0, value + 0.1)}, {**test, "severity": 2}]
+
+
+def records_of(root, *, write=lambda cell: True, change=lambda cell, result: None, **plan):
+    made = made_up.make_plan(**{**SMALL, **plan})
+    made_up.write_store(root, made, write=write, change=change, probe_rows=accuracy_rows)
+    return load(made, root)
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    return records_of(tmp_path_factory.mktemp("store"))
+
+
+def test_learning_curve_by_hand(records):
+    table = LearningCurve().table(records).set_index(["model", "train_size"])
+    assert list(table.index) == list(ACCURACY)
+    for cell, values in ACCURACY.items():
+        row = table.loc[cell]
+        half = stats.t.ppf(0.975, 2) * np.std(values, ddof=1) / np.sqrt(3)
+        assert (row["estimate"], row["n"], row["planned"]) == (pytest.approx(np.mean(values)), 3, 3)
+        assert (row["low"], row["high"]) == pytest.approx((np.mean(values) - half, np.mean(values) + half))
+
+
+def test_gap_by_hand(records):
+    table = Gap(reference="ResNet").table(records).set_index("train_size")
+    assert set(table["model"]) == {"ViT"}
+    assert dict(table["estimate"].round(12)) == {50: -0.1, 200: -0.1, 800: -0.01}
+    oracle = stats.ttest_rel(ACCURACY["ViT", 200], ACCURACY["ResNet", 200]).confidence_interval(0.95)
+    assert (table.loc[200, "low"], table.loc[200, "high"]) == pytest.approx((oracle.low, oracle.high))
+
+
+def test_generalisation_by_hand(records):
+    table = Generalisation().table(records).set_index(["model", "train_size", "split"])
+    assert table.loc[("ViT", 50, "train"), "estimate"] == pytest.approx(0.44)
+    assert table.loc[("ViT", 50, "test"), "estimate"] == pytest.approx(0.34)
+    assert len(table) == 2 * 3 * 2
+
+
+def test_matching_by_hand(records):
+    table = Matching(reference="ViT").table(records).set_index("model")
+    assert table.loc["ResNet", "params_ratio"] == made_up.PARAMS[1] / made_up.PARAMS[0]
+    assert dict(table["verdict"]) == {"ViT": "reference", "ResNet": "inside"}
+    assert table.loc["ViT", ["updates_min", "updates_max", "images_seen_min"]].tolist() == [400, 400, 25600]
+    assert table.loc["ViT", ["epochs_min", "epochs_max"]].tolist() == [32, 512]
+    assert table.loc["ViT", "learning_rate_max"] == 0.002
+
+
+@pytest.mark.parametrize(
+    ("on", "tolerance", "verdict"),
+    [(("params",), 0.013, "inside"), (("params",), 0.012, "outside"), (("params", "flops"), 0.05, "outside")],
+)
+def test_the_verdict_takes_every_measure_asked_for(records, on, tolerance, verdict):
+    table = Matching(reference="ViT", on=on, tolerance=tolerance).table(records)
+    assert table.set_index("model").loc["ResNet", "verdict"] == verdict
+
+
+@pytest.mark.parametrize("figure", [LearningCurve(), LearningCurve(split="train"), Generalisation()])
+def test_the_sum_of_n_is_the_number_of_records_used(records, figure):
+    splits = ("train", "test") if isinstance(figure, Generalisation) else (figure.split,)
+    used = sum(len(pick(records, "accuracy", at={"split": split})) for split in splits)
+    assert figure.table(records)["n"].sum() == used == 18 * len(splits)
+
+
+def test_a_missing_cell_is_a_row_breaks_the_line_and_is_named(tmp_path):
+    records = records_of(tmp_path, write=lambda cell: (cell["model"], cell["train_size"]) != ("ViT", 200))
+    figure = LearningCurve()
+    table = figure.table(records)
+    row = table[(table["model"] == "ViT") & (table["train_size"] == 200)].iloc[0]
+    assert (row["n"], row["planned"]) == (0, 3)
+    (axes,) = figure.draw(table, records).axes
+    (line,) = [line for line in axes.lines if line.get_color() == theme.COLOURS[0] and len(line.get_ydata()) == 3]
+    assert np.isnan(line.get_ydata()).tolist() == [False, True, False]
+    assert "ViT, 200 images (0 of 3)" in figure.caption(table, records)
+
+
+def test_unequal_seeds_are_said(tmp_path):
+    records = records_of(tmp_path, write=lambda cell: not (cell["model"] == "ResNet" and cell["seed"] == 2))
+    for figure in (LearningCurve(), Generalisation()):
+        assert "ResNet, 50 images (2 of 3)" in figure.caption(figure.table(records), records)
+    gap = Gap(reference="ResNet")
+    table = gap.table(records)
+    assert set(table["n"]) == {2}
+    assert set(table["dropped_pairs"]) == {"seed=2 (without ResNet)"}
+    assert "3 values have no partner and are left out" in gap.caption(table, records)
+
+
+def test_one_seed_draws_points_without_interval(tmp_path):
+    records = records_of(tmp_path, seeds=(0,))
+    for figure in FIGURES[:3]:
+        table = figure.table(records)
+        assert table["low"].isna().all()
+        caption = figure.caption(table, records)
+        assert "One seed a point, so there is no interval." in caption
+        assert "Student" not in caption
+        for axes in figure.draw(table, records).axes:
+            assert not [
+                part for part in axes.collections if type(part).__name__ == "LineCollection" and part.get_paths()
+            ]
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: type(figure).__name__)
+def test_what_is_drawn_is_in_the_table(records, figure):
+    table = figure.table(records)
+    numbers = set(np.round(table.select_dtypes("number").to_numpy(float).ravel(), 9))
+    for axes in figure.draw(table, records).axes:
+        for line in axes.lines:
+            at = line.get_xdata() if isinstance(figure, Matching) else line.get_ydata()
+            if line.get_marker() not in ("None", None, ""):
+                assert set(np.round(np.asarray(at, float), 9)) <= numbers
+
+
+def test_intervals_are_drawn_from_low_to_high(records):
+    figure = LearningCurve()
+    table = figure.table(records)
+    (axes,) = figure.draw(table, records).axes
+    segments = [s for part in axes.collections if hasattr(part, "get_segments") for s in part.get_segments()]
+    drawn = sorted((round(s[0][1], 9), round(s[1][1], 9)) for s in segments)
+    assert drawn == sorted(zip(table["low"].round(9), table["high"].round(9), strict=True))
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: type(figure).__name__)
+def test_drawing_twice_gives_the_same_bytes(records, figure):
+    table = figure.table(records)
+    first, second = (theme.rendered(figure.draw(table, records)) for _ in range(2))
+    assert first == second
+    assert b"<dc:date>" not in first["svg"]
+    assert first["png"].startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: type(figure).__name__)
+def test_nothing_measured_yet_gives_an_empty_figure(tmp_path, figure):
+    records = load(made_up.make_plan(**SMALL), tmp_path)
+    table = figure.table(records)
+    assert len(table)
+    assert theme.rendered(figure.draw(table, records))["svg"]
+    assert "measured yet" in figure.caption(table, records)
+    assert len(figure.printed(table, records))
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: type(figure).__name__)
+def test_another_factor_of_several_levels_is_never_pooled(tmp_path, figure):
+    records = records_of(tmp_path, factors={"scale": ["1/d", "none"]})
+    table = figure.table(records)
+    if not isinstance(figure, Matching):
+        assert "scale" in table
+        assert set(table["n"]) == {3}
+    drawing = figure.draw(table, records)
+    titles = " ".join(axes.get_title() for axes in drawing.axes)
+    assert isinstance(figure, Matching) or ("1/d" in titles and "none" in titles)
+
+
+def test_matching_keeps_sizes_apart_that_depend_on_another_factor(tmp_path):
+    plan = made_up.make_plan(**SMALL, factors={"scale": ["small", "large"]})
+
+    def rows(probe, factors, index):
+        params = (1000, 1010)[index] * (1 if factors["scale"] == "small" else 5)
+        return [{"metric": "params", "value": params}, {"metric": "flops", "value": params * 100}]
+
+    made_up.write_store(tmp_path, plan, probe_rows=rows)
+    table = Matching(reference="ViT").table(load(plan, tmp_path))
+    assert dict(zip(zip(table["scale"], table["model"], strict=True), table["params_ratio"], strict=True)) == {
+        ("small", "ViT"): 1.0,
+        ("small", "ResNet"): 1.01,
+        ("large", "ViT"): 1.0,
+        ("large", "ResNet"): 1.01,
+    }
+
+
+def test_colours_follow_the_plan_not_what_is_drawn(tmp_path, records):
+    looks = theme.looks(records.plan, "model")
+    assert looks["ResNet"] == theme.Look(theme.COLOURS[1], theme.MARKERS[1])
+    figure = LearningCurve()
+    partial = records_of(tmp_path, write=lambda cell: cell["model"] == "ResNet")
+    (axes,) = figure.draw(figure.table(partial), partial).axes
+    drawn = {line.get_color() for line in axes.lines if not np.isnan(np.asarray(line.get_ydata(), float)).all()}
+    assert theme.COLOURS[1] in drawn
+    assert theme.COLOURS[0] not in drawn
+
+
+def test_sixty_four_levels_look_different():
+    looks = theme.looks({"factors": {"model": [f"m{i}" for i in range(64)]}}, "model")
+    assert len(set(looks.values())) == 64
+
+
+@pytest.mark.parametrize(
+    ("figure", "sentence"),
+    [
+        (
+            LearningCurve(x="epochs"),
+            "x of LearningCurve must be a factor of the experiment (model, train_size, seed). ",
+        ),
+        (Gap(reference="VGG"), "reference of Gap must be a level of model ('ViT', 'ResNet'). Got 'VGG' instead."),
+        (Matching(reference="VGG"), "reference of Matching must be a level of model ('ViT', 'ResNet'). Got 'VGG'"),
+        (Generalisation(hue="depth"), "hue of Generalisation must be a factor of the experiment"),
+    ],
+)
+def test_figures_refuse_what_the_experiment_does_not_have(records, figure, sentence):
+    with pytest.raises(InputError) as error:
+        figure.table(records)
+    assert str(error.value).startswith(sentence)
+
+
+def test_figures_survive_a_round_trip_through_json():
+    from vision_attn.spec import to_json
+
+    assert set(kinds(Figure)) >= {"LearningCurve", "Gap", "Generalisation", "Matching"}
+    assert to_json(LearningCurve()) == {"kind": "LearningCurve"}
+    for figure in FIGURES:
+        assert from_json(to_json(figure), Figure) == figure
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(50, "50"), (1000, "1k"), (1500, "1.5k"), (121_034, "121k"), (48_100_000, "48.1M"), (0.5, "0.5")],
+)
+def test_numbers_in_few_characters(value, text):
+    assert theme.short(value) == text
+
+
+def test_numbers_in_tables():
+    assert theme.number(0.9124, metric="accuracy") == "91.2"
+    assert theme.number(-0.0124, metric="accuracy", signed=True) == "−1.2"
+    assert theme.number(1.2345, metric="loss") == "1.23"
+    assert theme.number(np.nan) == "–"
+    row = pd.Series({"estimate": 0.5, "low": 0.4, "high": 0.6})
+    assert theme.interval(row, metric="accuracy") == "50.0 [40.0, 60.0]"
+    assert theme.interval(row.replace(0.4, np.nan), metric="accuracy") == "50.0"

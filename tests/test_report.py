@@ -1,0 +1,284 @@
+"""The report: one page and its tables, from the files alone."""
+
+import html.parser
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import made_up
+import pytest
+
+from vision_attn.records import load
+from vision_attn.report import build, protocol, provenance
+from vision_attn.spec import InputError
+from vision_attn.store import write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = {"sizes": (50, 200), "seeds": (0, 1)}
+
+
+def made(tmp_path, *, write=lambda cell: True, change=lambda cell, result: None, name="quickstart", **plan):
+    """A results folder with a plan and the pool beside it, not yet with a report."""
+    planned = made_up.make_plan(**{**SMALL, **plan})
+    made_up.write_store(tmp_path / "runs", planned, write=write, change=change)
+    folder = tmp_path / name
+    folder.mkdir()
+    write_json(folder / "plan.json", planned)
+    return folder
+
+
+def page_of(folder):
+    return build(folder, folder.parent / "runs").read_text()
+
+
+class Reader(html.parser.HTMLParser):
+    """The tags and the text of a page; raises where tags do not close in order."""
+
+    VOID = ("meta", "img", "br", "link", "hr")
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.open, self.texts, self.ids, self.links = [], [], [], [], []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.links += [value for name, value in attrs if name in ("href", "src")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+
+def test_a_full_sweep_gives_all_files_and_a_page_that_names_what_matters(tmp_path):
+    folder = made(tmp_path)
+    read = Reader(page_of(folder))
+    names = ("LearningCurve", "Gap", "Generalisation", "Matching")
+    for name in names:
+        assert (folder / "tables" / f"{name}.csv").stat().st_size
+        assert (folder / "figures" / f"{name}.svg").stat().st_size
+        assert (folder / "figures" / f"{name}.png").stat().st_size
+        assert {f"tables/{name}.csv", f"figures/{name}.svg", f"figures/{name}.png"} <= set(read.links)
+    for text in ("12 of 12 done", "mnist5k", "Student-t over seeds, 95 %", "122,506 (×1.012)", "2.13.0+cpu"):
+        assert text in read.text
+    assert "vision-attn run experiments/quickstart.py" in read.text
+    assert "Nothing: every planned run is done." in read.text
+    assert "note" not in re.findall('role="([a-z]+)"', page_of(folder))
+
+
+def test_the_title_is_the_first_sentence_of_the_question(tmp_path):
+    page = page_of(made(tmp_path))
+    assert "<title>How does self-attention compare with convolution on a few thousand digits?</title>" in page
+    assert protocol.sentences("Why\nso? Because.\nYes.\n\nMore.") == ("Why so?", ["Because. Yes.", "More."])
+
+
+def test_the_page_stands_alone(tmp_path):
+    page = page_of(made(tmp_path))
+    read = Reader(page)
+    assert "script" not in read.tags
+    assert "link" not in read.tags
+    assert not [link for link in read.links if re.match(r"(https?:)?//", link)]
+    assert len(read.ids) == len(set(read.ids))
+    assert "@import" not in page
+    assert "url(" not in page
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path):
+    folder = made(tmp_path)
+    contents = []
+    for _ in range(2):
+        build(folder, tmp_path / "runs")
+        contents.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
+    assert contents[0] == contents[1]
+    assert len(contents[0]) == 1 + 3 + 4 * 3 + 1
+
+
+def test_a_clone_without_the_pool_gives_the_same_tables_and_figures(tmp_path):
+    folder = made(tmp_path)
+    first = Reader(page_of(folder)).text
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".html"}
+    build(folder, tmp_path / "nowhere")
+    assert before == {path: path.read_bytes() for path in before}
+    said = "12 runs are taken from the tables beside this page."
+    assert Reader(build(folder, tmp_path / "nowhere").read_text()).text.replace(f"{said} ", "") == first
+
+
+def test_hostile_names_are_text(tmp_path):
+    name = "<script>alert(1)</script>"
+    folder = made(tmp_path, models=("ViT", name, '=HYPERLINK("x")', "$x_2$ & \\alpha"), figures=made_up.FIGURES[::2])
+    read = Reader(page_of(folder))
+    assert "script" not in read.tags
+    assert name in read.text
+    assert "'=HYPERLINK(" in (folder / "records.csv").read_text()
+    for path in (folder / "tables").glob("*.csv"):
+        assert not re.search(r'(^|,)"?=HYPER', path.read_text())
+
+
+def test_what_failed_is_named_with_reason_and_log(tmp_path):
+    def change(cell, result):
+        if cell == {"model": "ViT", "train_size": 50, "seed": 1}:
+            result.update(state="diverged", diverged_at=120)
+
+    folder = made(tmp_path, change=change, write=lambda cell: cell != {"model": "ResNet", "train_size": 200, "seed": 0})
+    read = Reader(page_of(folder))
+    assert "10 of 12 done (1 diverged, 1 pending)" in read.text
+    assert "ViT, train size 50, seed 1 diverged loss or gradient not finite at update 120" in read.text
+    assert "ResNet, train size 200, seed 0 pending" in read.text
+    (log,) = [link for link in read.links if link.endswith("log.txt")]
+    assert (folder / log).is_file()
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_nothing_done_yet_is_a_valid_page_that_says_so(tmp_path, seeds):
+    read = Reader(page_of(made(tmp_path, write=lambda cell: False, seeds=seeds)))
+    assert "No run is done yet" in read.text
+    assert f"0 of {6 * len(seeds)} done" in read.text
+    assert "No run has ended yet, so nothing is known." in read.text
+
+
+def test_one_seed_is_said_to_have_no_interval(tmp_path):
+    assert "One seed a point, so there is no interval." in Reader(page_of(made(tmp_path, seeds=(0,)))).text
+
+
+def test_different_data_are_a_loud_warning(tmp_path):
+    def change(cell, result):
+        if cell["model"] == "ResNet":
+            result["data"]["fingerprint"] = "ab" * 32
+
+    page = page_of(made(tmp_path, change=change))
+    (loud,) = re.findall(r'<p class="notice loud"[^>]*>([^<]*)', page)
+    assert loud.startswith("The runs on mnist5k saw different data: ")
+    assert "abababababab… (4 runs). Their numbers must not be compared." in loud
+
+
+def test_different_subsets_of_a_seed_are_a_loud_warning(tmp_path):
+    def change(cell, result):
+        if cell["model"] == "ResNet" and cell["train_size"] == 50:
+            result["data"]["subset_sha256"] = "cd" * 32
+
+    page = page_of(made(tmp_path, change=change))
+    assert "In 2 of 4 cells the models did not learn from the same training subset." in page
+    assert "though not the same training subset in every pair" in page
+
+
+def test_runs_that_differ_in_threads_are_counted_and_warned_of(tmp_path):
+    def change(cell, result):
+        if cell["seed"] == 1:
+            result["choices"]["threads"] = 2
+
+    folder = made(tmp_path, change=change)
+    assert "Runs differ in threads: 1 (6 runs), 2 (6 runs)." in Reader(page_of(folder)).text
+
+
+def test_a_choice_may_follow_from_the_model_but_not_vary_within_it(tmp_path):
+    plan = made_up.make_plan(**SMALL)
+    made_up.write_store(tmp_path / "by model", plan)
+
+    def change(cell, result):
+        result["choices"]["compile"] = cell["seed"] == 1
+
+    made_up.write_store(tmp_path / "within", plan, change=change)
+    assert provenance.notices(load(plan, tmp_path / "by model")) == []
+    (notice,) = provenance.notices(load(plan, tmp_path / "within"))
+    assert notice == provenance.Notice("Runs differ in compiled: no (6 runs), yes (6 runs).")
+
+
+def test_damaged_files_are_named(tmp_path):
+    folder = made(tmp_path)
+    victim = next((tmp_path / "runs").glob("*/result.json"))
+    victim.write_text("{")
+    assert f"Damaged files, counted as absent: {victim.parent.name}/result.json." in Reader(page_of(folder)).text
+
+
+def test_probes_that_were_skipped_are_listed_with_the_reason(tmp_path):
+    skips = {"ResNet": {"AttentionDistance": "ResNet has no attention"}}
+    read = Reader(page_of(made(tmp_path, skips=skips)))
+    assert "AttentionDistance ResNet (4) ResNet has no attention" in read.text
+
+
+def test_a_figure_that_cannot_be_drawn_says_why_and_spares_the_others(tmp_path):
+    figures = ({"kind": "Gap", "reference": "VGG"}, {"kind": "Nonsense"}, *made_up.FIGURES)
+    read = Reader(page_of(made(tmp_path, figures=figures)))
+    assert "This figure could not be drawn: reference of Gap must be a level of model" in read.text
+    assert "kind of Figure must be one of" in read.text
+    assert "tables/LearningCurve.csv" in read.links
+    assert "tables/Gap-2.csv" in read.links
+
+
+def test_the_protocol_shows_what_models_share_once_and_what_differs_each(tmp_path):
+    plan = made_up.make_plan(**SMALL)
+    plan["defaults"] = {"Recipe": {"optimizer": "adamw", "batch_size": 128}}
+    for entry in plan["runs"].values():
+        if entry["run"]["model"]["name"] == "ResNet":
+            entry["run"]["recipe"]["optimizer"] = "sgd"
+    rows = {row.name: row for row in protocol.settings(plan)}
+    assert rows["optimizer"].values == ("adamw", "adamw", "sgd")
+    assert not rows["optimizer"].common
+    assert rows["batch size"].values == ("64",) * 3
+    assert rows["batch size"].common
+    assert rows["data"].values[0] == "Mnist5k(train_size=…, subset_seed=…)"
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("quickstart", "vision-attn run experiments/quickstart.py"),
+        ("quickstart-small", "vision-attn run experiments/quickstart.py --preset small"),
+        ("quickstart-very-small-smoke", "vision-attn run experiments/quickstart.py --preset very-small --smoke"),
+    ],
+)
+def test_the_command_that_does_it_again(name, command):
+    found = protocol.commands(made_up.make_plan(**SMALL), Path("results") / name)
+    assert found == [command, f"vision-attn report results/{name}"]
+
+
+def test_a_folder_without_a_plan_is_refused_with_a_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"^folder must be one that `vision-attn run` has written\. Got '"):
+        build(tmp_path, tmp_path)
+
+
+def loaded_after_a_report(folder, before=""):
+    code = f"""
+import sys
+from pathlib import Path
+{before}
+from vision_attn.report import build
+build(Path({str(folder)!r}), Path({str(folder.parent / "runs")!r}))
+print("torch" in sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return run.stdout.strip()
+
+
+def test_a_report_is_built_without_torch(tmp_path):
+    folder = made(tmp_path)
+    assert loaded_after_a_report(folder) == "False"
+    assert (folder / "report.html").is_file()
+
+
+def test_the_check_for_torch_can_fail(tmp_path):
+    assert loaded_after_a_report(made(tmp_path), before="import torch") == "True"
+
+
+@pytest.mark.slow
+def test_a_report_of_1000_runs_takes_less_than_10_seconds(tmp_path):
+    probes = tuple({"kind": kind} for kind in ("Accuracy", "Size", "A", "B", "C"))
+    seeds = tuple(range(48))
+    folder = made(tmp_path, seeds=seeds, sizes=made_up.SIZES, probes=probes)
+    begun = time.perf_counter()
+    assert loaded_after_a_report(folder) == "False"
+    seconds = time.perf_counter() - begun
+    print(f"\n{3 * 7 * len(seeds)} runs, {len(probes)} probes each: {seconds:.1f} s, start of Python included")
+    assert seconds < 10
