@@ -27,11 +27,9 @@ from vision_attn import (
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
 ATTENTION = ViT(dim=96, depth=6, patch_size=4, mixer=SelfAttention())
 MODELS = {
-    "ViT": ATTENTION,
-    "ViT, 7x7 convolution": match(
-        ViT(dim=96, depth=6, mixer=DepthwiseConv(kernel_size=7)), reference=ATTENTION, **SHAPE
-    ),
     "ResNet": match(ResNet(width=16, blocks=3), reference=ATTENTION, **SHAPE),
+    "ViT": ATTENTION,
+    "ViT, 7x7 convolution": match(ATTENTION.replace(mixer=DepthwiseConv(kernel_size=7)), reference=ATTENTION, **SHAPE),
 }
 
 

@@ -24,13 +24,11 @@ from vision_attn import (
 )
 
 SHAPE = {"image_size": 28, "in_chans": 1, "num_classes": 10}
-ATTENTION = ViT(dim=64, depth=4, patch_size=4, mixer=SelfAttention())
+ATTENTION = ViT(dim=48, depth=2, patch_size=7, mixer=SelfAttention())
 MODELS = {
+    "ResNet": match(ResNet(width=12, blocks=1), reference=ATTENTION, **SHAPE),
     "ViT": ATTENTION,
-    "ViT, 3x3 convolution": match(
-        ViT(dim=64, depth=4, mixer=DepthwiseConv(kernel_size=3)), reference=ATTENTION, **SHAPE
-    ),
-    "ResNet": match(ResNet(width=12, blocks=2), reference=ATTENTION, **SHAPE),
+    "ViT, 3x3 convolution": match(ATTENTION.replace(mixer=DepthwiseConv(kernel_size=3)), reference=ATTENTION, **SHAPE),
 }
 
 
@@ -38,7 +36,7 @@ def run(model: str, train_size: int, seed: int) -> Run:
     return Run(
         model=MODELS[model],
         data=Mnist5k(train_size=train_size, subset_seed=seed),
-        recipe=Recipe(updates=400, batch_size=64, learning_rate=2e-3, crop_padding=2),
+        recipe=Recipe(updates=800, batch_size=32, learning_rate=3e-3, crop_padding=2),
         seed=seed,
     )
 

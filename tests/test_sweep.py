@@ -85,6 +85,7 @@ def facts(place, results="results"):
     found = {}
     for key, folder in folders(place, results).items():
         result = folder.result()
+        result["environment"].pop("commit")
         probes = {path.name: read_json(path)["records"] for path in folder.path.glob("probes/*.json")}
         found[key] = ({name: value for name, value in result.items() if name != "measured"}, probes)
     return found

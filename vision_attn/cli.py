@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from vision_attn.experiment import Experiment
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 75
+FETCHABLE = ("cifar10", "cifar100")
+PIPE_COLUMNS = 160
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 app = typer.Typer(
@@ -85,10 +87,10 @@ def plan(
     from vision_attn import sweep
 
     states = sweep.states(planned, results / "runs")
-    console = Console(highlight=False)
+    console = _console()
     console.print(f"[bold]{escape(planned['name'])}[/]  {escape(planned['question'].splitlines()[0])}")
     for factor, values in planned["factors"].items():
-        console.print(f"  {escape(factor)}: {escape(', '.join(map(str, values)))}")
+        console.print(f"  {escape(factor)}: {escape(' | '.join(map(str, values)))}")
     runs = planned["runs"]
     updates = sum(sweep.updates(entry["run"]) or 0 for entry in runs.values())
     console.print(f"  {len(planned['cells'])} cells, {len(runs)} runs, {updates:,} updates in all")
@@ -188,8 +190,15 @@ def report(
 
 
 @app.command()
-def models(experiment: ExperimentFile, preset: Preset = None, levels: Levels = None, as_json: Json = False) -> None:
+def models(
+    experiment: ExperimentFile,
+    preset: Preset = None,
+    levels: Levels = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
     """Show the models of an experiment with their parameters and forward FLOPs."""
+    _use_data_dirs(data_dir)
     planned, _ = _planned(experiment, preset, levels, False)
     from vision_attn import sweep
 
@@ -257,13 +266,31 @@ def data_import(
 def data_fetch(name: Annotated[str, typer.Argument(help="cifar10 or cifar100.")], data_dir: DataDir = None) -> None:
     """Download a data set from its official place and verify its checksum."""
     _use_data_dirs(data_dir)
-    from vision_attn.data import Cifar10, Cifar100
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
-    known = {"cifar10": Cifar10(), "cifar100": Cifar100()}
-    if name not in known:
-        raise InputError(f"name must be one of {', '.join(map(repr, known))}. Got {name!r} instead.")
-    data = known[name].load()
-    _console().print(f"{name}: {len(data.train)} train, {len(data.test)} test, fingerprint {data.fingerprint}")
+    from vision_attn.data.cifar import fetch
+
+    if name not in FETCHABLE:
+        raise InputError(f"name must be one of {', '.join(map(repr, FETCHABLE))}. Got {name!r} instead.")
+    console = _console()
+    with Progress(BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task(name, total=None)
+        fetch(name, progress=lambda received, total: bar.update(task, completed=received, total=total))
+    console.print(f"{name} is here, its checksum is right")
+
+
+@data_app.command("verify")
+def data_verify(as_json: Json = False) -> None:
+    """Check that decoded data sets in the cache still have the fingerprint they were written with."""
+    from vision_attn.data.catalog import verify
+
+    rows = verify()
+    if as_json:
+        _print_json(rows)
+    else:
+        for row in rows:
+            _console().print(escape(f"{'ok' if row['ok'] else 'damaged'}  {row['entry']}  {row['found']}"))
+    raise typer.Exit(DONE if all(row["ok"] for row in rows) else FAILED)
 
 
 def _sweep(
@@ -391,7 +418,7 @@ def _exit_code(states: dict[str, Any]) -> int:
 
 
 def _console() -> Console:
-    return Console(highlight=False)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 
 
 def _print_json(value: Any) -> None:

@@ -2,7 +2,6 @@
 
 import made_up
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 
@@ -149,6 +148,34 @@ def test_intervals_are_drawn_from_low_to_high(records):
     assert drawn == sorted(zip(table["low"].round(9), table["high"].round(9), strict=True))
 
 
+def test_the_axis_ends_at_0_and_100_percent_and_the_caption_says_what_is_cut(tmp_path, records):
+    figure = LearningCurve()
+    two = records_of(tmp_path, seeds=(0, 2), sizes=(50,))
+    table = figure.table(two)
+    assert table["low"].min() < -0.02
+    (axes,) = figure.draw(table, two).axes
+    assert axes.get_ylim()[0] == -0.02
+    assert "Intervals are drawn as far as 0 and 100 %" in figure.caption(table, two)
+    assert "Intervals are drawn" not in figure.caption(figure.table(records), records)
+
+
+def test_every_panel_shows_all_its_points(tmp_path):
+    plan = made_up.make_plan(**SMALL, factors={"noise": ["none", "much"]})
+
+    def rows(probe, factors, index):
+        value = (0.9 if factors["noise"] == "none" else 0.2) + 0.01 * factors["seed"]
+        return [{"metric": "accuracy", "split": split, "value": value} for split in ("train", "test")]
+
+    made_up.write_store(tmp_path, plan, probe_rows=rows)
+    records = load(plan, tmp_path)
+    for figure in (LearningCurve(), Generalisation()):
+        table = figure.table(records)
+        for axes in figure.draw(table, records).axes:
+            low, high = axes.get_ylim()
+            assert low < table["estimate"].min()
+            assert table["estimate"].max() < high
+
+
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: type(figure).__name__)
 def test_drawing_twice_gives_the_same_bytes(records, figure):
     table = figure.table(records)
@@ -253,6 +280,9 @@ def test_numbers_in_tables():
     assert theme.number(-0.0124, metric="accuracy", signed=True) == "−1.2"
     assert theme.number(1.2345, metric="loss") == "1.23"
     assert theme.number(np.nan) == "–"
-    row = pd.Series({"estimate": 0.5, "low": 0.4, "high": 0.6})
+    row = {"estimate": 0.5, "low": 0.4, "high": 0.6, "n": 3, "planned": 3}
     assert theme.interval(row, metric="accuracy") == "50.0 [40.0, 60.0]"
-    assert theme.interval(row.replace(0.4, np.nan), metric="accuracy") == "50.0"
+    assert theme.interval({**row, "n": 2}, metric="accuracy") == "50.0 [40.0, 60.0] (n = 2)"
+    assert theme.interval({**row, "low": np.nan}, metric="accuracy") == "50.0"
+    assert theme.listing(["a", "b", "c"]) == "a, b and c"
+    assert theme.listing(["a, b", "c", "d", "e"], most=3) == "a, b; c and 2 others"

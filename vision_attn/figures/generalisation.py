@@ -65,6 +65,8 @@ class Generalisation(Figure):
                     each.set_ylabel(self.metric.replace("_", " ") + (" (%)" if theme.is_share(self.metric) else ""))
             ink = theme.Look(theme.INK, "o")
             entries = {"training images": theme.handle(ink, hollow=True), "test images": theme.handle(ink)}
+            if theme.is_share(self.metric):
+                theme.share_axes(axes)
             if not table["n"].sum():
                 for each in axes:
                     theme.blank(each)
@@ -82,8 +84,6 @@ class Generalisation(Figure):
         axes.fill_between(x, train, test, color=look.colour, alpha=0.10, linewidth=0)
         for line, hollow in zip(lines, (True, False), strict=True):
             theme.interval_line(axes, x, line, look, hollow=hollow)
-        if theme.is_share(self.metric):
-            theme.percent_axis(axes)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         by = self._factors(records)
@@ -95,9 +95,10 @@ class Generalisation(Figure):
         ]
         if (table["n"] > 1).any():
             said.append(f"Bars: {100 * self.level:g} % Student-t intervals.")
+            said.append(theme.cut_text(table, self.metric))
         if self.metric == "accuracy" and chance(records) is not None:
             said.append("Dotted: chance.")
-        return " ".join(said)
+        return " ".join(filter(None, said))
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         by = self._factors(records)

@@ -57,6 +57,8 @@ class LearningCurve(Figure):
                 if theme.is_left(each):
                     each.set_ylabel(f"{label} (%)" if theme.is_share(self.metric) else label)
             looks = theme.looks(records.plan, self.hue)
+            if theme.is_share(self.metric):
+                theme.share_axes(axes)
             if not table["n"].sum():
                 for each in axes:
                     theme.blank(each)
@@ -75,8 +77,6 @@ class LearningCurve(Figure):
             points = singles[(singles[self.hue] == name) & singles[self.x].isin(mine.index[mine["n"] > 1])]
             theme.seeds_scatter(axes, [aside[x] for x in points[self.x]], points["value"].to_numpy(float), look)
             theme.interval_line(axes, np.array(list(at.values())), mine, look)
-        if theme.is_share(self.metric):
-            theme.percent_axis(axes)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         names = self._factors(records)
@@ -87,7 +87,18 @@ class LearningCurve(Figure):
             bars = ""
         dotted = chance(records) if self.metric == "accuracy" else None
         dots = f"Dotted: chance, {100 * dotted:.3g} %." if dotted is not None else ""
-        return " ".join(filter(None, [f"{quantity}.", theme.seeds_text(table, names, unit=self.over), bars, dots]))
+        return " ".join(
+            filter(
+                None,
+                [
+                    f"{quantity}.",
+                    theme.seeds_text(table, names, unit=self.over),
+                    bars,
+                    theme.cut_text(table, self.metric),
+                    dots,
+                ],
+            )
+        )
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         by = self._factors(records)

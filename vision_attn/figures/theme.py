@@ -97,8 +97,8 @@ def canvas(panels: int, *, columns: int = 3, size: tuple[float, float] | None = 
         each.set_axisbelow(True)
         if i >= panels:
             each.set_visible(False)
-        if i + columns >= panels:
-            each.tick_params(labelbottom=True)
+        each.tick_params(labelbottom=i + columns >= panels)
+        each.xaxis.label.set_visible(i + columns >= panels)
     sns.despine(fig=figure)
     return figure, axes[:panels]
 
@@ -139,7 +139,7 @@ def size_axis(axes: Axes, levels: Sequence[Any], *, label: str) -> dict[Any, flo
 def dodge(places: dict[Any, float], index: int, count: int, *, logarithmic: bool) -> tuple[dict[Any, float], ...]:
     """The places of the means and of the seeds of one of `count` levels, moved aside so that none hides another."""
     values = list(places.values())
-    step = 0.018 if len(values) > 1 else 0.05
+    step = min(0.018, 0.05 / count) if len(values) > 1 else 0.05
     both = []
     for shift in (step * (index - (count - 1) / 2), step * (index - (count - 1) / 2 + 0.42)):
         if logarithmic:
@@ -222,7 +222,7 @@ def blank(axes: Axes) -> None:
     """Say in a panel that there is nothing to draw."""
     axes.tick_params(labelleft=False)
     axes.grid(visible=False)
-    axes.text(0.5, 0.5, "nothing measured yet", transform=axes.transAxes, ha="center", va="center", color=FAINT)
+    axes.text(0.5, 0.6, "nothing measured yet", transform=axes.transAxes, ha="center", va="center", color=FAINT)
 
 
 def panels(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
@@ -241,8 +241,22 @@ def level_text(factor: str, level: Any) -> str:
 
 
 def percent_axis(axes: Axes) -> None:
-    """Shares in [0, 1] written as percent."""
+    """Shares or their differences written as percent."""
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{round(100 * y, 9) + 0.0:.4g}".replace("-", "−")))
+
+
+def share_axes(panels: Sequence[Axes]) -> None:
+    """Shares written as percent, once all panels are drawn: the common axis ends at 0 and 100 %, intervals or not."""
+    low, high = panels[0].get_ylim()
+    panels[0].set_ylim(max(low, -0.02), min(high, 1.03))
+    for each in panels:
+        percent_axis(each)
+
+
+def cut_text(table: pd.DataFrame, metric: str) -> str:
+    """Said where an interval of a share goes beyond what is possible, as those of very few seeds do."""
+    beyond = is_share(metric) and ((table["low"] < -0.02) | (table["high"] > 1.03)).any()
+    return "Intervals are drawn as far as 0 and 100 %; the table has them whole." if beyond else ""
 
 
 def is_share(metric: str) -> bool:
@@ -260,14 +274,14 @@ def number(value: Any, *, metric: str = "", signed: bool = False) -> str:
 
 
 def interval(row: Any, *, metric: str, signed: bool = False) -> str:
-    """Estimate and bounds in a table: 91.2 [90.1, 92.3]; without bounds where there are none."""
+    """Estimate and bounds in a table: 91.2 [90.1, 92.3]; no bounds where there are none, n where seeds are missing."""
     if pd.isna(row["estimate"]):
         return "–"
     text = number(row["estimate"], metric=metric, signed=signed)
-    if pd.isna(row["low"]):
-        return text
-    low, high = (number(row[key], metric=metric, signed=signed) for key in ("low", "high"))
-    return f"{text} [{low}, {high}]"
+    if not pd.isna(row["low"]):
+        low, high = (number(row[key], metric=metric, signed=signed) for key in ("low", "high"))
+        text += f" [{low}, {high}]"
+    return text if row["n"] == row["planned"] else f"{text} (n = {row['n']})"
 
 
 def short(value: Any) -> str:
@@ -284,7 +298,7 @@ def listing(texts: Sequence[str], *, most: int = 6) -> str:
     """A, B and C; A; B, C and D where a text has commas of its own; the rest of a long list is counted."""
     if len(texts) > most:
         texts = [*texts[: most - 1], f"{len(texts) - most + 1} others"]
-    separator = "; " if any("," in text for text in texts) else ", "
+    separator = "; " if any(", " in text for text in texts) else ", "
     return " and ".join(filter(None, [separator.join(texts[:-1]), *texts[-1:]]))
 
 

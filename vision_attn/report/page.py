@@ -86,9 +86,10 @@ def _drawn(name: str, data: dict[str, Any], records: Records, folder: Path) -> D
     for kind, payload in images.items():
         write_atomic(folder / "figures" / f"{name}.{kind}", payload)
     printed = figure.printed(table, records)
+    own = ", ".join(f"{field} {value}" for field, value in data.items() if field != "kind")
     return Drawn(
         name,
-        figure.title,
+        f"{figure.title} ({own})" if name != data["kind"] and own else figure.title,
         caption=figure.caption(table, records),
         image="data:image/svg+xml;base64," + base64.b64encode(images["svg"]).decode(),
         width=round(drawing.get_figwidth() * 96),
@@ -138,17 +139,13 @@ def _headline(records: Records) -> list[tuple[str, str]]:
     for name, text in (("dataset", "Data"), ("fingerprint", "Fingerprint")):
         at = column(records, name)
         values = list(dict.fromkeys(single[at].dropna())) if at in single else []
-        if values:
+        if values and text.lower() not in plan["factors"]:
             said.append(
                 (text, ", ".join(f"{value[:16]}…" if name == "fingerprint" else str(value) for value in values))
             )
     for factor, levels in plan["factors"].items():
-        said.append(
-            (
-                factor.replace("_", " ").capitalize(),
-                theme.listing([theme.level_cell(level) for level in levels], most=12),
-            )
-        )
+        texts = [theme.level_cell(level) for level in levels]
+        said.append((factor.replace("_", " ").capitalize(), theme.listing(texts, most=12)))
     if plan["omitted"]:
         said.append(("Left out", f"{len(plan['omitted']):,} cells that make no sense"))
     levels = sorted({figure.get("level", 0.95) for figure in plan["figures"] if figure["kind"] != "Matching"})

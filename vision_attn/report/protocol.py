@@ -44,7 +44,9 @@ def settings(plan: Specs) -> list[Setting]:
     for cell in plan["cells"]:
         runs[str(cell["factors"].get("model", "all runs"))].append(plan["runs"][cell["run"]]["run"])
     rows = [_setting("model", [[call(run["model"]) for run in runs[name]] for name in names])]
-    rows.append(_setting("data", [[call(run["data"], without=_varied(plan)) for run in runs[name]] for name in names]))
+    varied = _varied(plan)
+    full = [[{**dict.fromkeys(varied), **run["data"]} for run in runs[name]] for name in names]
+    rows.append(_setting("data", [[call(data, without=varied) for data in own] for own in full]))
     usual = plan.get("defaults", {}).get("Recipe", {})
     fields = dict.fromkeys(key for own in runs.values() for run in own for key in run["recipe"])
     for field in dict.fromkeys([*usual, *fields]):

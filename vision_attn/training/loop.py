@@ -43,7 +43,7 @@ def train(
     """Train to the end of the budget; after every update yield a history row or, between the rows, None.
 
     A row has update, epoch, images_seen, the update's learning_rate, train_loss (mean since the row before, under
-    augmentation and label smoothing), and val_accuracy where there is a val split; no clock, so that rows are repeatable.
+    augmentation and label smoothing), and val_accuracy where there is a val split; no clock, so rows are repeatable.
     The caller may stop after any update, keep `state.state_dict()` and continue later, bit for bit. Raises `Diverged`:
     on a CPU at the update itself, before its step; on a GPU at the next row, naming the first such update.
     """

@@ -1,0 +1,44 @@
+"""Every file in experiments/, from its plan to its report: two levels of each factor, two updates a run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from image_trees import image_files, write_folder
+
+from vision_attn.experiment import load
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted((ROOT / "experiments").glob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """Made-up images under the names that experiments ask for."""
+    folder = tmp_path_factory.mktemp("data")
+    files = image_files(classes=tuple("abcdefghij"), train=50, test=10, side=32)
+    write_folder(folder / "cifar10-jpeg", files)
+    return folder
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_smoke_run_ends_in_a_report_that_uses_every_record(path, data_dir, tmp_path):
+    name, experiment = load(path)
+    preset = ["--preset", "small"] if "small" in experiment.presets else []
+    command = [sys.executable, "-m", "vision_attn.cli", "run", str(path), "--smoke", *preset, "-j", "2"]
+    command += ["--results", str(tmp_path), "--data-dir", str(data_dir)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CI": "true", "VISION_ATTN_OFFLINE": "1"}
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    folder = tmp_path / "-".join([name, *preset[1:], "smoke"])
+    assert "<h1" in (folder / "report.html").read_text()
+    records = pd.read_csv(folder / "records.csv")
+    accuracies = records[(records["metric"] == "accuracy") & (records["split"] == "test")]
+    curve = pd.read_csv(folder / "tables" / "LearningCurve.csv")
+    assert curve["n"].sum() == len(accuracies) > 0
+    for figure in experiment.figures:
+        for suffix in ("svg", "png"):
+            assert (folder / "figures" / f"{type(figure).__name__}.{suffix}").stat().st_size > 1000
