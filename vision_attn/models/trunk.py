@@ -1,6 +1,7 @@
-"""The trunk: patch embedding, pre-norm blocks of (token mixer + MLP), norm, mean pooling, head.
+"""The trunk: patch embedding, pre-norm blocks of (token mixer + MLP), mean pooling, norm, head.
 
-With self-attention in the mixer's slot it is a vision transformer (Dosovitskiy et al. 2021) with mean pooling.
+With self-attention in the mixer's slot it is a vision transformer (Dosovitskiy et al. 2021) with mean pooling and,
+as in timm, the last norm behind it.
 Twins differ in the mixer and in nothing else: parameters outside the mixers are drawn first, from the same stream.
 """
 
@@ -102,7 +103,7 @@ class VisionTransformer(nn.Module):
         rates = [model.drop_path * index / max(1, model.depth - 1) for index in range(model.depth)]
         hidden = round(dim * model.mlp_ratio)
         self.blocks = nn.Sequential(*(Block(dim, hidden=hidden, drop_path=rate) for rate in rates))
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.fc_norm = nn.LayerNorm(dim, eps=1e-6)
         self.head: nn.Module = nn.Linear(dim, num_classes)
         if isinstance(self.pos_embed, nn.Parameter):
             nn.init.trunc_normal_(self.pos_embed, std=0.02)
@@ -112,15 +113,15 @@ class VisionTransformer(nn.Module):
             _initialise(block.mixer.modules())
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Images (B, in_chans, H, W) to normed tokens (B, N, dim)."""
+        """Images (B, in_chans, H, W) to tokens (B, N, dim)."""
         x = self.patch_embed(x)
         if self.pos_embed is not None:
             x = x + self.pos_embed
-        return self.norm(self.blocks(x))
+        return self.blocks(x)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Tokens (B, N, dim) to logits (B, num_classes); with `pre_logits` to their mean (B, dim)."""
-        x = x.mean(dim=1)
+        """Tokens (B, N, dim) to logits (B, num_classes); with `pre_logits` to their normed mean (B, dim)."""
+        x = self.fc_norm(x.mean(dim=1))
         return x if pre_logits else self.head(x)
 
     def forward(self, x: Tensor) -> Tensor:
