@@ -15,6 +15,7 @@ from vision_attn.probes.base import Probe
 from vision_attn.run import Run
 from vision_attn.spec import InputError, Spec, digest, to_json
 from vision_attn.store import SCHEMA
+from vision_attn.training import Recipe
 
 Level = str | int | float | bool
 RESERVED = {"run", "metric", "value", "state", "reason"}
@@ -135,9 +136,16 @@ def plan(experiment: Experiment, *, name: str) -> dict[str, Any]:
         "cells": cells,
         "omitted": omitted,
         "runs": runs,
+        "defaults": {"Recipe": _defaults(Recipe)},
         "probes": [to_json(probe) for probe in experiment.probes],
         "figures": [to_json(figure) for figure in experiment.figures],
     }
+
+
+def _defaults(kind: type[Spec]) -> dict[str, Any]:
+    """The fields that a run's JSON leaves out, for readers that do not know the kind."""
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
 
 
 def _check_factor(name: str, levels: tuple[Level, ...]) -> None:
