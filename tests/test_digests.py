@@ -1,0 +1,44 @@
+"""Digests of specs that stand in stored runs: a default never changes, a new field does not touch them."""
+
+import pytest
+
+from vision_attn import (
+    Accuracy,
+    Cifar10,
+    DepthwiseConv,
+    Gap,
+    Identity,
+    ImageFolder,
+    Mnist5k,
+    Recipe,
+    ResNet,
+    Run,
+    SelfAttention,
+    Size,
+    Timm,
+    ViT,
+)
+from vision_attn.spec import digest
+
+COMMITTED = {
+    ViT(): "5f15ab4b7aee06aa",
+    ViT(dim=48, depth=2, patch_size=7, mixer=SelfAttention(num_heads=3)): "652af661a986e8bb",
+    ViT(mixer=DepthwiseConv(kernel_size=3), position="sincos2d", drop_path=0.1): "e8905b69652b3bd7",
+    ViT(mixer=Identity()): "4f94fee99a392d97",
+    ResNet(width=14, blocks=1): "6b99c5c6aa82315d",
+    Timm(name="resnet18", options=(("zero_init_last", True),)): "4a17ba24e45f9565",
+    Mnist5k(train_size=50, subset_seed=2): "7787428d94a4f7a3",
+    Cifar10(val_size=5000): "849e5a0111ab916a",
+    ImageFolder(name="cifar10-jpeg", train_size=250): "b2dad11c0e34f392",
+    Recipe(updates=800, batch_size=32, learning_rate=3e-3): "d3979d41564315bc",
+    Recipe(epochs=10, precision="bf16", compile="off"): "2beeb3fef3ff1134",
+    Accuracy(): "0b5beef50769d731",
+    Size(): "3109a4754d1ba550",
+    Gap(reference="ResNet"): "203f308e1b41816c",
+    Run(model=ViT(), data=Mnist5k(), recipe=Recipe(updates=1), seed=0): "e1e3dd4fd4436ffd",
+}
+
+
+@pytest.mark.parametrize(("value", "expected"), COMMITTED.items(), ids=lambda item: type(item).__name__)
+def test_a_stored_spec_keeps_its_digest(value, expected):
+    assert digest(value)[:16] == expected

@@ -1,0 +1,183 @@
+"""One run, executed in this process: what is trained, measured, kept and refused."""
+
+import errno
+import hashlib
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from vision_attn import Accuracy, Mnist5k, Recipe, Run, Size, ViT
+from vision_attn.data import Data
+from vision_attn.probes.base import Probe, Row
+from vision_attn.run import CHECKPOINT, WEIGHTS, _classified, execute
+from vision_attn.spec import digest, spec, to_json
+from vision_attn.store import Store, probe_file, read_json, write_json
+
+CPU = torch.device("cpu")
+RUN = Run(
+    model=ViT(dim=16, depth=1, patch_size=7),
+    data=Mnist5k(train_size=50),
+    recipe=Recipe(updates=40, batch_size=8, compile="off"),
+    seed=0,
+)
+
+
+@spec
+class Constant(Probe):
+    """Yields one number, whatever the model."""
+
+    number: int = 1
+
+    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+        yield {"metric": "constant", "value": self.number / (self.number - 13)}
+
+
+@spec
+class NotANumber(Probe):
+    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+        yield {"metric": "nonsense", "value": float("nan")}
+
+
+@spec
+class Nested(Probe):
+    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+        yield {"metric": "nonsense", "value": [1.0]}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Store(tmp_path).open(digest(RUN), hint=RUN.hint, run=to_json(RUN), index={})
+
+
+def go(folder, *probes, run=RUN, **options):
+    return execute(folder, run, probes or (Accuracy(),), device=CPU, threads=1, **options)
+
+
+def weights(folder):
+    return hashlib.sha256((folder.path / WEIGHTS).read_bytes()).hexdigest()
+
+
+def stop_after(calls):
+    counter = iter(range(10**6))
+    return lambda: next(counter) >= calls
+
+
+def test_a_run_leaves_weights_history_result_and_one_file_a_probe(folder):
+    assert go(folder, Accuracy(), Size()).name == "done"
+    result = folder.result()
+    assert result["updates"] == 40
+    assert result["images_seen"] == 320
+    assert result["files"][WEIGHTS] == weights(folder)
+    assert {path.name for path in folder.path.glob("probes/*.json")} == {
+        probe_file(to_json(Accuracy())),
+        probe_file(to_json(Size())),
+    }
+    assert folder.holder() is None
+    assert not (folder.path / CHECKPOINT).exists()
+
+
+def test_a_probe_added_later_measures_and_does_not_train(folder):
+    go(folder)
+    before = (folder.path / "result.json").read_bytes()
+    assert go(folder, Accuracy(), Constant()).name == "done"
+    assert (folder.path / "result.json").read_bytes() == before
+    assert folder.probe(probe_file(to_json(Constant())))["records"][0]["metric"] == "constant"
+
+
+def test_asked_again_there_is_nothing_to_do_and_no_attempt(folder):
+    go(folder)
+    assert go(folder).name == "done"
+    assert len(folder.attempts()) == 1
+
+
+def test_a_run_without_its_weights_is_trained_again_to_the_same_bits(folder):
+    go(folder)
+    before = weights(folder)
+    (folder.path / WEIGHTS).unlink()
+    assert go(folder, Accuracy(), Constant()).name == "done"
+    assert weights(folder) == before
+
+
+def test_weights_with_a_flipped_bit_are_not_measured(folder):
+    go(folder)
+    before = weights(folder)
+    payload = bytearray((folder.path / WEIGHTS).read_bytes())
+    payload[-5] ^= 4
+    (folder.path / WEIGHTS).write_bytes(bytes(payload))
+    assert go(folder, Accuracy(), Constant()).name == "done"
+    assert weights(folder) == before
+
+
+@pytest.mark.parametrize("damage", [None, "flip", "cut", "empty"])
+def test_a_stopped_run_continues_or_starts_anew_with_the_same_result(folder, tmp_path, damage):
+    assert go(folder, stopping=stop_after(50)).name == "interrupted"
+    path = folder.path / CHECKPOINT
+    payload = bytearray(path.read_bytes())
+    if damage == "flip":
+        payload[len(payload) // 2] ^= 1
+    path.write_bytes(bytes(payload[: {"cut": -9, "empty": 0}.get(damage, len(payload))]))
+    assert go(folder).name == "done"
+    undisturbed = Store(tmp_path / "other").open(digest(RUN), hint=RUN.hint, run=to_json(RUN), index={})
+    go(undisturbed)
+    assert weights(folder) == weights(undisturbed)
+    assert (folder.path / "history.jsonl").read_bytes() == (undisturbed.path / "history.jsonl").read_bytes()
+
+
+def test_a_checkpoint_made_with_other_threads_is_not_continued(folder, caplog):
+    assert go(folder, stopping=stop_after(50)).name == "interrupted"
+    assert execute(folder, RUN, (Accuracy(),), device=CPU, threads=2).name == "done"
+    assert "other premises" in caplog.text
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("probe", [NotANumber(), Nested()])
+def test_a_probe_that_yields_something_else_than_flat_finite_rows_fails_the_run(folder, probe):
+    outcome = go(folder, probe)
+    assert outcome.name == "failed"
+    assert folder.state([probe_file(to_json(probe))]).name == "failed"
+    assert not list(folder.path.glob("probes/*"))
+
+
+def test_other_data_under_the_same_name_are_refused(folder):
+    go(folder)
+    result = folder.result()
+    write_json(folder.path / "result.json", {**result, "data": {**result["data"], "fingerprint": "f" * 64}})
+    outcome = go(folder, Constant())
+    assert outcome.name == "failed"
+    assert outcome.error.startswith(f"fingerprint of mnist5k must be {'f' * 64}, as when the run was trained.")
+
+
+def test_a_run_that_another_process_has_is_left_alone(folder):
+    lease = folder.acquire()
+    assert go(folder).name == "busy"
+    lease.give_back()
+    assert go(folder).name == "done"
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (MemoryError(), "oom"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "oom"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"), "oom"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk full"),
+        (OSError(errno.EACCES, "Permission denied"), "failed"),
+        (RuntimeError("shapes do not match"), "failed"),
+    ],
+)
+def test_failures_are_told_apart(error, name):
+    assert _classified(error).name == name
+
+
+def test_the_model_and_its_label_decide_nothing_else_than_the_model():
+    assert digest(RUN) == digest(RUN.replace())
+    for change in ({"seed": 1}, {"data": Mnist5k(train_size=100)}, {"recipe": RUN.recipe.replace(updates=41)}):
+        assert digest(RUN.replace(**change)) != digest(RUN)
+
+
+def test_the_environment_in_a_record_holds_no_more_than_what_is_listed(folder):
+    go(folder)
+    listed = {"python", "torch", "torchvision", "timm", "numpy", "vision_attn", "platform", "cpu", "commit"}
+    assert set(read_json(folder.path / "result.json")["environment"]) == listed
