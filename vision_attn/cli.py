@@ -123,9 +123,30 @@ def run(
     """Run an experiment, or continue it: what is done is not done again. Ends with its report."""
     _use_data_dirs(data_dir)
     planned, name = _planned(experiment, preset, levels, smoke)
-    raise typer.Exit(
-        _sweep(planned, results, name, jobs, threads, device, timeout, max_consecutive_failures, quiet, sys.argv)
-    )
+    from vision_attn import sweep
+    from vision_attn.progress import Progress
+    from vision_attn.report import build
+
+    console = _console()
+    with Progress(console, planned, store=results / "runs", quiet=quiet) as progress:
+        ended = sweep.run(
+            planned,
+            results=results,
+            name=name,
+            jobs=jobs,
+            threads=threads,
+            device=device,
+            timeout=timeout,
+            max_failures=max_consecutive_failures,
+            tell=progress,
+        )
+    console.print(_count_line(ended.states))
+    if ended.why:
+        command = shlex.join(["vision-attn", *sys.argv[1:]])
+        console.print(f"Stopped: {ended.why}. The same command continues: {escape(command)}", soft_wrap=True)
+    if ended.why != "disk full":
+        console.print(f"report: {escape(str(build(results / name, results / 'runs')))}", soft_wrap=True)
+    raise typer.Exit(FAILED if ended.why in ("disk full", "failures in a row") else _exit_code(ended.states))
 
 
 @app.command()
@@ -291,45 +312,6 @@ def data_verify(as_json: Json = False) -> None:
         for row in rows:
             _console().print(escape(f"{'ok' if row['ok'] else 'damaged'}  {row['entry']}  {row['found']}"))
     raise typer.Exit(DONE if all(row["ok"] for row in rows) else FAILED)
-
-
-def _sweep(
-    planned: dict[str, Any],
-    results: Path,
-    name: str,
-    jobs: int,
-    threads: int,
-    device: str,
-    timeout: float | None,
-    max_failures: int,
-    quiet: bool,
-    argv: list[str],
-) -> int:
-    from vision_attn import sweep
-    from vision_attn.progress import Progress
-    from vision_attn.report import build
-
-    console = _console()
-    with Progress(console, planned, store=results / "runs", quiet=quiet) as progress:
-        ended = sweep.run(
-            planned,
-            results=results,
-            name=name,
-            jobs=jobs,
-            threads=threads,
-            device=device,
-            timeout=timeout,
-            max_failures=max_failures,
-            tell=progress,
-        )
-    console.print(_count_line(ended.states))
-    if ended.why:
-        command = shlex.join(["vision-attn", *argv[1:]])
-        console.print(f"Stopped: {ended.why}. The same command continues: {escape(command)}", soft_wrap=True)
-    if ended.why == "disk full":
-        return FAILED
-    console.print(f"report: {escape(str(build(results / name, results / 'runs')))}", soft_wrap=True)
-    return FAILED if ended.why == "failures in a row" else _exit_code(ended.states)
 
 
 def _planned(path: Path, preset: str | None, levels: list[str] | None, smoke: bool) -> tuple[dict[str, Any], str]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vision_attn.figures import Figure, Gap, Generalisation, LearningCurve, Matching, theme
+from vision_attn.figures import Figure, Gap, Generalisation, LearningCurve, Matching, theme, wording
 from vision_attn.records import load, pick
 from vision_attn.spec import InputError, from_json, kinds
 
@@ -272,17 +272,17 @@ def test_figures_survive_a_round_trip_through_json():
     [(50, "50"), (1000, "1k"), (1500, "1.5k"), (121_034, "121k"), (48_100_000, "48.1M"), (0.5, "0.5")],
 )
 def test_numbers_in_few_characters(value, text):
-    assert theme.short(value) == text
+    assert wording.short(value) == text
 
 
 def test_numbers_in_tables():
-    assert theme.number(0.9124, metric="accuracy") == "91.2"
-    assert theme.number(-0.0124, metric="accuracy", signed=True) == "−1.2"
-    assert theme.number(1.2345, metric="loss") == "1.23"
-    assert theme.number(np.nan) == "–"
+    assert wording.number(0.9124, metric="accuracy") == "91.2"
+    assert wording.number(-0.0124, metric="accuracy", signed=True) == "−1.2"
+    assert wording.number(1.2345, metric="loss") == "1.23"
+    assert wording.number(np.nan) == "–"
     row = {"estimate": 0.5, "low": 0.4, "high": 0.6, "n": 3, "planned": 3}
-    assert theme.interval(row, metric="accuracy") == "50.0 [40.0, 60.0]"
-    assert theme.interval({**row, "n": 2}, metric="accuracy") == "50.0 [40.0, 60.0] (n = 2)"
-    assert theme.interval({**row, "low": np.nan}, metric="accuracy") == "50.0"
-    assert theme.listing(["a", "b", "c"]) == "a, b and c"
-    assert theme.listing(["a, b", "c", "d", "e"], most=3) == "a, b; c and 2 others"
+    assert wording.interval(row, metric="accuracy") == "50.0 [40.0, 60.0]"
+    assert wording.interval({**row, "n": 2}, metric="accuracy") == "50.0 [40.0, 60.0] (n = 2)"
+    assert wording.interval({**row, "low": np.nan}, metric="accuracy") == "50.0"
+    assert wording.listing(["a", "b", "c"]) == "a, b and c"
+    assert wording.listing(["a, b", "c", "d", "e"], most=3) == "a, b; c and 2 others"

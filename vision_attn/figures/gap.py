@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from vision_attn.figures import theme
+from vision_attn.figures import theme, wording
 from vision_attn.figures.base import Figure
 from vision_attn.records import Records, facets, pick, planned, require_factor
 from vision_attn.spec import InputError, spec
@@ -80,7 +80,7 @@ class Gap(Figure):
                 self._panel(each, rows, self._pairs(rows, records, by), records)
                 theme.titled(each, title)
                 if theme.is_left(each):
-                    unit = " (percentage points)" if theme.is_share(self.metric) else ""
+                    unit = " (percentage points)" if wording.is_share(self.metric) else ""
                     each.set_ylabel(
                         f"difference in {self.split} {self.metric.replace('_', ' ')}\nto {self.reference}{unit}"
                     )
@@ -88,7 +88,7 @@ class Gap(Figure):
             if not table["n"].sum():
                 for each in axes:
                     theme.blank(each)
-            theme.legend(figure, {theme.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
+            theme.legend(figure, {wording.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
         return figure
 
     def _pairs(self, rows: pd.DataFrame, records: Records, by: list[str]) -> pd.DataFrame:
@@ -99,7 +99,7 @@ class Gap(Figure):
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records) -> None:
         levels = records.plan["factors"]
-        places = theme.size_axis(axes, levels[self.x], label=theme.factor_text(self.x))
+        places = theme.size_axis(axes, levels[self.x], label=wording.factor_text(self.x))
         theme.reference_line(axes, 0, self.reference)
         looks = {k: v for k, v in theme.looks(records.plan, self.hue).items() if k != self.reference}
         for i, (name, look) in enumerate(looks.items()):
@@ -108,16 +108,16 @@ class Gap(Figure):
             points = singles[(singles[self.hue] == name) & singles[self.x].isin(mine.index[mine["n"] > 1])]
             theme.seeds_scatter(axes, [aside[x] for x in points[self.x]], points["difference"].to_numpy(float), look)
             theme.interval_line(axes, np.array(list(at.values())), mine, look)
-        if theme.is_share(self.metric):
+        if wording.is_share(self.metric):
             theme.percent_axis(axes)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         by = self._factors(records)
         what = f"{self.split} {self.metric.replace('_', ' ')}"
         said = [
-            f"Difference in {what} to {self.reference}{theme.data_text(records)}, paired by {self.over} "
+            f"Difference in {what} to {self.reference}{wording.data_text(records)}, paired by {self.over} "
             f"({self._pairing(records, by)}).",
-            theme.seeds_text(table, [by[-1], *by[:-1]], unit=self.over),
+            wording.seeds_text(table, [by[-1], *by[:-1]], unit=self.over),
         ]
         if (table["n"] > 1).any():
             bars = f"Bars: {100 * self.level:g} % Student-t intervals of the mean difference"
@@ -140,6 +140,6 @@ class Gap(Figure):
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         by = self._factors(records)
-        cells = [theme.interval(row, metric=self.metric, signed=True) for row in table.to_dict("records")]
+        cells = [wording.interval(row, metric=self.metric, signed=True) for row in table.to_dict("records")]
         names = [level for level in records.plan["factors"][self.hue] if level != self.reference]
-        return theme.wide(table, cells, rows=by[:-1], columns=self.hue, names=names)
+        return wording.wide(table, cells, rows=by[:-1], columns=self.hue, names=names)

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from vision_attn.figures import theme
+from vision_attn.figures import theme, wording
 from vision_attn.figures.base import Figure
 from vision_attn.records import Records, chance, facets, pick, planned, require_factor
 from vision_attn.spec import spec
@@ -62,10 +62,10 @@ class Generalisation(Figure):
                 self._panel(each, rows, looks[rows[self.hue].iloc[0]], records)
                 theme.titled(each, title)
                 if theme.is_left(each):
-                    each.set_ylabel(self.metric.replace("_", " ") + (" (%)" if theme.is_share(self.metric) else ""))
+                    each.set_ylabel(self.metric.replace("_", " ") + (" (%)" if wording.is_share(self.metric) else ""))
             ink = theme.Look(theme.INK, "o")
             entries = {"training images": theme.handle(ink, hollow=True), "test images": theme.handle(ink)}
-            if theme.is_share(self.metric):
+            if wording.is_share(self.metric):
                 theme.share_axes(axes)
             if not table["n"].sum():
                 for each in axes:
@@ -75,7 +75,7 @@ class Generalisation(Figure):
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, look: theme.Look, records: Records) -> None:
         levels = records.plan["factors"][self.x]
-        places = theme.size_axis(axes, levels, label=theme.factor_text(self.x))
+        places = theme.size_axis(axes, levels, label=wording.factor_text(self.x))
         if self.metric == "accuracy" and (level := chance(records)) is not None:
             theme.reference_line(axes, level, "chance", dotted=True)
         x = np.array(list(places.values()))
@@ -89,13 +89,13 @@ class Generalisation(Figure):
         by = self._factors(records)
         what = self.metric.replace("_", " ")
         said = [
-            f"{what.capitalize()} on the training subset and on the test images{theme.data_text(records)}. Both low: "
+            f"{what.capitalize()} on the training subset and on the test images{wording.data_text(records)}. Both low: "
             "underfitting; training high and test low: overfitting. The shaded height is the generalisation gap.",
-            theme.seeds_text(table[table["split"] == "test"], by, unit=self.over),
+            wording.seeds_text(table[table["split"] == "test"], by, unit=self.over),
         ]
         if (table["n"] > 1).any():
             said.append(f"Bars: {100 * self.level:g} % Student-t intervals.")
-            said.append(theme.cut_text(table, self.metric))
+            said.append(wording.cut_text(table, self.metric))
         if self.metric == "accuracy" and chance(records) is not None:
             said.append("Dotted: chance.")
         return " ".join(filter(None, said))
@@ -107,7 +107,7 @@ class Generalisation(Figure):
         cells = []
         for row in test.to_dict("records"):
             other = train[tuple(row[name] for name in by)]
-            texts = [theme.number(each["estimate"], metric=self.metric) for each in (other, row)]
+            texts = [wording.number(each["estimate"], metric=self.metric) for each in (other, row)]
             cells.append(" → ".join(texts) if row["n"] or other["n"] else "–")
         rows = [*by[:-2], self.x]
-        return theme.wide(test, cells, rows=rows, columns=self.hue, names=records.plan["factors"][self.hue])
+        return wording.wide(test, cells, rows=rows, columns=self.hue, names=records.plan["factors"][self.hue])

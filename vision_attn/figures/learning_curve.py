@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from vision_attn.figures import theme
+from vision_attn.figures import theme, wording
 from vision_attn.figures.base import Figure
 from vision_attn.records import Records, chance, facets, pick, planned, require_factor
 from vision_attn.spec import spec
@@ -55,19 +55,19 @@ class LearningCurve(Figure):
                 theme.titled(each, title)
                 label = f"{self.split} {self.metric.replace('_', ' ')}"
                 if theme.is_left(each):
-                    each.set_ylabel(f"{label} (%)" if theme.is_share(self.metric) else label)
+                    each.set_ylabel(f"{label} (%)" if wording.is_share(self.metric) else label)
             looks = theme.looks(records.plan, self.hue)
-            if theme.is_share(self.metric):
+            if wording.is_share(self.metric):
                 theme.share_axes(axes)
             if not table["n"].sum():
                 for each in axes:
                     theme.blank(each)
-            theme.legend(figure, {theme.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
+            theme.legend(figure, {wording.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
         return figure
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records) -> None:
         levels = records.plan["factors"]
-        places = theme.size_axis(axes, levels[self.x], label=theme.factor_text(self.x))
+        places = theme.size_axis(axes, levels[self.x], label=wording.factor_text(self.x))
         if self.metric == "accuracy" and (level := chance(records)) is not None:
             theme.reference_line(axes, level, "chance", dotted=True)
         looks = theme.looks(records.plan, self.hue)
@@ -81,7 +81,7 @@ class LearningCurve(Figure):
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         names = self._factors(records)
         what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}"
-        quantity = f"{what}{theme.data_text(records)} against the {theme.factor_text(self.x)}"
+        quantity = f"{what}{wording.data_text(records)} against the {wording.factor_text(self.x)}"
         bars = f"Bars: {100 * self.level:g} % Student-t intervals; faint points: single {self.over}s."
         if not (table["n"] > 1).any():
             bars = ""
@@ -92,9 +92,9 @@ class LearningCurve(Figure):
                 None,
                 [
                     f"{quantity}.",
-                    theme.seeds_text(table, names, unit=self.over),
+                    wording.seeds_text(table, names, unit=self.over),
                     bars,
-                    theme.cut_text(table, self.metric),
+                    wording.cut_text(table, self.metric),
                     dots,
                 ],
             )
@@ -102,6 +102,6 @@ class LearningCurve(Figure):
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         by = self._factors(records)
-        cells = [theme.interval(row, metric=self.metric) for row in table.to_dict("records")]
+        cells = [wording.interval(row, metric=self.metric) for row in table.to_dict("records")]
         rows = [*by[:-2], self.x]
-        return theme.wide(table, cells, rows=rows, columns=self.hue, names=records.plan["factors"][self.hue])
+        return wording.wide(table, cells, rows=rows, columns=self.hue, names=records.plan["factors"][self.hue])

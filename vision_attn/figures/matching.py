@@ -8,7 +8,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from vision_attn.figures import theme
+from vision_attn.figures import theme, wording
 from vision_attn.figures.base import Figure
 from vision_attn.records import Records, column, facets, pick, require_factor
 from vision_attn.spec import InputError, spec
@@ -77,7 +77,7 @@ class Matching(Figure):
         by = self._factors(records)
         looks = theme.looks(records.plan, self.hue)
         with theme.style():
-            names = [theme.cell_text(row, by[::-1]) for row in table.to_dict("records")]
+            names = [wording.cell_text(row, by[::-1]) for row in table.to_dict("records")]
             width = 4.3 + 0.072 * max(len(name) for name in names)
             figure, (axes,) = theme.canvas(1, size=(width, 1.35 + 0.42 * len(table)))
             axes.grid(visible=False)
@@ -90,7 +90,7 @@ class Matching(Figure):
                     if not pd.isna(ratio):
                         face = look.colour if metric == "params" else "white"
                         axes.plot(ratio, place + shift, "o", markersize=6.5, color=look.colour, markerfacecolor=face)
-                        text = f"{theme.short(row[metric])} ({_ratio(ratio)})"
+                        text = f"{wording.short(row[metric])} ({_ratio(ratio)})"
                         is_left = ratio < 1 - self.tolerance
                         beside: dict[str, Any] = {"ha": "right" if is_left else "left", **_BESIDE}
                         offset = (-7 if is_left else 7, 0)
@@ -111,7 +111,7 @@ class Matching(Figure):
         for verdict, sentence in (("outside", "Outside the tolerance"), ("not measured", "Not measured yet")):
             names = [str(name) for name in table.loc[table["verdict"] == verdict, self.hue]]
             if names:
-                said.append(f"{sentence}: {theme.listing(names)}.")
+                said.append(f"{sentence}: {wording.listing(names)}.")
         said.append("One multiplication with its addition counts as two FLOPs.")
         return " ".join(said)
 
@@ -122,7 +122,7 @@ class Matching(Figure):
             cells = {name.replace("_", " "): str(row[name]) for name in by[::-1]}
             for metric, name in (("params", "parameters"), ("flops", "FLOPs an image")):
                 known = not pd.isna(row[metric])
-                size = f"{row[metric]:,.0f}" if metric == "params" else theme.short(row[metric])
+                size = f"{row[metric]:,.0f}" if metric == "params" else wording.short(row[metric])
                 cells[name] = f"{size} ({_ratio(row[f'{metric}_ratio'])})" if known else "–"
             cells["verdict"] = row["verdict"]
             for name in TRAINING:

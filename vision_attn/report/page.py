@@ -12,7 +12,7 @@ from typing import Any
 
 import jinja2
 
-from vision_attn.figures import Figure, theme
+from vision_attn.figures import Figure, theme, wording
 from vision_attn.records import Records, column, load, to_csv
 from vision_attn.report import protocol, provenance
 from vision_attn.spec import InputError, from_json
@@ -144,8 +144,8 @@ def _headline(records: Records) -> list[tuple[str, str]]:
                 (text, ", ".join(f"{value[:16]}…" if name == "fingerprint" else str(value) for value in values))
             )
     for factor, levels in plan["factors"].items():
-        texts = [theme.level_cell(level) for level in levels]
-        said.append((factor.replace("_", " ").capitalize(), theme.listing(texts, most=12)))
+        texts = [wording.level_cell(level) for level in levels]
+        said.append((factor.replace("_", " ").capitalize(), wording.listing(texts, most=12)))
     if plan["omitted"]:
         said.append(("Left out", f"{len(plan['omitted']):,} cells that make no sense"))
     levels = sorted({figure.get("level", 0.95) for figure in plan["figures"] if figure["kind"] != "Matching"})

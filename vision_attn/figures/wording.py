@@ -1,0 +1,122 @@
+"""The wording of figures: numbers, intervals, levels, seeds and data sets as texts."""
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vision_attn.records import Records, column
+
+SHARES = ("accuracy", "consistency")
+"""Ends of the names of metrics in [0, 1] that are printed as percent."""
+
+
+def level_text(factor: str, level: Any) -> str:
+    """A level in a title: labels speak for themselves, numbers need the factor's name."""
+    if factor == "train_size":
+        return f"{short(level)} images"
+    return f"{factor.replace('_', ' ')} {short(level)}" if is_number(level) else str(level)
+
+
+def cut_text(table: pd.DataFrame, metric: str) -> str:
+    """Said where an interval of a share goes beyond what is possible, as those of very few seeds do."""
+    beyond = is_share(metric) and ((table["low"] < -0.02) | (table["high"] > 1.03)).any()
+    return "Intervals are drawn as far as 0 and 100 %; the table has them whole." if beyond else ""
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric lies in [0, 1] and is printed as percent."""
+    return metric.endswith(SHARES)
+
+
+def number(value: Any, *, metric: str = "", signed: bool = False) -> str:
+    """A value of the metric in a table: percent with one decimal for shares, else three significant digits."""
+    if pd.isna(value):
+        return "–"
+    sign = "+" if signed else ""
+    text = f"{100 * value:{sign}.1f}" if is_share(metric) else f"{value:{sign}.3g}"
+    return text.replace("-", "−")
+
+
+def interval(row: Any, *, metric: str, signed: bool = False) -> str:
+    """Estimate and bounds in a table: 91.2 [90.1, 92.3]; no bounds where there are none, n where seeds are missing."""
+    if pd.isna(row["estimate"]):
+        return "–"
+    text = number(row["estimate"], metric=metric, signed=signed)
+    if not pd.isna(row["low"]):
+        low, high = (number(row[key], metric=metric, signed=signed) for key in ("low", "high"))
+        text += f" [{low}, {high}]"
+    return text if row["n"] == row["planned"] else f"{text} (n = {row['n']})"
+
+
+def short(value: Any) -> str:
+    """A number in few characters: 250, 1k, 1.5k, 121k, 48.1M."""
+    if pd.isna(value):
+        return "–"
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= unit * 0.9995:
+            return f"{value / unit:.3g}{letter}"
+    return f"{value:.4g}"
+
+
+def listing(texts: Sequence[str], *, most: int = 6) -> str:
+    """A, B and C; A; B, C and D where a text has commas of its own; the rest of a long list is counted."""
+    if len(texts) > most:
+        texts = [*texts[: most - 1], f"{len(texts) - most + 1} others"]
+    separator = "; " if any(", " in text for text in texts) else ", "
+    return " and ".join(filter(None, [separator.join(texts[:-1]), *texts[-1:]]))
+
+
+def cell_text(row: dict[str, Any], names: Sequence[str]) -> str:
+    """A cell of the plan in words: ViT, train size 50."""
+    return ", ".join(level_text(name, row[name]) for name in names)
+
+
+def seeds_text(table: pd.DataFrame, names: Sequence[str], *, unit: str = "seed") -> str:
+    """How many seeds stand behind the points, in sentences; cells that lack some are named."""
+    if not table["n"].sum():
+        return "Nothing is measured yet."
+    most = int(table["n"].max())
+    said = f"Mean over {most} {unit}s." if most > 1 else f"One {unit} a point, so there is no interval."
+    lacking = table[table["n"] < table["planned"]].to_dict("records")
+    if lacking:
+        cells = [f"{cell_text(row, names)} ({row['n']} of {row['planned']})" for row in lacking]
+        said += f" Not all planned {unit}s are in: {listing(cells, most=5)}."
+    return said
+
+
+def data_text(records: Records) -> str:
+    """The data sets of the runs that have ended, to be put behind a quantity: " on mnist5k"."""
+    name = column(records, "dataset")
+    names = list(dict.fromkeys(records.runs[name].dropna())) if name in records.runs else []
+    return f" on {listing([str(one) for one in names])}" if names else ""
+
+
+def factor_text(name: str) -> str:
+    """A factor in a caption or on an axis."""
+    return "number of training images" if name == "train_size" else name.replace("_", " ")
+
+
+def wide(
+    table: pd.DataFrame, cells: Sequence[str], *, rows: Sequence[str], columns: str, names: Sequence[Any]
+) -> pd.DataFrame:
+    """The cells as a table to be printed: a row for each combination of the factors `rows`, a column a level."""
+    texts = table[[*rows, columns]].assign(cell=list(cells))
+    out = []
+    for key, part in texts.groupby(list(rows), observed=True, dropna=False, sort=True):
+        head = {factor_text(name): level_cell(level) for name, level in zip(rows, key, strict=True)}
+        by_level = dict(zip(part[columns], part["cell"], strict=True))
+        out.append(head | {level_text(columns, name): by_level.get(name, "–") for name in names})
+    return pd.DataFrame(out)
+
+
+def level_cell(level: Any) -> str:
+    """A level in a cell of a table, under the name of its factor."""
+    return f"{level:,}" if is_number(level) else str(level)
+
+
+def is_number(level: Any) -> bool:
+    """Whether a level is a number; truth values are labels."""
+    return isinstance(level, numbers.Real) and not isinstance(level, bool | np.bool_)
