@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -299,3 +300,21 @@ def test_plan_and_status_show_what_would_be_done_and_what_was(place):
     code, output = finish(place, "--json", verb="status")
     assert code == 0
     assert {entry["state"] for entry in json.loads(output).values()} == {"done"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_kills_at_random_moments_never_change_the_result(place):
+    moments = random.Random(7)
+    long = "--levels", "updates=4000", "--levels", "train_size=50"
+    for _ in range(12):
+        process = start(place, *long, "-j", "2")
+        time.sleep(moments.uniform(3, 9))
+        victims = [process.pid, *workers_of(process)] if process.poll() is None else []
+        for victim in victims[: moments.choice((1, 3))] or victims:
+            os.kill(victim, signal.SIGKILL)
+        process.communicate(timeout=250)
+    assert finish(place, *long)[0] == 0
+    assert finish(place, *long, results="undisturbed")[0] == 0
+    assert facts(place) == facts(place, "undisturbed")
+    assert all(rows.count("done") == 1 for rows in outcomes(place))
