@@ -163,16 +163,17 @@ class RunFolder:
                 self._bury(holder, "killed", "the worker ended without a word")
             for leftover in [*self.path.glob(".*.tmp"), *self.path.glob(f"{PROBES}/.*.tmp")]:
                 leftover.unlink(missing_ok=True)
-            token = 1 + max((row["attempt"] for row in self.attempts()), default=0)
-            content = {"token": token, "nonce": secrets.token_hex(8), **identity()}
+            content = {"token": self._next_token(), "nonce": secrets.token_hex(8), **identity()}
             write_json(self.path / LEASE, content)
             return Lease(self, content)
 
     def bury(self, *, pid: int, outcome: str, error: str) -> None:
-        """Write down that the process `pid` of this host, which held the lease, is dead."""
+        """Write down that the process `pid` of this host, which had the run, is dead; it may not have begun."""
         with self._locked():
             holder = self.holder()
-            if holder is not None and holder["pid"] == pid and holder["host"] == socket.gethostname():
+            if holder is None and self.result() is None:
+                self._bury({"token": self._next_token(), "started": None}, outcome, error)
+            elif holder is not None and holder["pid"] == pid and holder["host"] == socket.gethostname():
                 self._bury(holder, outcome, error)
 
     def forget_failure(self) -> None:
@@ -183,6 +184,9 @@ class RunFolder:
                 (self.path / RESULT).unlink()
             last = max((row["attempt"] for row in self.attempts()), default=0)
             self._append(ATTEMPTS, {"attempt": last, "started": None, "outcome": "retried", "error": None})
+
+    def _next_token(self) -> int:
+        return 1 + max((row["attempt"] for row in self.attempts()), default=0)
 
     def _bury(self, holder: dict[str, Any], outcome: str, error: str | None) -> None:
         row = {"attempt": holder["token"], "started": holder["started"], "outcome": outcome, "error": error}

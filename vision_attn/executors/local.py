@@ -148,7 +148,7 @@ class Local:
         code = worker.process.wait()
         if worker.run is None:
             return
-        outcome, error = "killed", f"the worker exited with status {code}"
+        outcome, error = "killed", f"the worker exited with status {code}; see {self.log}"
         if self.stopping:
             outcome, error = "interrupted", "stopped at once"
         elif worker.timed_out:
