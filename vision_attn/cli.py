@@ -26,7 +26,6 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 app = typer.Typer(
     name="vision-attn",
-    help="When is self-attention better than convolution on images, when is it worse, and why?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -66,6 +65,23 @@ def main() -> None:
 
 def _complain(sentence: str) -> None:
     Console(stderr=True, highlight=False).print(f"[bold red]Error:[/] {escape(sentence)}", soft_wrap=True)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from vision_attn.environment import own_version
+
+        _console().print(f"vision-attn {own_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """When is self-attention better than convolution on images, when is it worse, and why?"""
 
 
 @app.command()

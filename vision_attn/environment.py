@@ -17,14 +17,14 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         **versions,
-        "vision_attn": _own_version(),
+        "vision_attn": own_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_name(),
         "commit": _commit(),
     }
 
 
-def _own_version() -> str:
+def own_version() -> str:
     try:
         return importlib.metadata.version("vision-attn")
     except importlib.metadata.PackageNotFoundError:
