@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from vision_attn import Attention
-from vision_attn.layers import attention_path
+from vision_attn.layers import attention, attention_path
 from vision_attn.layers.attention import MATH_TOKENS
 
 
@@ -36,13 +36,37 @@ def test_it_equals_multi_head_attention_of_pytorch_with_the_same_weights(bias):
 
 
 @pytest.mark.parametrize("options", [{}, {"qk_norm": True}, {"qkv_bias": False}])
-@pytest.mark.parametrize("number", [10, MATH_TOKENS + 1])
-def test_weights_times_values_is_what_forward_gives_on_either_path(options, number):
-    ours, x = layer(**options), tokens(number)
-    assert attention_path(x.device, number) == ("math" if number == 10 else "fused")
+@pytest.mark.parametrize("path", ["math", "fused"])
+def test_weights_times_values_is_what_forward_gives_on_either_path(options, path, monkeypatch):
+    monkeypatch.setattr(attention, "attention_path", lambda device, tokens, dtype: path)
+    ours, x = layer(**options), tokens()
     _, _, v = ours.heads(x)
     mixed = (ours.weights(x) @ v).transpose(1, 2).reshape(x.shape)
     torch.testing.assert_close(ours(x), ours.proj(mixed), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("device", "number", "dtype", "path"),
+    [
+        ("cpu", MATH_TOKENS, torch.bfloat16, "math"),
+        ("cpu", MATH_TOKENS + 1, torch.bfloat16, "fused"),
+        ("cpu", 64, torch.float32, "fused"),
+        ("cuda", 64, torch.bfloat16, "fused"),
+        ("meta", 64, torch.bfloat16, "fused"),
+    ],
+)
+def test_matrix_products_are_taken_by_a_cpu_in_bfloat16_for_short_sequences(device, number, dtype, path):
+    assert attention_path(torch.device(device), number, dtype) == path
+
+
+def test_autocast_counts_as_its_dtype(monkeypatch):
+    asked = []
+    monkeypatch.setattr(attention, "attention_path", lambda device, tokens, dtype: asked.append(dtype) or "math")
+    ours, x = layer().float(), tokens().float()
+    ours(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours(x)
+    assert asked == [torch.float32, torch.bfloat16]
 
 
 def test_rows_of_the_weights_sum_to_one():

@@ -111,8 +111,10 @@ class Gridded(nn.Sequential):
 
 def test_the_attention_path_is_the_one_that_the_layer_takes():
     for side in (4, 40):
-        recipe = Recipe(updates=1, compile="off")
-        assert chosen(recipe, Gridded(side)).attention == attention_path(CPU, side * side)
+        for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+            recipe = Recipe(updates=1, compile="off", precision=precision)
+            assert chosen(recipe, Gridded(side)).attention == attention_path(CPU, side * side, dtype)
+    recipe = Recipe(updates=1, compile="off")
     assert chosen(recipe, TinyConv()).attention is None
 
 

@@ -59,7 +59,7 @@ def choose(recipe: Recipe, model: nn.Module, *, data: Data, device: torch.device
         channels_last=is_convnet(model, in_chans=data.in_chans),
         threads=threads,
         compile_reason=f"the recipe says {recipe.compile}",
-        attention=_attention(model, device),
+        attention=_attention(model, device, precision),
     )
     if recipe.compile == "auto":
         worth, reason = pays(
@@ -82,11 +82,11 @@ def choose(recipe: Recipe, model: nn.Module, *, data: Data, device: torch.device
     return choices
 
 
-def _attention(model: nn.Module, device: torch.device) -> str | None:
+def _attention(model: nn.Module, device: torch.device, precision: str) -> str | None:
     if not any(isinstance(module, Attention) for module in model.modules()):
         return None
     rows, columns = model.grid  # type: ignore[misc]
-    return attention_path(device, int(rows) * int(columns))
+    return attention_path(device, int(rows) * int(columns), torch.bfloat16 if precision == "bf16" else torch.float32)
 
 
 def bf16_units(device: torch.device) -> str | None:
