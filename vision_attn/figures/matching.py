@@ -65,7 +65,7 @@ class Matching(Figure):
         out["verdict"] = [self._verdict(row) for row in out.to_dict("records")]
         return out.merge(_budgets(records, by), on=by, how="left")
 
-    def _verdict(self, row: dict[str, Any]) -> str:
+    def _verdict(self, row: dict[Any, Any]) -> str:
         ratios = [row[f"{metric}_ratio"] for metric in self.on]
         if any(pd.isna(ratio) for ratio in ratios):
             return "not measured"

@@ -69,7 +69,7 @@ def listing(texts: Sequence[str], *, most: int = 6) -> str:
     return " and ".join(filter(None, [separator.join(texts[:-1]), *texts[-1:]]))
 
 
-def cell_text(row: dict[str, Any], names: Sequence[str]) -> str:
+def cell_text(row: dict[Any, Any], names: Sequence[str]) -> str:
     """A cell of the plan in words: ViT, train size 50."""
     return ", ".join(level_text(name, row[name]) for name in names)
 
