@@ -1,12 +1,18 @@
 """The attention layer against other ways to compute the same."""
 
+import math
+
 import pytest
 import torch
+from switches import image_tokens, made
 from torch import nn
 
 from vision_attn import Attention
-from vision_attn.layers import attention, attention_path
+from vision_attn._torchvision import repair
+from vision_attn.layers import attention, attention_path, products
 from vision_attn.layers.attention import MATH_TOKENS
+
+PATHS = ("math", "fused")
 
 
 def layer(dim=24, heads=3, **options):
@@ -15,93 +21,238 @@ def layer(dim=24, heads=3, **options):
 
 
 def tokens(number=10, dim=24):
-    return torch.randn(2, number, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    return image_tokens(number, dim=dim)
+
+
+@pytest.fixture(params=PATHS)
+def path(request, monkeypatch):
+    monkeypatch.setattr(attention, "attention_path", lambda *_: request.param)
+    monkeypatch.setattr(products, "SCORES_AT_ONCE", 100)
+    return request.param
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_it_equals_multi_head_attention_of_pytorch_with_the_same_weights(bias):
-    ours = layer(qkv_bias=bias)
+def test_it_equals_multi_head_attention_of_pytorch_with_the_same_weights(bias, path):
+    ours = layer(qkv_bias=bias, proj_bias=bias)
     theirs = nn.MultiheadAttention(24, 3, bias=bias, batch_first=True).double().eval()
     theirs.in_proj_weight.data.copy_(ours.qkv.weight.data)
+    theirs.out_proj.weight.data.copy_(ours.proj.weight.data)
     if bias:
         theirs.in_proj_bias.data.copy_(ours.qkv.bias.data)
         theirs.out_proj.bias.data.copy_(ours.proj.bias.data)
-    else:
-        ours.proj.bias.data.zero_()
-    theirs.out_proj.weight.data.copy_(ours.proj.weight.data)
-    x = tokens()
-    expected, weights = theirs(x, x, x, average_attn_weights=False)
-    torch.testing.assert_close(ours(x), expected, rtol=0, atol=1e-12)
-    torch.testing.assert_close(ours.weights(x), weights, rtol=0, atol=1e-12)
+    x, context = tokens(), tokens(7) + 1
+    padding = torch.arange(7).expand(2, 7) >= torch.tensor([[5], [7]])
+    for ours_given, theirs_given in (
+        ({}, (x, x, x)),
+        ({"context": context}, (x, context, context)),
+        ({"context": context, "key_padding_mask": padding}, (x, context, context, padding)),
+    ):
+        expected, weights = theirs(*theirs_given, average_attn_weights=False)
+        torch.testing.assert_close(ours(x, **ours_given), expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(ours.weights(x, **ours_given), weights, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("options", [{}, {"qk_norm": True}, {"qkv_bias": False}])
-@pytest.mark.parametrize("path", ["math", "fused"])
-def test_weights_times_values_is_what_forward_gives_on_either_path(options, path, monkeypatch):
-    monkeypatch.setattr(attention, "attention_path", lambda device, tokens, dtype: path)
-    ours, x = layer(**options), tokens()
-    _, _, v = ours.heads(x)
-    mixed = (ours.weights(x) @ v).transpose(1, 2).reshape(x.shape)
-    torch.testing.assert_close(ours(x), ours.proj(mixed), rtol=0, atol=1e-12)
+def test_it_equals_multi_head_attention_of_pytorch_with_a_context_of_another_width(path):
+    ours = layer(context_dim=10)
+    theirs = nn.MultiheadAttention(24, 3, kdim=10, vdim=10, batch_first=True).double().eval()
+    theirs.q_proj_weight.data.copy_(ours.q.weight.data)
+    theirs.k_proj_weight.data.copy_(ours.kv.weight.data[:24])
+    theirs.v_proj_weight.data.copy_(ours.kv.weight.data[24:])
+    theirs.in_proj_bias.data.copy_(torch.cat([ours.q.bias.data, ours.kv.bias.data]))
+    theirs.out_proj.load_state_dict(ours.proj.state_dict())
+    x, context = tokens(), tokens(7, 10)
+    expected, weights = theirs(x, context, context, average_attn_weights=False)
+    torch.testing.assert_close(ours(x, context=context), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(ours.weights(x, context=context), weights, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("device", "number", "dtype", "path"),
-    [
-        ("cpu", MATH_TOKENS, torch.bfloat16, "math"),
-        ("cpu", MATH_TOKENS + 1, torch.bfloat16, "fused"),
-        ("cpu", 64, torch.float32, "fused"),
-        ("cuda", 64, torch.bfloat16, "fused"),
-        ("meta", 64, torch.bfloat16, "fused"),
-    ],
-)
-def test_matrix_products_are_taken_by_a_cpu_in_bfloat16_for_short_sequences(device, number, dtype, path):
-    assert attention_path(torch.device(device), number, dtype) == path
+@pytest.mark.parametrize("options", [{"qkv_bias": True}, {"qkv_bias": False, "qk_norm": True}, {"proj_bias": False}])
+def test_timms_state_loads_and_gives_timms_output(options, path):
+    repair()
+    from timm.layers import Attention as Timm
+
+    torch.manual_seed(1)
+    theirs = Timm(24, 3, **{"qkv_bias": True, "norm_layer": nn.LayerNorm, **options}).double().eval()
+    ours = layer(**options)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    torch.testing.assert_close(ours(tokens()), theirs(tokens()), rtol=0, atol=1e-12)
 
 
-def test_autocast_counts_as_its_dtype(monkeypatch):
-    asked = []
-    monkeypatch.setattr(attention, "attention_path", lambda device, tokens, dtype: asked.append(dtype) or "math")
-    ours, x = layer().float(), tokens().float()
-    ours(x)
-    with torch.autocast("cpu", torch.bfloat16):
-        ours(x)
-    assert asked == [torch.float32, torch.bfloat16]
+def test_the_context_may_be_the_tokens_themselves():
+    torch.testing.assert_close(layer()(tokens(), context=tokens()), layer()(tokens()), rtol=0, atol=1e-12)
 
 
-def test_rows_of_the_weights_sum_to_one():
-    sums = layer().weights(tokens()).sum(-1)
-    torch.testing.assert_close(sums, torch.ones_like(sums), rtol=0, atol=1e-12)
-
-
-def test_without_position_a_permutation_of_the_tokens_permutes_the_output():
-    ours, x, order = layer(), tokens(), torch.randperm(10)
-    torch.testing.assert_close(ours(x[:, order]), ours(x)[:, order], rtol=0, atol=1e-12)
-
-
-def test_scores_are_scaled_before_the_softmax():
-    """The worked example: scores 112 and 96, divided by sqrt(64), give weights 0.88 and 0.12."""
+def test_document_bs_example_scores_112_and_96_give_weights_088_and_012():
+    """Divided by sqrt(64) = 8 they are 14 and 12; scaled after the softmax, the first takes all of an eighth."""
     ours = Attention(64, 1).double()
     x = torch.zeros(1, 2, 64, dtype=torch.float64)
     x[0, 0, 0], x[0, 1, 1] = 1.0, 1.0
-    ours.qkv.weight.data.zero_()
-    ours.qkv.bias.data.zero_()
+    for parameter in ours.qkv.parameters():
+        parameter.data.zero_()
     ours.qkv.weight.data[0, 0] = 1.0
     ours.qkv.weight.data[64, :2] = torch.tensor([112.0, 96.0])
-    assert ours.weights(x)[0, 0, 0].tolist() == pytest.approx([0.8808, 0.1192], abs=1e-4)
+    expected = [1 / (1 + math.exp(-2)), 1 / (1 + math.exp(2))]
+    assert ours.weights(x)[0, 0, 0].tolist() == pytest.approx(expected, abs=1e-12)
+    assert expected == pytest.approx([0.88, 0.12], abs=1e-2)
+    late = Attention(64, 1, scale="after_softmax").double()
+    late.load_state_dict(ours.state_dict())
+    assert late.weights(x)[0, 0, 0].tolist() == pytest.approx([1 / 8, 0], abs=1e-7)
 
 
-def test_dropout_changes_training_and_not_evaluation():
+def biased(**change):
+    ours = layer()
+    with torch.no_grad():
+        for part, amount in change.items():
+            start = "qkv".index(part) * 24
+            ours.qkv.bias[start : start + 24] += amount
+    return ours
+
+
+def test_a_key_bias_changes_nothing():
+    shift = torch.randn(24, dtype=torch.float64)
+    torch.testing.assert_close(biased(k=shift)(tokens()), layer()(tokens()), rtol=0, atol=1e-12)
+
+
+def test_a_value_bias_is_a_bias_of_the_output():
+    shift, plain = torch.randn(24, dtype=torch.float64), layer()
+    expected = plain(tokens()) + plain.proj.weight @ shift
+    torch.testing.assert_close(biased(v=shift)(tokens()), expected, rtol=0, atol=1e-12)
+
+
+def test_a_query_bias_is_neither():
+    shift = torch.randn(24, dtype=torch.float64)
+    difference = biased(q=shift)(tokens()) - layer()(tokens())
+    assert (difference - difference.mean(dim=1, keepdim=True)).abs().max() > 1e-3
+
+
+def test_each_projection_may_have_its_bias_alone():
+    whole = layer()
+    for kept in ("q", "k", "v", "qv"):
+        part = layer(**{f"{name}_bias": name in kept for name in "qkv"})
+        assert {name for name in part.state_dict() if "bias" in name} == {
+            "proj.bias",
+            *(f"qkv.{name}_bias" for name in kept),
+        }
+        with torch.no_grad():
+            part.proj.load_state_dict(whole.proj.state_dict())
+            part.qkv.weight.copy_(whole.qkv.weight)
+            for number, name in enumerate("qkv"):
+                if name in kept:
+                    getattr(part.qkv, f"{name}_bias").copy_(whole.qkv.bias[24 * number : 24 * number + 24])
+        missing = [name for name in "qkv" if name not in kept]
+        same = layer()
+        with torch.no_grad():
+            for name in missing:
+                same.qkv.bias["qkv".index(name) * 24 :][:24] = 0
+        torch.testing.assert_close(part(tokens()), same(tokens()), rtol=0, atol=1e-12)
+
+
+def heads_apart(ours, x):
+    """q and k straight from the projection, (B, H, N, D)."""
+    return ours.qkv.heads(x, ours.num_heads, names="qkv")[:2]
+
+
+def test_additive_scores_are_those_of_concatenated_tokens():
+    """w . tanh(W [x_i; x_j]) with W = [W_q W_k], no split."""
+    ours, x = layer(similarity="additive"), tokens()
+    for head in range(3):
+        rows = slice(8 * head, 8 * head + 8)
+        w_q, w_k = ours.qkv.weight[:24][rows], ours.qkv.weight[24:48][rows]
+        bias = ours.qkv.bias[:24][rows] + ours.qkv.bias[24:48][rows]
+        pairs = torch.cat([x[:, :, None].expand(-1, -1, 10, -1), x[:, None].expand(-1, 10, -1, -1)], dim=-1)
+        scores = (pairs @ torch.cat([w_q, w_k], dim=1).T + bias).tanh() @ ours.similarity.weight[head]
+        torch.testing.assert_close(ours.weights(x)[:, head], scores.softmax(-1), rtol=0, atol=1e-12)
+
+
+def test_perceptron_scores_are_a_perceptron_on_concatenated_heads():
+    ours, x = layer(similarity="perceptron"), tokens()
+    q, k = heads_apart(ours, x)
+    pairs = torch.cat(
+        [q[..., :, None, :].expand(-1, -1, -1, 10, -1), k[..., None, :, :].expand(-1, -1, 10, -1, -1)], -1
+    )
+    hidden = torch.einsum("bhnmi,hio->bhnmo", pairs, ours.similarity.hidden) + ours.similarity.hidden_bias[:, None]
+    scores = torch.einsum("bhnmo,ho->bhnm", hidden.relu(), ours.similarity.weight)
+    torch.testing.assert_close(ours.weights(x), scores.softmax(-1), rtol=0, atol=1e-12)
+
+
+def test_gaussian_scores_are_negative_squared_distances():
+    ours, x = layer(similarity="gaussian"), tokens()
+    q, k = heads_apart(ours, x)
+    scores = -(torch.cdist(q, k) ** 2) / 2 * 8**-0.5
+    torch.testing.assert_close(ours.weights(x), scores.softmax(-1), rtol=0, atol=1e-9)
+
+
+def test_cosine_scores_are_cosines_times_the_temperature():
+    ours, x = layer(similarity="cosine"), tokens()
+    q, k = heads_apart(ours, x)
+    cosines = nn.functional.cosine_similarity(q[..., :, None, :], k[..., None, :, :], dim=-1)
+    torch.testing.assert_close(ours.weights(x), (10 * cosines).softmax(-1), rtol=0, atol=1e-5)
+
+
+def test_bilinear_begins_as_dot_and_is_q_times_matrix_times_k():
+    ours, x = layer(similarity="bilinear"), tokens()
+    torch.testing.assert_close(ours.weights(x), layer().weights(x), rtol=0, atol=1e-12)
+    ours.similarity.weight.data.normal_()
+    q, k = heads_apart(ours, x)
+    scores = torch.einsum("bhni,hij,bhmj->bhnm", q, ours.similarity.weight, k) * 8**-0.5
+    torch.testing.assert_close(ours.weights(x), scores.softmax(-1), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("scale", "factor"), [("sqrt", 8**-0.5), ("none", 1.0), ("inverse", 1 / 8), ("learned", 0.3)])
+def test_the_scale_multiplies_the_scores(scale, factor):
+    ours, x = layer(scale=scale), tokens()
+    if scale == "learned":
+        ours.logit_scale.data.fill_(math.log(factor))
+    q, k = heads_apart(ours, x)
+    torch.testing.assert_close(ours.weights(x), (factor * q @ k.mT).softmax(-1), rtol=0, atol=1e-12)
+
+
+def test_a_learned_scale_begins_as_one_over_the_root_of_the_width():
+    torch.testing.assert_close(layer(scale="learned")(tokens()), layer()(tokens()), rtol=0, atol=1e-7)
+
+
+def test_dropout_changes_training_and_not_evaluation(path):
     ours, x = layer(attn_drop=0.5), tokens()
     torch.testing.assert_close(ours(x), layer()(x))
     assert not torch.allclose(ours.train()(x), ours.eval()(x))
 
 
-def test_gradients_are_right():
-    ours = layer(dim=6, heads=2)
-    assert torch.autograd.gradcheck(ours, (tokens(3, 6).requires_grad_(),))
+def test_the_path_is_products_for_short_sequences_in_bfloat16_on_a_cpu():
+    cpu = torch.device("cpu")
+    assert attention_path(cpu, MATH_TOKENS, torch.bfloat16) == "math"
+    assert attention_path(cpu, MATH_TOKENS + 1, torch.bfloat16) == "fused"
+    assert attention_path(cpu, 64, torch.float32) == "fused"
+    assert attention_path(torch.device("cuda"), 64, torch.bfloat16) == "fused"
 
 
-def test_wrong_arguments_name_the_argument():
-    with pytest.raises(ValueError, match=r"^num_heads of Attention must be a divisor of dim = 24\. Got 5 instead\.$"):
-        Attention(24, 5)
+@pytest.mark.parametrize("number", [64, MATH_TOKENS, MATH_TOKENS + 1])
+def test_bfloat16_is_near_double_precision_on_either_side_of_the_threshold(number):
+    ours, x = layer(), tokens(number).requires_grad_()
+    expected = ours(x)
+    expected.sum().backward()
+    wanted, x.grad = x.grad, None
+    low = layer().to(torch.bfloat16)(x.to(torch.bfloat16))
+    low.double().sum().backward()
+    torch.testing.assert_close(low.double(), expected, rtol=0, atol=0.02)
+    torch.testing.assert_close(x.grad, wanted, rtol=0.05, atol=0.05)
+
+
+def test_pair_scores_are_the_same_in_chunks(monkeypatch):
+    from vision_attn.layers import similarity
+
+    for kind in ("additive", "perceptron"):
+        results = []
+        for at_once in (2**21, 1):
+            monkeypatch.setattr(similarity, "PAIRS_AT_ONCE", at_once)
+            ours, x = made(kind, pattern="window"), image_tokens().requires_grad_()
+            out = ours(x)
+            out.square().sum().backward()
+            results.append([out, x.grad, *(p.grad for p in ours.parameters())])
+        torch.testing.assert_close(*results, rtol=0, atol=1e-12)
+
+
+def test_widths_of_keys_and_values_are_free():
+    ours = layer(key_dim=6, value_dim=30)
+    q, k, v = ours.heads(tokens())
+    assert (q.shape, k.shape, v.shape) == ((2, 3, 10, 2), (2, 3, 10, 2), (2, 3, 10, 10))
+    assert ours(tokens()).shape == (2, 10, 24)

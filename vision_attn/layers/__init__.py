@@ -3,6 +3,35 @@
 from vision_attn.layers.attention import Attention, attention_path
 from vision_attn.layers.mixers import DepthwiseConvolution, NoMixing
 from vision_attn.layers.patch import PatchEmbed
-from vision_attn.layers.positions import sincos2d
+from vision_attn.layers.patterns import Axial, Dilated, Pattern, Segmented, SpatialReduction, TopK, Window
+from vision_attn.layers.positions import (
+    ConvPosition,
+    LearnedPosition,
+    Position,
+    RelativeBias,
+    Rotary,
+    SinCosPosition,
+    sincos2d,
+)
 
-__all__ = ["Attention", "DepthwiseConvolution", "NoMixing", "PatchEmbed", "attention_path", "sincos2d"]
+__all__ = [
+    "Attention",
+    "Axial",
+    "ConvPosition",
+    "DepthwiseConvolution",
+    "Dilated",
+    "LearnedPosition",
+    "NoMixing",
+    "PatchEmbed",
+    "Pattern",
+    "Position",
+    "RelativeBias",
+    "Rotary",
+    "Segmented",
+    "SinCosPosition",
+    "SpatialReduction",
+    "TopK",
+    "Window",
+    "attention_path",
+    "sincos2d",
+]

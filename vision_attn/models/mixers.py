@@ -1,27 +1,107 @@
 """The token mixers, as specs: each is one word of difference in an experiment."""
 
+from typing import Literal
+
 from torch import nn
 
-from vision_attn.layers import Attention, DepthwiseConvolution, NoMixing
+from vision_attn.layers import (
+    Attention,
+    Axial,
+    ConvPosition,
+    DepthwiseConvolution,
+    Dilated,
+    LearnedPosition,
+    NoMixing,
+    Pattern,
+    Position,
+    RelativeBias,
+    Rotary,
+    Segmented,
+    SinCosPosition,
+    SpatialReduction,
+    TopK,
+    Window,
+)
 from vision_attn.models.base import Mixer
 from vision_attn.spec import InputError, spec
 
 
 @spec
 class SelfAttention(Mixer):
-    """Multi-head self-attention: every token may take from every token, by content."""
+    """Multi-head self-attention: every token may take from every token, by content.
+
+    The switches are those of `layers.Attention`. `pattern_size` is the side of the windows, the stride of "dilated",
+    the length of the segments, the ratio of "reduced" or the k of "top_k"; shifted windows are shifted by half a side.
+    """
 
     num_heads: int = 4
     qkv_bias: bool = True
     qk_norm: bool = False
+    q_bias: bool | None = None
+    k_bias: bool | None = None
+    v_bias: bool | None = None
+    key_dim: int | None = None
+    value_dim: int | None = None
+    similarity: Literal["dot", "cosine", "bilinear", "additive", "perceptron", "gaussian"] = "dot"
+    scale: Literal["sqrt", "none", "inverse", "learned", "after_softmax"] | None = None
+    position: Literal["none", "learned", "sincos2d", "convolution", "rotary", "relative"] = "none"
+    pattern: Literal["full", "window", "shifted_window", "dilated", "axial", "segmented", "reduced", "top_k"] = "full"
+    pattern_size: int = 4
+    attn_drop: float = 0.0
+    proj_drop: float = 0.0
 
     def check(self) -> None:
         self.require("num_heads", self.num_heads >= 1, "at least 1")
+        self.require("pattern_size", self.pattern_size >= 1, "at least 1")
+        for field in ("attn_drop", "proj_drop"):
+            self.require(field, 0 <= getattr(self, field) < 1, "at least 0 and less than 1")
 
     def build(self, *, dim: int, grid: tuple[int, int]) -> nn.Module:
         if dim % self.num_heads:
             raise InputError(f"dim of ViT must be a multiple of num_heads = {self.num_heads}. Got {dim} instead.")
-        return Attention(dim, self.num_heads, qkv_bias=self.qkv_bias, qk_norm=self.qk_norm)
+        same = ("qkv_bias", "qk_norm", "q_bias", "k_bias", "v_bias", "key_dim", "value_dim", "similarity", "scale")
+        options = {name: getattr(self, name) for name in (*same, "attn_drop", "proj_drop")}
+        try:
+            pattern = self._pattern(dim)
+            position = self._position(dim, grid, pattern)
+            return Attention(dim, self.num_heads, position=position, pattern=pattern, grid=grid, **options)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+
+    def _pattern(self, dim: int) -> Pattern | None:
+        size = self.pattern_size
+        match self.pattern:
+            case "full":
+                return None
+            case "window":
+                return Window(size)
+            case "shifted_window":
+                return Window(size, shift=size // 2)
+            case "dilated":
+                return Dilated(size)
+            case "axial":
+                return Axial()
+            case "segmented":
+                return Segmented(size)
+            case "reduced":
+                return SpatialReduction(dim, size)
+            case "top_k":
+                return TopK(size)
+
+    def _position(self, dim: int, grid: tuple[int, int], pattern: Pattern | None) -> Position | None:
+        match self.position:
+            case "none":
+                return None
+            case "learned":
+                return LearnedPosition(grid, dim)
+            case "sincos2d":
+                return SinCosPosition(grid, dim)
+            case "convolution":
+                return ConvPosition(grid, dim)
+            case "rotary":
+                return Rotary(grid, (self.key_dim or dim) // self.num_heads)
+            case "relative":
+                return RelativeBias(grid if pattern is None else pattern.extent(grid), self.num_heads)
 
 
 @spec

@@ -1,0 +1,106 @@
+"""The attention layer against timm's, one process, in turn: `pytest -m benchmark -s tests/benchmarks -k attention`.
+
+Ratios are timm's time over ours, medians over rounds taken in turn; peak memory is what is allocated beyond the input.
+"""
+
+import os
+import statistics
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from vision_attn import Attention
+from vision_attn._torchvision import repair
+from vision_attn.environment import cpu_name
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+THREADS = min(2, os.cpu_count() or 1)
+DIM, HEADS, TOKENS = 192, 3, (64, 144, 256, 576, 1024, 2048, 4096)
+BATCHED_TOKENS, ROUNDS = 4096, 15
+SLOWER, FASTER_AT_64 = 0.97, 1.3
+
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(3600)]
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    yield
+    torch.set_num_threads(before)
+
+
+def pair(dtype):
+    """Ours and timm's with the same weights."""
+    repair()
+    from timm.layers import Attention as Timm
+
+    torch.manual_seed(0)
+    ours = Attention(DIM, HEADS).to(DEVICE, dtype)
+    theirs = Timm(DIM, HEADS, qkv_bias=True).to(DEVICE, dtype)
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    return ours, theirs
+
+
+def once(layer: nn.Module, x: torch.Tensor, *, backward: bool) -> None:
+    if backward:
+        layer.zero_grad()
+        x.grad = None
+        layer(x).sum().backward()
+    else:
+        with torch.no_grad():
+            layer(x)
+
+
+def seconds(layer: nn.Module, x: torch.Tensor, *, backward: bool) -> float:
+    begun = time.perf_counter()
+    once(layer, x, backward=backward)
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - begun
+
+
+def peak_bytes(layer: nn.Module, x: torch.Tensor, *, backward: bool) -> int:
+    """The most memory that is held at once beyond the input and the weights."""
+    once(layer, x, backward=backward)
+    if DEVICE.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        once(layer, x, backward=backward)
+        return torch.cuda.max_memory_allocated() - before
+    layer.zero_grad()
+    x.grad = None
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        once(layer, x, backward=backward)
+    held = highest = 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            highest = max(highest, held)
+    return highest
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_it_is_not_slower_nor_larger_than_timms_and_faster_where_sequences_are_short(dtype):
+    ours, theirs = pair(dtype)
+    name, misses = str(dtype).removeprefix("torch."), []
+    print(f"\n{cpu_name() if DEVICE.type == 'cpu' else torch.cuda.get_device_name()}, {THREADS} threads, dim {DIM}")
+    print("type      tokens batch | timm ms  ours ms  ratio  memory | forward and backward, the same")
+    for tokens in TOKENS:
+        x = torch.randn(max(1, BATCHED_TOKENS // tokens), tokens, DIM, device=DEVICE, dtype=dtype).requires_grad_()
+        cells = []
+        for backward in (False, True):
+            sides = [(peak_bytes(side, x, backward=backward)) for side in (theirs, ours)]
+            rounds = [[seconds(side, x, backward=backward) for side in (theirs, ours)] for _ in range(ROUNDS)]
+            a, b = (statistics.median(column) for column in zip(*rounds, strict=True))
+            ratio, memory = statistics.median(t / o for t, o in rounds), sides[1] / sides[0]
+            cells.append(f"{a * 1e3:8.2f} {b * 1e3:8.2f} {ratio:6.2f} {memory:7.2f}")
+            target = FASTER_AT_64 if tokens == 64 and name == "bfloat16" and DEVICE.type == "cpu" else SLOWER
+            if ratio < target or memory > 1.0:
+                misses.append(
+                    (tokens, "forward+backward" if backward else "forward", round(ratio, 3), round(memory, 3))
+                )
+        print(f"{name:9} {tokens:6} {x.shape[0]:5} | {' | '.join(cells)}", flush=True)
+    assert misses == []

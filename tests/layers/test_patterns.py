@@ -1,0 +1,210 @@
+"""Patterns against their definition by coordinates, and what they cost."""
+
+import itertools
+
+import pytest
+import torch
+from switches import DIM, HEADS, PATTERNS, image_tokens
+from torch.utils.flop_counter import FlopCounterMode
+
+from vision_attn.layers import Attention, Axial, Dilated, RelativeBias, Segmented, SpatialReduction, TopK, Window
+
+GRIDS = [(4, 4), (3, 5), (1, 7), (6, 2), (7, 5)]
+
+
+def places(grid):
+    return list(itertools.product(range(grid[0]), range(grid[1])))
+
+
+def by_window(size, shift=0):
+    def sees(a, b, grid):
+        for i, j, side in zip(a, b, grid, strict=True):
+            moved = 0 if size >= side else shift
+            if size < side and (i - moved) // size != (j - moved) // size:
+                return False
+        return True
+
+    return sees
+
+
+def by_stride(stride):
+    return lambda a, b, grid: all((i - j) % min(stride, side) == 0 for i, j, side in zip(a, b, grid, strict=True))
+
+
+def by_chunk(length):
+    return lambda a, b, grid: (a[0] * grid[1] + a[1]) // length == (b[0] * grid[1] + b[1]) // length
+
+
+DEFINED = {
+    "window 2": (Window(2), by_window(2)),
+    "window 3": (Window(3), by_window(3)),
+    "window 2 shifted": (Window(2, shift=1), by_window(2, 1)),
+    "window 4 shifted": (Window(4, shift=2), by_window(4, 2)),
+    "window 3 shifted": (Window(3, shift=2), by_window(3, 2)),
+    "stride 2": (Dilated(2), by_stride(2)),
+    "stride 4": (Dilated(4), by_stride(4)),
+    "chunk 3": (Segmented(3), by_chunk(3)),
+    "chunk 100": (Segmented(100), by_chunk(100)),
+    "axial": (Axial(), lambda a, b, grid: a[0] == b[0] or a[1] == b[1]),
+}
+
+
+def layer(pattern, grid, *, prefix=0, position=None):
+    torch.manual_seed(0)
+    made = Attention(DIM, HEADS, pattern=pattern, position=position, grid=grid, num_prefix_tokens=prefix)
+    return made.double().eval()
+
+
+@pytest.mark.parametrize("prefix", [0, 2])
+@pytest.mark.parametrize("name", list(DEFINED))
+def test_a_pattern_is_full_attention_with_the_scores_masked_that_its_definition_forbids(name, prefix):
+    pattern, sees = DEFINED[name]
+    for grid in GRIDS:
+        number = grid[0] * grid[1] + prefix
+        x = image_tokens(number)
+        allowed = torch.ones(number, number, dtype=torch.bool)
+        allowed[prefix:, prefix:] = torch.tensor([[sees(a, b, grid) for b in places(grid)] for a in places(grid)])
+        ours = layer(pattern, grid, prefix=prefix)
+        q, k, v = ours.heads(x)
+        expected = (q @ k.mT / 2).masked_fill(~allowed, -torch.inf).softmax(-1)
+        torch.testing.assert_close(ours.weights(x), expected, rtol=0, atol=1e-12)
+        mixed = (expected @ v).transpose(1, 2).flatten(2)
+        torch.testing.assert_close(ours(x), ours.proj(mixed), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("pattern", [Window(7), Window(9, shift=4), Dilated(1), Segmented(35), TopK(35)])
+def test_a_pattern_at_least_as_large_as_the_grid_is_full_attention(pattern):
+    full, x = layer(None, (7, 5)), image_tokens(35)
+    torch.testing.assert_close(layer(pattern, (7, 5))(x), full(x), rtol=0, atol=1e-12)
+
+
+def test_reduction_by_one_is_full_attention():
+    full, x = layer(None, (7, 5)), image_tokens(35)
+    torch.testing.assert_close(layer(SpatialReduction(DIM, 1), (7, 5))(x), full(x), rtol=0, atol=1e-12)
+
+
+def test_axial_attention_on_one_row_or_one_column_is_full_attention():
+    for grid in ((1, 6), (6, 1)):
+        x = image_tokens(6)
+        torch.testing.assert_close(layer(Axial(), grid)(x), layer(None, grid)(x), rtol=0, atol=1e-12)
+
+
+def test_reduced_keys_come_from_a_strided_convolution_of_the_patches_alone():
+    ours, x = layer(SpatialReduction(DIM, 2), (3, 5), prefix=1), image_tokens(16)
+    pattern = ours.pattern
+    image = torch.zeros(2, DIM, 4, 6, dtype=torch.float64)
+    image[:, :, :3, :5] = x[:, 1:].transpose(1, 2).unflatten(2, (3, 5))
+    cells = [
+        pattern.norm(
+            torch.einsum("bcij,ocij->bo", image[:, :, i : i + 2, j : j + 2], pattern.sr.weight) + pattern.sr.bias
+        )
+        for i, j in itertools.product((0, 2), (0, 2, 4))
+    ]
+    source = torch.stack([x[:, 0], *cells], dim=1)
+    torch.testing.assert_close(ours.weights(x), layer_of(ours).weights(x, context=source), rtol=0, atol=1e-12)
+
+
+def layer_of(ours):
+    """The same weights without the pattern."""
+    plain = layer(None, (4, 4))
+    plain.load_state_dict({n: v for n, v in ours.state_dict().items() if not n.startswith("pattern")})
+    return plain
+
+
+def test_top_k_keeps_the_k_best_of_every_row():
+    ours, x = layer(TopK(3), (3, 4)), image_tokens(12)
+    full = layer(None, (3, 4)).weights(x)
+    kept = ours.weights(x) > 0
+    assert (kept.sum(-1) == 3).all()
+    assert full.masked_fill(~kept, 2).amin(-1).ge(full.masked_fill(kept, -1).amax(-1)).all()
+    renormalised = full.masked_fill(~kept, 0)
+    torch.testing.assert_close(ours.weights(x), renormalised / renormalised.sum(-1, keepdim=True), rtol=0, atol=1e-12)
+
+
+def test_the_relative_table_in_a_window_is_that_of_its_offsets():
+    table = RelativeBias((2, 2), HEADS)
+    for pattern in (Window(2), Window(2, shift=1)):
+        ours, x = layer(pattern, (4, 5), position=table, prefix=1), image_tokens(21)
+        q, k, _ = ours.heads(x)
+        sees = by_window(2, pattern.shift[0])
+        scores = q @ k.mT / 2
+        for (n, a), (m, b) in itertools.product(enumerate(places((4, 5)), 1), repeat=2):
+            if sees(a, b, (4, 5)):
+                row = (a[0] - b[0] + 1) * 3 + a[1] - b[1] + 1
+                scores[:, :, n, m] += table.relative_position_bias_table[row]
+            else:
+                scores[:, :, n, m] = -torch.inf
+        torch.testing.assert_close(ours.weights(x), scores.softmax(-1), rtol=0, atol=1e-12)
+
+
+def flops(pattern, side, **options):
+    with torch.device("meta"):
+        ours = Attention(16, 2, pattern=pattern(), **options)
+        x = torch.empty(1, side * side, 16)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        ours(x)
+    return counter.get_total_flops() - 2 * 4 * side * side * 16 * 16
+
+
+COSTS = {
+    "window": (lambda: Window(4), lambda n: n * 16),
+    "shifted": (lambda: Window(4, shift=2), lambda n: n * 16),
+    "dilated": (lambda: Dilated(4), lambda n: n * n // 16),
+    "segmented": (lambda: Segmented(32), lambda n: n * 32),
+    "axial": (Axial, lambda n: n * 2 * round(n**0.5)),
+    "full": (lambda: None, lambda n: n * n),
+    "top-k": (lambda: TopK(5), lambda n: n * n),
+}
+
+
+@pytest.mark.parametrize("name", list(COSTS))
+def test_the_cost_is_that_of_the_scores_that_are_formed(name):
+    pattern, scores = COSTS[name]
+    for side in (8, 16, 32):
+        assert flops(pattern, side) == 2 * 2 * 16 * scores(side * side)
+
+
+class LargestTensor(torch.utils._python_dispatch.TorchDispatchMode):
+    """The most elements that any operation returned."""
+
+    def __init__(self):
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        for value in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(value, torch.Tensor):
+                self.elements = max(self.elements, value.numel())
+        return out
+
+
+@pytest.mark.parametrize("name", ["window", "shifted window", "dilated", "segmented", "axial"])
+@pytest.mark.parametrize("similarity", ["dot", "additive"])
+def test_no_square_matrix_of_all_tokens_is_formed(name, similarity, monkeypatch):
+    from vision_attn.layers import similarity as similarities
+
+    monkeypatch.setattr(similarities, "PAIRS_AT_ONCE", 1)
+    side = 32
+    patterns = {**PATTERNS, "dilated": lambda: Dilated(8), "segmented": lambda: Segmented(16)}
+    for position in (None, RelativeBias((4, 4), HEADS)):
+        ours = Attention(DIM, HEADS, similarity=similarity, pattern=patterns[name](), position=position).train()
+        with LargestTensor() as largest:
+            ours(torch.randn(1, side * side, DIM)).sum().backward()
+        assert largest.elements < side**4 / 2
+
+
+def test_the_measure_of_the_largest_tensor_can_fail():
+    with LargestTensor() as largest:
+        Attention(DIM, HEADS, similarity="additive")(torch.randn(1, 256, DIM))
+    assert largest.elements >= 256**2
+
+
+@pytest.mark.parametrize("kind", ["additive", "perceptron"])
+def test_pairs_times_channels_are_never_held_at_once(kind):
+    """N^2 x D numbers in chunks of 2^21, forward and backward."""
+    number, dim = 1024, 16
+    ours = Attention(dim, 1, similarity=kind)
+    with LargestTensor() as largest:
+        ours(torch.randn(1, number, dim, requires_grad=True)).sum().backward()
+    assert largest.elements == 2**21 < number**2 * dim

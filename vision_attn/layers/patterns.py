@@ -1,0 +1,183 @@
+"""Patterns: which token may see which. Prefix tokens (CLS, registers) see and are seen by all.
+
+B batch, H heads, N tokens in raster order, C channels, G groups, n tokens a group; a grid is (rows, columns).
+A pattern says which parts of the queries and keys meet; parts of one list are normalised together, by one softmax.
+"""
+
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vision_attn.layers.positions import coordinates
+from vision_attn.layers.shapes import Float
+from vision_attn.layers.tiling import Rows, Tiles, Tiling
+
+Part: TypeAlias = Rows | Tiles
+
+
+class Pattern(nn.Module):
+    """Every token sees every token: N^2 scores."""
+
+    def parts(self, grid: tuple[int, int], *, prefix: int) -> list[list[Part]]:
+        """The parts of the queries, in order, each a list of the sets of keys that they meet."""
+        return [[Rows(prefix)]]
+
+    def key_places(self, grid: tuple[int, int], *, device: torch.device) -> Float[Tensor, "M 2"]:
+        """Where the keys lie: (row, column)."""
+        return coordinates(grid, device=device)
+
+    def extent(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """The part of the grid over which two tokens that see each other can lie."""
+        return grid
+
+    def select(self, scores: Tensor) -> Tensor:
+        """The scores with those masked that the pattern drops by their size."""
+        return scores
+
+
+class Window(Pattern):
+    """Tokens see those of their own window of size x size: N size^2 scores (Liu et al. 2021, arXiv:2103.14030).
+
+    With `shift` the windows begin that many tokens lower and further right; at the border they are cut. A grid that
+    the window does not divide is padded, unseen. A window at least as large as the grid is the grid.
+    """
+
+    def __init__(self, size: int | tuple[int, int], *, shift: int | tuple[int, int] = 0) -> None:
+        super().__init__()
+        self.size = _pair("size", "Window", size, least=1)
+        self.shift = _pair("shift", "Window", shift, least=0)
+        if any(s >= w for s, w in zip(self.shift, self.size, strict=True)):
+            raise ValueError(f"shift of Window must be less than size = {self.size}. Got {shift!r} instead.")
+
+    def parts(self, grid: tuple[int, int], *, prefix: int) -> list[list[Part]]:
+        shift = tuple(0 if w >= side else s for s, w, side in zip(self.shift, self.size, grid, strict=True))
+        return _with_prefix(Tiling(grid, self.extent(grid), shift=(shift[0], shift[1])), prefix)
+
+    def extent(self, grid: tuple[int, int]) -> tuple[int, int]:
+        return min(self.size[0], grid[0]), min(self.size[1], grid[1])
+
+    def extra_repr(self) -> str:
+        return f"size={self.size}, shift={self.shift}"
+
+
+class Dilated(Pattern):
+    """Tokens see every stride-th token of every stride-th row, their own among them: N^2 / stride^2 scores.
+
+    Strided (sparse) attention (Child et al. 2019, arXiv:1904.10509), on the grid as in Tu et al. 2022,
+    arXiv:2204.01697.
+    """
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = _at_least("stride", "Dilated", stride, 1)
+
+    def parts(self, grid: tuple[int, int], *, prefix: int) -> list[list[Part]]:
+        rows, columns = min(self.stride, grid[0]), min(self.stride, grid[1])
+        tile = (-(-grid[0] // rows), -(-grid[1] // columns))
+        return _with_prefix(Tiling(grid, tile, stride=(rows, columns)), prefix)
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}"
+
+
+class Segmented(Pattern):
+    """The raster of tokens is cut into chunks of `length`; tokens see their own chunk: N length scores.
+
+    Blockwise attention (Qiu et al. 2020, arXiv:1911.02972).
+    """
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.length = _at_least("length", "Segmented", length, 1)
+
+    def parts(self, grid: tuple[int, int], *, prefix: int) -> list[list[Part]]:
+        tokens = grid[0] * grid[1]
+        return _with_prefix(Tiling((1, tokens), (1, min(self.length, tokens))), prefix)
+
+    def extra_repr(self) -> str:
+        return f"length={self.length}"
+
+
+class Axial(Pattern):
+    """Tokens see their own row and their own column, in one softmax: N (rows + columns - 1) scores.
+
+    Criss-cross attention (Huang et al. 2019, arXiv:1811.11721); row after row, column after column it is
+    Ho et al. 2019, arXiv:1912.12180.
+    """
+
+    def parts(self, grid: tuple[int, int], *, prefix: int) -> list[list[Part]]:
+        row, column = Tiling(grid, (1, grid[1])), Tiling(grid, (grid[0], 1))
+        first: list[list[Part]] = [[Rows(prefix, prefix)]] if prefix else []
+        return [*first, [Tiles(row, prefix), Tiles(column, prefix, others_only=True)]]
+
+
+class SpatialReduction(Pattern):
+    """Keys and values come from the grid reduced ratio x ratio by a strided convolution: N^2 / ratio^2 scores.
+
+    Pyramid vision transformer (Wang et al. 2021, arXiv:2102.12122). A grid that the ratio does not divide is padded
+    with zeros; prefix tokens are not reduced. With ratio = 1 nothing is reduced.
+    """
+
+    def __init__(self, dim: int, ratio: int) -> None:
+        super().__init__()
+        self.dim, self.ratio = dim, _at_least("ratio", "SpatialReduction", ratio, 1)
+        self.sr = nn.Conv2d(dim, dim, ratio, stride=ratio) if ratio > 1 else nn.Identity()
+        self.norm = nn.LayerNorm(dim) if ratio > 1 else nn.Identity()
+
+    def key_places(self, grid: tuple[int, int], *, device: torch.device) -> Float[Tensor, "M 2"]:
+        """The middles of the reduced cells."""
+        cells = (-(-grid[0] // self.ratio), -(-grid[1] // self.ratio))
+        return coordinates(cells, device=device, step=self.ratio)
+
+    def reduce(self, x: Float[Tensor, "B N C"], grid: tuple[int, int], *, prefix: int) -> Float[Tensor, "B M C"]:
+        """The tokens that keys and values are computed from."""
+        if self.ratio == 1:
+            return x
+        image = x[:, prefix:].transpose(1, 2).unflatten(2, grid)
+        image = F.pad(image, (0, -grid[1] % self.ratio, 0, -grid[0] % self.ratio))
+        small = self.norm(self.sr(image).flatten(2).transpose(1, 2))
+        return torch.cat([x[:, :prefix], small.to(x.dtype)], dim=1) if prefix else small
+
+    def extra_repr(self) -> str:
+        return f"ratio={self.ratio}"
+
+
+class TopK(Pattern):
+    """Tokens see, head by head, the k tokens of the highest score (Zhao et al. 2019, arXiv:1912.11637).
+
+    All N^2 scores are computed; the softmax and its gradient see k of them a row. With k >= N it is full attention.
+    """
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self.k = _at_least("k", "TopK", k, 1)
+
+    def select(self, scores: Tensor) -> Tensor:
+        if self.k >= scores.shape[-1]:
+            return scores
+        best = scores.detach().topk(self.k, dim=-1).indices
+        dropped = torch.ones_like(scores, dtype=torch.bool).scatter(-1, best, False)
+        return scores.masked_fill(dropped, torch.finfo(scores.dtype).min / 2)
+
+    def extra_repr(self) -> str:
+        return f"k={self.k}"
+
+
+def _with_prefix(tiling: Tiling, prefix: int) -> list[list[Part]]:
+    return [[Rows(prefix, prefix)], [Tiles(tiling, prefix)]] if prefix else [[Tiles(tiling, 0)]]
+
+
+def _at_least(field: str, what: str, value: int, least: int) -> int:
+    if not isinstance(value, int) or value < least:
+        raise ValueError(f"{field} of {what} must be an integer, at least {least}. Got {value!r} instead.")
+    return value
+
+
+def _pair(field: str, what: str, value: int | tuple[int, int], *, least: int) -> tuple[int, int]:
+    pair = value if isinstance(value, tuple) else (value, value)
+    if len(pair) != 2 or not all(isinstance(side, int) and side >= least for side in pair):
+        allowed = f"an integer or two, at least {least}"
+        raise ValueError(f"{field} of {what} must be {allowed}. Got {value!r} instead.")
+    return pair
