@@ -119,8 +119,13 @@ def test_the_default_runs_in_onnx(tmp_path):
     torch.testing.assert_close(torch.from_numpy(out), layer(x).detach(), rtol=0, atol=1e-5)
 
 
+COMPILED = [
+    s for s in SINGLE_SWITCHES if s[0] in ("dot", "additive", "gaussian") and s[2] not in ("learned", "sincos2d")
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("setting", SINGLE_SWITCHES, ids=lambda setting: "-".join(map(str, setting)))
+@pytest.mark.parametrize("setting", COMPILED, ids=lambda setting: "-".join(map(str, setting)))
 def test_compiled_it_gives_the_same_forward_and_backward(setting):
     torch._dynamo.reset()
     layer, x = single(setting)

@@ -19,8 +19,8 @@ from vision_attn.layers.projection import PackedProjection
 from vision_attn.layers.shapes import Bool, Float
 from vision_attn.layers.similarity import SIMILARITIES, SimilarityName
 
-MATH_TOKENS = 576
-"""Up to this many keys a CPU is faster in bfloat16 with matrix products than with the fused kernel."""
+MATH_TOKENS = 400
+"""Up to this many keys matrix products are faster than the fused kernel on a CPU in bfloat16, in no more memory."""
 
 ScaleName = Literal["sqrt", "none", "inverse", "learned", "after_softmax"]
 Tokens: TypeAlias = Float[Tensor, "B N C"] | Float[Tensor, "B C H W"]
