@@ -11,7 +11,19 @@ if TYPE_CHECKING:
     from vision_attn.experiment import Experiment
     from vision_attn.figures import Gap, Generalisation, LearningCurve, Matching
     from vision_attn.layers import Attention
-    from vision_attn.models import DepthwiseConv, Identity, ResNet, SelfAttention, Timm, ViT, match
+    from vision_attn.models import (
+        Classifier,
+        DepthwiseConv,
+        Identity,
+        ResNet,
+        SelfAttention,
+        Timm,
+        ViT,
+        from_timm,
+        match,
+        register_models,
+        replace_attention,
+    )
     from vision_attn.probes import Accuracy, Size
     from vision_attn.run import Run
     from vision_attn.training import Recipe
@@ -21,7 +33,19 @@ _HOMES = {
     "experiment": ("Experiment",),
     "figures": ("Gap", "Generalisation", "LearningCurve", "Matching"),
     "layers": ("Attention",),
-    "models": ("DepthwiseConv", "Identity", "ResNet", "SelfAttention", "Timm", "ViT", "match"),
+    "models": (
+        "Classifier",
+        "DepthwiseConv",
+        "Identity",
+        "ResNet",
+        "SelfAttention",
+        "Timm",
+        "ViT",
+        "from_timm",
+        "match",
+        "register_models",
+        "replace_attention",
+    ),
     "probes": ("Accuracy", "Size"),
     "run": ("Run",),
     "training": ("Recipe",),
@@ -33,6 +57,7 @@ __all__ = [
     "Attention",
     "Cifar10",
     "Cifar100",
+    "Classifier",
     "DepthwiseConv",
     "Experiment",
     "Gap",
@@ -50,7 +75,10 @@ __all__ = [
     "Size",
     "Timm",
     "ViT",
+    "from_timm",
     "match",
+    "register_models",
+    "replace_attention",
 ]
 
 

@@ -28,6 +28,12 @@ MODELS = {
     "ViT-sincos2d": ViT(dim=16, depth=1, position="sincos2d"),
     "ViT-none": ViT(dim=16, depth=1, position="none"),
     "ViT-drop": ViT(dim=16, depth=2, drop_path=0.3),
+    "ViT-token": ViT(dim=16, depth=2, pool="token"),
+    "ViT-registers": ViT(dim=16, depth=2, reg_tokens=2),
+    **{
+        f"ViT-stages-{name}": ViT(dim=8, depth=3, patch_size=2, mixer=mixer, merge_after=(1,))
+        for name, mixer in MIXERS.items()
+    },
     "ResNet": ResNet(width=4, blocks=1),
     "Timm-resnet": Timm(name="resnet10t"),
     "Timm-vit": Timm(name="vit_tiny_patch16_224", options=(("patch_size", 4), ("embed_dim", 24), ("depth", 2))),
@@ -166,8 +172,10 @@ def test_flops_of_torchvisions_resnet_18_are_the_known_number():
     assert count_flops(Timm(name="resnet18"), image_size=224, in_chans=3, num_classes=1000) == 2 * 1_814_073_344
 
 
-def test_twins_differ_in_the_mixer_and_in_nothing_else():
-    twins = [build(ViT(dim=16, depth=2, mixer=mixer)).state_dict() for mixer in MIXERS.values()]
+@pytest.mark.parametrize("merge_after", [(), (1,)], ids=["flat", "stages"])
+def test_twins_differ_in_the_mixer_and_in_nothing_else(merge_after):
+    kinds_of_twins = [ViT(dim=16, depth=2, mixer=mixer, merge_after=merge_after) for mixer in MIXERS.values()]
+    twins = [build(model).state_dict() for model in kinds_of_twins]
     outside = [{name: value for name, value in twin.items() if ".mixer." not in name} for twin in twins]
     for other in outside[1:]:
         assert other.keys() == outside[0].keys()
@@ -210,6 +218,20 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean():
         (
             lambda: DepthwiseConv(kernel_size=4),
             "kernel_size of DepthwiseConv must be odd and at least 1. Got 4 instead.",
+        ),
+        (lambda: ViT(depth=3, merge_after=(3,)), "merge_after of ViT must be rising numbers from 1 to depth - 1 = 2."),
+        (
+            lambda: ViT(depth=3, merge_after=(2, 1)),
+            "merge_after of ViT must be rising numbers from 1 to depth - 1 = 2.",
+        ),
+        (
+            lambda: ViT(depth=4, merge_after=(1, 2, 3)).build(**SHAPE),
+            "merge_after of ViT must be no longer than 4 x 4 tokens can be halved. Got (1, 2, 3) instead.",
+        ),
+        (lambda: ViT(reg_tokens=1, merge_after=(2,)), "merge_after of ViT must be () with a class token or registers."),
+        (
+            lambda: ViT(pool="token", mixer=DepthwiseConv()),
+            "mixer of ViT must be one that takes a class token and registers, such as SelfAttention. Got DepthwiseConv",
         ),
         (
             lambda: Timm(name="resnet19").build(**SHAPE),

@@ -2,7 +2,7 @@
 
 from vision_attn.layers.attention import Attention, attention_path
 from vision_attn.layers.mixers import DepthwiseConvolution, NoMixing
-from vision_attn.layers.patch import PatchEmbed
+from vision_attn.layers.patch import PatchEmbed, TokenMerging
 from vision_attn.layers.patterns import Axial, Dilated, Pattern, Segmented, SpatialReduction, TopK, Window
 from vision_attn.layers.positions import (
     ConvPosition,
@@ -30,6 +30,7 @@ __all__ = [
     "Segmented",
     "SinCosPosition",
     "SpatialReduction",
+    "TokenMerging",
     "TopK",
     "Window",
     "attention_path",

@@ -1,14 +1,18 @@
 """Models: the trunk with a mixer slot, convolutional networks, any model of timm; their size, and matching it."""
 
 from vision_attn.models.base import Mixer, Model
+from vision_attn.models.classifier import Classifier
 from vision_attn.models.convnets import ResNet
 from vision_attn.models.matching import match
 from vision_attn.models.mixers import DepthwiseConv, Identity, SelfAttention
+from vision_attn.models.registration import register_models
 from vision_attn.models.size import count_flops, count_params, flops_of, params_of
+from vision_attn.models.transfer import from_timm, replace_attention
 from vision_attn.models.trunk import ViT
 from vision_attn.models.zoo import Timm
 
 __all__ = [
+    "Classifier",
     "DepthwiseConv",
     "Identity",
     "Mixer",
@@ -20,6 +24,9 @@ __all__ = [
     "count_flops",
     "count_params",
     "flops_of",
+    "from_timm",
     "match",
     "params_of",
+    "register_models",
+    "replace_attention",
 ]

@@ -1,7 +1,7 @@
 """Model and Mixer: what `build` takes and returns."""
 
 import abc
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from torch import nn
 
@@ -26,8 +26,20 @@ class Model(Spec, abc.ABC):
 
 @spec
 class Mixer(Spec, abc.ABC):
-    """What fills the trunk's slot: the only part of a block in which one token sees another."""
+    """What fills the trunk's slot: the only part of a block in which one token sees another.
+
+    `takes_prefix` says whether tokens that lie nowhere (CLS, registers) may stand before those of the grid.
+    """
+
+    takes_prefix: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def build(self, *, dim: int, grid: tuple[int, int]) -> nn.Module:
-        """A module from tokens (B, N, dim) to tokens (B, N, dim), N = grid[0] * grid[1] in raster order."""
+    def build(self, *, dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> nn.Module:
+        """A module from tokens (B, N, dim) to tokens (B, N, dim).
+
+        N = num_prefix_tokens + grid[0] * grid[1], those of the grid in raster order behind the others.
+        """
+
+    def widened(self, factor: int) -> Self:
+        """The mixer for a later stage of a hierarchy, whose tokens are `factor` times as wide."""
+        return self

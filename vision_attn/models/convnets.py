@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vision_attn.models.base import Model
+from vision_attn.models.classifier import Classifier
 from vision_attn.spec import spec
 
 STAGES = 3
@@ -30,7 +31,7 @@ class ResNet(Model):
         self.require("blocks", self.blocks >= 1, "at least 1")
 
     def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
-        return ResidualNetwork(width=self.width, blocks=self.blocks, in_chans=in_chans, num_classes=num_classes)
+        return ResidualNetwork(self, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
 
 
 class BasicBlock(nn.Module):
@@ -52,25 +53,29 @@ class BasicBlock(nn.Module):
         return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
 
 
-class ResidualNetwork(nn.Module):
-    """The module of `ResNet`, with timm's method names. Convolutions start from He et al. 2015 (fan out, normal)."""
+class ResidualNetwork(Classifier):
+    """The module of `ResNet`. Convolutions start from He et al. 2015 (fan out, normal)."""
 
-    def __init__(self, *, width: int, blocks: int, in_chans: int, num_classes: int) -> None:
-        super().__init__()
-        self.num_classes, self.num_features = num_classes, width * 2 ** (STAGES - 1)
+    def __init__(self, spec: ResNet, *, image_size: int, in_chans: int, num_classes: int) -> None:
+        super().__init__(spec, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
+        width = spec.width
+        self.num_features = width * 2 ** (STAGES - 1)
         self.stem = nn.Conv2d(in_chans, width, 3, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(width)
         stages, before = [], width
         for stage in range(STAGES):
             channels = width * 2**stage
-            strides = [2 if stage else 1] + [1] * (blocks - 1)
+            strides = [2 if stage else 1] + [1] * (spec.blocks - 1)
             made = []
             for stride in strides:
                 made.append(BasicBlock(before, channels, stride=stride))
                 before = channels
             stages.append(nn.Sequential(*made))
         self.stages = nn.Sequential(*stages)
-        self.head: nn.Module = nn.Linear(self.num_features, num_classes)
+        self.head = self.make_head(num_classes)
+        self.feature_info = [
+            {"module": f"stages.{i}", "num_chs": width * 2**i, "reduction": 2**i} for i in range(STAGES)
+        ]
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -83,14 +88,3 @@ class ResidualNetwork(nn.Module):
         """A feature map to logits (B, num_classes); with `pre_logits` to its mean over places (B, 4 width)."""
         x = x.mean(dim=(2, 3))
         return x if pre_logits else self.head(x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
-
-    def get_classifier(self) -> nn.Module:
-        return self.head
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """A fresh head for that many classes; with 0 the pooled features come out."""
-        self.num_classes = num_classes
-        self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()

@@ -1,6 +1,6 @@
 """The token mixers, as specs: each is one word of difference in an experiment."""
 
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
 from torch import nn
 
@@ -34,6 +34,8 @@ class SelfAttention(Mixer):
     the length of the segments, the ratio of "reduced" or the k of "top_k"; shifted windows are shifted by half a side.
     """
 
+    takes_prefix: ClassVar[bool] = True
+
     num_heads: int = 4
     qkv_bias: bool = True
     qk_norm: bool = False
@@ -56,7 +58,14 @@ class SelfAttention(Mixer):
         for field in ("attn_drop", "proj_drop"):
             self.require(field, 0 <= getattr(self, field) < 1, "at least 0 and less than 1")
 
-    def build(self, *, dim: int, grid: tuple[int, int]) -> nn.Module:
+    def widened(self, factor: int) -> Self:
+        """With `factor` times as many heads of the same width, as in Swin."""
+        wide = {
+            name: width and width * factor for name, width in (("key_dim", self.key_dim), ("value_dim", self.value_dim))
+        }
+        return self.replace(num_heads=self.num_heads * factor, **wide)
+
+    def build(self, *, dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> nn.Module:
         if dim % self.num_heads:
             raise InputError(f"dim of ViT must be a multiple of num_heads = {self.num_heads}. Got {dim} instead.")
         same = ("qkv_bias", "qk_norm", "q_bias", "k_bias", "v_bias", "key_dim", "value_dim", "similarity", "scale")
@@ -64,7 +73,15 @@ class SelfAttention(Mixer):
         try:
             pattern = self._pattern(dim)
             position = self._position(dim, grid, pattern)
-            return Attention(dim, self.num_heads, position=position, pattern=pattern, grid=grid, **options)
+            return Attention(
+                dim,
+                self.num_heads,
+                position=position,
+                pattern=pattern,
+                grid=grid,
+                num_prefix_tokens=num_prefix_tokens,
+                **options,
+            )
         except ValueError as error:
             raise InputError(str(error)) from error
 
@@ -113,7 +130,7 @@ class DepthwiseConv(Mixer):
     def check(self) -> None:
         self.require("kernel_size", self.kernel_size >= 1 and self.kernel_size % 2 == 1, "odd and at least 1")
 
-    def build(self, *, dim: int, grid: tuple[int, int]) -> nn.Module:
+    def build(self, *, dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> nn.Module:
         return DepthwiseConvolution(dim, grid=grid, kernel_size=self.kernel_size)
 
 
@@ -121,5 +138,7 @@ class DepthwiseConv(Mixer):
 class Identity(Mixer):
     """No mixing at all: every token stays by itself until the pooling. The floor that a mixer must beat."""
 
-    def build(self, *, dim: int, grid: tuple[int, int]) -> nn.Module:
+    takes_prefix: ClassVar[bool] = True
+
+    def build(self, *, dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> nn.Module:
         return NoMixing()

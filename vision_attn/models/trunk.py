@@ -1,25 +1,33 @@
-"""The trunk: patch embedding, pre-norm blocks of (token mixer + MLP), mean pooling, norm, head.
+"""The trunk: patch embedding, pre-norm blocks of (token mixer + MLP), pooling, norm, head.
 
 With self-attention in the mixer's slot it is a vision transformer (Dosovitskiy et al. 2021) with mean pooling and,
 as in timm, the last norm behind it.
 Twins differ in the mixer and in nothing else: parameters outside the mixers are drawn first, from the same stream.
 """
 
+import itertools
 from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from vision_attn.layers import PatchEmbed, sincos2d
+from vision_attn.layers import PatchEmbed, TokenMerging, sincos2d
 from vision_attn.models.base import Mixer, Model
+from vision_attn.models.classifier import Classifier
 from vision_attn.models.mixers import SelfAttention
 from vision_attn.spec import InputError, spec
 
 
 @spec
 class ViT(Model):
-    """The trunk with a mixer slot, self-attention unless told otherwise."""
+    """The trunk with a mixer slot, self-attention unless told otherwise.
+
+    `pool` is "mean" over the tokens of the grid, "token" for a class token, or "none": the head then reads every token
+    by itself, and logits are (B, num_classes, rows, columns). `reg_tokens` registers stand before the tokens of the
+    grid. After each of the blocks in `merge_after`, counted from 1, 2 x 2 tokens become one of twice the width, for a
+    hierarchy of stages (Liu et al. 2021): heads double with the width, window sizes stay.
+    """
 
     width_field: ClassVar[str] = "dim"
     depth_field: ClassVar[str] = "depth"
@@ -31,6 +39,14 @@ class ViT(Model):
     mixer: Mixer = SelfAttention()
     position: Literal["learned", "sincos2d", "none"] = "learned"
     drop_path: float = 0.0
+    pool: Literal["mean", "token", "none"] = "mean"
+    reg_tokens: int = 0
+    merge_after: tuple[int, ...] = ()
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """Tokens that lie nowhere: the class token and the registers."""
+        return self.reg_tokens + (self.pool == "token")
 
     def check(self) -> None:
         self.require("dim", self.dim >= 1, "at least 1")
@@ -40,11 +56,24 @@ class ViT(Model):
         self.require("drop_path", 0 <= self.drop_path < 1, "at least 0 and less than 1")
         wide = self.position != "sincos2d" or (self.dim % 4 == 0 and self.dim >= 8)
         self.require("dim", wide, "a multiple of 4, at least 8, with the position 'sincos2d'")
+        self.require("reg_tokens", self.reg_tokens >= 0, "at least 0")
+        rising = all(a < b for a, b in itertools.pairwise((0, *self.merge_after, self.depth)))
+        self.require(
+            "merge_after", not self.merge_after or rising, f"rising numbers from 1 to depth - 1 = {self.depth - 1}"
+        )
+        if self.num_prefix_tokens:
+            allowed = "one that takes a class token and registers, such as SelfAttention"
+            self.require("mixer", self.mixer.takes_prefix, allowed)
+            self.require("merge_after", not self.merge_after, "() with a class token or registers")
 
     def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
         if image_size % self.patch_size:
             allowed = f"a divisor of the image size {image_size}"
             raise InputError(f"patch_size of ViT must be {allowed}. Got {self.patch_size} instead.")
+        side = image_size // self.patch_size
+        if side % 2 ** len(self.merge_after):
+            allowed = f"no longer than {side} x {side} tokens can be halved"
+            raise InputError(f"merge_after of ViT must be {allowed}. Got {self.merge_after!r} instead.")
         return VisionTransformer(self, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
 
 
@@ -87,58 +116,80 @@ class Block(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-class VisionTransformer(nn.Module):
-    """The module of `ViT`, with timm's method names. `grid` is the token grid (rows, columns)."""
+class VisionTransformer(Classifier):
+    """The module of `ViT`. `grid` is the token grid (rows, columns) of the first stage, `grids` that of every block."""
 
-    def __init__(self, model: ViT, *, image_size: int, in_chans: int, num_classes: int) -> None:
-        super().__init__()
-        dim, side = model.dim, image_size // model.patch_size
-        self.num_features, self.num_classes, self.grid = dim, num_classes, (side, side)
-        self.patch_embed = PatchEmbed(patch_size=model.patch_size, in_chans=in_chans, dim=dim)
-        if model.position == "learned":
+    def __init__(self, spec: ViT, *, image_size: int, in_chans: int, num_classes: int) -> None:
+        super().__init__(spec, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
+        dim, side = spec.dim, image_size // spec.patch_size
+        stages = [sum(block >= last for last in spec.merge_after) for block in range(spec.depth)]
+        self.grid, self.grids = (side, side), [(side >> stage, side >> stage) for stage in stages]
+        self.num_features, self.num_prefix_tokens, self.pool = dim << stages[-1], spec.num_prefix_tokens, spec.pool
+        self.patch_embed = PatchEmbed(patch_size=spec.patch_size, in_chans=in_chans, dim=dim)
+        if spec.position == "learned":
             self.pos_embed: Tensor | None = nn.Parameter(torch.empty(1, side * side, dim))
         else:
-            fixed = sincos2d(self.grid, dim) if model.position == "sincos2d" else None
+            fixed = sincos2d(self.grid, dim) if spec.position == "sincos2d" else None
             self.register_buffer("pos_embed", fixed, persistent=False)
-        rates = [model.drop_path * index / max(1, model.depth - 1) for index in range(model.depth)]
-        hidden = round(dim * model.mlp_ratio)
-        self.blocks = nn.Sequential(*(Block(dim, hidden=hidden, drop_path=rate) for rate in rates))
-        self.fc_norm = nn.LayerNorm(dim, eps=1e-6)
-        self.head: nn.Module = nn.Linear(dim, num_classes)
+        rates = [spec.drop_path * index / max(1, spec.depth - 1) for index in range(spec.depth)]
+        widths = [dim << stage for stage in stages]
+        self.blocks = nn.Sequential(
+            *(Block(w, hidden=round(w * spec.mlp_ratio), drop_path=r) for w, r in zip(widths, rates, strict=True))
+        )
+        self.merges = nn.ModuleDict(
+            {str(last): TokenMerging(widths[last - 1], grid=self.grids[last - 1]) for last in spec.merge_after}
+        )
+        self.fc_norm = nn.LayerNorm(self.num_features, eps=1e-6)
+        self.head = super().make_head(num_classes)
         if isinstance(self.pos_embed, nn.Parameter):
             nn.init.trunc_normal_(self.pos_embed, std=0.02)
         _initialise(self.modules())
-        for block in self.blocks:
-            block.mixer = model.mixer.build(dim=dim, grid=self.grid)
+        if spec.num_prefix_tokens:
+            self.prefix = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, spec.num_prefix_tokens, dim), std=0.02))
+        for block, stage, grid in zip(self.blocks, stages, self.grids, strict=True):
+            mixer = spec.mixer.widened(2**stage) if stage else spec.mixer
+            block.mixer = mixer.build(dim=dim << stage, grid=grid, num_prefix_tokens=spec.num_prefix_tokens)
             _initialise(block.mixer.modules())
+        self.feature_info = [
+            {"module": f"blocks.{i}", "num_chs": width, "reduction": spec.patch_size << stage}
+            for i, (width, stage) in enumerate(zip(widths, stages, strict=True))
+        ]
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Images (B, in_chans, H, W) to tokens (B, N, dim)."""
+        """Images (B, in_chans, H, W) to tokens (B, N, num_features), class token and registers first."""
         x = self.patch_embed(x)
         if self.pos_embed is not None:
             x = x + self.pos_embed
-        return self.blocks(x)
+        if self.num_prefix_tokens:
+            x = torch.cat([self.prefix.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
+        if not self.merges:
+            return self.blocks(x)
+        for number, block in enumerate(self.blocks, start=1):
+            x = block(x)
+            if str(number) in self.merges:
+                x = self.merges[str(number)](x)
+        return x
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Tokens (B, N, dim) to logits (B, num_classes); with `pre_logits` to their normed mean (B, dim)."""
-        x = self.fc_norm(x.mean(dim=1))
-        return x if pre_logits else self.head(x)
+        """Tokens to logits (B, num_classes); with `pre_logits` to the pooled and normed features (B, num_features).
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_head(self.forward_features(x))
+        With pool = "none" both have (rows, columns) behind.
+        """
+        if self.pool == "none":
+            x = self.fc_norm(x[:, self.num_prefix_tokens :])
+            x = x if pre_logits else self.head(x)
+            return x.transpose(1, 2).unflatten(2, self.grids[-1])
+        x = self.fc_norm(x[:, 0] if self.pool == "token" else x[:, self.num_prefix_tokens :].mean(dim=1))
+        return x if pre_logits else self.head(x)
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that timm's optimisers leave undecayed."""
-        return {"pos_embed"}
+        return {"pos_embed", "prefix"}
 
-    def get_classifier(self) -> nn.Module:
-        return self.head
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """A fresh head for that many classes; with 0 the pooled features come out."""
-        self.num_classes = num_classes
-        self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
-        _initialise([self.head])
+    def make_head(self, num_classes: int) -> nn.Module:
+        head = super().make_head(num_classes)
+        _initialise([head])
+        return head
 
 
 def _initialise(modules: Iterable[nn.Module]) -> None:

@@ -1,0 +1,102 @@
+"""Our classifiers under names for `timm.create_model`."""
+
+import dataclasses
+from typing import Any
+
+from torch import nn
+
+from vision_attn._torchvision import repair
+from vision_attn.models.base import Model
+from vision_attn.models.convnets import ResNet
+from vision_attn.models.mixers import DepthwiseConv, SelfAttention
+from vision_attn.models.trunk import ViT
+from vision_attn.spec import InputError
+
+_TINY = ViT(dim=192, depth=12, mixer=SelfAttention(num_heads=3))
+_SMALL = ViT(dim=384, depth=12, mixer=SelfAttention(num_heads=6))
+
+MODELS: dict[str, tuple[Model, int, int]] = {
+    "vision_attn_tiny_patch4_32": (_TINY, 32, 10),
+    "vision_attn_small_patch4_32": (_SMALL, 32, 10),
+    "vision_attn_tiny_patch16_224": (_TINY.replace(patch_size=16), 224, 1000),
+    "vision_attn_small_patch16_224": (_SMALL.replace(patch_size=16), 224, 1000),
+    "vision_attn_conv_tiny_patch4_32": (_TINY.replace(mixer=DepthwiseConv(kernel_size=7)), 32, 10),
+    "vision_attn_stages_tiny_patch2_32": (
+        ViT(dim=64, depth=12, patch_size=2, mixer=SelfAttention(num_heads=2, pattern="window"), merge_after=(3, 9)),
+        32,
+        10,
+    ),
+    "vision_attn_resnet20_32": (ResNet(), 32, 10),
+}
+"""Name: the spec, the image size and the number of classes unless others are asked for."""
+
+_IGNORED = {"pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
+_TIMM_NAMES = {"drop_path_rate": "drop_path", "global_pool": "pool"}
+_POOLS = {"avg": "mean", "token": "token"}
+
+
+def register_models() -> list[str]:
+    """Make our classifiers known to timm and return their names; calling it again changes nothing.
+
+    Then `timm.create_model("vision_attn_tiny_patch4_32", num_classes=100)` works, with `img_size`, `in_chans`,
+    `drop_path_rate`, `global_pool` ("avg", "token") and the fields of the spec as further arguments. Raises
+    `InputError` where another model has one of the names: none is replaced.
+    """
+    repair()
+    from timm.models import is_model, model_entrypoint, register_model
+
+    for name in MODELS:
+        if not is_model(name):
+            register_model(_entrypoint(name))
+        elif model_entrypoint(name).__module__ != __name__:
+            raise InputError(f"{name!r} is the name of another timm model already; it is left as it is.")
+    return list(MODELS)
+
+
+def _entrypoint(name: str) -> Any:
+    spec, image_size, num_classes = MODELS[name]
+
+    def create(
+        pretrained: bool = False,
+        *,
+        img_size: int = image_size,
+        in_chans: int = 3,
+        num_classes: int = num_classes,
+        **options: Any,
+    ) -> nn.Module:
+        if pretrained:
+            raise InputError(f"pretrained of {name} must be False: there are no weights for it. Got True instead.")
+        fields = {_TIMM_NAMES.get(key, key): value for key, value in options.items() if key not in _IGNORED}
+        fields["pool"] = _POOLS.get(fields.get("pool", ""), fields.get("pool"))
+        fields = {key: value for key, value in fields.items() if value is not None}
+        known = [field.name for field in dataclasses.fields(spec)]
+        unknown = sorted(set(fields) - set(known))
+        if unknown:
+            allowed = ", ".join(["img_size", "in_chans", "num_classes", *known])
+            raise InputError(f"options of {name} must be among {allowed}. Got {unknown[0]!r} instead.")
+        module = spec.replace(**fields).build(image_size=img_size, in_chans=in_chans, num_classes=num_classes)
+        module.default_cfg = _configuration(name, img_size, in_chans, num_classes)  # type: ignore[assignment]
+        module.pretrained_cfg = module.default_cfg
+        return module
+
+    create.__name__, create.__module__, create.__doc__ = name, __name__, f"{spec!r} at {image_size} pixels."
+    return create
+
+
+def _configuration(name: str, image_size: int, in_chans: int, num_classes: int) -> dict[str, Any]:
+    """What timm's data pipeline asks a model for."""
+    from timm.data import IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD
+
+    convolutional = isinstance(MODELS[name][0], ResNet)
+    return {
+        "architecture": name,
+        "num_classes": num_classes,
+        "input_size": (in_chans, image_size, image_size),
+        "fixed_input_size": not convolutional,
+        "interpolation": "bicubic",
+        "crop_pct": 1.0,
+        "mean": IMAGENET_INCEPTION_MEAN,
+        "std": IMAGENET_INCEPTION_STD,
+        "first_conv": "stem" if convolutional else "patch_embed.proj",
+        "classifier": "head",
+    }
