@@ -59,6 +59,12 @@ def grids(model: nn.Module, x: Tensor, names: list[str]) -> dict[str, Tensor]:
     return {name: _grid(model, name, calls[name].output, ratio=x.shape[2] / x.shape[3]) for name in names}
 
 
+def grid_shapes(model: nn.Module, x: Tensor, names: list[str]) -> dict[str, tuple[int, int]]:
+    """The grid (rows, columns) of each of the named layers for images x."""
+    with torch.no_grad():
+        return {name: (z.shape[2], z.shape[3]) for name, z in grids(model, x[:1], names).items()}
+
+
 def attention_inputs(model: nn.Module, x: Tensor) -> dict[str, tuple[nn.Module, Tensor]]:
     """Every self-attention that ran for images x, by name, with its true input; empty where there is none.
 

@@ -1,0 +1,163 @@
+import math
+
+import pytest
+import torch
+from noise_data import noise, selected, value
+from torch import nn
+
+from vision_attn.layers import Attention
+from vision_attn.models import DepthwiseConv, Identity, ResNet, SelfAttention, Timm, ViT
+from vision_attn.probes import AttentionDistance
+from vision_attn.probes.attention_distance import Geometry, shuffled_patches, statistics
+from vision_attn.probes.lattice import places
+from vision_attn.spec import InputError
+
+
+def built(spec, **shape) -> nn.Module:
+    torch.manual_seed(0)
+    return spec.build(**{"image_size": 32, "in_chans": 3, "num_classes": 5, **shape}).eval()
+
+
+def lying(side: int, *, image_size: int, prefix: int = 0) -> Geometry:
+    at = places((side, side), image_size=image_size)
+    return Geometry((at[:, None] - at[None]).norm(dim=-1), prefix)
+
+
+def uniform(model: nn.Module) -> nn.Module:
+    """The model with queries of zero, so that all tokens are attended to alike."""
+    for module in model.modules():
+        if isinstance(module, Attention):
+            module.heads = lambda x, *, context=None, own=module.heads: (lambda q, k, v: (q * 0, k, v))(*own(x))
+    return model
+
+
+def test_attention_to_oneself_has_distance_and_entropy_zero():
+    found = statistics(torch.eye(64).expand(2, 3, 64, 64), lying(8, image_size=32))
+    assert found["attention_distance"].tolist() == [0] * 3
+    assert found["attention_entropy"].tolist() == [0] * 3
+    assert "prefix_share" not in found
+
+
+@pytest.mark.parametrize(
+    ("side", "size", "expected"), [(8, 32, 16.55), (16, 32, 16.65), (4, 32, 16.06), (14, 224, 116.5)]
+)
+def test_the_distance_of_uniform_attention_is_the_mean_distance_of_patches(side, size, expected):
+    weights = torch.full((1, 1, side**2, side**2), side**-2)
+    found = statistics(weights, lying(side, image_size=size))
+    assert found["attention_distance"].item() == pytest.approx(expected, rel=5e-4)
+    assert found["attention_entropy"].item() == pytest.approx(2 * math.log(side), rel=1e-5)
+
+
+def test_the_distance_of_uniform_attention_to_the_neighbours():
+    grid = torch.cartesian_prod(torch.arange(8), torch.arange(8))
+    near = ((grid[:, None] - grid[None]).abs().amax(-1) <= 1).double()
+    found = statistics((near / near.sum(1, keepdim=True))[None, None], lying(8, image_size=32))
+    side, corner = 4.0, 4 * math.sqrt(2)
+    inside, edge, corners = (4 * side + 4 * corner) / 9, (3 * side + 2 * corner) / 6, (2 * side + corner) / 4
+    expected = (36 * inside + 24 * edge + 4 * corners) / 64
+    assert expected == pytest.approx(4.085, abs=5e-4)
+    assert found["attention_distance"].item() == pytest.approx(expected)
+
+
+def test_a_class_token_that_draws_half_of_the_attention_leaves_the_distance_as_it_was():
+    torch.manual_seed(0)
+    weights = torch.rand(2, 3, 64, 64).softmax(dim=-1)
+    with_token = torch.rand(2, 3, 65, 65)
+    with_token[:, :, 1:, 0], with_token[:, :, 1:, 1:] = 0.5, weights / 2
+    alone = statistics(weights, lying(8, image_size=32))
+    beside = statistics(with_token, lying(8, image_size=32, prefix=1))
+    for metric in alone:
+        torch.testing.assert_close(beside[metric], alone[metric])
+    assert beside["prefix_share"].tolist() == pytest.approx([0.5] * 3)
+
+
+def test_the_probe_finds_uniform_attention_in_every_layer_and_head_of_a_vit():
+    model = uniform(built(ViT(dim=16, depth=2, mixer=SelfAttention(num_heads=2), pool="token", reg_tokens=1)))
+    rows = list(AttentionDistance(images=3)(model, noise()))
+    for layer in (1, 2):
+        baseline = value(rows, "attention_distance_uniform", layer=layer)
+        assert baseline == pytest.approx(16.55, abs=5e-3)
+        for head in (0, 1):
+            for images in ("true", "shuffled"):
+                at = {"layer": layer, "head": head, "images": images}
+                assert value(rows, "attention_distance", **at) == pytest.approx(baseline, rel=1e-5)
+                assert value(rows, "attention_entropy", **at) == pytest.approx(math.log(64), rel=1e-5)
+                assert value(rows, "prefix_share", **at) == pytest.approx(2 / 66, rel=1e-4)
+    assert {row["layer"] for row in rows} == {1, 2}
+
+
+def test_the_distance_is_that_of_the_weights_at_the_true_input_of_the_layer():
+    model, data = built(ViT(dim=16, depth=2)), noise(images=20)
+    with torch.no_grad():
+        for block in model.blocks:
+            block.mixer.qkv.weight.mul_(40)
+        x = data.normalise(data.test.images)
+        tokens = model.blocks[0](model.patch_embed(x) + model.pos_embed)
+        weights = model.blocks[1].mixer.weights(model.blocks[1].norm1(tokens))
+    expected = (weights * lying(8, image_size=32).distance).sum(-1).mean((0, 2))
+    rows = list(AttentionDistance(images=20)(model, data))
+    found = [value(rows, "attention_distance", layer=2, head=head, images="true") for head in range(4)]
+    assert found == pytest.approx(expected.tolist(), rel=1e-5)
+    shuffled = [value(rows, "attention_distance", layer=2, head=head, images="shuffled") for head in range(4)]
+    assert shuffled != pytest.approx(found, rel=1e-5)
+
+
+def test_windows_keep_the_distance_short_and_reduced_keys_lie_in_the_middle_of_their_cells():
+    model = uniform(built(ViT(dim=16, depth=1, mixer=SelfAttention(num_heads=2, pattern="window"))))
+    rows = list(AttentionDistance(images=2)(model, noise()))
+    within = lying(4, image_size=16).distance.mean().item()
+    assert value(rows, "attention_distance", layer=1, head=0, images="true") == pytest.approx(within, rel=1e-5)
+    model = uniform(built(ViT(dim=16, depth=1, mixer=SelfAttention(num_heads=2, pattern="reduced"))))
+    rows = list(AttentionDistance(images=2)(model, noise()))
+    middles = torch.cartesian_prod(torch.tensor([8.0, 24.0]), torch.tensor([8.0, 24.0]))
+    expected = (places((8, 8), image_size=32)[:, None] - middles).norm(dim=-1).mean().item()
+    assert value(rows, "attention_distance", layer=1, head=1, images="true") == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_merged_grid_is_measured_in_pixels_too():
+    model = uniform(built(ViT(dim=16, depth=2, merge_after=(1,))))
+    rows = list(AttentionDistance(images=2)(model, noise()))
+    assert value(rows, "attention_distance_uniform", layer=2) == pytest.approx(16.06, abs=5e-3)
+    assert len(selected(rows, "attention_distance", layer=2, images="true")) == 8
+    assert value(rows, "attention_distance", layer=2, head=5, images="true") == pytest.approx(16.06, abs=5e-3)
+
+
+def test_a_timm_vit_is_measured_head_by_head():
+    options = (("embed_dim", 24), ("depth", 2), ("num_heads", 3), ("patch_size", 4))
+    spec = Timm(name="vit_tiny_patch16_224", options=options)
+    assert AttentionDistance().skip(spec) is None
+    rows = list(AttentionDistance(images=2)(built(spec), noise()))
+    found = selected(rows, "attention_distance", images="true")
+    assert [(row["layer"], row["head"]) for row in found] == [(layer, head) for layer in (1, 2) for head in range(3)]
+    assert all(row["value"] == pytest.approx(16.55, rel=0.05) for row in found)
+    share = [row["value"] for row in selected(rows, "prefix_share", images="true")]
+    assert share == pytest.approx([1 / 65] * 6, rel=0.2)
+
+
+def test_shuffling_moves_whole_patches_differently_in_each_image():
+    images = torch.arange(2 * 3 * 8 * 8).float().view(2, 3, 8, 8)
+    mixed = shuffled_patches(images, (4, 4), generator=torch.Generator().manual_seed(0))
+
+    def patches(image):
+        cut = [image[:, r : r + 2, c : c + 2].flatten().tolist() for r in range(0, 8, 2) for c in range(0, 8, 2)]
+        return [tuple(patch) for patch in cut]
+
+    orders = []
+    for before, after in zip(images, mixed, strict=True):
+        assert sorted(patches(before)) == sorted(patches(after))
+        orders.append([patches(before).index(patch) for patch in patches(after)])
+    assert orders[0] != orders[1]
+    assert orders[0] != sorted(orders[0])
+    with pytest.raises(InputError, match="must be a multiple of the grid"):
+        shuffled_patches(images, (3, 3), generator=torch.Generator())
+
+
+def test_models_without_attention_are_skipped_with_a_reason():
+    probe = AttentionDistance()
+    assert probe.skip(ViT()) is None
+    assert probe.skip(ViT(mixer=DepthwiseConv())) == "DepthwiseConv has no attention weights"
+    assert probe.skip(ViT(mixer=Identity())) == "Identity has no attention weights"
+    assert "ResNet has no attention" in probe.skip(ResNet())
+    assert "no attention whose weights can be read" in probe.skip(Timm(name="resnet18"))
+    with pytest.raises(InputError, match="model of AttentionDistance must have attention"):
+        list(probe(built(ResNet(width=2, blocks=1)), noise(images=1)))

@@ -1,0 +1,160 @@
+"""Attention distance: how far a token's attention reaches, head by head.
+
+B batch, H heads, N tokens of the grid, P prefix tokens, M keys of the grid; distances in pixels.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from vision_attn.data.base import Data
+from vision_attn.layers import Attention
+from vision_attn.models import Model, SelfAttention, ViT
+from vision_attn.probes.base import Probe, Row
+from vision_attn.probes.capture import attention_inputs, attention_weights, has_weights
+from vision_attn.probes.lattice import chosen, places
+from vision_attn.spec import InputError, spec
+
+BATCH_SIZE = 16
+USUAL_SIZE = 224
+"""The image size at which a model is looked through for attention, without weights; most sizes of patches divide it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """Distances of the tokens of the grid to the keys of the grid (N, M), and how many prefix tokens come before."""
+
+    distance: Tensor
+    prefix: int
+
+
+@spec
+class AttentionDistance(Probe):
+    """The mean attention distance of every head (Dosovitskiy et al. 2021, appendix D.7).
+
+        mean over images and tokens i of sum_j A_ij |place_i - place_j|    in pixels
+
+    from the true inputs of each attention layer. Prefix tokens (class token, registers) lie nowhere: their rows and
+    columns are dropped, and what is left of a row is normalised again. `layer` is 1 for the first attention.
+
+    `attention_distance`            of `images` "true", or "shuffled": their patches in random order, as a control
+    `attention_entropy`             of the same rows, in nats
+    `prefix_share`                  the attention of the grid's tokens that prefix tokens draw, where there are any
+    `attention_distance_uniform`    of a layer whose tokens attend to all tokens of the grid alike
+    """
+
+    images: int = 128
+    seed: int = 0
+    split: Literal["train", "test"] = "test"
+
+    def check(self) -> None:
+        self.require("images", self.images >= 1, "at least 1")
+
+    def skip(self, model: Model) -> str | None:
+        if isinstance(model, ViT):
+            attends = isinstance(model.mixer, SelfAttention)
+            return None if attends else f"{type(model.mixer).__name__} has no attention weights"
+        return None if _attends(model) else f"{type(model).__name__} has no attention whose weights can be read"
+
+    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+        images = data.normalise(chosen(data, split=self.split, images=self.images))
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            found = attention_inputs(model, images[:1])
+            if not found:
+                raise InputError(f"model of AttentionDistance must have attention. Got {type(model).__name__} instead.")
+            geometries = {
+                name: geometry(model, module, tokens, image_size=data.image_size)
+                for name, (module, tokens) in found.items()
+            }
+            for layer, one in enumerate(geometries.values(), start=1):
+                yield {"metric": "attention_distance_uniform", "layer": layer, "value": one.distance.mean().item()}
+            grid = _grid(model, *next(iter(found.values())))
+            shuffled = shuffled_patches(images, grid, generator=torch.Generator().manual_seed(self.seed))
+            for kind, shown in (("true", images), ("shuffled", shuffled)):
+                yield from _measured(model, shown, geometries, {"images": kind})
+
+
+def statistics(weights: Tensor, geometry: Geometry) -> dict[str, Tensor]:
+    """Distance, entropy and share of the prefix of attention (B, H, P + N, P + M): (H,) each, mean over B and N."""
+    rows = weights[:, :, geometry.prefix :].double()
+    on_grid = rows[..., geometry.prefix :]
+    share = 1 - on_grid.sum(dim=-1) / rows.sum(dim=-1)
+    on_grid = on_grid / on_grid.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+    found = {
+        "attention_distance": (on_grid * geometry.distance.to(on_grid.device)).sum(dim=-1),
+        "attention_entropy": torch.special.entr(on_grid).sum(dim=-1),
+    }
+    if geometry.prefix:
+        found["prefix_share"] = share
+    return {metric: values.mean(dim=(0, 2)) for metric, values in found.items()}
+
+
+def geometry(model: nn.Module, module: nn.Module, tokens: Tensor, *, image_size: int) -> Geometry:
+    """Where the queries and keys of an attention lie on the image.
+
+    Raises `InputError` where its tokens behind the prefix are no grid.
+    """
+    grid = _grid(model, module, tokens)
+    queries = keys = places(grid, image_size=image_size)
+    if isinstance(module, Attention):
+        step = torch.tensor([image_size / side for side in grid])
+        keys = (module.pattern.key_places(grid, device=torch.device("cpu")).double() + 0.5) * step
+    distance = torch.cdist(queries, keys, compute_mode="donot_use_mm_for_euclid_dist")
+    return Geometry(distance, _prefix(model, module))
+
+
+def shuffled_patches(images: Tensor, grid: tuple[int, int], *, generator: torch.Generator) -> Tensor:
+    """Images (B, C, S, S) cut into as many patches as the grid has cells, which change places, in each its own way."""
+    (rows, columns), (height, width) = grid, images.shape[2:]
+    if height % rows or width % columns:
+        raise InputError(
+            f"image size of AttentionDistance must be a multiple of the grid {grid}. Got {height} instead."
+        )
+    patches = images.unflatten(3, (columns, -1)).unflatten(2, (rows, -1)).permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
+    orders = torch.stack([torch.randperm(rows * columns, generator=generator) for _ in images]).to(images.device)
+    mixed = patches[torch.arange(len(images), device=images.device)[:, None], orders]
+    return mixed.unflatten(1, grid).permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+
+
+def _measured(
+    model: nn.Module, images: Tensor, geometries: dict[str, Geometry], coordinates: dict[str, Any]
+) -> Iterator[Row]:
+    totals: dict[tuple[str, str], Tensor] = {}
+    for batch in images.split(BATCH_SIZE):
+        for name, (module, tokens) in attention_inputs(model, batch).items():
+            for metric, values in statistics(attention_weights(module, tokens), geometries[name]).items():
+                totals[name, metric] = totals.get((name, metric), 0) + values * (len(batch) / len(images))
+    layers = {name: layer for layer, name in enumerate(geometries, start=1)}
+    for (name, metric), values in totals.items():
+        for head, value in enumerate(values.tolist()):
+            yield {"metric": metric, "layer": layers[name], "head": head, **coordinates, "value": value}
+
+
+def _prefix(model: nn.Module, module: nn.Module) -> int:
+    return int(getattr(module if isinstance(module, Attention) else model, "num_prefix_tokens", 0))
+
+
+def _grid(model: nn.Module, module: nn.Module, tokens: Tensor) -> tuple[int, int]:
+    """How the tokens behind the prefix lie: (rows, columns)."""
+    if tokens.ndim == 4:
+        return tokens.shape[2], tokens.shape[3]
+    number = tokens.shape[1] - _prefix(model, module)
+    side = round(max(number, 0) ** 0.5)
+    if side == 0 or side * side != number:
+        raise InputError(f"tokens of {type(module).__name__} must form a square. Got {number} of them instead.")
+    return side, side
+
+
+@functools.lru_cache(maxsize=64)
+def _attends(model: Model) -> bool:
+    """Whether a model has attention whose weights can be read. One that cannot be built for a look is said to."""
+    try:
+        with torch.device("meta"):
+            module = model.build(image_size=USUAL_SIZE, in_chans=3, num_classes=2)
+    except InputError:
+        return True
+    return any(has_weights(part) for part in module.modules())
