@@ -5,11 +5,14 @@ import pytest
 from vision_attn import (
     Accuracy,
     Cifar10,
+    CuedRecall,
     DepthwiseConv,
     Gap,
     Identity,
     ImageFolder,
     Mnist5k,
+    Parity,
+    Recall,
     Recipe,
     ResNet,
     Run,
@@ -35,6 +38,11 @@ COMMITTED = {
     Accuracy(): "0b5beef50769d731",
     Size(): "3109a4754d1ba550",
     Gap(reference="ResNet"): "203f308e1b41816c",
+    CuedRecall(distance=5, variant="popout"): "c63a23721cff9052",
+    CuedRecall(distance=None, aligned=False): "a66b1e7245328cf9",
+    Parity(distance=4): "cb5e868de3fb1adf",
+    Recipe(updates=4000, schedule="constant", patience=8, history_rows=40): "827dbd17c0840e69",
+    Recall(): "3b62ed1c8d9cf8f8",
     Run(model=ViT(), data=Mnist5k(), recipe=Recipe(updates=1), seed=0): "e1e3dd4fd4436ffd",
 }
 

@@ -25,6 +25,7 @@ from vision_attn.store import PROBES, RESULT, SCHEMA, Lease, LeaseLost, RunFolde
 from vision_attn.training import Recipe, train
 from vision_attn.training.checkpoint import DamagedCheckpoint, TrainState, from_bytes, to_bytes
 from vision_attn.training.choices import Choices, choose, deterministic
+from vision_attn.training.fitting import require_fit
 from vision_attn.training.loop import Diverged
 from vision_attn.training.seeding import Streams
 
@@ -128,6 +129,7 @@ def _train_and_measure(
     with streams.initialising():
         model = run.model.build(image_size=data.image_size, in_chans=data.in_chans, num_classes=data.num_classes)
     model.to(device)
+    require_fit(run.recipe, model, data=data)
     choices = choose(run.recipe, model, data=data, device=device, threads=threads)
     if result is None or not _load_weights(model, lease.folder.path / WEIGHTS, result["files"][WEIGHTS]):
         attempt = _Attempt(lease, run, data, choices, started)
@@ -160,7 +162,7 @@ class _Attempt:
         self, model: nn.Module, streams: Streams, stopping: Callable[[], bool], progress: Callable[[int], None]
     ) -> Outcome:
         recipe, data = self.run.recipe, self.data
-        state = TrainState(model, recipe=recipe, streams=streams, num_updates=recipe.num_updates(len(data.train)))
+        state = TrainState(model, recipe=recipe, streams=streams, num_updates=recipe.num_updates(data.train_size))
         self._resume(state)
         begun = saved = shown = time.monotonic()
         before = self.seconds
@@ -230,7 +232,7 @@ class _Attempt:
             "label": self.run.data.label,
             "fingerprint": data.fingerprint,
             "subset_sha256": data.subset_sha256,
-            "train_size": len(data.train),
+            "train_size": data.train_size,
             "val_size": 0 if data.val is None else len(data.val),
             "test_size": len(data.test),
             "num_classes": data.num_classes,
@@ -242,6 +244,7 @@ class _Attempt:
             "run": digest(self.run),
             "state": "done" if diverged_at is None else "diverged",
             "diverged_at": diverged_at,
+            "ended": None if diverged_at is not None else "stalled" if state.stalled else "budget",
             "updates": state.update,
             "images_seen": state.update * self.run.recipe.batch_size,
             "train_loss": self.history[-1]["train_loss"] if self.history else None,

@@ -7,7 +7,6 @@ from tiny_training import EAGER, TinyAttention, TinyConv, bits, data, rows, star
 from torch import nn
 
 from vision_attn.training import Diverged, Recipe, train
-from vision_attn.training.loop import ROWS
 
 MODELS = [TinyConv, TinyAttention]
 PRECISIONS = ["fp32", "bf16"]
@@ -99,7 +98,7 @@ def test_rows_are_even_and_the_last_update_has_one(updates):
     yielded = list(steps(state, recipe, data()))
     assert len(yielded) == updates
     places = [row["update"] for row in yielded if row is not None]
-    assert len(places) == min(updates, ROWS)
+    assert len(places) == min(updates, recipe.history_rows)
     assert places[-1] == updates
     gaps = [b - a for a, b in zip([0, *places], places, strict=False)]
     assert max(gaps) - min(gaps) <= 1

@@ -1,9 +1,23 @@
 """Data sets: uint8 tensors in memory with their splits, classes and fingerprint."""
 
-from vision_attn.data.base import Data, Dataset, Split
+from vision_attn.data.base import Data, Dataset, Split, Stream
 from vision_attn.data.cifar import Cifar10, Cifar100
+from vision_attn.data.cued_recall import CuedRecall
 from vision_attn.data.folder import ImageFolder
 from vision_attn.data.idx import Idx
 from vision_attn.data.mnist5k import Mnist5k
+from vision_attn.data.parity import Parity
 
-__all__ = ["Cifar10", "Cifar100", "Data", "Dataset", "Idx", "ImageFolder", "Mnist5k", "Split"]
+__all__ = [
+    "Cifar10",
+    "Cifar100",
+    "CuedRecall",
+    "Data",
+    "Dataset",
+    "Idx",
+    "ImageFolder",
+    "Mnist5k",
+    "Parity",
+    "Split",
+    "Stream",
+]

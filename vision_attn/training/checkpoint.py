@@ -3,16 +3,17 @@
 import copy
 import hashlib
 import io
+import math
 import pickle
 from typing import Any
 
 import torch
 from torch import nn
 
-from vision_attn.training.recipe import Recipe
+from vision_attn.training.recipe import STALL, Recipe
 from vision_attn.training.seeding import Streams
 
-MAGIC = b"vision-attn checkpoint 1\n"
+MAGIC = b"vision-attn checkpoint 2\n"
 HEADER = len(MAGIC) + hashlib.sha256().digest_size
 
 
@@ -27,18 +28,43 @@ class TrainState:
     is the time that training took so far.
     `loss_sum` is the sum of the losses since the last history row, `first_bad` the first update with a non-finite
     loss or gradient (0: none); both are on the model's device, so that a GPU is not waited for at every update.
+    `best_loss` is the last training loss of a row that lay `STALL` below all before it, `rows_since` the number of
+    rows after that one.
     """
 
     def __init__(self, model: nn.Module, *, recipe: Recipe, streams: Streams, num_updates: int) -> None:
         device = next(model.parameters()).device
         self.model, self.streams, self.num_updates = model, streams, num_updates
+        self.patience = recipe.patience
         self.optimizer = recipe.make_optimizer(model)
         self.scheduler = recipe.make_scheduler(self.optimizer, num_updates=num_updates)
         self.update = 0
         self.window = 0
         self.seconds = 0.0
+        self.best_loss, self.rows_since = math.inf, 0
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.first_bad = torch.zeros((), dtype=torch.int64, device=device)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the training loss has not fallen for as many rows as the recipe's patience."""
+        return self.patience is not None and self.rows_since >= self.patience
+
+    @property
+    def ended(self) -> bool:
+        """Whether no update is left to make."""
+        return self.stalled or self.update >= self.num_updates
+
+    def close_row(self) -> float:
+        """The mean loss since the row before; a new row begins."""
+        loss = self.loss_sum.item() / self.window
+        self.loss_sum.zero_()
+        self.window = 0
+        if loss <= self.best_loss - STALL:
+            self.best_loss, self.rows_since = loss, 0
+        else:
+            self.rows_since += 1
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of all that training changes: tensors, numbers and texts in dicts and lists."""
@@ -51,6 +77,8 @@ class TrainState:
                 "update": self.update,
                 "window": self.window,
                 "seconds": self.seconds,
+                "best_loss": self.best_loss,
+                "rows_since": self.rows_since,
                 "loss_sum": self.loss_sum,
                 "first_bad": self.first_bad,
             }
@@ -63,6 +91,7 @@ class TrainState:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.update, self.window, self.seconds = state["update"], state["window"], state["seconds"]
+        self.best_loss, self.rows_since = state["best_loss"], state["rows_since"]
         self.loss_sum.copy_(state["loss_sum"])
         self.first_bad.copy_(state["first_bad"])
 

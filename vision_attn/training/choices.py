@@ -64,7 +64,7 @@ def choose(recipe: Recipe, model: nn.Module, *, data: Data, device: torch.device
     if recipe.compile == "auto":
         worth, reason = pays(
             flops=forward_flops(model, data=data),
-            images=recipe.num_updates(len(data.train)) * recipe.batch_size,
+            images=recipe.num_updates(data.train_size) * recipe.batch_size,
             units=units if precision == "bf16" else None,
             threads=threads,
         )

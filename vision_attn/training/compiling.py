@@ -32,8 +32,14 @@ class Objective(Protocol):
 
 
 def cross_entropy(model: nn.Module, images: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
-    """Mean cross-entropy of normalised images (B, C, H, W), in nats; the loss itself is computed in float32."""
-    return F.cross_entropy(model(images).float(), labels, label_smoothing=label_smoothing)
+    """Mean cross-entropy of normalised images (B, C, H, W), in nats; the loss itself is computed in float32.
+
+    Of dense labels (B, rows, columns) those that are -100 do not count.
+    """
+    scores = model(images).float()
+    if labels.ndim > 1:  # the kernel for maps of labels is not deterministic on a GPU; that for rows is
+        scores, labels = scores.movedim(1, -1).flatten(0, -2), labels.flatten()
+    return F.cross_entropy(scores, labels, label_smoothing=label_smoothing)
 
 
 def compiled_cross_entropy(model: nn.Module) -> Objective:
@@ -58,7 +64,7 @@ def failure(
     trial = copy.deepcopy(model).train()
     device = next(model.parameters()).device
     images = torch.zeros(batch_size, data.in_chans, data.image_size, data.image_size, device=device)
-    labels = torch.zeros(batch_size, dtype=torch.int64, device=device)
+    labels = torch.zeros(batch_size, *data.label_shape, dtype=torch.int64, device=device)
     try:
         with torch.random.fork_rng(), autocast():
             compiled_cross_entropy(trial)(trial, images, labels, label_smoothing).backward()

@@ -8,16 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from vision_attn.data import augment
-from vision_attn.data.base import Split
+from vision_attn.data.base import Split, Stream
 from vision_attn.training.checkpoint import TrainState
 from vision_attn.training.choices import Choices, keep_memory
 from vision_attn.training.compiling import compiled_cross_entropy, cross_entropy
 from vision_attn.training.evaluate import accuracy
 from vision_attn.training.recipe import Recipe
 from vision_attn.training.seeding import Order
-
-ROWS = 20
-"""History rows of a run, evenly spread over its updates."""
 
 Row = dict[str, Any]
 
@@ -33,34 +30,33 @@ class Diverged(ArithmeticError):
 def train(
     state: TrainState,
     *,
-    train: Split,
+    train: Split | Stream,
     val: Split | None,
     normalise: Callable[[Tensor], Tensor],
     flip: bool,
     recipe: Recipe,
     choices: Choices,
 ) -> Iterator[Row | None]:
-    """Train to the end of the budget; after every update yield a history row or, between the rows, None.
+    """Train to the end of the budget, or until the loss stalls; after every update yield a history row or None.
 
-    A row has update, epoch, images_seen, the update's learning_rate, train_loss (mean since the row before, under
-    augmentation and label smoothing), and val_accuracy where there is a val split; no clock, so rows are repeatable.
-    The caller may stop after any update, keep `state.state_dict()` and continue later, bit for bit. Raises `Diverged`:
-    on a CPU at the update itself, before its step; on a GPU at the next row, naming the first such update.
+    A row has update, epoch (not of a stream), images_seen, the update's learning_rate, train_loss (mean since the row
+    before, under augmentation and label smoothing), and val_accuracy where there is a val split; no clock, so rows are
+    repeatable. The caller may stop after any update, keep `state.state_dict()` and continue later, bit for bit.
+    Raises `Diverged`: on a CPU at the update itself, before its step; on a GPU at the next row, naming the first such.
     """
     keep_memory()
     model = choices.arranged(state.model).train()
     objective = compiled_cross_entropy(model) if choices.compile else cross_entropy
-    order = Order(state.streams, train_size=len(train), batch_size=recipe.batch_size)
-    begun = time.perf_counter() - state.seconds
-    while state.update < state.num_updates:
+    batch = _batches(train, state, recipe)
+    begun, rows = time.perf_counter() - state.seconds, recipe.history_rows
+    while not state.ended:
         update = state.update + 1
-        is_row = update * ROWS // state.num_updates > state.update * ROWS // state.num_updates
-        indices = order.batch(update).to(train.images.device)
-        generator = state.streams.augmentation(update)
-        images = _augmented(train.images.index_select(0, indices), generator, recipe=recipe, flip=flip)
+        is_row = update * rows // state.num_updates > state.update * rows // state.num_updates
+        images, labels = batch(update)
+        images = _augmented(images, state.streams.augmentation(update), recipe=recipe, flip=flip)
         state.streams.seed_dropout(update)
         with choices.autocast():
-            loss = objective(model, normalise(images), train.labels[indices], recipe.label_smoothing)
+            loss = objective(model, normalise(images), labels, recipe.label_smoothing)
         state.optimizer.zero_grad()
         loss.backward()
         norm = _clip(model, recipe.clip_grad)
@@ -69,6 +65,24 @@ def train(
         state.optimizer.step()
         state.update, state.seconds = update, time.perf_counter() - begun
         yield _row(state, train, val, normalise, recipe, choices) if is_row else None
+
+
+def _batches(train: Split | Stream, state: TrainState, recipe: Recipe) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """The images and labels of update 1, 2, ..., as they are: from shuffled epochs, or fresh ones."""
+    if isinstance(train, Stream):
+
+        def fresh(update: int) -> tuple[Tensor, Tensor]:
+            drawn = train.draw(recipe.batch_size, generator=state.streams.samples(update))
+            return drawn.images, drawn.labels
+
+        return fresh
+    order = Order(state.streams, train_size=len(train), batch_size=recipe.batch_size)
+
+    def picked(update: int) -> tuple[Tensor, Tensor]:
+        indices = order.batch(update).to(train.images.device)
+        return train.images.index_select(0, indices), train.labels[indices]
+
+    return picked
 
 
 def _augmented(images: Tensor, generator: torch.Generator, *, recipe: Recipe, flip: bool) -> Tensor:
@@ -100,22 +114,19 @@ def _watch(state: TrainState, loss: Tensor, norm: Tensor, update: int, is_row: b
 
 def _row(
     state: TrainState,
-    train: Split,
+    train: Split | Stream,
     val: Split | None,
     normalise: Callable[[Tensor], Tensor],
     recipe: Recipe,
     choices: Choices,
 ) -> Row:
     images_seen = state.update * recipe.batch_size
-    row = {
-        "update": state.update,
-        "epoch": images_seen / len(train),
-        "images_seen": images_seen,
-        "learning_rate": state.optimizer.param_groups[0]["lr"],
-        "train_loss": state.loss_sum.item() / state.window,
-    }
-    state.loss_sum.zero_()
-    state.window = 0
+    row: Row = {"update": state.update}
+    if not isinstance(train, Stream):
+        row["epoch"] = images_seen / len(train)
+    row["images_seen"] = images_seen
+    row["learning_rate"] = state.optimizer.param_groups[0]["lr"]
+    row["train_loss"] = state.close_row()
     if val is not None:
         with choices.autocast():
             row["val_accuracy"] = accuracy(state.model, val, normalise=normalise)

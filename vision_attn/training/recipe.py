@@ -6,12 +6,20 @@ import torch
 from torch import nn
 
 from vision_attn._torchvision import repair
-from vision_attn.spec import Spec, spec
+from vision_attn.spec import InputError, Spec, spec
+
+STALL = 0.01
+"""Nats by which the training loss must fall below its best for training not to stall."""
 
 
 @spec
 class Recipe(Spec):
-    """How a model is trained. The budget is either a number of updates or of epochs.
+    """How a model is trained. The budget is either a number of updates or of epochs; 0 updates: not at all.
+
+    The history has `history_rows` rows, evenly spread over the budget. With `patience` the budget is a cap: training
+    ends when the mean training loss of a row has not fallen `STALL` = 0.01 nats below its best for `patience` rows in
+    a row. This needs the constant schedule, as a falling learning rate stalls whatever it is given; warm-up remains a
+    part of the cap. A plateau before the loss first falls is a stall too, unless patience is longer.
 
     Every update sees exactly `batch_size` images, whatever the size of the training set, so that equal updates
     mean equally many images seen. The learning rate of update u = 1...N with w warm-up updates is
@@ -38,10 +46,12 @@ class Recipe(Spec):
     flip: bool = True
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
+    patience: int | None = None
+    history_rows: int = 20
 
     def check(self) -> None:
         if self.epochs is None:
-            self.require("updates", self.updates is not None and self.updates >= 1, "at least 1 where epochs is None")
+            self.require("updates", self.updates is not None and self.updates >= 0, "at least 0 where epochs is None")
         else:
             self.require("updates", self.updates is None, "None where epochs is given")
             self.require("epochs", self.epochs > 0, "more than 0")
@@ -52,12 +62,23 @@ class Recipe(Spec):
         self.require("clip_grad", self.clip_grad is None or self.clip_grad > 0, "None or more than 0")
         self.require("label_smoothing", 0 <= self.label_smoothing < 1, "at least 0 and less than 1")
         self.require("crop_padding", self.crop_padding >= 0, "at least 0")
+        self.require("history_rows", self.history_rows >= 1, "at least 1")
+        if self.patience is not None:
+            self.require("patience", self.patience >= 1, "None or at least 1")
+            self.require("schedule", self.schedule == "constant", "'constant' with patience")
+            self.require("updates", self.updates != 0, "at least 1 with patience")
 
-    def num_updates(self, train_size: int) -> int:
-        """The number of updates on a training set of `train_size` images: for epochs the nearest, at least 1."""
+    def num_updates(self, train_size: int | None) -> int:
+        """The number of updates on a training set of `train_size` images: for epochs the nearest, at least 1.
+
+        With `patience` it is the cap. `train_size` is None where every update draws fresh images, which have no epochs.
+        """
         if self.epochs is None:
             assert self.updates is not None
             return self.updates
+        if train_size is None:
+            allowed = "None where training images are drawn anew for every update"
+            raise InputError(f"epochs of Recipe must be {allowed}. Got {self.epochs!r} instead.")
         return max(1, round(self.epochs * train_size / self.batch_size))
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
@@ -74,7 +95,7 @@ class Recipe(Spec):
         repair()
         from timm.scheduler import CosineLRScheduler
 
-        warmup = min(round(self.warmup_fraction * num_updates), num_updates - 1)
+        warmup = max(0, min(round(self.warmup_fraction * num_updates), num_updates - 1))
         return CosineLRScheduler(
             optimizer,
             t_initial=num_updates - warmup + 1,

@@ -17,14 +17,16 @@ def derived(purpose: str, seed: int, index: int = 0) -> int:
 class Streams:
     """The random streams of a run.
 
-    The order of an epoch and the augmentation and dropout of an update are functions of the seed and the number of
-    that epoch or update. So the seed gives every model the same images in the same order under the same crops, a
-    checkpoint needs no generator states, and what else draws random numbers between two updates changes nothing.
+    The order of an epoch and the fresh images, augmentation and dropout of an update are functions of the seed and the
+    number of that epoch or update. So the seed gives every model the same images in the same order under the same
+    crops, a checkpoint needs no generator states, and what else draws random numbers between two updates changes
+    nothing.
     """
 
     def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
         self.seed, self.device = seed, torch.device(device)
         self._order = torch.Generator()
+        self._samples = torch.Generator()
         self._augmentation = torch.Generator(self.device)
 
     @contextlib.contextmanager
@@ -38,6 +40,10 @@ class Streams:
         """The permutation of the training images in epoch 0, 1, ..."""
         self._order.manual_seed(derived("order", self.seed, epoch))
         return torch.randperm(train_size, generator=self._order)
+
+    def samples(self, update: int) -> torch.Generator:
+        """The generator, on the CPU, of the fresh images of one update, where the training images are a stream."""
+        return self._samples.manual_seed(derived("samples", self.seed, update))
 
     def augmentation(self, update: int) -> torch.Generator:
         """The generator, on the device, of the crops and flips of one update."""

@@ -1,0 +1,125 @@
+"""Cued recall at a distance: which glyph lies d cells from the cue?
+
+What is read out at one place must have come there, so a model that cannot see d cells far is at chance, 1 / K, exactly.
+"""
+
+import math
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vision_attn.data.base import Split
+from vision_attn.data.generated import MOST_GLYPHS, Generated, dense, glyph_table
+from vision_attn.data.lattice import CELL, cells_of, ends, offsets, painted, placed, starts, token
+from vision_attn.spec import spec
+
+Directions = Literal["all", "horizontal", "vertical"]
+CHOSEN = {"all": (0, 1, 2, 3), "horizontal": (0, 1), "vertical": (2, 3)}
+COLOURS = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0))
+"""Red, green, blue, yellow: right, left, down, up. Each leaves a channel in which the glyph stands untinted."""
+
+TINT = 95
+RING = ((0, 0), (0, 1), (0, 2), (0, 3), (1, 3), (2, 3), (3, 3), (3, 2), (3, 1), (3, 0), (2, 0), (1, 0))
+"""The border of a cell, clockwise from its upper left corner."""
+
+
+@spec
+class CuedRecall(Generated):
+    """The glyph `distance` cells from the cue, in the direction that the cue's colour tells; chance is 1 / num_glyphs.
+
+    The cue is a cell with a tinted border: red the target is to the right, green to the left, blue below, yellow above.
+    The tint is added, so the cell's own glyph stays readable; at distance 0 it is the target. With `distance` None each
+    image has its own, from 0 to the largest, uniformly: the cue's border then has a gap at its d-th pixel, clockwise
+    from the upper left corner. The direction is uniform, the cue is uniform over the cells from which the
+    target exists, glyphs are uniform and independent: no place, direction or distance says anything about the label.
+
+    "popout": besides cue and target all cells are blank, so the target is found by what it is, and only transport is
+    tested. "filled": every cell holds a glyph, so the target is found by where it is; a model that knows no places is
+    held to `multiset_baseline`. The label stands at the token that holds the cue's centre; with `pooled` it is one
+    label an image, to be read out by mean pooling, which lets every model see everything (`bag_ceiling`).
+    """
+
+    distance: int | None
+    variant: Literal["popout", "filled"] = "filled"
+    directions: Directions = "all"
+    pooled: bool = False
+    num_glyphs: int = 8
+
+    def check(self) -> None:
+        super().check()
+        fits = self.distance is None or 0 <= self.distance < self.side
+        self.require("distance", fits, f"None or from 0 to {self.side - 1}")
+        self.require("num_glyphs", 2 <= self.num_glyphs <= MOST_GLYPHS, f"from 2 to {MOST_GLYPHS}")
+
+    @property
+    def label(self) -> str:
+        parts = ["cued-recall", self.variant, "mixed" if self.distance is None else str(self.distance)]
+        parts += [self.directions] * (self.directions != "all") + ["unaligned"] * (not self.aligned)
+        return "-".join(parts + ["pooled"] * self.pooled)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(f"glyph {number}" for number in range(self.num_glyphs))
+
+    def draw(self, number: int, *, generator: torch.Generator) -> Split:
+        distance = torch.full((number,), self.distance or 0)
+        if self.distance is None:
+            distance = torch.randint(self.side, (number,), generator=generator)
+        chosen = torch.tensor(CHOSEN[self.directions])
+        direction = chosen[torch.randint(len(chosen), (number,), generator=generator)]
+        rows, columns = starts(distance, direction, side=self.side, generator=generator)
+        there = ends(rows, columns, distance, direction)
+        kinds = torch.randint(self.num_glyphs, (number, self.side, self.side), generator=generator)
+        image = torch.arange(number)
+        labels = kinds[image, *there]
+        if self.variant == "popout":
+            shown = torch.zeros_like(kinds, dtype=torch.bool)
+            shown[image, rows, columns] = shown[image, *there] = True
+            kinds = torch.where(shown, kinds, self.num_glyphs)
+        images = painted(glyph_table(self.num_glyphs)[kinds])[:, None].repeat(1, 3, 1, 1)
+        gap = distance if self.distance is None else None
+        cells_of(images)[image, :, rows, columns] += _cue(direction, gap)
+        moved = offsets(number, aligned=self.aligned, generator=generator)
+        if not self.pooled:
+            labels = dense(labels, token(rows, moved[:, 0]), token(columns, moved[:, 1]))
+        return Split(placed(images, moved), labels, {"distance": distance, "direction": direction})
+
+
+def _cue(direction: Tensor, gap: Tensor | None) -> Tensor:
+    """What the cue adds to its cell, uint8 (N, 3, 4, 4): the colour of the direction on the border, but for the gap."""
+    ring = torch.zeros(len(direction), CELL, CELL, dtype=torch.uint8)
+    ring[:, *torch.tensor(RING).T] = TINT
+    if gap is not None:
+        ring[torch.arange(len(gap)), *torch.tensor(RING)[gap].T] = 0
+    return torch.tensor(COLOURS, dtype=torch.uint8)[direction][:, :, None, None] * ring[:, None]
+
+
+def multiset_baseline(num_glyphs: int = 8, *, num_others: int = 63) -> float:
+    """The best accuracy of who sees all glyphs but no places: E[largest count among the others] / their number.
+
+    Of the n others each is as likely the target, so the best answer is the commonest glyph among them. With
+    P(largest count <= m) = n! / K^n [x^n] (sum_{j <= m} x^j / j!)^K, the expectation is the sum over m of 1 - P.
+    """
+    n, expected = num_others, 0.0
+    for most in range(n):
+        few = np.array([1 / math.factorial(j) if j <= most else 0.0 for j in range(n + 1)])
+        product = np.array([1.0] + [0.0] * n)
+        for _ in range(num_glyphs):
+            product = np.convolve(product, few * float(num_glyphs) ** -np.arange(n + 1))[: n + 1]
+        expected += 1 - product[n] * math.factorial(n)
+    return expected / n
+
+
+def bag_ceiling(task: CuedRecall) -> float:
+    """The best accuracy from the bag of single cells, whatever is computed from the bag: what pooling lets through.
+
+    In pop-out the only glyph without a border is the target: 1, at every distance. Filled, `multiset_baseline`. At
+    distance 0 the cue's own cell says it: 1. Local features wider than a cell can only do better, up to 1 from the
+    radius at which one window holds both cells, so at half the distance.
+    """
+    if task.variant == "popout" or task.distance == 0:
+        return 1.0
+    filled = multiset_baseline(task.num_glyphs, num_others=task.side**2 - 1)
+    return filled if task.distance is not None else (1 + (task.side - 1) * filled) / task.side

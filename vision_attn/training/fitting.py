@@ -1,0 +1,32 @@
+"""Fitting: what a recipe and a model must be for the data they are to be trained on."""
+
+import torch
+from torch import nn
+
+from vision_attn.data.base import Data
+from vision_attn.spec import InputError
+from vision_attn.training.recipe import Recipe
+
+
+def require_fit(recipe: Recipe, model: nn.Module, *, data: Data) -> None:
+    """Raise `InputError` where images may not be cropped but are, or predictions are not where the labels are.
+
+    One image goes through the model, in eval mode and outside of its random numbers.
+    """
+    if recipe.crop_padding and not data.crop:
+        allowed = f"0 on {data.name}, where it matters what lies where"
+        raise InputError(f"crop_padding of Recipe must be {allowed}. Got {recipe.crop_padding} instead.")
+    training = model.training
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        found = model.eval()(data.normalise(data.test.images[:1].to(device))).shape[2:]
+    model.train(training)
+    if tuple(found) != data.label_shape:
+        allowed = _place(data.label_shape)
+        raise InputError(
+            f"predictions of the model must be {allowed} on {data.name}. Got {_place(tuple(found))} instead."
+        )
+
+
+def _place(shape: tuple[int, ...]) -> str:
+    return "one a cell of a grid of " + " x ".join(map(str, shape)) if shape else "one an image"
