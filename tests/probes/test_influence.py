@@ -209,6 +209,12 @@ def test_an_lstm_decays_with_the_lag_in_the_raster_not_with_distance():
     above = mass[torch.arange(8, 64), torch.arange(56)].mean()  # one cell away, 8 steps ago
     left = mass.view(64, 8, 8)[[8 * row + 7 for row in range(8)], range(8), 0].mean()  # seven cells away, 7 steps ago
     assert left > above
+    rows = list(Influence(images=4)(model, data))
+    relative = [value(rows, "influence_lag", layer=1, lag=lag) for lag in (1, 2, 4, 8, 16, 32)]
+    assert all(a > b for a, b in itertools.pairwise(relative))
+    off = mass[lag != 0].mean()
+    assert relative[1] == pytest.approx((mass[lag.abs() == 2].mean() / off).item(), rel=0.1)
+    assert not selected(rows, "influence_lag", layer=0)
 
 
 def test_a_scaled_layer_leaves_all_but_the_raw_influence_as_it_was():

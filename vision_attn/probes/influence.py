@@ -16,6 +16,7 @@ from vision_attn.probes.lattice import Pairs, by_cell, chosen, divides, pairs, p
 from vision_attn.spec import spec
 
 THRESHOLDS = (0.2, 0.3, 0.5, 0.99)
+LAGS = (1, 2, 4, 8, 16, 32)
 
 
 @spec
@@ -36,6 +37,8 @@ class Influence(Probe):
     `minimum_area`  the smallest part of the cells that holds the share `threshold`, mean over units; uniform: threshold
     `square_area`   the part of the image in the smallest square around the unit nearest to the centre that holds it, as
                     in RepLKNet (Ding et al. 2022, arXiv:2203.06717) but without logarithm; cut at the border
+    `influence_lag` the mean of units and cells `lag` steps apart in raster order, uniform being 1; without own cells.
+                    Only of layers with one unit in each cell
     `erf_map`       the mean at `row` cells below and `column` cells right of the unit, uniform being 1
     """
 
@@ -97,8 +100,20 @@ def _rows(maps: Tensor, pairs: Pairs, *, cells: int) -> Iterator[Row]:
             for threshold in THRESHOLDS:
                 area = minimum_area(mass, pairs.kept(own), threshold)
                 yield {"metric": "minimum_area", "own": own, "threshold": threshold, "value": area}
+    if torch.equal(pairs.own, torch.eye(cells**2, dtype=torch.bool)):
+        yield from _lags(mass)
     if mass.sum() > 0:
         yield from _areas_and_map(maps, mass, pairs)
+
+
+def _lags(mass: Tensor) -> Iterator[Row]:
+    """Influence by the steps between unit and cell in raster order: what a recurrent net decays with."""
+    steps = torch.arange(len(mass))
+    lags = (steps[:, None] - steps[None]).abs()
+    others = mass[lags > 0].mean()
+    for lag in LAGS:
+        if lag < len(mass) and others > 0:
+            yield {"metric": "influence_lag", "lag": lag, "value": (mass[lags == lag].mean() / others).item()}
 
 
 def _areas_and_map(maps: Tensor, mass: Tensor, pairs: Pairs) -> Iterator[Row]:
