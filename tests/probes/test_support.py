@@ -1,0 +1,347 @@
+"""The expectations are recurrences over kernels and strides, counts of windows, and values from the literature."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vision_attn import LSTM, ConvStack, DepthwiseConv, Identity, ResNet, SelfAttention, ViT
+from vision_attn._torchvision import repair
+from vision_attn.probes.support import OUTPUT, Reach, leaks_between_samples, reach, support
+from vision_attn.spec import InputError
+
+SMALL = {"image_size": 32, "in_chans": 3, "num_classes": 10}
+MODES = ("architectural", "dependency")
+
+
+def field(*layers):
+    """r and the distance j between neighbours, from (kernel, stride) or (kernel, stride, dilation) of a chain."""
+    r, j = 1, 1
+    for kernel, stride, *dilation in layers:
+        r, j = r + (kernel - 1) * (dilation or [1])[0] * j, j * stride
+    return r
+
+
+def chain(*blocks):
+    """ "c": 3x3 convolution and ReLU, "p": 2x2 max-pooling."""
+    layers, chans = [], 3
+    for letter in blocks:
+        layers += [nn.MaxPool2d(2)] if letter == "p" else [nn.Conv2d(chans, 4, 3, padding=1), nn.ReLU()]
+        chans = 4
+    return nn.Sequential(*layers)
+
+
+def output_of(module, **options):
+    return support(module, image_size=32, layers=[OUTPUT], **options)[OUTPUT]
+
+
+@pytest.mark.parametrize(("blocks", "expected"), [("ccc", 7), ("ccpccp", 16), ("ccpccpccp", 36)])
+def test_chains_of_convolution_and_pooling_have_the_field_of_the_recurrence(blocks, expected):
+    found = output_of(chain(*blocks))
+    assert field(*[(2, 2) if letter == "p" else (3, 1) for letter in blocks]) == expected
+    assert (found.height, found.width) == (expected, expected)
+    assert not found.is_global
+    assert not found.clipped
+
+
+def test_height_and_width_are_told_apart_and_dilation_counts():
+    net = nn.Sequential(nn.Conv2d(3, 4, (3, 7), padding=(1, 3)), nn.Conv2d(4, 4, (5, 1), dilation=3, padding=(6, 0)))
+    found = output_of(net)
+    assert (found.height, found.width) == (field((3, 1), (5, 1, 3)), field((7, 1), (1, 1)))
+    assert found.box == (-7, -3, 7, 3)
+
+
+def test_dilated_pooling_compares_pixels_that_lie_apart():
+    assert output_of(nn.MaxPool2d(3, stride=1, padding=1, dilation=1)).height == 3
+    assert output_of(nn.MaxPool2d(3, stride=1, padding=1, dilation=4)).height == field((3, 1, 4))
+
+
+def test_fractions_of_the_image_are_those_of_the_square_cut_by_the_border():
+    found = output_of(chain("c", "c"))
+    assert found.centre == 5 * 5 / 32**2
+    assert found.edge == 3 * 5 / 32**2
+    assert found.corner == 3 * 3 / 32**2
+
+
+@pytest.mark.parametrize(("blocks", "expected"), [(3, 81), (9, 249)])
+def test_residual_networks_for_small_images_see_more_than_the_image(blocks, expected):
+    model = ResNet(width=16 if blocks == 3 else 4, blocks=blocks).build(**SMALL)
+    convolutions = [(3, 1)] + [(3, 2 if stage and i == 0 else 1) for stage in range(3) for i in range(2 * blocks)]
+    found = list(support(model, image_size=32).values())
+    assert [one.height for one in found][-1] == field(*convolutions) == expected
+    assert found[-1].corner == 1
+    assert not found[-1].is_global
+    assert found[0].height == 3
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_module_as_it_is_reaches_as_far_as_its_architecture_where_nothing_leaks(mode):
+    model = ResNet(width=16, blocks=1).build(**SMALL)
+    convolutions = [(3, 1), (3, 1), (3, 1), (3, 2), (3, 1), (3, 2), (3, 1)]
+    found = support(model, image_size=32, mode=mode, largest=96)
+    assert [one.width for one in found.values()] == [field(*convolutions[:number]) for number in (1, 3, 5, 7)]
+
+
+def test_four_depthwise_convolutions_on_patches_of_four_see_36_pixels():
+    trunk = ViT(dim=16, depth=4, mixer=DepthwiseConv(kernel_size=3), position="none")
+    found = support(trunk.build(**{**SMALL, "image_size": 64}), image_size=64)
+    stack = support(ConvStack(width=8, depthwise=True).build(**SMALL), image_size=32)
+    for layers in (found, stack):
+        assert [one.height for one in layers.values()] == [4, 12, 20, 28, 36]
+        assert not any(one.clipped for one in layers.values())
+
+
+def test_a_field_that_the_image_cuts_is_said_to_be_cut():
+    trunk = ViT(dim=16, depth=4, mixer=DepthwiseConv(kernel_size=3)).build(**SMALL)
+    last = support(trunk, image_size=32)["blocks.3"]
+    assert last.clipped
+    assert not last.is_global
+    assert last.height == 32
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_attention_sees_everything_from_the_first_block_on(mode):
+    model = ViT(dim=16, depth=2, mixer=SelfAttention(num_heads=2)).build(**SMALL)
+    embedded, *blocks = support(model, image_size=32, mode=mode).values()
+    assert (embedded.height, embedded.is_global, embedded.corner) == (4, False, 16 / 1024)
+    for block in blocks:
+        assert block.is_global
+        assert block.height == block.width == 32
+        assert block.centre == block.edge == block.corner == 1
+
+
+def test_a_model_that_takes_any_size_is_global_only_without_end():
+    free = ViT(dim=16, depth=2, position="none", mixer=SelfAttention(num_heads=2)).build(**SMALL)
+    assert [one.is_global for one in support(free, image_size=32).values()] == [False, True, True]
+    large = ConvStack(width=4, kernels=(31, 3), depthwise=True).build(**SMALL)
+    assert [(one.height, one.is_global) for one in support(large, image_size=32).values()] == [
+        (4, False),
+        (field((4, 4), (31, 1)), False),
+        (field((4, 4), (31, 1), (3, 1)), False),
+    ]
+
+
+def test_a_model_that_takes_no_longer_canvas_is_measured_within_the_image():
+    mixer = SelfAttention(num_heads=2, pattern="neighbourhood", pattern_size=6)
+    model = ViT(dim=16, depth=3, position="none", mixer=mixer).build(**SMALL)
+    found = list(support(model, image_size=32).values())
+    assert [one.height for one in found[:2]] == [4, 4 * 13]
+    assert [one.height for one in found[2:]] == [32, 32]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_attention_to_neighbours_grows_by_its_radius(mode):
+    mixer = SelfAttention(num_heads=2, pattern="neighbourhood", pattern_size=1)
+    model = ViT(dim=16, depth=3, mixer=mixer).build(**{**SMALL, "image_size": 48})
+    fields = support(model, image_size=48, mode=mode).values()
+    assert [one.height for one in fields] == [4 * (2 * block + 1) for block in range(4)]
+    assert [one.distance for one in reach(model, image_size=48, patch_size=4, mode=mode).values()] == [0, 1, 2, 3]
+
+
+def windows(cells, *, size, shift):
+    """Which cells of a row share a window."""
+    window = [(cell + size - shift) // size if shift else cell // size for cell in range(cells)]
+    return torch.tensor([[a == b for b in window] for a in window])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_windows_in_turn_shifted_grow_window_by_window_and_do_not_wrap_around(mode):
+    repair()
+    import timm
+
+    swin = timm.models.swin_transformer.SwinTransformerBlock
+    options = {"window_size": 4, "embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1)}
+    model = timm.create_model("swin_tiny_patch4_window7_224", img_size=64, **options)
+    shifts = (0, 2, 0)
+    model.layers = nn.Sequential(*(swin(8, (16, 16), num_heads=1, window_size=4, shift_size=s) for s in shifts))
+    model.feature_info = [{"module": f"layers.{i}"} for i in range(3)]
+    model.norm, model.head = nn.Identity(), nn.Identity()
+    seen, expected = torch.eye(16, dtype=torch.bool), [0]
+    for shift in shifts:
+        seen = (windows(16, size=4, shift=shift).int() @ seen.int()) > 0
+        pairs = seen.nonzero()
+        expected.append(int((pairs[:, 0] - pairs[:, 1]).abs().max()))
+    found = reach(model, image_size=64, patch_size=4, mode=mode, draws=1)
+    assert [one.distance for one in found.values()] == expected == [0, 3, 5, 7]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_dial_of_radius_r_reaches_r_cells_in_every_direction(mode):
+    spec = ConvStack(width=8, kernels=(3, 5, 1), dilations=(2, 1, 1), pool="none")
+    found = reach(spec.build(**SMALL), image_size=32, patch_size=4, mode=mode, layers=["patch_embed", OUTPUT])
+    assert found["patch_embed"] == Reach()
+    assert found[OUTPUT] == Reach(4, 4, 4, 4, 4) == Reach(*[spec.radius] * 5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_memory_in_one_direction_has_not_seen_what_comes_later(mode):
+    def of(**options):
+        model = ViT(dim=16, depth=1, mixer=LSTM(**options)).build(**SMALL)
+        return reach(model, image_size=32, patch_size=4, mode=mode, draws=1)["blocks.0"]
+
+    assert of(bidirectional=False) == Reach(distance=7, left=7, up=7)
+    assert of(bidirectional=True) == Reach(7, 7, 7, 7, 7)
+
+
+def test_without_mixing_no_cell_sees_another():
+    model = ViT(dim=16, depth=2, mixer=Identity()).build(**SMALL)
+    assert set(reach(model, image_size=32, patch_size=4).values()) == {Reach()}
+
+
+def test_reach_counts_from_the_border_of_units_larger_than_a_cell_and_joins_smaller_ones():
+    model = ResNet(width=8, blocks=1).build(**SMALL)
+    found = reach(model, image_size=32, patch_size=4)
+    assert found["stem"].distance == 1
+    coarse = nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.Conv2d(4, 4, 3, padding=1))
+    assert reach(coarse, image_size=32, patch_size=4, layers=[OUTPUT])[OUTPUT] == Reach(2, 2, 2, 2, 2)
+
+
+@pytest.mark.parametrize(("image_size", "stride"), [(30, 1), (32, 3)])
+def test_reach_refuses_cells_that_do_not_fit_image_and_layers(image_size, stride):
+    with pytest.raises(InputError, match="patch_size of reach must be"):
+        reach(nn.Conv2d(3, 4, 1, stride=stride), image_size=image_size, patch_size=4, layers=[OUTPUT])
+
+
+class Saturated(nn.Module):
+    """Gates and attention whose slopes would underflow for inputs of this size."""
+
+    def __init__(self, mixer):
+        super().__init__()
+        self.mixer = mixer
+
+    def forward(self, x):
+        tokens = 1e4 * x.flatten(2).transpose(1, 2)
+        mixed = self.mixer(tokens) if isinstance(self.mixer, nn.LSTM) else self.mixer(tokens, tokens, tokens)
+        return mixed[0].transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+@pytest.mark.parametrize("mixer", [nn.LSTM(4, 4, batch_first=True), nn.MultiheadAttention(4, 2, batch_first=True)])
+def test_saturation_hides_no_path_of_the_architecture(mixer):
+    found = reach(Saturated(mixer), image_size=8, patch_size=1, in_chans=4, layers=[OUTPUT], mode="architectural")
+    assert found[OUTPUT].distance == found[OUTPUT].left == found[OUTPUT].up == 7
+    assert (found[OUTPUT].right == 0) == isinstance(mixer, nn.LSTM)
+
+
+class NormOverImage(nn.Module):
+    """LayerNorm over channels, rows and columns together."""
+
+    def forward(self, x):
+        return F.layer_norm(x, x.shape[1:])
+
+
+class NormOfPosition(nn.Module):
+    """LayerNorm over the channels of each position."""
+
+    def forward(self, x):
+        return F.layer_norm(x.movedim(1, 3), (x.shape[1],)).movedim(3, 1)
+
+
+def squeeze_excitation():
+    repair()
+    import timm
+
+    return timm.layers.SqueezeExcite(8)
+
+
+LEAKING = {
+    "GroupNorm(1)": lambda: nn.GroupNorm(1, 8),
+    "InstanceNorm": lambda: nn.InstanceNorm2d(8),
+    "LayerNorm over C, H, W": NormOverImage,
+    "squeeze-excitation": squeeze_excitation,
+}
+TIGHT = {"LayerNorm per position": NormOfPosition, "BatchNorm": lambda: nn.BatchNorm2d(8)}
+
+
+def small_with(norm):
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), norm(), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
+
+
+@pytest.mark.parametrize("name", LEAKING)
+def test_what_mixes_positions_shows_as_a_dependency_on_everything(name):
+    net = small_with(LEAKING[name])
+    leak = output_of(net, mode="dependency", largest=192)
+    assert leak.is_global
+    assert leak.corner == 1
+    assert reach(net, image_size=32, patch_size=4, layers=[OUTPUT])[OUTPUT].distance == 7
+
+
+@pytest.mark.parametrize("name", TIGHT)
+def test_what_does_not_mix_positions_is_not_accused(name):
+    net = small_with(TIGHT[name])
+    assert output_of(net, mode="dependency").height == 5
+    assert reach(net, image_size=32, patch_size=4, layers=[OUTPUT])[OUTPUT].distance == 1
+
+
+@pytest.mark.parametrize("name", ["GroupNorm(1)", "InstanceNorm", "LayerNorm over C, H, W"])
+def test_norms_leave_no_trace_in_the_architecture(name):
+    assert output_of(small_with(LEAKING[name])).height == 5
+
+
+def test_squeeze_excitation_is_architecture():
+    assert output_of(small_with(squeeze_excitation), largest=192).is_global
+
+
+@pytest.mark.parametrize("name", [*LEAKING, *TIGHT])
+def test_only_batch_statistics_leak_between_images_of_a_batch_and_only_in_train_mode(name):
+    net, x = small_with({**LEAKING, **TIGHT}[name]), torch.randn(3, 3, 8, 8)
+    assert leaks_between_samples(net.train(), x) == (name == "BatchNorm")
+    assert not leaks_between_samples(net.eval(), x)
+
+
+def test_a_branch_that_starts_at_zero_does_not_hide_its_paths():
+    class Branch(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.bn = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+            nn.init.zeros_(self.bn.weight)
+
+        def forward(self, x):
+            return x + self.bn(self.conv(x))
+
+    for mode in MODES:
+        assert output_of(Branch(), mode=mode).height == 3
+
+
+def test_the_caller_s_module_and_random_numbers_are_left_alone():
+    model = ResNet(width=4, blocks=1).build(**SMALL).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    support(model, image_size=32)
+    reach(model, image_size=32, patch_size=4, draws=1)
+    leaks_between_samples(model, torch.zeros(2, 3, 32, 32))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.training
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    for name, value in model.state_dict().items():
+        assert value.dtype == before[name].dtype
+        assert torch.equal(value, before[name])
+
+
+@pytest.mark.parametrize(("name", "expected"), [("resnet18", 435), ("mobilenetv2_050", 491)])
+def test_published_fields_of_networks_of_timm(name, expected):
+    repair()
+    import timm
+
+    *_, last = support(timm.create_model(name), image_size=64).values()
+    assert (last.height, last.width) == (expected, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "expected"), [("resnet18", 435), ("resnet34", 899), ("resnet50", 427)])
+def test_published_fields_of_residual_networks_of_torchvision(name, expected):
+    repair()
+    import torchvision
+
+    model = getattr(torchvision.models, name)()
+    last = support(model, image_size=64, layers=["layer4"])["layer4"]
+    assert (last.height, last.width) == (expected, expected)
+
+
+@pytest.mark.slow
+def test_the_last_pooling_layer_of_vgg16_sees_212_pixels():
+    repair()
+    import torchvision
+
+    found = output_of(torchvision.models.vgg16().features)
+    assert (found.height, found.width) == (212, 212)
