@@ -3,8 +3,10 @@
 import pytest
 
 from vision_attn import (
+    LSTM,
     Accuracy,
     Cifar10,
+    ConvStack,
     CuedRecall,
     DepthwiseConv,
     Gap,
@@ -29,6 +31,11 @@ COMMITTED = {
     ViT(mixer=DepthwiseConv(kernel_size=3), position="sincos2d", drop_path=0.1): "e8905b69652b3bd7",
     ViT(mixer=Identity()): "4f94fee99a392d97",
     ResNet(width=14, blocks=1): "6b99c5c6aa82315d",
+    ViT(mixer=LSTM()): "e199559a96b4419d",
+    ViT(mixer=LSTM(bidirectional=False, order="columns")): "cf29a8bbe8486669",
+    ViT(mixer=SelfAttention(pattern="neighbourhood", pattern_size=2)): "05be8e2b6081c7f8",
+    ConvStack(): "217e25ced1bb124d",
+    ConvStack(width=32, kernels=(3, 1, 7), dilations=(2, 1, 1), depthwise=True, pool="none"): "781180b08248fd5b",
     Timm(name="resnet18", options=(("zero_init_last", True),)): "4a17ba24e45f9565",
     Mnist5k(train_size=50, subset_seed=2): "7787428d94a4f7a3",
     Cifar10(val_size=5000): "849e5a0111ab916a",

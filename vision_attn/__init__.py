@@ -7,12 +7,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vision_attn.data import Cifar10, Cifar100, Idx, ImageFolder, Mnist5k
+    from vision_attn.data import Cifar10, Cifar100, CuedRecall, Idx, ImageFolder, Mnist5k, Parity
     from vision_attn.experiment import Experiment
-    from vision_attn.figures import Gap, Generalisation, LearningCurve, Matching
+    from vision_attn.figures import (
+        AttentionDistanceByHead,
+        Choice,
+        ConvergenceSteps,
+        ErfMap,
+        Gap,
+        Generalisation,
+        InfluenceProfile,
+        LearningCurve,
+        Matching,
+        MinimumHeadDistance,
+        RecallByDistance,
+        ReceptiveFieldByLayer,
+        StepPosition,
+    )
     from vision_attn.layers import Attention
     from vision_attn.models import (
+        LSTM,
         Classifier,
+        ConvStack,
         DepthwiseConv,
         Identity,
         ResNet,
@@ -23,18 +39,36 @@ if TYPE_CHECKING:
         match,
         register_models,
         replace_attention,
+        rf_dial,
     )
-    from vision_attn.probes import Accuracy, Size
+    from vision_attn.probes import Accuracy, AttentionDistance, Influence, Intervention, Recall, ReceptiveField, Size
     from vision_attn.run import Run
     from vision_attn.training import Recipe
+    from vision_attn.verdicts import AllOf, BoundVerdict, DifferenceVerdict, EquivalenceVerdict, cell
 
 _HOMES = {
-    "data": ("Cifar10", "Cifar100", "Idx", "ImageFolder", "Mnist5k"),
+    "data": ("Cifar10", "Cifar100", "CuedRecall", "Idx", "ImageFolder", "Mnist5k", "Parity"),
     "experiment": ("Experiment",),
-    "figures": ("Gap", "Generalisation", "LearningCurve", "Matching"),
+    "figures": (
+        "AttentionDistanceByHead",
+        "Choice",
+        "ConvergenceSteps",
+        "ErfMap",
+        "Gap",
+        "Generalisation",
+        "InfluenceProfile",
+        "LearningCurve",
+        "Matching",
+        "MinimumHeadDistance",
+        "RecallByDistance",
+        "ReceptiveFieldByLayer",
+        "StepPosition",
+    ),
     "layers": ("Attention",),
     "models": (
+        "LSTM",
         "Classifier",
+        "ConvStack",
         "DepthwiseConv",
         "Identity",
         "ResNet",
@@ -45,40 +79,66 @@ _HOMES = {
         "match",
         "register_models",
         "replace_attention",
+        "rf_dial",
     ),
-    "probes": ("Accuracy", "Size"),
+    "probes": ("Accuracy", "AttentionDistance", "Influence", "Intervention", "Recall", "ReceptiveField", "Size"),
     "run": ("Run",),
     "training": ("Recipe",),
+    "verdicts": ("AllOf", "BoundVerdict", "DifferenceVerdict", "EquivalenceVerdict", "cell"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "LSTM",
     "Accuracy",
+    "AllOf",
     "Attention",
+    "AttentionDistance",
+    "AttentionDistanceByHead",
+    "BoundVerdict",
+    "Choice",
     "Cifar10",
     "Cifar100",
     "Classifier",
+    "ConvStack",
+    "ConvergenceSteps",
+    "CuedRecall",
     "DepthwiseConv",
+    "DifferenceVerdict",
+    "EquivalenceVerdict",
+    "ErfMap",
     "Experiment",
     "Gap",
     "Generalisation",
     "Identity",
     "Idx",
     "ImageFolder",
+    "Influence",
+    "InfluenceProfile",
+    "Intervention",
     "LearningCurve",
     "Matching",
+    "MinimumHeadDistance",
     "Mnist5k",
+    "Parity",
+    "Recall",
+    "RecallByDistance",
+    "ReceptiveField",
+    "ReceptiveFieldByLayer",
     "Recipe",
     "ResNet",
     "Run",
     "SelfAttention",
     "Size",
+    "StepPosition",
     "Timm",
     "ViT",
+    "cell",
     "from_timm",
     "match",
     "register_models",
     "replace_attention",
+    "rf_dial",
 ]
 
 

@@ -42,7 +42,7 @@ def test_every_combination_builds_or_is_refused_in_a_sentence():
         mixer = SelfAttention(num_heads=2, pattern_size=2, **dict(zip(fields, values, strict=True)))
         assert from_json(json.loads(json.dumps(to_json(mixer))), Mixer) == mixer
         refusals.append(refusal(mixer))
-    assert refusals.count(None) == 20 * 6 * 8 - 20
+    assert refusals.count(None) == 20 * 6 * 9 - 20
     sentence = r"(scale|position) of Attention must be .*\. Got '\w+' instead\.$"
     assert all(re.match(sentence, said) for said in refusals if said is not None)
 

@@ -7,9 +7,20 @@ import torch
 from switches import DIM, HEADS, PATTERNS, image_tokens
 from torch.utils.flop_counter import FlopCounterMode
 
-from vision_attn.layers import Attention, Axial, Dilated, RelativeBias, Segmented, SpatialReduction, TopK, Window
+from vision_attn.layers import (
+    Attention,
+    Axial,
+    Dilated,
+    Neighbourhood,
+    RelativeBias,
+    Rotary,
+    Segmented,
+    SpatialReduction,
+    TopK,
+    Window,
+)
 
-GRIDS = [(4, 4), (3, 5), (1, 7), (6, 2), (7, 5)]
+GRIDS = [(4, 4), (3, 5), (1, 7), (6, 2), (7, 5), (9, 10)]
 
 
 def places(grid):
@@ -35,6 +46,16 @@ def by_chunk(length):
     return lambda a, b, grid: (a[0] * grid[1] + a[1]) // length == (b[0] * grid[1] + b[1]) // length
 
 
+def by_distance(radius):
+    return lambda a, b, grid: max(abs(i - j) for i, j in zip(a, b, strict=True)) <= radius
+
+
+class Blocks(Neighbourhood):
+    """In blocks however few the tokens."""
+
+    WHOLE = 0
+
+
 DEFINED = {
     "window 2": (Window(2), by_window(2)),
     "window 3": (Window(3), by_window(3)),
@@ -45,6 +66,10 @@ DEFINED = {
     "stride 4": (Dilated(4), by_stride(4)),
     "chunk 3": (Segmented(3), by_chunk(3)),
     "chunk 100": (Segmented(100), by_chunk(100)),
+    "radius 1": (Neighbourhood(1), by_distance(1)),
+    "radius 3": (Neighbourhood(3), by_distance(3)),
+    "radius 1 in blocks": (Blocks(1), by_distance(1)),
+    "radius 2 in blocks": (Blocks(2), by_distance(2)),
     "axial": (Axial(), lambda a, b, grid: a[0] == b[0] or a[1] == b[1]),
 }
 
@@ -72,7 +97,9 @@ def test_a_pattern_is_full_attention_with_the_scores_masked_that_its_definition_
         torch.testing.assert_close(ours(x), ours.proj(mixed), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("pattern", [Window(7), Window(9, shift=4), Dilated(1), Segmented(35), TopK(35)])
+@pytest.mark.parametrize(
+    "pattern", [Window(7), Window(9, shift=4), Dilated(1), Segmented(35), TopK(35), Neighbourhood(6)]
+)
 def test_a_pattern_at_least_as_large_as_the_grid_is_full_attention(pattern):
     full, x = layer(None, (7, 5)), image_tokens(35)
     torch.testing.assert_close(layer(pattern, (7, 5))(x), full(x), rtol=0, atol=1e-12)
@@ -137,6 +164,36 @@ def test_the_relative_table_in_a_window_is_that_of_its_offsets():
         torch.testing.assert_close(ours.weights(x), scores.softmax(-1), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", [Neighbourhood, Blocks])
+def test_in_a_neighbourhood_the_relative_table_is_that_of_the_offsets_up_to_the_radius(kind):
+    table, grid = RelativeBias((2, 2), HEADS), (5, 6)
+    ours, x = layer(kind(1), grid, position=table, prefix=1), image_tokens(31)
+    q, k, _ = ours.heads(x)
+    scores = q @ k.mT / 2
+    for (n, a), (m, b) in itertools.product(enumerate(places(grid), 1), repeat=2):
+        if by_distance(1)(a, b, grid):
+            scores[:, :, n, m] += table.relative_position_bias_table[(a[0] - b[0] + 1) * 3 + a[1] - b[1] + 1]
+        else:
+            scores[:, :, n, m] = -torch.inf
+    torch.testing.assert_close(ours.weights(x), scores.softmax(-1), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("similarity", ["dot", "cosine", "additive"])
+def test_blocks_with_a_halo_are_the_neighbourhood_with_rotary_padding_and_gradients(similarity):
+    grid, results = (6, 7), []
+    padding = torch.zeros(2, 43, dtype=torch.bool)
+    padding[0, 5:30] = True
+    for pattern in (Neighbourhood(1), Blocks(1)):
+        torch.manual_seed(0)
+        options = {"similarity": similarity, "position": Rotary(grid, DIM // HEADS), "pattern": pattern}
+        ours = Attention(DIM, HEADS, grid=grid, num_prefix_tokens=1, **options).double()
+        x = image_tokens(43).requires_grad_()
+        out = ours(x, key_padding_mask=padding)
+        out.square().sum().backward()
+        results.append((out, x.grad, ours.weights(x, key_padding_mask=padding)))
+    torch.testing.assert_close(*results, rtol=0, atol=1e-10)
+
+
 def flops(pattern, side, **options):
     with torch.device("meta"):
         ours = Attention(16, 2, pattern=pattern(), **options)
@@ -149,6 +206,8 @@ def flops(pattern, side, **options):
 COSTS = {
     "window": (lambda: Window(4), lambda n: n * 16),
     "shifted": (lambda: Window(4, shift=2), lambda n: n * 16),
+    "blocks of radius 1": (lambda: Blocks(1), lambda n: n * 16),
+    "neighbourhood": (lambda: Neighbourhood(1), lambda n: n * (n if n <= 256 else 16)),
     "dilated": (lambda: Dilated(4), lambda n: n * n // 16),
     "segmented": (lambda: Segmented(32), lambda n: n * 32),
     "axial": (Axial, lambda n: n * 2 * round(n**0.5)),
@@ -179,7 +238,7 @@ class LargestTensor(torch.utils._python_dispatch.TorchDispatchMode):
         return out
 
 
-@pytest.mark.parametrize("name", ["window", "shifted window", "dilated", "segmented", "axial"])
+@pytest.mark.parametrize("name", ["window", "shifted window", "neighbourhood", "dilated", "segmented", "axial"])
 @pytest.mark.parametrize("similarity", ["dot", "additive"])
 def test_no_square_matrix_of_all_tokens_is_formed(name, similarity, monkeypatch):
     from vision_attn.layers import similarity as similarities

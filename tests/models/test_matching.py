@@ -2,7 +2,7 @@
 
 import pytest
 
-from vision_attn.models import DepthwiseConv, ResNet, SelfAttention, Timm, ViT, count_flops, count_params, match
+from vision_attn.models import LSTM, DepthwiseConv, ResNet, SelfAttention, Timm, ViT, count_flops, count_params, match
 from vision_attn.spec import InputError
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
@@ -32,6 +32,11 @@ def test_both_are_matched_where_a_width_and_depth_do_it():
 def test_the_heads_divide_the_width():
     found = match(ViT(depth=6, mixer=SelfAttention(num_heads=3)), reference=ViT(dim=100, depth=6), **SHAPE)
     assert found.dim % 3 == 0
+
+
+def test_the_two_ways_of_a_recurrence_share_the_width():
+    found = match(ViT(depth=2, mixer=LSTM()), reference=ViT(dim=95, depth=2, mixer=DepthwiseConv()), **SHAPE)
+    assert found.dim % 2 == 0
 
 
 def test_out_of_reach_names_the_nearest():

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from vision_attn.models import (
+    LSTM,
+    ConvStack,
     DepthwiseConv,
     Identity,
     Mixer,
@@ -34,6 +36,8 @@ MODELS = {
         f"ViT-stages-{name}": ViT(dim=8, depth=3, patch_size=2, mixer=mixer, merge_after=(1,))
         for name, mixer in MIXERS.items()
     },
+    "ConvStack": ConvStack(width=8, kernels=(3, 3)),
+    "ConvStack-depthwise": ConvStack(width=12, kernels=(5, 3), dilations=(1, 2), depthwise=True),
     "ResNet": ResNet(width=4, blocks=1),
     "Timm-resnet": Timm(name="resnet10t"),
     "Timm-vit": Timm(name="vit_tiny_patch16_224", options=(("patch_size", 4), ("embed_dim", 24), ("depth", 2))),
@@ -108,6 +112,9 @@ def trunk_flops(*, dim, depth, tokens, patch_dim, classes, hidden, mixer):
     [
         (SelfAttention(), lambda n, d: 4 * n * d * d + 2 * n * n * d),
         (DepthwiseConv(kernel_size=5), lambda n, d: 25 * n * d),
+        (LSTM(), lambda n, d: 2 * 4 * (d // 2) * (d + d // 2) * n),
+        (LSTM(bidirectional=False), lambda n, d: 4 * d * 2 * d * n),
+        (SelfAttention(pattern="neighbourhood", pattern_size=2), lambda n, d: 4 * n * d * d + 2 * n * n * d),
         (Identity(), lambda n, d: 0),
     ],
 )
@@ -213,6 +220,14 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean():
         (
             lambda: ViT(dim=30, depth=1).build(**SHAPE),
             "dim of ViT must be a multiple of num_heads = 4. Got 30 instead.",
+        ),
+        (
+            lambda: ViT(dim=15, depth=1, mixer=LSTM()).build(**SHAPE),
+            "dim of ViT must be even with the bidirectional LSTM. Got 15 instead.",
+        ),
+        (
+            lambda: ViT(mixer=LSTM(), reg_tokens=1),
+            "mixer of ViT must be one that takes a class token and registers, such as SelfAttention. Got LSTM",
         ),
         (lambda: ViT(dim=0), "dim of ViT must be at least 1. Got 0 instead."),
         (

@@ -1,9 +1,18 @@
 """Layers that anyone may import: plain modules, torch only."""
 
 from vision_attn.layers.attention import Attention, attention_path
-from vision_attn.layers.mixers import DepthwiseConvolution, NoMixing
+from vision_attn.layers.mixers import DepthwiseConvolution, NoMixing, RecurrentMixing
 from vision_attn.layers.patch import PatchEmbed, TokenMerging
-from vision_attn.layers.patterns import Axial, Dilated, Pattern, Segmented, SpatialReduction, TopK, Window
+from vision_attn.layers.patterns import (
+    Axial,
+    Dilated,
+    Neighbourhood,
+    Pattern,
+    Segmented,
+    SpatialReduction,
+    TopK,
+    Window,
+)
 from vision_attn.layers.positions import (
     ConvPosition,
     LearnedPosition,
@@ -21,10 +30,12 @@ __all__ = [
     "DepthwiseConvolution",
     "Dilated",
     "LearnedPosition",
+    "Neighbourhood",
     "NoMixing",
     "PatchEmbed",
     "Pattern",
     "Position",
+    "RecurrentMixing",
     "RelativeBias",
     "Rotary",
     "Segmented",

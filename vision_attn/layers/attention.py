@@ -151,7 +151,7 @@ class Attention(nn.Module):
         if self.position is not None and self.position.acts_on == "scores":
             places = part.places(coordinates(grid, device=like.device))
             if places is not None:
-                added = part.widen(self.position.bias(places, places, self.pattern.extent(grid)).to(like.dtype))
+                added = part.widen(self.position.bias(*places, self.pattern.extent(grid)).to(like.dtype))
         allowed = _allowed(part, key_padding_mask, like.device)
         if allowed is None:
             return added

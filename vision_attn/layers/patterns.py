@@ -4,7 +4,7 @@ B batch, H heads, N tokens in raster order, C channels, G groups, n tokens a gro
 A pattern says which parts of the queries and keys meet; parts of one list are normalised together, by one softmax.
 """
 
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vision_attn.layers.positions import coordinates
 from vision_attn.layers.shapes import Float
-from vision_attn.layers.tiling import Rows, Tiles, Tiling
+from vision_attn.layers.tiling import Rows, Surroundings, Tiles, Tiling
 
 Part: TypeAlias = Rows | Tiles
 
@@ -60,6 +60,37 @@ class Window(Pattern):
 
     def extra_repr(self) -> str:
         return f"size={self.size}, shift={self.shift}"
+
+
+class Neighbourhood(Pattern):
+    """Tokens see those at most `radius` rows and columns away; at the border they see fewer.
+
+    Stand-alone self-attention (Ramachandran et al. 2019, arXiv:1906.05909), here without tokens beyond the border.
+    A radius that reaches across the grid is full attention. Up to `WHOLE` tokens all N^2 scores are formed and the
+    distant ones masked, which is faster there; beyond, in blocks with a halo (Vaswani et al. 2021, arXiv:2103.12731),
+    16 N radius^2: 2 radius x 2 radius queries share the 4 radius x 4 radius keys around them.
+    """
+
+    WHOLE: ClassVar[int] = 256
+
+    def __init__(self, radius: int) -> None:
+        super().__init__()
+        self.radius = _at_least("radius", "Neighbourhood", radius, 1)
+
+    def parts(self, grid: tuple[int, int], *, prefix: int) -> list[list[Part]]:
+        if self.radius >= max(grid) - 1:
+            return super().parts(grid, prefix=prefix)
+        many = grid[0] * grid[1] > self.WHOLE
+        axes = [(2 * self.radius, self.radius) if many and side > 4 * self.radius else (side, 0) for side in grid]
+        (rows, above), (columns, left) = axes
+        own = Surroundings(Tiling(grid, (rows, columns)), prefix, radius=self.radius, halo=(above, left))
+        return [[Rows(prefix, prefix)], [own]] if prefix else [[own]]
+
+    def extent(self, grid: tuple[int, int]) -> tuple[int, int]:
+        return min(self.radius + 1, grid[0]), min(self.radius + 1, grid[1])
+
+    def extra_repr(self) -> str:
+        return f"radius={self.radius}"
 
 
 class Dilated(Pattern):

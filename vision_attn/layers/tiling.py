@@ -1,6 +1,7 @@
 """Tokens cut into groups that see only themselves, without an N x N matrix; and back.
 
-B batch, H heads, N tokens in raster order, D channels, P prefix tokens, G groups, n tokens a group, m keys a group.
+B batch, H heads, N tokens in raster order, D channels, P prefix tokens, G groups, n tokens a group, m keys a group,
+k of them behind the prefix.
 """
 
 import dataclasses
@@ -93,9 +94,9 @@ class Rows:
     def mask(self, device: torch.device) -> None:
         """Which pairs may see each other; None: all."""
 
-    def places(self, places: Float[Tensor, "N 2"]) -> Float[Tensor, "N 2"] | None:
-        """Where the queries and keys lie; None: nowhere."""
-        return places if self.stop is None else None
+    def places(self, places: Float[Tensor, "N 2"]) -> tuple[Float[Tensor, "N 2"], Float[Tensor, "N 2"]] | None:
+        """Where the queries and the keys lie; None: nowhere."""
+        return (places, places) if self.stop is None else None
 
     def widen(self, bias: Float[Tensor, "H N N"]) -> Float[Tensor, "H n M"]:
         """What is added to the scores, with 0 for the prefix."""
@@ -121,11 +122,15 @@ class Tiles:
         return self.tiling.split(t[:, :, self.prefix :])
 
     def keys(self, t: Float[Tensor, "B H N D"]) -> Float[Tensor, "B H G m D"]:
-        tiles = self.tiling.split(t[:, :, self.prefix :])
+        tiles = self.met(t[:, :, self.prefix :])
         if self.others_only or not self.prefix:
             return tiles
         first = t[:, :, None, : self.prefix].expand(-1, -1, tiles.shape[2], -1, -1)
         return torch.cat([first, tiles], dim=3)
+
+    def met(self, t: Tensor) -> Tensor:
+        """(B, H, N, D) to (B, H, G, k, D): what lies in the tile; padding is 0."""
+        return self.tiling.split(t)
 
     def back(self, t: Float[Tensor, "B H G n D"]) -> Float[Tensor, "B H N D"]:
         """The queries' results in raster order."""
@@ -141,23 +146,57 @@ class Tiles:
             return None
         return F.pad(labels[:, :, None] == labels[:, None, :], (self.prefix, 0), value=True)
 
-    def places(self, places: Float[Tensor, "N 2"]) -> Float[Tensor, "G n 2"]:
-        """Where the queries and keys lie."""
-        return self.tiling.split(places[None, None])[0, 0]
+    def places(self, places: Float[Tensor, "N 2"]) -> tuple[Float[Tensor, "G n 2"], Float[Tensor, "G k 2"]]:
+        """Where the queries and the keys behind the prefix lie."""
+        return self.tiling.split(places[None, None])[0, 0], self.met(places[None, None])[0, 0]
 
-    def widen(self, bias: Float[Tensor, "H G n n"]) -> Float[Tensor, "H G n m"]:
+    def widen(self, bias: Float[Tensor, "H G n k"]) -> Float[Tensor, "H G n m"]:
         """What is added to the scores, with 0 for the prefix."""
         return bias if self.others_only else F.pad(bias, (self.prefix, 0))
 
     def spread(self, weights: Float[Tensor, "B H G n m"]) -> Float[Tensor, "B H N M"]:
         """The weights of the queries for every key, 0 for those that they do not meet."""
         number = self.tiling.grid[0] * self.tiling.grid[1]
-        own = torch.arange(1, number + 1, device=weights.device).reshape(1, 1, -1, 1)
-        rows = self.tiling.split(own)[0, 0, :, :, 0]
-        columns = rows + self.prefix
+        rows, met = self.numbers(weights.device)
+        columns = met + self.prefix
         if not self.others_only:
             first = torch.arange(self.prefix, device=weights.device).expand(len(rows), -1)
             columns = torch.cat([first, columns], dim=1)
         full = weights.new_zeros(*weights.shape[:2], number + 1, self.prefix + number + 1)
         full[:, :, rows[:, :, None], columns[:, None, :]] = weights
         return torch.cat([full[:, :, 1:, : self.prefix], full[:, :, 1:, self.prefix + 1 :]], dim=-1)
+
+    def numbers(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """(G, n) and (G, k): the tokens of the grid that the queries and keys are, counted from 1; padding has 0."""
+        own = torch.arange(1, self.tiling.grid[0] * self.tiling.grid[1] + 1, device=device).reshape(1, 1, -1, 1)
+        return self.tiling.split(own)[0, 0, :, :, 0], self.met(own)[0, 0, :, :, 0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Surroundings(Tiles):
+    """The queries behind the prefix meet the prefix and the keys at most `radius` rows and columns away.
+
+    Those of a tile share the keys of the tile and of `halo` rows and columns on each side of it.
+    """
+
+    radius: int = 0
+    halo: tuple[int, int] = (0, 0)
+
+    def met(self, t: Tensor) -> Tensor:
+        """(B, H, N, D) to (B, H, G, k, D): what lies in the tile and its halo; padding is 0."""
+        if not any(self.halo):
+            return self.tiling.split(t)
+        (rows, columns), (y, x) = self.tiling.grid, self.halo
+        (ny, nx), padded = self.tiling.tile, self.tiling.padded
+        t = F.pad(t.unflatten(2, self.tiling.grid), (0, 0, x, x + padded[1] - columns, y, y + padded[0] - rows))
+        t = t.unfold(2, ny + 2 * y, ny).unfold(3, nx + 2 * x, nx)
+        return t.permute(0, 1, 2, 3, 5, 6, 4).flatten(4, 5).flatten(2, 3)
+
+    def mask(self, device: torch.device) -> Bool[Tensor, "G n m"]:
+        """Which pairs may see each other."""
+        queries, keys = self.numbers(device)
+        columns = self.tiling.grid[1]
+        near = (keys > 0)[:, None, :]
+        for place in (lambda number: (number - 1) // columns, lambda number: (number - 1) % columns):
+            near = near & ((place(queries)[:, :, None] - place(keys)[:, None, :]).abs() <= self.radius)
+        return F.pad(near, (self.prefix, 0), value=True)

@@ -2,9 +2,10 @@
 
 from vision_attn.models.base import Mixer, Model
 from vision_attn.models.classifier import Classifier
+from vision_attn.models.conv_stack import ConvStack, rf_dial
 from vision_attn.models.convnets import ResNet
 from vision_attn.models.matching import match
-from vision_attn.models.mixers import DepthwiseConv, Identity, SelfAttention
+from vision_attn.models.mixers import LSTM, DepthwiseConv, Identity, SelfAttention
 from vision_attn.models.registration import register_models
 from vision_attn.models.size import count_flops, count_params, flops_of, params_of
 from vision_attn.models.transfer import from_timm, replace_attention
@@ -12,7 +13,9 @@ from vision_attn.models.trunk import ViT
 from vision_attn.models.zoo import Timm
 
 __all__ = [
+    "LSTM",
     "Classifier",
+    "ConvStack",
     "DepthwiseConv",
     "Identity",
     "Mixer",
@@ -29,4 +32,5 @@ __all__ = [
     "params_of",
     "register_models",
     "replace_attention",
+    "rf_dial",
 ]

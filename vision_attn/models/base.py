@@ -40,6 +40,11 @@ class Mixer(Spec, abc.ABC):
         N = num_prefix_tokens + grid[0] * grid[1], those of the grid in raster order behind the others.
         """
 
+    @property
+    def width_multiple(self) -> int:
+        """What the width of the tokens must be a multiple of."""
+        return 1
+
     def widened(self, factor: int) -> Self:
         """The mixer for a later stage of a hierarchy, whose tokens are `factor` times as wide."""
         return self

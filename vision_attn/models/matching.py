@@ -104,9 +104,9 @@ def _around(start: Model, wanted: tuple[int, int], on: str, shape: dict[str, int
 
 
 def width_step(model: Model) -> int:
-    """The step in which the width may be turned: heads, and the sine-cosine embedding, want multiples."""
+    """The step in which the width may be turned: mixers, and the sine-cosine embedding, want multiples."""
     mixer = getattr(model, "mixer", None)
-    step = getattr(mixer, "num_heads", 1)
+    step = 1 if mixer is None else mixer.width_multiple
     return step if getattr(model, "position", None) != "sincos2d" or step % 4 == 0 else 4 * step
 
 

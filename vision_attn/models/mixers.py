@@ -11,9 +11,11 @@ from vision_attn.layers import (
     DepthwiseConvolution,
     Dilated,
     LearnedPosition,
+    Neighbourhood,
     NoMixing,
     Pattern,
     Position,
+    RecurrentMixing,
     RelativeBias,
     Rotary,
     Segmented,
@@ -30,8 +32,9 @@ from vision_attn.spec import InputError, spec
 class SelfAttention(Mixer):
     """Multi-head self-attention: every token may take from every token, by content.
 
-    The switches are those of `layers.Attention`. `pattern_size` is the side of the windows, the stride of "dilated",
-    the length of the segments, the ratio of "reduced" or the k of "top_k"; shifted windows are shifted by half a side.
+    The switches are those of `layers.Attention`. `pattern_size` is the side of the windows, the radius of
+    "neighbourhood" in tokens, the stride of "dilated", the length of the segments, the ratio of "reduced" or the k of
+    "top_k"; shifted windows are shifted by half a side.
     """
 
     takes_prefix: ClassVar[bool] = True
@@ -47,7 +50,9 @@ class SelfAttention(Mixer):
     similarity: Literal["dot", "cosine", "bilinear", "additive", "perceptron", "gaussian"] = "dot"
     scale: Literal["sqrt", "none", "inverse", "learned", "after_softmax"] | None = None
     position: Literal["none", "learned", "sincos2d", "convolution", "rotary", "relative"] = "none"
-    pattern: Literal["full", "window", "shifted_window", "dilated", "axial", "segmented", "reduced", "top_k"] = "full"
+    pattern: Literal[
+        "full", "window", "shifted_window", "neighbourhood", "dilated", "axial", "segmented", "reduced", "top_k"
+    ] = "full"
     pattern_size: int = 4
     attn_drop: float = 0.0
     proj_drop: float = 0.0
@@ -57,6 +62,10 @@ class SelfAttention(Mixer):
         self.require("pattern_size", self.pattern_size >= 1, "at least 1")
         for field in ("attn_drop", "proj_drop"):
             self.require(field, 0 <= getattr(self, field) < 1, "at least 0 and less than 1")
+
+    @property
+    def width_multiple(self) -> int:
+        return self.num_heads
 
     def widened(self, factor: int) -> Self:
         """With `factor` times as many heads of the same width, as in Swin."""
@@ -94,6 +103,8 @@ class SelfAttention(Mixer):
                 return Window(size)
             case "shifted_window":
                 return Window(size, shift=size // 2)
+            case "neighbourhood":
+                return Neighbourhood(size)
             case "dilated":
                 return Dilated(size)
             case "axial":
@@ -132,6 +143,26 @@ class DepthwiseConv(Mixer):
 
     def build(self, *, dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> nn.Module:
         return DepthwiseConvolution(dim, grid=grid, kernel_size=self.kernel_size)
+
+
+@spec
+class LSTM(Mixer):
+    """A long short-term memory over the tokens, row by row or column by column: from far away, through many steps.
+
+    A token `d` places to the right or left is d steps away in "raster" order, one d rows above or below d rows full.
+    """
+
+    bidirectional: bool = True
+    order: Literal["raster", "columns"] = "raster"
+
+    @property
+    def width_multiple(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def build(self, *, dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> nn.Module:
+        if dim % self.width_multiple:
+            raise InputError(f"dim of ViT must be even with the bidirectional LSTM. Got {dim} instead.")
+        return RecurrentMixing(dim, grid=grid, bidirectional=self.bidirectional, order=self.order)
 
 
 @spec
