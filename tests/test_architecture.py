@@ -26,10 +26,12 @@ MAY_IMPORT = {
     "executors": {"spec", "store"},
     "records": {"spec", "store"},
     "statistics": {"spec"},
-    "figures": {"spec", "records", "statistics"},
+    "choice": {"spec", "records"},
+    "figures": {"spec", "records", "statistics", "choice"},
+    "verdicts": {"spec", "records", "statistics", "choice", "figures"},
     "protocol": {"spec", "records"},
     "provenance": {"spec", "records"},
-    "report": {"spec", "store", "records", "statistics", "figures", "protocol", "provenance"},
+    "report": {"spec", "store", "records", "statistics", "figures", "verdicts", "protocol", "provenance"},
 }
 HEAVY = {
     "seaborn": {"figures"},
@@ -77,7 +79,7 @@ def test_a_module_imports_only_what_stands_above_it(path):
 
 @pytest.mark.parametrize("folder", ["probes", "figures"])
 def test_siblings_do_not_import_each_other(folder):
-    shared = {"base", "capture", "lattice", "theme", "wording"}
+    shared = {"base", "canvas", "capture", "gradients", "lattice", "support", "theme", "wording"}
     siblings = {path.stem for path in (PACKAGE / folder).glob("*.py")} - shared - {"__init__"}
     for path in (PACKAGE / folder).glob("*.py"):
         if path.stem == "__init__":

@@ -16,6 +16,7 @@ from vision_attn.run import Run
 from vision_attn.spec import InputError, Spec, digest, to_json
 from vision_attn.store import SCHEMA
 from vision_attn.training import Recipe
+from vision_attn.verdicts import Verdict
 
 Level = str | int | float | bool
 RESERVED = {"run", "metric", "value", "state", "reason"}
@@ -28,7 +29,8 @@ class Experiment:
 
     `factors` maps each factor to its levels; `run` takes one level of each, by name, and returns the Run of that
     cell, or None for a cell that makes no sense. `presets` name other levels of some factors, for a smaller or
-    larger sweep of the same question.
+    larger sweep of the same question. `verdicts` are the rules that decide its claims; they stand in the plan before
+    any run does.
     """
 
     question: str
@@ -37,6 +39,7 @@ class Experiment:
     probes: tuple[Probe, ...]
     figures: tuple[Figure, ...] = ()
     presets: Mapping[str, Mapping[str, Iterable[Level]]] = dataclasses.field(default_factory=dict)
+    verdicts: tuple[Verdict, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "factors", {name: tuple(levels) for name, levels in self.factors.items()})
@@ -126,7 +129,7 @@ def plan(experiment: Experiment, *, name: str) -> dict[str, Any]:
             _check_home(run)
             skips = {type(probe).__name__: reason for probe in experiment.probes if (reason := probe.skip(run.model))}
             runs[key] = {"hint": run.hint, "run": to_json(run), "skips": skips}
-    for part in (*experiment.probes, *experiment.figures):
+    for part in (*experiment.probes, *experiment.figures, *experiment.verdicts):
         _check_home(part)
     return {
         "schema": SCHEMA,
@@ -139,6 +142,7 @@ def plan(experiment: Experiment, *, name: str) -> dict[str, Any]:
         "defaults": {"Recipe": _defaults(Recipe)},
         "probes": [to_json(probe) for probe in experiment.probes],
         "figures": [to_json(figure) for figure in experiment.figures],
+        "verdicts": [to_json(verdict) for verdict in experiment.verdicts],
     }
 
 

@@ -23,7 +23,18 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 TEXTS = frozenset(
     {
-        *("run", "metric", "state", "reason", "dataset", "fingerprint", "subset_sha256", "device", "precision"),
+        *(
+            "run",
+            "metric",
+            "state",
+            "reason",
+            "ended",
+            "dataset",
+            "fingerprint",
+            "subset_sha256",
+            "device",
+            "precision",
+        ),
         *(
             "attention",
             "compile_reason",
@@ -96,14 +107,26 @@ def load(plan: dict[str, Any], store_root: Path, *, committed: Path | None = Non
     )
 
 
-def pick(records: Records, metric: str, *, at: Mapping[str, Any]) -> pd.DataFrame:
-    """The records of a metric that have exactly the coordinates `at`: {"split": "test"} leaves out corrupted images."""
+def pick(records: Records, metric: str, *, at: Mapping[str, Any], along: Sequence[str] = ()) -> pd.DataFrame:
+    """The records of a metric that have exactly the coordinates `at`: {"split": "test"} leaves out corrupted images.
+
+    `along` names further coordinates that they have, at any value.
+    """
     values = records.values
-    chosen = values["metric"] == metric
-    for name in values.columns[list(values.columns).index("value") + 1 :]:
-        chosen &= values[name] == at[name] if name in at else values[name].isna()
-    if any(name not in values.columns for name in at):
+    coordinates = list(values.columns[list(values.columns).index("value") + 1 :])
+    fixed = {column(records, name): level for name, level in at.items()}
+    free = {column(records, name) for name in along}
+    if any(name not in coordinates for name in [*fixed, *free]):
         return values.iloc[:0]
+    chosen = values["metric"] == metric
+    for name in coordinates:
+        chosen &= (
+            values[name] == fixed[name]
+            if name in fixed
+            else values[name].notna()
+            if name in free
+            else values[name].isna()
+        )
     return values[chosen.fillna(False).astype(bool)]
 
 
@@ -181,7 +204,8 @@ def _facts(result: Row) -> Row:
     data = {("dataset" if name == "label" else name): value for name, value in result["data"].items()}
     names = ("diverged_at", "updates", "images_seen", "train_loss")
     parts = (data, result["choices"], result["environment"], result["measured"])
-    return {name: result.get(name) for name in names} | {k: v for part in parts for k, v in part.items()}
+    ended = {"ended": result["ended"]} if "ended" in result else {}
+    return {name: result.get(name) for name in names} | ended | {k: v for part in parts for k, v in part.items()}
 
 
 def _intact(path: Path, sha256: str | None) -> bool:

@@ -1,9 +1,32 @@
 """Figures: one class a question; each turns the records into a table and draws it."""
 
+from vision_attn.figures.attention_distance import AttentionDistanceByHead, MinimumHeadDistance
 from vision_attn.figures.base import Figure
+from vision_attn.figures.choice import Choice
+from vision_attn.figures.convergence_steps import ConvergenceSteps
+from vision_attn.figures.erf_map import ErfMap
 from vision_attn.figures.gap import Gap
 from vision_attn.figures.generalisation import Generalisation
+from vision_attn.figures.influence_profile import InfluenceProfile
 from vision_attn.figures.learning_curve import LearningCurve
 from vision_attn.figures.matching import Matching
+from vision_attn.figures.recall_by_distance import RecallByDistance
+from vision_attn.figures.receptive_field import ReceptiveFieldByLayer
+from vision_attn.figures.step_position import StepPosition
 
-__all__ = ["Figure", "Gap", "Generalisation", "LearningCurve", "Matching"]
+__all__ = [
+    "AttentionDistanceByHead",
+    "Choice",
+    "ConvergenceSteps",
+    "ErfMap",
+    "Figure",
+    "Gap",
+    "Generalisation",
+    "InfluenceProfile",
+    "LearningCurve",
+    "Matching",
+    "MinimumHeadDistance",
+    "RecallByDistance",
+    "ReceptiveFieldByLayer",
+    "StepPosition",
+]

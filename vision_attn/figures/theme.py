@@ -20,7 +20,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from vision_attn.figures.wording import is_number, level_text, short
 
@@ -100,8 +100,8 @@ def canvas(panels: int, *, columns: int = 3, size: tuple[float, float] | None = 
     return figure, axes[:panels]
 
 
-def size_axis(axes: Axes, levels: Sequence[Any], *, label: str) -> dict[Any, float]:
-    """Put the levels themselves on the x axis, on a logarithmic scale where they are positive numbers.
+def size_axis(axes: Axes, levels: Sequence[Any], *, label: str, linear: bool = False) -> dict[Any, float]:
+    """Put the levels themselves on the x axis, on a logarithmic scale where they are positive numbers, or `linear`.
 
     Returns the place of each level. Labels that would touch are left out, their ticks are not.
     """
@@ -110,7 +110,7 @@ def size_axis(axes: Axes, levels: Sequence[Any], *, label: str) -> dict[Any, flo
     assert grid is not None
     width = figure.get_figwidth() / grid.ncols - 0.4
     numeric = all(is_number(level) for level in levels)
-    logarithmic = numeric and min(levels) > 0 and len(levels) > 1
+    logarithmic = numeric and min(levels) > 0 and len(levels) > 1 and not linear
     places = {level: float(level) if numeric else float(i) for i, level in enumerate(levels)}
     texts = {places[level]: (short(level) if numeric else str(level)) for level in levels}
     span = np.log10(list(texts)) if logarithmic else np.array(list(texts))
@@ -171,12 +171,14 @@ def reference_line(axes: Axes, y: float, text: str, *, dotted: bool = False) -> 
     )
 
 
-def interval_line(axes: Axes, x: np.ndarray, rows: pd.DataFrame, look: Look, *, hollow: bool = False) -> None:
+def interval_line(
+    axes: Axes, x: np.ndarray, rows: pd.DataFrame, look: Look, *, hollow: bool = False, alpha: float = 0.75
+) -> None:
     """Means joined by a line that breaks where one is missing, each with its interval where it has one."""
     axes.plot(x, rows["estimate"].to_numpy(float), **_line(look, hollow=hollow))
     low, high = rows["low"].to_numpy(float), rows["high"].to_numpy(float)
     has = ~np.isnan(low)
-    axes.vlines(x[has], low[has], high[has], color=look.colour, linewidth=1.3, alpha=0.75, zorder=1.8)
+    axes.vlines(x[has], low[has], high[has], color=look.colour, linewidth=1.3, alpha=alpha, zorder=1.8)
 
 
 def handle(look: Look, *, hollow: bool = False) -> Line2D:
@@ -199,12 +201,28 @@ def legend(figure: Figure, entries: dict[str, Line2D]) -> None:
     widths = [0.072 * len(text) + 0.62 for text in entries]
     for columns in range(len(widths), 0, -1):
         rows = math.ceil(len(widths) / columns)
-        if sum(max(widths[i : i + rows]) for i in range(0, len(widths), rows)) <= figure.get_figwidth():
+        parts = np.array_split(widths, columns)  # as matplotlib fills its columns
+        if sum(part.max() for part in parts) <= figure.get_figwidth():
             break
     figure.set_figheight(figure.get_figheight() + 0.2 * (rows - 1))
     figure.legend(
         entries.values(), entries.keys(), loc="outside upper center", ncols=columns, frameon=False, handlelength=2.2
     )
+
+
+def rows_axis(axes: Axes, texts: Sequence[str]) -> None:
+    """Name the rows of a dot plot, the first one on top."""
+    axes.set_yticks(range(len(texts)), texts)
+    axes.set_ylim(len(texts) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+    axes.grid(visible=True, axis="x")
+
+
+def interval_dot(axes: Axes, row: Any, place: float, look: Look) -> None:
+    """An estimate as a dot in a row of a dot plot, with its interval where it has one."""
+    axes.plot(row["estimate"], place, "o", markersize=6.5, color=look.colour, markeredgecolor="white", zorder=3)
+    if not (pd.isna(row["low"]) or pd.isna(row["high"])):
+        axes.hlines(place, row["low"], row["high"], color=look.colour, linewidth=1.6, alpha=0.75, zorder=2)
 
 
 def titled(axes: Axes, text: str) -> None:
@@ -233,6 +251,23 @@ def panels(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[str, pd.Data
 def percent_axis(axes: Axes) -> None:
     """Shares or their differences written as percent."""
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{round(100 * y, 9) + 0.0:.4g}".replace("-", "−")))
+
+
+def log_axis(axes: Axes) -> None:
+    """Numbers of a logarithmic y axis as they are, few enough to be read."""
+    low, high = axes.get_ylim()
+    decades = np.log10(high / low)
+    steps = (1.0,) if decades > 2 else (1.0, 3.0) if decades > 1 else (1.0, 2.0, 5.0)
+    axes.yaxis.set_major_locator(LogLocator(subs=steps, numticks=8))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: short(y) if y >= 1e-3 else f"{y:.0e}"))
+
+
+def powers_axis(axes: Axes) -> None:
+    """The powers of two on a logarithmic y axis, as numbers."""
+    axes.yaxis.set_major_locator(LogLocator(base=2, numticks=12))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: short(y)))
 
 
 def share_axes(panels: Sequence[Axes]) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from vision_attn.records import Records, column
 
-SHARES = ("accuracy", "consistency")
+SHARES = ("accuracy", "consistency", "fraction", "share")
 """Ends of the names of metrics in [0, 1] that are printed as percent."""
 
 
@@ -38,6 +38,12 @@ def number(value: Any, *, metric: str = "", signed: bool = False) -> str:
     sign = "+" if signed else ""
     text = f"{100 * value:{sign}.1f}" if is_share(metric) else f"{value:{sign}.3g}"
     return text.replace("-", "−")
+
+
+def quantity(value: Any, *, metric: str, signed: bool = False, unit: str = "%") -> str:
+    """A value of the metric in a sentence, with its unit where it is a share: 91.2 %."""
+    text = number(value, metric=metric, signed=signed)
+    return f"{text} {unit}" if is_share(metric) and not pd.isna(value) else text
 
 
 def interval(row: Any, *, metric: str, signed: bool = False) -> str:
@@ -114,7 +120,11 @@ def wide(
 
 def level_cell(level: Any) -> str:
     """A level in a cell of a table, under the name of its factor."""
-    return f"{level:,}" if is_number(level) else str(level)
+    if pd.isna(level):
+        return "–"
+    if not is_number(level):
+        return str(level)
+    return f"{level:,.0f}" if level == int(level) else f"{level:,}"
 
 
 def is_number(level: Any) -> bool:

@@ -1,6 +1,7 @@
 """Report: the plan and its records as tables, figures and one self-contained page.
 
-Reads plan.json and the run store, writes records.csv, history.csv, runs.csv, tables/, figures/ and report.html.
+Reads plan.json and the run store, writes records.csv, history.csv, runs.csv, tables/, figures/, report.html and, where
+the experiment has verdicts, verdicts.csv.
 No clock is read: the same records give the same bytes.
 """
 
@@ -14,9 +15,11 @@ import jinja2
 
 from vision_attn.figures import Figure, theme, wording
 from vision_attn.records import Records, column, load, to_csv
-from vision_attn.report import protocol, provenance
+from vision_attn.report import decisions, protocol, provenance
 from vision_attn.spec import InputError, from_json
 from vision_attn.store import DamagedFile, read_json, write_atomic
+from vision_attn.verdicts import Finding, findings
+from vision_attn.verdicts import table as verdict_table
 
 PAGE = "report.html"
 
@@ -60,7 +63,10 @@ def write(records: Records, folder: Path) -> Path:
     drawn = [_drawn(name, figure, records, folder) for name, figure in _named(records.plan["figures"])]
     for name, frame in (("records", records.values), ("history", records.history), ("runs", records.runs)):
         write_atomic(folder / f"{name}.csv", to_csv(frame))
-    write_atomic(folder / PAGE, _page(records, folder, drawn).encode())
+    found = findings(records)
+    if found:
+        write_atomic(folder / "verdicts.csv", to_csv(verdict_table(found)))
+    write_atomic(folder / PAGE, _page(records, folder, drawn, found).encode())
     return folder / PAGE
 
 
@@ -99,7 +105,7 @@ def _drawn(name: str, data: dict[str, Any], records: Records, folder: Path) -> D
     )
 
 
-def _page(records: Records, folder: Path, drawn: list[Drawn]) -> str:
+def _page(records: Records, folder: Path, drawn: list[Drawn], found: list[Finding]) -> str:
     """The page: every text is escaped, nothing is loaded from elsewhere, no script."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vision_attn", "templates"),
@@ -115,6 +121,7 @@ def _page(records: Records, folder: Path, drawn: list[Drawn]) -> str:
         paragraphs=paragraphs,
         plan=plan,
         headline=_headline(records),
+        decisions=decisions.decisions(found),
         notices=provenance.notices(records),
         figures=drawn,
         models=protocol.labels(plan),

@@ -2,5 +2,6 @@
 
 from vision_attn.statistics.intervals import mean_interval
 from vision_attn.statistics.paired import paired_difference, pairs
+from vision_attn.statistics.steps import share_interval, step_position, steps_to
 
-__all__ = ["mean_interval", "paired_difference", "pairs"]
+__all__ = ["mean_interval", "paired_difference", "pairs", "share_interval", "step_position", "steps_to"]

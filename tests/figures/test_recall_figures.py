@@ -1,0 +1,179 @@
+"""Recall by distance, its step, convergence and choice: tables against hand numbers, drawings against tables."""
+
+import made_up_fields as made_up
+import numpy as np
+import pytest
+from frames import make_records
+from scipy import stats
+
+from vision_attn.figures import Choice, ConvergenceSteps, Figure, RecallByDistance, StepPosition, theme
+from vision_attn.records import pick
+from vision_attn.spec import InputError, from_json, to_json
+
+FIGURES = (RecallByDistance(), StepPosition(), ConvergenceSteps())
+
+
+def name(figure):
+    return type(figure).__name__
+
+
+@pytest.fixture(scope="module")
+def records():
+    return made_up.recall_records(factors={"variant": ["pop-out", "filled"]})
+
+
+@pytest.fixture(scope="module")
+def rates():
+    return made_up.recall_records(models=made_up.MODELS[:3], factors={"learning_rate": [0.001, 0.003, 0.01]})
+
+
+def test_recall_by_hand(records):
+    table = RecallByDistance().table(records).set_index(["variant", "model", "distance"])
+    one = {"variant": "filled", "model": "convolution, radius 2", "distance": 2}
+    values = [made_up.accuracy({**one, "seed": seed}) for seed in made_up.SEEDS]
+    row = table.loc[tuple(one.values())]
+    half = stats.t.ppf(0.975, 2) * np.std(values, ddof=1) / np.sqrt(3)
+    assert (row["estimate"], row["low"]) == pytest.approx((np.mean(values), np.mean(values) - half))
+    assert (row["reach_low"], row["reach_high"]) == (2, 2)
+    assert table["n"].sum() == len(pick(records, "accuracy", at={"split": "test"})) == 5 * 2 * 8 * 3
+    assert table.loc[("filled", "LSTM", 0), ["reach_low", "reach_high"]].tolist() == [0, 7]
+
+
+def test_every_model_is_marked_at_its_reach_and_those_that_reach_everything_are_not(records):
+    figure = RecallByDistance()
+    drawing = figure.draw(figure.table(records), records)
+    for axes in drawing.axes:
+        marks = sorted(line.get_xdata()[0] for line in axes.lines if line.get_markerfacecolor() == "white")
+        assert marks == [0, 2, 4]
+
+
+def test_the_distance_axis_is_linear(records):
+    figure = RecallByDistance()
+    near = made_up.recall_records(distances=(1, 2, 4))
+    assert figure.draw(figure.table(near), near).axes[0].get_xscale() == "linear"
+
+
+def test_recall_of_every_direction_has_a_panel_of_its_own():
+    def rows(cell):
+        for direction, value in (("right", 0.9), ("left", 0.2)):
+            at = {"split": "test", "distance": cell["distance"], "direction": direction}
+            yield {"metric": "accuracy", **at, "value": value + 0.01 * cell["seed"]}
+        yield {"metric": "accuracy", "split": "test", "value": 0.5}
+
+    records = make_records({"model": ["LSTM"], "distance": [1, 2], "seed": [0, 1]}, rows)
+    figure = RecallByDistance(direction=True)
+    table = figure.table(records)
+    assert dict(table.groupby("direction")["estimate"].mean().round(6)) == {"left": 0.205, "right": 0.905}
+    assert sorted(axes.get_title() for axes in figure.draw(table, records).axes) == ["left", "right"]
+    assert set(RecallByDistance().table(records)["estimate"]) == {0.5}
+
+
+def test_steps_stand_beside_reach_and_influence(records):
+    table = StepPosition().table(records).set_index(["variant", "model"])
+    assert table.loc[("pop-out", "convolution, radius 2"), "estimate"] == pytest.approx(2.5, abs=0.1)
+    assert table.loc[("pop-out", "attention"), "censored"] == "> 7"
+    assert table.loc[("filled", "attention, no position"), "censored"] == "< 0"
+    radius = 17 - 20 * 0.5
+    assert table.loc[("pop-out", "convolution, radius 2"), "d50"] == pytest.approx(radius / 4, abs=0.1)
+    assert set(table["d50_n"]) == {3}
+    printed = StepPosition().printed(StepPosition().table(records), records)
+    assert "> 7" in set(printed["step"])
+    assert "0 to 7" in set(printed["reach"])
+
+
+def test_a_censored_step_is_an_arrow_at_the_end_of_the_distances(records):
+    figure = StepPosition()
+    axes = figure.draw(figure.table(records), records).axes[1]
+    arrows = {line.get_marker(): line.get_xdata()[0] for line in axes.lines if line.get_marker() in "<>"}
+    assert arrows == {">": 7, "<": 0}
+
+
+def test_convergence_by_hand(records):
+    table = ConvergenceSteps().table(records).set_index(["variant", "model", "distance"])
+    rows = records.history
+    own = rows[(rows["variant"] == "pop-out") & (rows["model"] == "attention") & (rows["distance"] == 3)]
+    firsts = own[own["val_accuracy"] >= 0.95].groupby("seed")["update"].min()
+    row = table.loc[("pop-out", "attention", 3)]
+    assert row["estimate"] == pytest.approx(np.exp(np.log(firsts.to_numpy(float)).mean()))
+    assert (row["n"], row["runs"], row["share"]) == (3, 3, 1)
+    assert table.loc[("pop-out", "LSTM", 7), ["n", "runs", "share"]].tolist() == [0, 3, 0]
+
+
+def test_the_choice_is_ringed_and_other_figures_show_it_alone(rates):
+    figure = Choice()
+    table = figure.table(rates)
+    assert set(table.loc[table["chosen"], "learning_rate"]) == {0.003}
+    (axes,) = figure.draw(table, rates).axes
+    rings = [line for line in axes.lines if line.get_markerfacecolor() == "none"]
+    assert len(rings) == 3
+    assert "99.7 (chosen)" in set(figure.printed(table, rates)["learning rate 0.003"])
+    for other in FIGURES:
+        assert "learning_rate" not in other.table(rates)
+    assert RecallByDistance().table(rates)["n"].max() == 3
+    assert "learning_rate" in RecallByDistance(choose=None).table(rates)
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=name)
+def test_a_missing_cell_is_a_row_and_is_named(figure):
+    def state(cell):
+        return "pending" if (cell["model"], cell["distance"]) == ("attention", 3) else "done"
+
+    records = made_up.recall_records(models=made_up.MODELS[:3], state=state)
+    table = figure.table(records)
+    assert len(table) == (3 if isinstance(figure, StepPosition) else 24)
+    assert theme.rendered(figure.draw(table, records))["svg"]
+    said = figure.caption(table, records)
+    assert (
+        isinstance(figure, StepPosition)
+        or "attention, distance 3 (0 of 3)" in said
+        or "3 planned runs are not in" in said
+    )
+
+
+@pytest.mark.parametrize("figure", [*FIGURES, Choice()], ids=name)
+def test_drawing_twice_gives_the_same_bytes(rates, figure):
+    first, second = (theme.rendered(figure.draw(figure.table(rates), rates)) for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("figure", [*FIGURES, Choice()], ids=name)
+def test_nothing_measured_yet_gives_an_empty_figure(figure):
+    records = made_up.recall_records(factors={"learning_rate": [0.001, 0.01]}, state=lambda cell: "pending")
+    table = figure.table(records)
+    assert len(table)
+    assert theme.rendered(figure.draw(table, records))["svg"]
+    assert "measured yet" in figure.caption(table, records)
+    assert len(figure.printed(table, records))
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=name)
+def test_one_seed_is_drawn_without_interval(figure):
+    records = made_up.recall_records(seeds=(0,), models=made_up.MODELS[:3])
+    table = figure.table(records)
+    if not isinstance(figure, StepPosition):
+        assert table["low"].isna().all()
+    assert theme.rendered(figure.draw(table, records))["svg"]
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=name)
+def test_another_factor_of_several_levels_is_never_pooled(records, figure):
+    table = figure.table(records)
+    assert set(table["n"]) <= {0, 3}
+    titles = " ".join(axes.get_title() for axes in figure.draw(table, records).axes)
+    assert "pop-out" in titles
+    assert "filled" in titles
+
+
+@pytest.mark.parametrize("figure", [*FIGURES, Choice()], ids=name)
+def test_figures_refuse_what_the_experiment_does_not_have(figure):
+    records = make_records({"model": ["a"], "seed": [0]}, lambda cell: [])
+    field = "choose" if isinstance(figure, Choice) else "x"
+    with pytest.raises(InputError, match=f"^{field} of {name(figure)} must be a factor of the experiment"):
+        figure.table(records)
+
+
+@pytest.mark.parametrize(
+    "figure", [*FIGURES, Choice(), StepPosition(cell=2.0), RecallByDistance(direction=True)], ids=name
+)
+def test_figures_survive_a_round_trip_through_json(figure):
+    assert from_json(to_json(figure), Figure) == figure

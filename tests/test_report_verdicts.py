@@ -1,0 +1,119 @@
+"""The page opens with the verdicts, and their table is written beside it."""
+
+import csv
+
+import pytest
+from frames import make_records
+from test_report import Reader
+
+from vision_attn.experiment import Experiment, plan
+from vision_attn.report.page import write
+from vision_attn.spec import InputError, to_json
+from vision_attn.verdicts import AllOf, BoundVerdict, DifferenceVerdict, Verdict, cell
+
+FACTORS = {"model": ["attention", "convolution"], "distance": [1, 7], "seed": [0, 1, 2]}
+
+
+def rows(one):
+    value = 0.13 if (one["model"], one["distance"]) == ("convolution", 7) else 0.97
+    yield {"metric": "accuracy", "split": "test", "value": value + 0.01 * one["seed"]}
+
+
+def far(model):
+    return cell(model=model, distance=7, split="test")
+
+
+RULES = (
+    DifferenceVerdict(
+        claim="C1",
+        statement="Attention reaches <farther>.",
+        at=far("attention"),
+        reference=far("convolution"),
+        bound=0.1,
+    ),
+    AllOf(
+        claim="C7",
+        statement="Convolution ends at its radius.",
+        parts=(
+            BoundVerdict(
+                claim="C7",
+                statement="It sees what is near.",
+                at=cell(model="convolution", distance=1, split="test"),
+                bound=0.5,
+            ),
+            BoundVerdict(claim="C7", statement="It guesses far off.", at=far("convolution"), bound=0.1, side="below"),
+        ),
+    ),
+)
+
+
+def page(tmp_path, **options):
+    records = make_records(FACTORS, rows, **{"verdicts": [to_json(rule) for rule in RULES], **options})
+    records.runs["train_seconds"] = 1.0
+    return write(records, tmp_path).read_text()
+
+
+def test_the_page_shows_claim_estimate_interval_n_baseline_verdict_and_rule(tmp_path):
+    text = Reader(page(tmp_path)).text
+    assert (
+        "C1 Attention reaches <farther>. accuracy at attention, distance 7, test minus accuracy at convolution" in text
+    )
+    assert "+84.0 [+84.0, +84.0] points 3 accuracy at convolution, distance 7, test: 14.0 % supports" in text
+    assert "C7 Convolution ends at its radius. Supports where every part does" in text
+    assert "contradicts Of 2 parts: 1 supports, 1 contradicts." in text
+    assert "C7.2 It guesses far off." in text
+    assert "14.0 [11.5, 16.5] % 3 10.0 % contradicts" in text
+
+
+def test_the_verdicts_stand_above_the_figures_and_below_the_headline(tmp_path):
+    text = page(tmp_path, figures=[{"kind": "RecallByDistance"}])
+    assert text.index("<dl") < text.index('<section id="verdicts">') < text.index('<section id="RecallByDistance">')
+
+
+def test_the_table_of_verdicts_is_written(tmp_path):
+    page(tmp_path)
+    with (tmp_path / "verdicts.csv").open() as file:
+        found = list(csv.DictReader(file))
+    assert [row["claim"] for row in found] == ["C1", "C7", "C7.1", "C7.2"]
+    assert [row["verdict"] for row in found] == ["supports", "contradicts", "supports", "contradicts"]
+    assert float(found[0]["estimate"]) == pytest.approx(0.84)
+    assert found[1]["estimate"] == ""
+    assert all(row["rule"] for row in found)
+
+
+def test_an_experiment_without_verdicts_has_no_such_section(tmp_path):
+    text = page(tmp_path, verdicts=[])
+    assert 'id="verdicts"' not in text
+    assert not (tmp_path / "verdicts.csv").exists()
+
+
+def test_nothing_measured_yet_is_said_of_every_claim(tmp_path):
+    text = Reader(page(tmp_path, state=lambda one: "pending")).text
+    assert text.count("not measured") >= 4
+    assert "0 of 3 planned seeds are in." in text
+
+
+def experiment(**changes):
+    from vision_attn import Accuracy, Mnist5k, Recipe, Run, ViT
+
+    def run(model, seed):
+        return Run(model=ViT(dim=16, depth=1), data=Mnist5k(train_size=50), recipe=Recipe(updates=3), seed=seed)
+
+    factors = {"model": ("a",), "seed": range(2)}
+    return Experiment(question="Why?", factors=factors, run=run, probes=(Accuracy(),), **changes)
+
+
+def test_the_plan_keeps_the_rules():
+    assert plan(experiment(verdicts=RULES), name="why")["verdicts"] == [to_json(rule) for rule in RULES]
+    assert plan(experiment(), name="why")["verdicts"] == []
+
+
+def test_a_rule_is_a_kind_of_the_package():
+    class Homemade(Verdict):
+        rule = "Always."
+
+        def decide(self, records):
+            raise NotImplementedError
+
+    with pytest.raises(InputError, match=r"^Homemade must be defined in a module of vision_attn"):
+        plan(experiment(verdicts=(object.__new__(Homemade),)), name="why")

@@ -1,0 +1,99 @@
+"""Choice: the level of a factor, such as the learning rate, that every model does best with on validation images."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vision_attn.records import Records, column, require_factor
+from vision_attn.spec import InputError
+
+
+def choices(
+    records: Records,
+    *,
+    over: str = "learning_rate",
+    by: Sequence[str] = ("model",),
+    metric: str = "val_accuracy",
+) -> pd.DataFrame:
+    """The mean final `metric` of every level of `over` in every group of `by`, and which level is chosen.
+
+    Final is what the last update logged with it says; a run that diverged counts as 0. The highest mean is chosen,
+    of equal ones the first in order of size. Where a group has no value yet, its first level stands in.
+    One row a group and level: `by`, `over`, estimate, n (runs), chosen. Raises `InputError` where runs have ended
+    and none was validated.
+    """
+    for name in (over, *by):
+        require_factor(records.plan, "over", "a choice", name)
+    name = column(records, metric)
+    finals = _finals(records, name)
+    if (records.runs["state"] == "done").any() and not (finals["value"] > 0).any():
+        raise InputError(f"metric of a choice must be logged in the history. Got {metric!r} instead.")
+    out = records.runs[[*by, over]].drop_duplicates().sort_values([*by, over]).reset_index(drop=True)
+    groups = finals.groupby([*by, over], observed=True, dropna=False)["value"]
+    means = groups.agg(estimate="mean", n="count").reset_index()
+    out = out.merge(means, on=[*by, over], how="left")
+    out["n"] = out["n"].fillna(0).astype(int)
+    score = out["estimate"].fillna(-np.inf)
+    groups_of = [out[one] for one in by] or [pd.Series(0, index=out.index)]
+    best = score.groupby(groups_of, observed=True, dropna=False).idxmax()
+    out["chosen"] = out.index.isin(best)
+    return out
+
+
+def chosen(
+    records: Records,
+    *,
+    over: str = "learning_rate",
+    by: Sequence[str] = ("model",),
+    metric: str = "val_accuracy",
+) -> Records:
+    """The records at the level of `over` chosen for every group of `by`, as if there were no such factor."""
+    table = choices(records, over=over, by=by, metric=metric)
+    keys = table.loc[table["chosen"], [*by, over]]
+
+    def kept(frame: pd.DataFrame) -> pd.DataFrame:
+        own = frame.merge(keys, on=[*by, over], how="inner").drop(columns=over)
+        return own.rename(columns={f"measured_{over}": over})
+
+    wanted = {tuple(row) for row in keys.itertuples(index=False)}
+    cells = [
+        {**cell, "factors": {name: level for name, level in cell["factors"].items() if name != over}}
+        for cell in records.plan["cells"]
+        if tuple(cell["factors"][name] for name in (*by, over)) in wanted
+    ]
+    factors = {name: levels for name, levels in records.plan["factors"].items() if name != over}
+    return dataclasses.replace(
+        records,
+        values=kept(records.values),
+        history=kept(records.history),
+        runs=kept(records.runs),
+        plan={**records.plan, "factors": factors, "cells": cells},
+    )
+
+
+def settled(records: Records, *, choose: str | None, used: Sequence[str], by: Sequence[str]) -> Records:
+    """The records at the chosen levels of `choose`, where it is a factor that is neither used nor of one level.
+
+    The choice is made for every group of those factors `by` that the experiment has.
+    """
+    factors: dict[str, Any] = records.plan["factors"]
+    if choose is None or choose in used or choose not in factors:
+        return records
+    return chosen(records, over=choose, by=[name for name in by if name in factors])
+
+
+def _finals(records: Records, name: str) -> pd.DataFrame:
+    """The last validated value of every cell whose run has ended."""
+    factors = list(records.plan["factors"])
+    runs = records.runs[[*factors, "run", "state"]]
+    history = records.history
+    if name in history:
+        last = history.dropna(subset=[name]).sort_values("update").groupby("run")[name].last()
+        values = runs["run"].map(last).astype(float)
+    else:
+        values = pd.Series(np.nan, index=runs.index)
+    values = values.mask(runs["state"] == "diverged", 0.0)
+    return runs.assign(value=values).dropna(subset=["value"])

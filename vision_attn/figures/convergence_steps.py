@@ -1,0 +1,137 @@
+"""Convergence: how many updates it takes to learn the task, and how many runs do."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+
+from vision_attn.choice import settled
+from vision_attn.figures import theme, wording
+from vision_attn.figures.base import Figure
+from vision_attn.records import Records, column, facets, planned, require_factor
+from vision_attn.spec import spec
+from vision_attn.statistics import steps_to
+
+
+@spec
+class ConvergenceSteps(Figure):
+    """Updates until validation accuracy first reaches `threshold`, and the share of runs that get there."""
+
+    title: ClassVar[str] = "Convergence"
+
+    metric: str = "val_accuracy"
+    threshold: float = 0.95
+    x: str = "distance"
+    hue: str = "model"
+    over: str = "seed"
+    level: float = 0.95
+    choose: str | None = "learning_rate"
+
+    def check(self) -> None:
+        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+
+    def _settled(self, records: Records) -> Records:
+        used = (self.x, self.hue, self.over)
+        for field in ("x", "hue", "over"):
+            require_factor(records.plan, field, "ConvergenceSteps", getattr(self, field))
+        return settled(records, choose=self.choose, used=used, by=(self.hue,))
+
+    def _factors(self, records: Records) -> list[str]:
+        return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]
+
+    def table(self, records: Records) -> pd.DataFrame:
+        records = self._settled(records)
+        by = self._factors(records)
+        ended = records.runs.loc[records.runs["state"].isin(["done", "diverged"]), "run"]
+        history = records.history[records.history["run"].isin(ended)]
+        value, update = column(records, self.metric), column(records, "update")
+        found = steps_to(history, by=by, threshold=self.threshold, value=value, update=update, level=self.level)
+        out = planned(records, by).merge(found, on=by, how="left")
+        for name in ("n", "runs"):
+            out[name] = out[name].fillna(0).astype(int)
+        columns = ["estimate", "low", "high", "n", "runs", "share", "share_low", "share_high", "planned"]
+        return out[[*by, *columns]]
+
+    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+        records = self._settled(records)
+        by = self._factors(records)
+        looks = theme.looks(records.plan, self.hue)
+        with theme.style():
+            parts = theme.panels(table, by[:-2])
+            figure = Drawing(figsize=(7.2, 2.7 * len(parts) + 0.6), layout="constrained")
+            grid = figure.subplots(len(parts), 2, sharex=True, squeeze=False)
+            for (left, right), (title, rows) in zip(grid, parts, strict=True):
+                for each in (left, right):
+                    each.grid(visible=True, axis="y")
+                    each.spines[["top", "right"]].set_visible(False)
+                    theme.titled(each, title)
+                    each.xaxis.label.set_visible(left is grid[-1][0])
+                self._panel(left, rows, records, names=("estimate", "low", "high"))
+                self._panel(right, rows, records, names=("share", "share_low", "share_high"))
+                left.set_ylabel(f"updates to {100 * self.threshold:g} %")
+                right.set_ylabel("runs that get there (%)")
+                right.set_ylim(-0.03, 1.03)
+                theme.percent_axis(right)
+                if rows["n"].sum():
+                    left.set_yscale("log")
+                    theme.log_axis(left)
+                else:
+                    text = "no run gets there" if rows["runs"].sum() else "nothing measured yet"
+                    left.text(0.5, 0.6, text, transform=left.transAxes, ha="center", color=theme.FAINT)
+            theme.legend(figure, {wording.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
+        return figure
+
+    def _panel(self, axes: Axes, rows: pd.DataFrame, records: Records, *, names: tuple[str, str, str]) -> None:
+        levels = records.plan["factors"][self.x]
+        places = theme.size_axis(axes, levels, label=_axis_text(self.x), linear=True)
+        looks = theme.looks(records.plan, self.hue)
+        for i, (name, look) in enumerate(looks.items()):
+            at, _ = theme.dodge(places, i, len(looks), logarithmic=False)
+            mine = rows[rows[self.hue] == name].set_index(self.x).reindex(levels)
+            drawn = mine[list(names)].set_axis(["estimate", "low", "high"], axis=1)
+            alpha = 0.75 if names[0] == "estimate" else 0.3
+            theme.interval_line(axes, np.array(list(at.values())), drawn, look, alpha=alpha)
+
+    def caption(self, table: pd.DataFrame, records: Records) -> str:
+        if not table["runs"].sum():
+            return "Nothing is measured yet."
+        records = self._settled(records)
+        runs = int(table["runs"].sum())
+        said = [
+            f"Left: updates until {self.metric.replace('val_', 'validation ').replace('_', ' ')}"
+            f"{wording.data_text(records)} is first at {100 * self.threshold:g} %, as logged: the geometric mean over "
+            f"the runs that get there, with its {100 * self.level:g} % Student-t interval of logarithms. Right: the "
+            "share of runs that get there, with the interval of Clopper and Pearson.",
+            f"{runs:,} runs, {int(table['n'].sum()):,} of them get there. A mean on the left leaves out the others.",
+        ]
+        lacking = int((table["planned"] - table["runs"]).sum())
+        if lacking:
+            said.append(f"{lacking:,} planned runs are not in.")
+        return " ".join(said)
+
+    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        records = self._settled(records)
+        by = self._factors(records)
+        cells = [_cell(row) for row in table.to_dict("records")]
+        return wording.wide(
+            table, cells, rows=[*by[:-2], self.x], columns=self.hue, names=records.plan["factors"][self.hue]
+        )
+
+
+def _axis_text(name: str) -> str:
+    return "distance (cells)" if name == "distance" else wording.factor_text(name)
+
+
+def _cell(row: dict[Any, Any]) -> str:
+    """340 [290, 400] (3 of 3)."""
+    if not row["runs"]:
+        return "–"
+    count = f"({row['n']} of {row['runs']})"
+    if not row["n"]:
+        return count
+    text = f"{row['estimate']:,.0f}"
+    if not pd.isna(row["low"]):
+        text += f" [{row['low']:,.0f}, {row['high']:,.0f}]"
+    return f"{text} {count}"

@@ -1,0 +1,144 @@
+"""Map of the effective receptive field: which places around a unit move it, layer by layer, model by model."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure as Drawing
+
+from vision_attn.choice import settled
+from vision_attn.figures import theme, wording
+from vision_attn.figures.base import Figure
+from vision_attn.records import Records, column, facets, pick, planned, require_factor
+from vision_attn.spec import spec
+from vision_attn.statistics import mean_interval
+
+
+@spec
+class ErfMap(Figure):
+    """The mean influence of the cell at each offset from a unit, layers in rows, models in columns.
+
+    Every map is divided by its own maximum, so shapes can be compared and heights cannot; the colour is logarithmic
+    down to `floor` and the same in all panels.
+    """
+
+    title: ClassVar[str] = "Effective receptive fields"
+
+    metric: str = "erf_map"
+    hue: str = "model"
+    layers: tuple[int, ...] | None = None
+    floor: float = 1e-3
+    over: str = "seed"
+    level: float = 0.95
+    choose: str | None = "learning_rate"
+
+    def check(self) -> None:
+        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+        self.require("floor", 0 < self.floor < 1, "between 0 and 1, such as 0.001")
+
+    def _settled(self, records: Records) -> Records:
+        for field in ("hue", "over"):
+            require_factor(records.plan, field, "ErfMap", getattr(self, field))
+        return settled(records, choose=self.choose, used=(self.hue, self.over), by=(self.hue,))
+
+    def _factors(self, records: Records) -> list[str]:
+        return [*facets(records.plan, used=(self.hue, self.over)), self.hue]
+
+    def table(self, records: Records) -> pd.DataFrame:
+        records = self._settled(records)
+        by = self._factors(records)
+        names = {column(records, name): name for name in ("layer", "row", "column")}
+        values = pick(records, self.metric, at={}, along=tuple(names.values())).rename(columns=names)
+        values = values.reindex(columns=[*by, *names.values(), "value"])
+        if self.layers is not None:
+            values = values[values["layer"].isin(self.layers)]
+        keys = [*by, *names.values()]
+        means = mean_interval(values, by=keys, level=self.level)
+        out = planned(records, by).merge(means, on=by, how="left").sort_values(keys).reset_index(drop=True)
+        out["n"] = out["n"].fillna(0).astype(int)
+        out["of_largest"] = out["estimate"] / out.groupby([*by, "layer"], observed=True)["estimate"].transform("max")
+        return out[[*keys, "estimate", "low", "high", "n", "of_largest", "planned"]]
+
+    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+        records = self._settled(records)
+        by = self._factors(records)
+        shown = table[table["n"] > 0]
+        layers = sorted(shown["layer"].dropna().unique())
+        blocks = theme.panels(table, by[:-1])
+        names = records.plan["factors"][self.hue]
+        with theme.style():
+            if not layers:
+                figure, (axes,) = theme.canvas(1)
+                theme.blank(axes)
+                return figure
+            lines = [(title, rows, layer) for title, rows in blocks for layer in layers]
+            figure = Drawing(figsize=(1.0 + 1.55 * len(names), 0.7 + 1.5 * len(lines)), layout="constrained")
+            grid = figure.subplots(len(lines), len(names), squeeze=False)
+            norm, image = LogNorm(self.floor, 1), None
+            for across, name in enumerate(names):
+                for down, (title, rows, layer) in enumerate(lines):
+                    found = _map(rows[(rows["layer"] == layer) & (rows[self.hue] == name)])
+                    image = _picture(grid[down][across], found, norm) or image
+                    if across == 0:
+                        grid[down][across].set_ylabel(f"{title}\nlayer {layer:g}".strip())
+                theme.titled(grid[0][across], wording.level_text(self.hue, name))
+            if image is not None:
+                figure.colorbar(image, ax=grid.ravel().tolist(), label="part of the largest", shrink=0.8, aspect=30)
+        return figure
+
+    def caption(self, table: pd.DataFrame, records: Records) -> str:
+        records = self._settled(records)
+        by = self._factors(records)
+        cells = table.groupby(by, observed=True)[["n", "planned"]].max().reset_index()
+        return (
+            "Mean squared gradient of a unit by the pixels of the cell so many cells below (rows) and to the right "
+            f"(columns) of it{wording.data_text(records)}; the cross marks the unit. Each map is divided by its own "
+            f"maximum; darkest: {self.floor:g} of it and less. Blank: the model has no such layer. "
+            f"{wording.seeds_text(cells, by[::-1], unit=self.over)}"
+        )
+
+    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        """How compact each map is: the smallest part of it that holds half, and 90 %, of its mass."""
+        records = self._settled(records)
+        by = self._factors(records)
+        out = []
+        for key, rows in table.groupby([*by, "layer"], observed=True, dropna=False):
+            head = {
+                wording.factor_text(name): wording.level_cell(level)
+                for name, level in zip([*by, "layer"], key, strict=True)
+            }
+            known = rows["estimate"].dropna().to_numpy(float)
+            areas = {f"area of {share:g} %": _area(known, share / 100) for share in (50, 90)}
+            out.append(head | areas | {"n": str(rows["n"].max())})
+        return pd.DataFrame(out)
+
+
+def _map(rows: pd.DataFrame) -> pd.DataFrame:
+    """One map as a grid, rows downwards."""
+    return rows.pivot_table(index="row", columns="column", values="of_largest", observed=True)
+
+
+def _picture(axes: Axes, grid: pd.DataFrame, norm: LogNorm) -> Any:
+    """Draw one map; None, and an empty place, where there is none."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if grid.empty:
+        axes.spines[:].set_visible(False)
+        return None
+    rows, columns = grid.index.to_numpy(float), grid.columns.to_numpy(float)
+    extent = (columns[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5, rows[0] - 0.5)
+    values = np.clip(grid.to_numpy(float), norm.vmin, None)
+    image = axes.imshow(values, norm=norm, cmap="viridis", extent=extent, interpolation="nearest")
+    axes.plot(0, 0, "+", color="white", markersize=6, markeredgewidth=1.2)
+    axes.plot(0, 0, "+", color=theme.INK, markersize=6, markeredgewidth=0.5)
+    return image
+
+
+def _area(values: np.ndarray, share: float) -> str:
+    """The smallest part of the cells that holds that share of the mass, in percent."""
+    if not values.size or values.sum() <= 0:
+        return "–"
+    held = np.sort(values)[::-1].cumsum() / values.sum()
+    return f"{100 * (np.searchsorted(held, share) + 1) / values.size:.3g} %"

@@ -1,0 +1,165 @@
+"""Recall by distance: accuracy against how far away lies what has to be told."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+
+from vision_attn.choice import settled
+from vision_attn.figures import theme, wording
+from vision_attn.figures.base import Figure
+from vision_attn.records import Records, chance, column, facets, pick, planned, require_factor
+from vision_attn.spec import spec
+from vision_attn.statistics import mean_interval
+
+
+@spec
+class RecallByDistance(Figure):
+    """The mean accuracy over seeds against distance in cells, one line a level of `hue`, with Student-t intervals.
+
+    Marks above a panel: the theoretical reach of each model (of the last layer, in the mode `mode`), beyond which
+    accuracy is due to be chance. `direction` gives a panel for every direction, from the probe Recall.
+    """
+
+    title: ClassVar[str] = "Recall by distance"
+
+    metric: str = "accuracy"
+    split: str = "test"
+    x: str = "distance"
+    hue: str = "model"
+    over: str = "seed"
+    level: float = 0.95
+    mode: str = "architectural"
+    direction: bool = False
+    choose: str | None = "learning_rate"
+
+    def check(self) -> None:
+        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+
+    def _settled(self, records: Records) -> Records:
+        used = (self.x, self.hue, self.over)
+        for field in ("x", "hue", "over"):
+            require_factor(records.plan, field, "RecallByDistance", getattr(self, field))
+        return settled(records, choose=self.choose, used=used, by=(self.hue,))
+
+    def _factors(self, records: Records) -> list[str]:
+        return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]
+
+    def _values(self, records: Records) -> pd.DataFrame:
+        along = (self.x, "direction") if self.direction else ()
+        return pick(records, self.metric, at={"split": self.split}, along=along)
+
+    def table(self, records: Records) -> pd.DataFrame:
+        records = self._settled(records)
+        by, grid = self._factors(records), planned(records, self._factors(records))
+        values = self._values(records)
+        if self.direction:
+            names = list(dict.fromkeys(values["direction"])) if "direction" in values else []
+            grid = grid.merge(pd.DataFrame({"direction": names or ["any"]}), how="cross")
+            values = values.assign(direction=values.get("direction", pd.Series(dtype=object)))
+            by = ["direction", *by]
+        means = mean_interval(values, by=by, level=self.level)
+        out = grid.merge(means, on=by, how="left").merge(self._reaches(records), on=self.hue, how="left")
+        out["n"] = out["n"].fillna(0).astype(int)
+        return out[[*by, "estimate", "low", "high", "n", "sd", "planned", "reach_low", "reach_high"]]
+
+    def _reaches(self, records: Records) -> pd.DataFrame:
+        """The reach of each model's last layer in cells: the least and the largest over the directions."""
+        values = pick(records, "reach", at={"mode": self.mode}, along=("layer", "direction"))
+        layer = column(records, "layer")
+        if len(values):
+            values = values[values[layer] == values.groupby("run")[layer].transform("max")]
+        groups = values.groupby(self.hue, observed=True)["value"]
+        return groups.agg(reach_low="min", reach_high="max").reset_index()
+
+    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+        records = self._settled(records)
+        by = self._factors(records)
+        names = [*(["direction"] if self.direction else []), *by[:-2]]
+        looks = theme.looks(records.plan, self.hue)
+        with theme.style():
+            parts = theme.panels(table, names)
+            figure, axes = theme.canvas(len(parts))
+            stack = max(self._mark(each, rows, looks) for each, (_, rows) in zip(axes, parts, strict=True))
+            for each, (title, rows) in zip(axes, parts, strict=True):
+                self._panel(each, rows, self._singles(rows, records, [*names, *by[-2:]]), records)
+                theme.titled(each, title)
+                each.set_title(each.get_title(), pad=6 + 9 * stack)
+                if theme.is_left(each):
+                    share = " (%)" if wording.is_share(self.metric) else ""
+                    each.set_ylabel(f"{self.split} {self.metric.replace('_', ' ')}{share}")
+            if wording.is_share(self.metric):
+                theme.share_axes(axes)
+            if not table["n"].sum():
+                for each in axes:
+                    theme.blank(each)
+            theme.legend(figure, {wording.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
+        return figure
+
+    def _singles(self, rows: pd.DataFrame, records: Records, by: list[str]) -> pd.DataFrame:
+        values = self._values(records)
+        return values.merge(rows[by].drop_duplicates(), on=by) if len(values) else values
+
+    def _mark(self, axes: Axes, rows: pd.DataFrame, looks: dict[Any, theme.Look]) -> int:
+        """The models' marks above the panel at their reach, stacked where several share one; how high the stack is."""
+        count: dict[float, int] = {}
+        for name, own in rows.groupby(self.hue, observed=True):
+            ends = own[["reach_low", "reach_high"]].iloc[0].dropna().unique()
+            for end in ends:
+                if end < own[self.x].max():
+                    place = count.get(end, 0)
+                    count[end] = place + 1
+                    look = looks[name]
+                    axes.axvline(end, color=look.colour, linewidth=0.9, linestyle=(0, (2, 3)), zorder=0.8)
+                    axes.plot(
+                        end,
+                        1.035 + 0.05 * place,
+                        look.marker,
+                        color=look.colour,
+                        markerfacecolor="white",
+                        markersize=5,
+                        transform=axes.get_xaxis_transform(),
+                        clip_on=False,
+                    )
+        return max(count.values(), default=0)
+
+    def _panel(self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records) -> None:
+        levels = records.plan["factors"][self.x]
+        places = theme.size_axis(axes, levels, label=f"{wording.factor_text(self.x)} (cells)", linear=True)
+        if self.metric == "accuracy" and (guess := chance(records)) is not None:
+            theme.reference_line(axes, guess, "chance", dotted=True)
+        looks = theme.looks(records.plan, self.hue)
+        for i, (name, look) in enumerate(looks.items()):
+            at, aside = theme.dodge(places, i, len(looks), logarithmic=False)
+            mine = rows[rows[self.hue] == name].set_index(self.x).reindex(levels)
+            points = singles[(singles[self.hue] == name) & singles[self.x].isin(mine.index[mine["n"] > 1])]
+            theme.seeds_scatter(axes, [aside[x] for x in points[self.x]], points["value"].to_numpy(float), look)
+            theme.interval_line(axes, np.array(list(at.values())), mine, look)
+
+    def caption(self, table: pd.DataFrame, records: Records) -> str:
+        records = self._settled(records)
+        by = self._factors(records)
+        what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}"
+        said = [f"{what}{wording.data_text(records)} against {wording.factor_text(self.x)} in cells."]
+        said.append(wording.seeds_text(table, [*(["direction"] if self.direction else []), *by], unit=self.over))
+        if (table["n"] > 1).any():
+            said.append(f"Bars: {100 * self.level:g} % Student-t intervals; faint points: single {self.over}s.")
+            said.append(wording.cut_text(table, self.metric))
+        if table["reach_low"].notna().any():
+            said.append(
+                "Hollow marks above and dashed lines: how far each model can see by its architecture (least and "
+                "largest over the directions), where that is less than the largest distance. Beyond the largest, no "
+                "model can know."
+            )
+        guess = chance(records) if self.metric == "accuracy" else None
+        said.append(f"Dotted: chance, {100 * guess:.3g} %." if guess is not None else "")
+        return " ".join(filter(None, said))
+
+    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        records = self._settled(records)
+        by = self._factors(records)
+        cells = [wording.interval(row, metric=self.metric) for row in table.to_dict("records")]
+        rows = [*(["direction"] if self.direction else []), *by[:-2], self.x]
+        return wording.wide(table, cells, rows=rows, columns=self.hue, names=records.plan["factors"][self.hue])

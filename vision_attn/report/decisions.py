@@ -1,0 +1,56 @@
+"""Decisions: the findings of the experiment's verdicts in rows to be printed."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import pandas as pd
+
+from vision_attn.figures import wording
+from vision_attn.verdicts import Finding, flat
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """One claim, or one part of it, as it stands on the page."""
+
+    claim: str
+    statement: str
+    estimate: str
+    n: str
+    baseline: str
+    verdict: str
+    words: str
+    rule: str
+    is_part: bool
+
+    @property
+    def style(self) -> str:
+        """The name of the verdict in the style sheet."""
+        return self.verdict.replace(" ", "-")
+
+
+def decisions(found: Sequence[Finding]) -> list[Decision]:
+    """Every finding in order, the parts of a claim below it."""
+    return [
+        Decision(
+            claim=claim,
+            statement=one.statement,
+            estimate=_estimate(one),
+            n=str(one.n) if one.n else "–",
+            baseline=one.baseline or "–",
+            verdict=one.verdict,
+            words=one.words,
+            rule=one.rule,
+            is_part="." in claim and claim != one.claim,
+        )
+        for one, claim in flat(found)
+    ]
+
+
+def _estimate(one: Finding) -> str:
+    if pd.isna(one.estimate):
+        return "–"
+    row = {"estimate": one.estimate, "low": one.low, "high": one.high, "n": one.n, "planned": one.n}
+    text = wording.interval(row, metric=one.metric, signed=one.is_difference)
+    unit = "points" if one.is_difference else "%"
+    return f"{text} {unit}" if wording.is_share(one.metric) else text
