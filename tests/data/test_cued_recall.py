@@ -56,6 +56,45 @@ def test_following_the_cue_in_the_pixels_gives_the_label_at_the_token_of_its_cen
         assert torch.equal(labels, expected)
 
 
+@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize("distance", [0, 3, None])
+def test_of_several_cues_in_a_training_image_each_has_its_own_label(distance, aligned):
+    task = CuedRecall(distance=distance, aligned=aligned, train_cues=5)
+    split = task.draw_training(40, generator=torch.Generator().manual_seed(0))
+    assert split.facts == {}
+    labelled = (split.labels != -100).flatten(1).sum(1)
+    assert labelled.max() == 5
+    tinted = (split.images.amax(1) != split.images.amin(1)).flatten(1).sum(1)
+    assert torch.equal(tinted, labelled * (12 if distance is not None else 11))
+    assert labelled.double().mean() > 4.5
+    for image, labels in zip(split.images.numpy(), split.labels, strict=True):
+        found = torch.full((8, 8), -100)
+        for row, column in (labels != -100).nonzero().tolist():
+            label, (top, left), _ = read(alone(image, row, column), distance=distance)
+            found[(top + 2) // 4, (left + 2) // 4] = label
+        assert torch.equal(found, labels)
+
+
+def alone(image: np.ndarray, row: int, column: int) -> np.ndarray:
+    """The image with no tint but that of the cue whose centre lies in the token (row, column)."""
+    grey, tinted = image.min(0), (image != image.min(0)).any(0)
+    lattice = [(np.nonzero((grey != 96).any(axis))[0][0]) for axis in (1, 0)]
+    top, left = (int(o + 4 * ((4 * token - o + 1) // 4)) for token, o in zip((row, column), lattice, strict=True))
+    assert tinted[top : top + 4, left : left + 4].sum() >= 11
+    out = np.broadcast_to(grey, image.shape).copy()
+    out[:, top : top + 4, left : left + 4] = image[:, top : top + 4, left : left + 4]
+    return out
+
+
+def test_validation_and_test_images_hold_one_cue_whatever_the_training_images_hold():
+    data = CuedRecall(distance=3, train_cues=6, val_size=50, test_size=60).load()
+    for split in (data.val, data.test):
+        assert ((split.labels != -100).flatten(1).sum(1) == 1).all()
+    assert (data.train.sample.labels != -100).flatten(1).sum(1).max() == 6
+    one = CuedRecall(distance=3, val_size=50, test_size=60).load()
+    assert torch.equal(one.test.images, data.test.images)
+
+
 def test_a_pooled_task_has_the_same_images_and_one_label_an_image():
     task = CuedRecall(distance=3)
     dense, pooled = drawn(task, 50), drawn(task.replace(pooled=True), 50)
@@ -149,10 +188,10 @@ def test_a_training_size_asks_for_fixed_images_drawn_with_the_subset_seed():
     assert zero.fingerprint == one.fingerprint
 
 
-def test_normalised_a_blank_cell_is_zero_and_a_glyph_plus_and_minus_one():
+def test_normalised_a_blank_cell_is_zero_and_a_glyph_plus_and_minus_a_quarter():
     data = CuedRecall(distance=3, variant="popout", test_size=20).load()
     levels = data.normalise(data.test.images).unique()
-    assert torch.isclose(levels[:, None], torch.tensor([-1.0, 0.0, 1.0]), atol=1e-6).any(0).all()
+    assert torch.isclose(levels[:, None], torch.tensor([-64 / 255, 0.0, 64 / 255]), atol=1e-6).any(0).all()
 
 
 def test_what_says_no_more_than_how_often_each_glyph_is_there_reaches_the_multiset_baseline():
@@ -211,6 +250,10 @@ def test_fifty_thousand_images_take_less_than_two_seconds(task):
         ({"distance": 7, "aligned": False}, "distance of CuedRecall must be None or from 0 to 6. Got 7 instead."),
         ({"distance": -1}, "distance of CuedRecall must be None or from 0 to 7. Got -1 instead."),
         ({"distance": 1, "num_glyphs": 1}, "num_glyphs of CuedRecall must be from 2 to 32. Got 1 instead."),
+        (
+            {"distance": 1, "train_cues": 2, "variant": "popout"},
+            "train_cues of CuedRecall must be 1, or more where every cell is filled and not pooled. Got 2 instead.",
+        ),
         ({"distance": 1, "train_size": 0}, "train_size of CuedRecall must be None or at least 1. Got 0 instead."),
         ({"distance": 1, "test_size": 0}, "test_size of CuedRecall must be at least 1. Got 0 instead."),
         ({"distance": 1, "val_size": -1}, "val_size of CuedRecall must be at least 0. Got -1 instead."),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vision_attn.data.base import Split
+from vision_attn.data.base import UNLABELLED, Split
 from vision_attn.data.generated import MOST_GLYPHS, Generated, dense, glyph_table
 from vision_attn.data.lattice import CELL, cells_of, ends, offsets, painted, placed, starts, token
 from vision_attn.spec import spec
@@ -39,6 +39,9 @@ class CuedRecall(Generated):
     tested. "filled": every cell holds a glyph, so the target is found by where it is; a model that knows no places is
     held to `multiset_baseline`. The label stands at the token that holds the cue's centre; with `pooled` it is one
     label an image, to be read out by mean pooling, which lets every model see everything (`bag_ceiling`).
+
+    Training images may hold up to `train_cues` cues, each with its label: as many lessons at the price of one. Where
+    two fall on one cell, one counts. Validation and test images always hold one.
     """
 
     distance: int | None
@@ -46,11 +49,16 @@ class CuedRecall(Generated):
     directions: Directions = "all"
     pooled: bool = False
     num_glyphs: int = 8
+    train_cues: int = 1
 
     def check(self) -> None:
         super().check()
         fits = self.distance is None or 0 <= self.distance < self.side
         self.require("distance", fits, f"None or from 0 to {self.side - 1}")
+        single = self.train_cues == 1 or (self.variant == "filled" and not self.pooled)
+        self.require(
+            "train_cues", self.train_cues >= 1 and single, "1, or more where every cell is filled and not pooled"
+        )
         self.require("num_glyphs", 2 <= self.num_glyphs <= MOST_GLYPHS, f"from 2 to {MOST_GLYPHS}")
 
     @property
@@ -64,27 +72,40 @@ class CuedRecall(Generated):
         return tuple(f"glyph {number}" for number in range(self.num_glyphs))
 
     def draw(self, number: int, *, generator: torch.Generator) -> Split:
+        return self._drawn(number, 1, generator)
+
+    def draw_training(self, number: int, *, generator: torch.Generator) -> Split:
+        return self._drawn(number, self.train_cues, generator)
+
+    def _drawn(self, number: int, cues: int, generator: torch.Generator) -> Split:
+        image, shape = torch.arange(number), (number, self.side, self.side)
+        kinds = torch.randint(self.num_glyphs, shape, generator=generator)
+        shown = torch.full(shape, self.variant == "filled")
+        labels, colour, gap = torch.full((3, *shape), UNLABELLED).unbind()  # at the cues; the last cue of a cell counts
+        for _ in range(cues):
+            distance, direction = self._asked(number, generator)
+            rows, columns = starts(distance, direction, side=self.side, generator=generator)
+            there = ends(rows, columns, distance, direction)
+            shown[image, rows, columns] = shown[image, *there] = True
+            labels[image, rows, columns] = kinds[image, *there]
+            colour[image, rows, columns], gap[image, rows, columns] = direction, distance
+        images = painted(glyph_table(self.num_glyphs)[kinds.where(shown, self.num_glyphs)])[:, None].repeat(1, 3, 1, 1)
+        image, rows, columns = at = (labels != UNLABELLED).nonzero(as_tuple=True)
+        cells_of(images)[image, :, rows, columns] += _cue(colour[at], gap[at] if self.distance is None else None)
+        moved = offsets(number, aligned=self.aligned, generator=generator)
+        images, facts = placed(images, moved), {"distance": distance, "direction": direction} if cues == 1 else {}
+        if self.pooled:
+            return Split(images, labels[at], facts)
+        tokens = (image, token(rows, moved[image, 0]), token(columns, moved[image, 1]))
+        return Split(images, dense(number, labels[at], tokens), facts)
+
+    def _asked(self, number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A distance and a direction for each image."""
         distance = torch.full((number,), self.distance or 0)
         if self.distance is None:
             distance = torch.randint(self.side, (number,), generator=generator)
         chosen = torch.tensor(CHOSEN[self.directions])
-        direction = chosen[torch.randint(len(chosen), (number,), generator=generator)]
-        rows, columns = starts(distance, direction, side=self.side, generator=generator)
-        there = ends(rows, columns, distance, direction)
-        kinds = torch.randint(self.num_glyphs, (number, self.side, self.side), generator=generator)
-        image = torch.arange(number)
-        labels = kinds[image, *there]
-        if self.variant == "popout":
-            shown = torch.zeros_like(kinds, dtype=torch.bool)
-            shown[image, rows, columns] = shown[image, *there] = True
-            kinds = torch.where(shown, kinds, self.num_glyphs)
-        images = painted(glyph_table(self.num_glyphs)[kinds])[:, None].repeat(1, 3, 1, 1)
-        gap = distance if self.distance is None else None
-        cells_of(images)[image, :, rows, columns] += _cue(direction, gap)
-        moved = offsets(number, aligned=self.aligned, generator=generator)
-        if not self.pooled:
-            labels = dense(labels, token(rows, moved[:, 0]), token(columns, moved[:, 1]))
-        return Split(placed(images, moved), labels, {"distance": distance, "direction": direction})
+        return distance, chosen[torch.randint(len(chosen), (number,), generator=generator)]
 
 
 def _cue(direction: Tensor, gap: Tensor | None) -> Tensor:

@@ -59,5 +59,5 @@ class Parity(Generated):
         images = torch.where(drawn == 0, images, drawn).expand(-1, 3, -1, -1).contiguous()
         labels = kinds.sum(0) % 2
         if not self.pooled:
-            labels = dense(labels, token(rows, moved[:, 0]), token(columns, moved[:, 1]))
+            labels = dense(number, labels, (image, token(rows, moved[:, 0]), token(columns, moved[:, 1])))
         return Split(images, labels, {"distance": distance, "direction": direction})
