@@ -68,6 +68,33 @@ def test_recall_of_every_direction_has_a_panel_of_its_own():
     assert set(RecallByDistance().table(records)["estimate"]) == {0.5}
 
 
+def recall_rows_only(cell):
+    """What the probe Recall says of a run that met every distance."""
+    for distance in range(8):
+        value = 1.0 if distance <= 2 else 0.125
+        yield {"metric": "accuracy", "split": "test", "distance": distance, "value": value}
+        yield {"metric": "accuracy", "split": "test", "distance": distance, "direction": "up", "value": 0.5}
+
+
+@pytest.mark.parametrize("factors", [{}, {"distance": list(range(8))}], ids=["one run meets all", "a run a distance"])
+def test_distance_may_be_a_coordinate_of_the_probe(factors):
+    def rows(cell):
+        return [row for row in recall_rows_only(cell) if row["distance"] == cell.get("distance", row["distance"])]
+
+    records = make_records({"model": ["a", "b"], **factors, "seed": [0, 1]}, rows)
+    table = RecallByDistance().table(records)
+    assert table[table["model"] == "a"]["estimate"].tolist() == [1.0] * 3 + [0.125] * 5
+    assert set(table["n"]) == {2}
+    assert len(RecallByDistance().draw(table, records).axes) == 1
+    steps = StepPosition()
+    found = steps.table(records)
+    assert found[["low", "high"]].to_numpy().tolist() == [[2, 3]] * 2
+    assert steps.draw(found, records).axes
+    pending = make_records({"model": ["a"], **factors, "seed": [0]}, rows, state=lambda cell: "pending")
+    for figure in (RecallByDistance(), steps, RecallByDistance(direction=True)):
+        assert theme.rendered(figure.draw(figure.table(pending), pending))["svg"]
+
+
 def test_steps_stand_beside_reach_and_influence(records):
     table = StepPosition().table(records).set_index(["variant", "model"])
     assert table.loc[("pop-out", "convolution, radius 2"), "estimate"] == pytest.approx(2.5, abs=0.1)
@@ -166,7 +193,7 @@ def test_another_factor_of_several_levels_is_never_pooled(records, figure):
 
 @pytest.mark.parametrize("figure", [*FIGURES, Choice()], ids=name)
 def test_figures_refuse_what_the_experiment_does_not_have(figure):
-    records = make_records({"model": ["a"], "seed": [0]}, lambda cell: [])
+    records = make_records({"model": ["a"], "seed": [0]}, lambda cell: [{"metric": "params", "value": 1.0}])
     field = "choose" if isinstance(figure, Choice) else "x"
     with pytest.raises(InputError, match=f"^{field} of {name(figure)} must be a factor of the experiment"):
         figure.table(records)

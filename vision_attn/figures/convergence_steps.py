@@ -9,6 +9,7 @@ from matplotlib.figure import Figure as Drawing
 
 from vision_attn.choice import settled
 from vision_attn.figures import theme, wording
+from vision_attn.figures.axes import log_axis
 from vision_attn.figures.base import Figure
 from vision_attn.records import Records, column, facets, planned, require_factor
 from vision_attn.spec import spec
@@ -76,7 +77,7 @@ class ConvergenceSteps(Figure):
                 theme.percent_axis(right)
                 if rows["n"].sum():
                     left.set_yscale("log")
-                    theme.log_axis(left)
+                    log_axis(left)
                 else:
                     text = "no run gets there" if rows["runs"].sum() else "nothing measured yet"
                     left.text(0.5, 0.6, text, transform=left.transAxes, ha="center", color=theme.FAINT)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure as Drawing
 
 from vision_attn.choice import settled
 from vision_attn.figures import theme, wording
+from vision_attn.figures.axes import log_axis
 from vision_attn.figures.base import Figure
 from vision_attn.records import Records, column, facets, pick, planned, require_factor
 from vision_attn.spec import spec
@@ -93,7 +94,7 @@ class InfluenceProfile(Figure):
                 axes[0].set_yscale("log")
                 positive = shown.loc[shown["estimate"] > 0, "estimate"]
                 axes[0].set_ylim(max(float(positive.min()) / 2, 1e-6), float(positive.max()) * 2)
-                theme.log_axis(axes[0])
+                log_axis(axes[0])
             theme.legend(figure, self._entries(looks, records))
         return figure
 

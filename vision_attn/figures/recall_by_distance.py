@@ -10,7 +10,8 @@ from matplotlib.figure import Figure as Drawing
 from vision_attn.choice import settled
 from vision_attn.figures import theme, wording
 from vision_attn.figures.base import Figure
-from vision_attn.records import Records, chance, column, facets, pick, planned, require_factor
+from vision_attn.figures.recalled import cells, distances, recalled
+from vision_attn.records import Records, chance, column, facets, pick, require_factor
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
 
@@ -20,7 +21,8 @@ class RecallByDistance(Figure):
     """The mean accuracy over seeds against distance in cells, one line a level of `hue`, with Student-t intervals.
 
     Marks above a panel: the theoretical reach of each model (of the last layer, in the mode `mode`), beyond which
-    accuracy is due to be chance. `direction` gives a panel for every direction, from the probe Recall.
+    accuracy is due to be chance. `x` is a factor, or a coordinate of the probe Recall where one run meets several
+    distances; `direction` gives a panel for every direction, from that probe.
     """
 
     title: ClassVar[str] = "Recall by distance"
@@ -40,7 +42,7 @@ class RecallByDistance(Figure):
 
     def _settled(self, records: Records) -> Records:
         used = (self.x, self.hue, self.over)
-        for field in ("x", "hue", "over"):
+        for field in ("hue", "over"):
             require_factor(records.plan, field, "RecallByDistance", getattr(self, field))
         return settled(records, choose=self.choose, used=used, by=(self.hue,))
 
@@ -48,17 +50,16 @@ class RecallByDistance(Figure):
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]
 
     def _values(self, records: Records) -> pd.DataFrame:
-        along = (self.x, "direction") if self.direction else ()
-        return pick(records, self.metric, at={"split": self.split}, along=along)
+        options = {"metric": self.metric, "split": self.split, "x": self.x, "direction": self.direction}
+        return recalled(records, what="RecallByDistance", **options)  # type: ignore[arg-type]
 
     def table(self, records: Records) -> pd.DataFrame:
         records = self._settled(records)
-        by, grid = self._factors(records), planned(records, self._factors(records))
-        values = self._values(records)
+        by, values = self._factors(records), self._values(records)
+        grid = cells(records, values, by=by[:-1], x=self.x)
         if self.direction:
-            names = list(dict.fromkeys(values["direction"])) if "direction" in values else []
+            names = list(dict.fromkeys(values["direction"]))
             grid = grid.merge(pd.DataFrame({"direction": names or ["any"]}), how="cross")
-            values = values.assign(direction=values.get("direction", pd.Series(dtype=object)))
             by = ["direction", *by]
         means = mean_interval(values, by=by, level=self.level)
         out = grid.merge(means, on=by, how="left").merge(self._reaches(records), on=self.hue, how="left")
@@ -83,8 +84,9 @@ class RecallByDistance(Figure):
             parts = theme.panels(table, names)
             figure, axes = theme.canvas(len(parts))
             stack = max(self._mark(each, rows, looks) for each, (_, rows) in zip(axes, parts, strict=True))
+            levels = distances(records, table, self.x)
             for each, (title, rows) in zip(axes, parts, strict=True):
-                self._panel(each, rows, self._singles(rows, records, [*names, *by[-2:]]), records)
+                self._panel(each, rows, self._singles(rows, records, [*names, *by[-2:]]), records, levels)
                 theme.titled(each, title)
                 each.set_title(each.get_title(), pad=6 + 9 * stack)
                 if theme.is_left(each):
@@ -125,8 +127,9 @@ class RecallByDistance(Figure):
                     )
         return max(count.values(), default=0)
 
-    def _panel(self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records) -> None:
-        levels = records.plan["factors"][self.x]
+    def _panel(
+        self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records, levels: list[Any]
+    ) -> None:
         places = theme.size_axis(axes, levels, label=f"{wording.factor_text(self.x)} (cells)", linear=True)
         if self.metric == "accuracy" and (guess := chance(records)) is not None:
             theme.reference_line(axes, guess, "chance", dotted=True)

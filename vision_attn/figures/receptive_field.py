@@ -8,6 +8,7 @@ from matplotlib.figure import Figure as Drawing
 
 from vision_attn.choice import settled
 from vision_attn.figures import theme, wording
+from vision_attn.figures.axes import powers_axis
 from vision_attn.figures.base import Figure
 from vision_attn.records import Records, column, facets, pick, planned, require_factor
 from vision_attn.spec import spec
@@ -82,7 +83,7 @@ class ReceptiveFieldByLayer(Figure):
                 axes[0].set_xticks(range(0, last + 1, 1 + last // 8))
                 axes[0].set_yscale("log", base=2)
                 axes[0].set_ylim(float(shown["estimate"].min()) / 1.5, float(shown["estimate"].max()) * 1.5)
-                theme.powers_axis(axes[0])
+                powers_axis(axes[0])
             ink = theme.Look(theme.INK, "o")
             entries = {"theoretical": theme.handle(ink), "effective (2 × d50)": theme.handle(ink, hollow=True)}
             theme.legend(figure, entries)

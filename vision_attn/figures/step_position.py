@@ -10,7 +10,9 @@ from matplotlib.lines import Line2D
 
 from vision_attn.choice import settled
 from vision_attn.figures import theme, wording
+from vision_attn.figures.axes import rows_axis
 from vision_attn.figures.base import Figure
+from vision_attn.figures.recalled import distances, recalled
 from vision_attn.records import Records, chance, column, facets, pick, planned, require_factor
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval, step_position
@@ -53,18 +55,21 @@ class StepPosition(Figure):
 
     def _settled(self, records: Records) -> Records:
         used = (self.x, self.hue, self.over)
-        for field in ("x", "hue", "over"):
+        for field in ("hue", "over"):
             require_factor(records.plan, field, "StepPosition", getattr(self, field))
         return settled(records, choose=self.choose, used=used, by=(self.hue,))
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue]
 
+    def _values(self, records: Records) -> pd.DataFrame:
+        return recalled(records, what="StepPosition", metric=self.metric, split=self.split, x=self.x)
+
     def table(self, records: Records) -> pd.DataFrame:
         records = self._settled(records)
         by = self._factors(records)
         guess = self.chance if self.chance is not None else chance(records)
-        values = pick(records, self.metric, at={"split": self.split})
+        values = self._values(records)
         steps = step_position(
             values,
             by=by,
@@ -98,7 +103,7 @@ class StepPosition(Figure):
         records = self._settled(records)
         by = self._factors(records)
         looks = theme.looks(records.plan, self.hue)
-        last = max(records.plan["factors"][self.x])
+        last = max(distances(records, self._values(records), self.x))
         with theme.style():
             parts = theme.panels(table, by[:-1])
             longest = max(len(wording.level_text(self.hue, name)) for name in looks)
@@ -111,7 +116,7 @@ class StepPosition(Figure):
                     mine = own[own[self.hue] == name].to_dict("records")
                     for row in mine:
                         _row(each, row, place, look, last=last)
-                theme.rows_axis(each, [wording.level_text(self.hue, name) for name in looks])
+                rows_axis(each, [wording.level_text(self.hue, name) for name in looks])
                 each.set_xlabel(f"{wording.factor_text(self.x)} (cells)")
                 theme.titled(each, title)
                 if not own["n"].sum():

@@ -20,7 +20,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from vision_attn.figures.wording import is_number, level_text, short
 
@@ -210,14 +210,6 @@ def legend(figure: Figure, entries: dict[str, Line2D]) -> None:
     )
 
 
-def rows_axis(axes: Axes, texts: Sequence[str]) -> None:
-    """Name the rows of a dot plot, the first one on top."""
-    axes.set_yticks(range(len(texts)), texts)
-    axes.set_ylim(len(texts) - 0.5, -0.5)
-    axes.grid(visible=False, axis="y")
-    axes.grid(visible=True, axis="x")
-
-
 def interval_dot(axes: Axes, row: Any, place: float, look: Look) -> None:
     """An estimate as a dot in a row of a dot plot, with its interval where it has one."""
     axes.plot(row["estimate"], place, "o", markersize=6.5, color=look.colour, markeredgecolor="white", zorder=3)
@@ -251,23 +243,6 @@ def panels(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[str, pd.Data
 def percent_axis(axes: Axes) -> None:
     """Shares or their differences written as percent."""
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{round(100 * y, 9) + 0.0:.4g}".replace("-", "−")))
-
-
-def log_axis(axes: Axes) -> None:
-    """Numbers of a logarithmic y axis as they are, few enough to be read."""
-    low, high = axes.get_ylim()
-    decades = np.log10(high / low)
-    steps = (1.0,) if decades > 2 else (1.0, 3.0) if decades > 1 else (1.0, 2.0, 5.0)
-    axes.yaxis.set_major_locator(LogLocator(subs=steps, numticks=8))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: short(y) if y >= 1e-3 else f"{y:.0e}"))
-
-
-def powers_axis(axes: Axes) -> None:
-    """The powers of two on a logarithmic y axis, as numbers."""
-    axes.yaxis.set_major_locator(LogLocator(base=2, numticks=12))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: short(y)))
 
 
 def share_axes(panels: Sequence[Axes]) -> None:
