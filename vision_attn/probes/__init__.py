@@ -1,7 +1,22 @@
 """Probes: the questions asked of a trained model."""
 
 from vision_attn.probes.accuracy import Accuracy
+from vision_attn.probes.attention_distance import AttentionDistance
 from vision_attn.probes.base import Probe, Row
+from vision_attn.probes.influence import Influence
+from vision_attn.probes.intervention import Intervention
+from vision_attn.probes.recall import Recall
+from vision_attn.probes.receptive_field import ReceptiveField
 from vision_attn.probes.size import Size
 
-__all__ = ["Accuracy", "Probe", "Row", "Size"]
+__all__ = [
+    "Accuracy",
+    "AttentionDistance",
+    "Influence",
+    "Intervention",
+    "Probe",
+    "Recall",
+    "ReceptiveField",
+    "Row",
+    "Size",
+]
