@@ -56,9 +56,10 @@ def page(tmp_path, **options):
 def test_the_page_shows_claim_estimate_interval_n_baseline_verdict_and_rule(tmp_path):
     text = Reader(page(tmp_path)).text
     assert (
-        "C1 Attention reaches <farther>. accuracy at attention, distance 7, test minus accuracy at convolution" in text
+        "C1 Attention reaches <farther>. Accuracy at attention, distance 7, split test minus accuracy at convolution"
+        in text
     )
-    assert "+84.0 [+84.0, +84.0] points 3 accuracy at convolution, distance 7, test: 14.0 % supports" in text
+    assert "+84.0 [+84.0, +84.0] points 3 accuracy at convolution, distance 7, split test: 14.0 % supports" in text
     assert "C7 Convolution ends at its radius. Supports where every part does" in text
     assert "contradicts Of 2 parts: 1 supports, 1 contradicts." in text
     assert "C7.2 It guesses far off." in text
@@ -117,3 +118,24 @@ def test_a_rule_is_a_kind_of_the_package():
 
     with pytest.raises(InputError, match=r"^Homemade must be defined in a module of vision_attn"):
         plan(experiment(verdicts=(object.__new__(Homemade),)), name="why")
+
+
+def test_data_sets_may_follow_the_factors_but_models_must_share_them():
+    from vision_attn.report import provenance
+
+    def named(name):
+        records = make_records(FACTORS, rows)
+        records.runs["dataset"] = [name(one) for one in records.runs.to_dict("records")]
+        return [notice.text for notice in provenance.notices(records)]
+
+    assert named(lambda one: f"recall-{one['distance']}") == []
+    (said,) = named(lambda one: f"recall-{one['model']}")
+    assert said.startswith("Runs differ in data set: ")
+
+
+def test_many_data_sets_are_counted_in_a_caption():
+    from vision_attn.figures import wording
+
+    records = make_records({"model": ["a"], "distance": [1, 2, 3, 4], "seed": [0]}, rows=lambda one: [])
+    records.runs["dataset"] = [f"cued-recall-{one}" for one in records.runs["distance"]]
+    assert wording.data_text(records) == " on cued-recall (4 data sets)"

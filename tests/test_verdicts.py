@@ -67,7 +67,7 @@ def test_a_paired_difference_by_hand(records):
     assert found.estimate == pytest.approx(0.42)
     assert found.n == 3
     assert found.verdict == "supports"
-    assert found.baseline == "accuracy at LSTM, distance 7, test: 55.0 %"
+    assert found.baseline == "accuracy at LSTM, distance 7, split test: 55.0 %"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_several_values_of_a_seed_need_to_be_reduced(records):
         BoundVerdict(**SAID, **options, at=at, along=("head",), bound=9.0).decide(records)
     assert str(error.value) == (
         "cells of BoundVerdict must name one value a seed, or reduce must not be 'one'. "
-        "Got several of attention distance at attention, distance 1, layer 1, true instead."
+        "Got several of attention distance at attention, distance 1, layer 1, images true instead."
     )
     for reduce, expected in (("min", 6.0), ("mean", 9.0), ("max", 12.0)):
         rule = BoundVerdict(**SAID, **options, at=at, along=("head",), reduce=reduce, bound=0.0)
@@ -255,7 +255,7 @@ def test_a_rule_that_asks_for_what_is_not_there_says_so_and_spares_the_others(re
 def test_the_rule_in_words():
     rule = difference(cell(model="attention"), cell(model="LSTM"), bound=0.1, given=cell(distance=7, split="test"))
     assert rule.rule == (
-        "accuracy at attention minus accuracy at LSTM (distance 7, test), mean over seeds with 95 % Student-t "
+        "Accuracy at attention minus accuracy at LSTM (distance 7, split test), mean over seeds with 95 % Student-t "
         "interval, paired by seed. Supports where the interval lies above +10.0 percentage points, contradicts where "
         "it lies below, else inconclusive."
     )

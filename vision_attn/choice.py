@@ -10,6 +10,8 @@ import pandas as pd
 from vision_attn.records import Records, column, require_factor
 from vision_attn.spec import InputError
 
+Levels = Sequence[tuple[str, Any]]
+
 
 def choices(
     records: Records,
@@ -52,19 +54,41 @@ def chosen(
 ) -> Records:
     """The records at the level of `over` chosen for every group of `by`, as if there were no such factor."""
     table = choices(records, over=over, by=by, metric=metric)
-    keys = table.loc[table["chosen"], [*by, over]]
+    return _kept(records, table.loc[table["chosen"], [*by, over]], without=(over,))
+
+
+def at_levels(records: Records, levels: Levels) -> Records:
+    """The records at one level of some factors, as if there were no such factors."""
+    for name, level in levels:
+        require_factor(records.plan, "given", "a figure", name)
+        known = records.plan["factors"][name]
+        if level not in known:
+            allowed = f"a level of {name} ({', '.join(map(repr, known))})"
+            raise InputError(f"given of a figure must be {allowed}. Got {level!r} instead.")
+    if not levels:
+        return records
+    names = [name for name, _ in levels]
+    runs = records.runs
+    for name, level in levels:
+        runs = runs[runs[name] == level]
+    return _kept(records, runs[names].drop_duplicates(), without=names)
+
+
+def _kept(records: Records, keys: pd.DataFrame, *, without: Sequence[str]) -> Records:
+    """The records of the cells that have one of the rows `keys` of factors, the factors `without` left out."""
+    on = list(keys.columns)
 
     def kept(frame: pd.DataFrame) -> pd.DataFrame:
-        own = frame.merge(keys, on=[*by, over], how="inner").drop(columns=over)
-        return own.rename(columns={f"measured_{over}": over})
+        own = frame.merge(keys, on=on, how="inner").drop(columns=list(without))
+        return own.rename(columns={f"measured_{name}": name for name in without})
 
     wanted = {tuple(row) for row in keys.itertuples(index=False)}
     cells = [
-        {**cell, "factors": {name: level for name, level in cell["factors"].items() if name != over}}
+        {**cell, "factors": {name: level for name, level in cell["factors"].items() if name not in without}}
         for cell in records.plan["cells"]
-        if tuple(cell["factors"][name] for name in (*by, over)) in wanted
+        if tuple(cell["factors"][name] for name in on) in wanted
     ]
-    factors = {name: levels for name, levels in records.plan["factors"].items() if name != over}
+    factors = {name: levels for name, levels in records.plan["factors"].items() if name not in without}
     return dataclasses.replace(
         records,
         values=kept(records.values),
@@ -74,11 +98,17 @@ def chosen(
     )
 
 
-def settled(records: Records, *, choose: str | None, used: Sequence[str], by: Sequence[str]) -> Records:
-    """The records at the chosen levels of `choose`, where it is a factor that is neither used nor of one level.
+def settled(
+    records: Records, *, choose: str | None, used: Sequence[str], by: Sequence[str], given: Levels = ()
+) -> Records:
+    """The records at the levels `given` and at the chosen levels of `choose`, where it is a factor that is not used.
 
-    The choice is made for every group of those factors `by` that the experiment has.
+    The choice is made for every group of those factors `by` that the experiment has, before the levels are taken.
     """
+    return at_levels(_settled(records, choose=choose, used=[*used, *(name for name, _ in given)], by=by), given)
+
+
+def _settled(records: Records, *, choose: str | None, used: Sequence[str], by: Sequence[str]) -> Records:
     factors: dict[str, Any] = records.plan["factors"]
     if choose is None or choose in used or choose not in factors:
         return records

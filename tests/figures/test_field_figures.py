@@ -188,6 +188,16 @@ def test_nothing_measured_yet_gives_an_empty_figure(figure):
     assert len(figure.printed(table, records))
 
 
+def test_a_figure_may_keep_to_one_level_of_a_factor(records):
+    whole, part = InfluenceProfile().table(records), InfluenceProfile(given=(("train_size", 500),)).table(records)
+    own = whole[whole["train_size"] == 500].drop(columns="train_size").reset_index(drop=True)
+    assert part.equals(own)
+    with pytest.raises(
+        InputError, match=r"^given of a figure must be a level of train_size \(50, 500\)\. Got 7 instead"
+    ):
+        InfluenceProfile(given=(("train_size", 7),)).table(records)
+
+
 @pytest.mark.parametrize("figure", FIGURES, ids=name)
 def test_missing_seeds_are_named(figure):
     def state(cell):

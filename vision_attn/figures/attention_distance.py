@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from vision_attn.choice import settled
 from vision_attn.figures import theme, wording
-from vision_attn.figures.base import Figure
+from vision_attn.figures.base import Figure, Levels
 from vision_attn.records import Records, column, facets, pick, planned, require_factor
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
@@ -32,6 +32,7 @@ class AttentionDistanceByHead(Figure):
     over: str = "seed"
     level: float = 0.95
     choose: str | None = "learning_rate"
+    given: Levels = ()
 
     def check(self) -> None:
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
@@ -39,7 +40,7 @@ class AttentionDistanceByHead(Figure):
     def _settled(self, records: Records) -> Records:
         for field in ("hue", "over"):
             require_factor(records.plan, field, "AttentionDistanceByHead", getattr(self, field))
-        return settled(records, choose=self.choose, used=(self.hue, self.over), by=(self.hue,))
+        return settled(records, choose=self.choose, used=(self.hue, self.over), by=(self.hue,), given=self.given)
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.hue, self.over)), self.hue]
@@ -155,6 +156,7 @@ class MinimumHeadDistance(Figure):
     images: str = "true"
     level: float = 0.95
     choose: str | None = "learning_rate"
+    given: Levels = ()
 
     def check(self) -> None:
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
@@ -163,7 +165,9 @@ class MinimumHeadDistance(Figure):
     def _settled(self, records: Records) -> Records:
         for field in ("x", "hue", "over"):
             require_factor(records.plan, field, "MinimumHeadDistance", getattr(self, field))
-        return settled(records, choose=self.choose, used=(self.x, self.hue, self.over), by=(self.hue,))
+        return settled(
+            records, choose=self.choose, used=(self.x, self.hue, self.over), by=(self.hue,), given=self.given
+        )
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]

@@ -8,6 +8,9 @@ import pandas as pd
 from vision_attn.records import Records
 from vision_attn.spec import Spec, spec
 
+Levels = tuple[tuple[str, str | int | float | bool], ...]
+"""Levels of some factors, to which a figure keeps: (("distance", 7),)."""
+
 
 @spec
 class Figure(Spec, abc.ABC):

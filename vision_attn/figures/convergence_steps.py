@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Drawing
 from vision_attn.choice import settled
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import log_axis
-from vision_attn.figures.base import Figure
+from vision_attn.figures.base import Figure, Levels
 from vision_attn.records import Records, column, facets, planned, require_factor
 from vision_attn.spec import spec
 from vision_attn.statistics import steps_to
@@ -29,6 +29,7 @@ class ConvergenceSteps(Figure):
     over: str = "seed"
     level: float = 0.95
     choose: str | None = "learning_rate"
+    given: Levels = ()
 
     def check(self) -> None:
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
@@ -37,7 +38,7 @@ class ConvergenceSteps(Figure):
         used = (self.x, self.hue, self.over)
         for field in ("x", "hue", "over"):
             require_factor(records.plan, field, "ConvergenceSteps", getattr(self, field))
-        return settled(records, choose=self.choose, used=used, by=(self.hue,))
+        return settled(records, choose=self.choose, used=used, by=(self.hue,), given=self.given)
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Drawing
 from vision_attn.choice import settled
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import log_axis
-from vision_attn.figures.base import Figure
+from vision_attn.figures.base import Figure, Levels
 from vision_attn.records import Records, column, facets, pick, planned, require_factor
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
@@ -39,6 +39,7 @@ class InfluenceProfile(Figure):
     over: str = "seed"
     level: float = 0.95
     choose: str | None = "learning_rate"
+    given: Levels = ()
 
     def check(self) -> None:
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
@@ -47,7 +48,9 @@ class InfluenceProfile(Figure):
     def _settled(self, records: Records) -> Records:
         for field in ("hue", "over", *(["dashed"] if self.dashed else [])):
             require_factor(records.plan, field, "InfluenceProfile", getattr(self, field))
-        return settled(records, choose=self.choose, used=(self.hue, self.over, self.dashed or ""), by=(self.hue,))
+        return settled(
+            records, choose=self.choose, used=(self.hue, self.over, self.dashed or ""), by=(self.hue,), given=self.given
+        )
 
     def _factors(self, records: Records) -> list[str]:
         """The factors that tell lines apart: panels, dashes, colour."""

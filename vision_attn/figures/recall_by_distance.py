@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Drawing
 
 from vision_attn.choice import settled
 from vision_attn.figures import theme, wording
-from vision_attn.figures.base import Figure
+from vision_attn.figures.base import Figure, Levels
 from vision_attn.figures.recalled import cells, distances, recalled
 from vision_attn.records import Records, chance, column, facets, pick, require_factor
 from vision_attn.spec import spec
@@ -36,6 +36,7 @@ class RecallByDistance(Figure):
     mode: str = "architectural"
     direction: bool = False
     choose: str | None = "learning_rate"
+    given: Levels = ()
 
     def check(self) -> None:
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
@@ -44,7 +45,7 @@ class RecallByDistance(Figure):
         used = (self.x, self.hue, self.over)
         for field in ("hue", "over"):
             require_factor(records.plan, field, "RecallByDistance", getattr(self, field))
-        return settled(records, choose=self.choose, used=used, by=(self.hue,))
+        return settled(records, choose=self.choose, used=used, by=(self.hue,), given=self.given)
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]

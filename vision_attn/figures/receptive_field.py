@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Drawing
 from vision_attn.choice import settled
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import powers_axis
-from vision_attn.figures.base import Figure
+from vision_attn.figures.base import Figure, Levels
 from vision_attn.records import Records, column, facets, pick, planned, require_factor
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
@@ -33,6 +33,7 @@ class ReceptiveFieldByLayer(Figure):
     own: str = "with"
     level: float = 0.95
     choose: str | None = "learning_rate"
+    given: Levels = ()
 
     def check(self) -> None:
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
@@ -41,7 +42,7 @@ class ReceptiveFieldByLayer(Figure):
     def _settled(self, records: Records) -> Records:
         for field in ("hue", "over"):
             require_factor(records.plan, field, "ReceptiveFieldByLayer", getattr(self, field))
-        return settled(records, choose=self.choose, used=(self.hue, self.over), by=(self.hue,))
+        return settled(records, choose=self.choose, used=(self.hue, self.over), by=(self.hue,), given=self.given)
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.hue, self.over)), self.hue]
@@ -82,7 +83,10 @@ class ReceptiveFieldByLayer(Figure):
                 last = int(shown["layer"].max())
                 axes[0].set_xticks(range(0, last + 1, 1 + last // 8))
                 axes[0].set_yscale("log", base=2)
-                axes[0].set_ylim(float(shown["estimate"].min()) / 1.5, float(shown["estimate"].max()) * 1.5)
+                axes[0].set_ylim(
+                    float(shown.loc[shown["estimate"] > 0, "estimate"].min()) / 1.5,
+                    float(shown["estimate"].max()) * 1.5,
+                )
                 powers_axis(axes[0])
             ink = theme.Look(theme.INK, "o")
             entries = {"theoretical": theme.handle(ink), "effective (2 × d50)": theme.handle(ink, hollow=True)}

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from vision_attn.choice import settled
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import rows_axis
-from vision_attn.figures.base import Figure
+from vision_attn.figures.base import Figure, Levels
 from vision_attn.figures.recalled import distances, recalled
 from vision_attn.records import Records, chance, column, facets, pick, planned, require_factor
 from vision_attn.spec import spec
@@ -48,6 +48,7 @@ class StepPosition(Figure):
     ceiling: float = 1.0
     chance: float | None = None
     choose: str | None = "learning_rate"
+    given: Levels = ()
 
     def check(self) -> None:
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
@@ -57,7 +58,7 @@ class StepPosition(Figure):
         used = (self.x, self.hue, self.over)
         for field in ("hue", "over"):
             require_factor(records.plan, field, "StepPosition", getattr(self, field))
-        return settled(records, choose=self.choose, used=used, by=(self.hue,))
+        return settled(records, choose=self.choose, used=used, by=(self.hue,), given=self.given)
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue]

@@ -1,5 +1,6 @@
 """The wording of figures: numbers, intervals, levels, seeds and data sets as texts."""
 
+import itertools
 import numbers
 from collections.abc import Sequence
 from typing import Any
@@ -97,6 +98,10 @@ def data_text(records: Records) -> str:
     """The data sets of the runs that have ended, to be put behind a quantity: " on mnist5k"."""
     name = column(records, "dataset")
     names = list(dict.fromkeys(records.runs[name].dropna())) if name in records.runs else []
+    if len(names) > 3:
+        alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*map(str, names), strict=False))
+        common = "".join(letters[0] for letters in alike).rstrip("-_ ")
+        return f" on {common} ({len(names)} data sets)" if common else f" on {len(names)} data sets"
     return f" on {listing([str(one) for one in names])}" if names else ""
 
 

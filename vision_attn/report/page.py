@@ -148,7 +148,10 @@ def _headline(records: Records) -> list[tuple[str, str]]:
         values = list(dict.fromkeys(single[at].dropna())) if at in single else []
         if values and text.lower() not in plan["factors"]:
             said.append(
-                (text, ", ".join(f"{value[:16]}…" if name == "fingerprint" else str(value) for value in values))
+                (
+                    text,
+                    wording.listing([f"{one[:16]}…" if name == "fingerprint" else str(one) for one in values], most=5),
+                )
             )
     for factor, levels in plan["factors"].items():
         texts = [wording.level_cell(level) for level in levels]

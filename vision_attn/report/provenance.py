@@ -97,11 +97,22 @@ def _ought_to_agree(records: Records, runs: pd.DataFrame, key: str) -> bool:
     if key == "fingerprint":
         return bool(_about_fingerprints(records, runs))
     if key in DATA:
-        return "data" not in records.plan["factors"] and key == "dataset"
+        return key == "dataset" and _is_compared_across(records, runs[column(records, key)])
     if key in BY_MODEL and "model" in records.plan["factors"]:
         values = runs[column(records, key)].astype(str)
         return bool((values.groupby(runs["model"], observed=True).nunique() > 1).any())
     return True
+
+
+def _is_compared_across(records: Records, values: pd.Series) -> bool:
+    """Whether models or seeds differ in what ought to follow from the other factors."""
+    others = [name for name in records.plan["factors"] if name not in ("model", "seed")]
+    cells = records.runs.assign(
+        value=records.runs["run"].map(dict(zip(records.runs.loc[values.index, "run"], values, strict=True)))
+    )
+    if not others:
+        return values.nunique() > 1
+    return bool((cells.groupby(others, observed=True, dropna=False)["value"].nunique() > 1).any())
 
 
 def _about_fingerprints(records: Records, runs: pd.DataFrame) -> list[Notice]:

@@ -85,8 +85,7 @@ class MeanVerdict(Verdict, abc.ABC):
 
     def _place(self, at: Cell) -> str:
         """A cell in words: accuracy of ViT, distance 7."""
-        own = [wording.level_text(name, level) for name, level in at]
-        return f"{self._quantity} at {', '.join(own)}"
+        return f"{self._quantity} at {_words(at)}"
 
     @property
     def _quantity(self) -> str:
@@ -97,8 +96,7 @@ class MeanVerdict(Verdict, abc.ABC):
     @property
     def _common(self) -> str:
         """What holds of all cells, and what the interval is."""
-        own = [wording.level_text(name, level) for name, level in self.given]
-        where = f" ({', '.join(own)})" if own else ""
+        where = f" ({_words(self.given)})" if self.given else ""
         return f"{where}, mean over {self.over}s with {100 * self.level:g} % Student-t interval"
 
     def _amount(self, value: float) -> str:
@@ -146,8 +144,8 @@ class EquivalenceVerdict(MeanVerdict):
         what = f"{self._place(self.at)} minus {self._place(self.reference)}{self._common}, paired by {self.over}"
         within = f"±{self._points(self.margin)}"
         return (
-            f"{what}. Supports where the interval lies within {within}, contradicts where it lies outside of it, "
-            "else inconclusive."
+            f"{_capital(what)}. Supports where the interval lies within {within}, contradicts where it lies outside "
+            "of it, else inconclusive."
         )
 
     def decide(self, records: Records) -> Finding:
@@ -182,6 +180,15 @@ class BoundVerdict(MeanVerdict):
         return _against(self._found(values, planned, baseline=self._bound), self.bound, self.side)
 
 
+def _words(levels: Cell) -> str:
+    """Models by their labels, all else with its name: ViT, distance 7, split test."""
+    return ", ".join(str(level) if name == "model" else f"{name.replace('_', ' ')} {level}" for name, level in levels)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _rows(frame: pd.DataFrame, fixed: dict[str, Any]) -> pd.DataFrame:
     for name, level in fixed.items():
         frame = frame[frame[name] == level]
@@ -200,7 +207,7 @@ def _differences(rule: MeanVerdict, records: Records, at: Cell, reference: Cell)
 def _one_sided(what: str, bound: str, side: str) -> str:
     other = "below" if side == "above" else "above"
     return (
-        f"{what}. Supports where the interval lies {side} {bound}, contradicts where it lies {other}, "
+        f"{_capital(what)}. Supports where the interval lies {side} {bound}, contradicts where it lies {other}, "
         "else inconclusive."
     )
 
