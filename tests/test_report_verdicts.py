@@ -139,3 +139,9 @@ def test_many_data_sets_are_counted_in_a_caption():
     records = make_records({"model": ["a"], "distance": [1, 2, 3, 4], "seed": [0]}, rows=lambda one: [])
     records.runs["dataset"] = [f"cued-recall-{one}" for one in records.runs["distance"]]
     assert wording.data_text(records) == " on cued-recall (4 data sets)"
+
+
+def test_figures_of_one_kind_are_told_apart_by_what_was_asked_of_them(tmp_path):
+    kind = "ReceptiveFieldByLayer"
+    figures = [{"kind": kind}, {"kind": kind, "given": [["distance", 7]], "own": "without"}]
+    assert "Receptive field by layer (distance 7, own without)" in Reader(page(tmp_path, figures=figures)).text

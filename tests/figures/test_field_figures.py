@@ -93,6 +93,9 @@ def test_a_map_is_a_mean_over_seeds_divided_by_its_largest(records):
     ]
     assert centre["estimate"] == pytest.approx(np.mean(values))
     assert one["of_largest"].max() == 1
+    assert np.isnan(centre["of_largest"])
+    whole = ErfMap(layers=(1,), own="with").table(records)
+    assert whole.loc[centre.name, "of_largest"] > 0.9
 
 
 def test_maps_are_drawn_with_rows_downwards_models_in_columns_and_one_scale():
@@ -107,12 +110,12 @@ def test_maps_are_drawn_with_rows_downwards_models_in_columns_and_one_scale():
     table = figure.table(records)
     first, second = (axes.images[0] for axes in figure.draw(table, records).axes[:2])
     expected = np.full((3, 3), 1e-3)
-    expected[2, 1], expected[1, 2] = 1.0, 0.5
-    assert np.asarray(first.get_array()) == pytest.approx(expected)
-    assert np.asarray(second.get_array()) == pytest.approx(expected)
+    expected[2, 1], expected[1, 2], expected[1, 1] = 1.0, 0.5, np.nan
+    assert np.asarray(first.get_array()) == pytest.approx(expected, nan_ok=True)
+    assert np.asarray(second.get_array()) == pytest.approx(expected, nan_ok=True)
     assert first.get_extent() == [-1.5, 1.5, 1.5, -1.5]
     assert (first.norm.vmin, first.norm.vmax) == (second.norm.vmin, second.norm.vmax) == (1e-3, 1)
-    assert figure.printed(table, records)["area of 50 %"].tolist() == ["11.1 %", "11.1 %"]
+    assert figure.printed(table, records)["area of 50 %"].tolist() == ["12.5 %", "12.5 %"]
 
 
 def test_a_model_with_fewer_layers_leaves_a_blank_place():
@@ -121,7 +124,7 @@ def test_a_model_with_fewer_layers_leaves_a_blank_place():
             yield {"metric": "erf_map", "layer": layer, "row": 0, "column": 0, "value": 1.0}
 
     records = make_records({"model": ["a", "b"], "seed": [0, 1]}, rows)
-    figure = ErfMap()
+    figure = ErfMap(own="with")
     axes = figure.draw(figure.table(records), records).axes
     assert [len(each.images) for each in axes[:4]] == [1, 1, 1, 0]
 

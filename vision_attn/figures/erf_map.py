@@ -21,7 +21,8 @@ class ErfMap(Figure):
     """The mean influence of the cell at each offset from a unit, layers in rows, models in columns.
 
     Every map is divided by its own maximum, so shapes can be compared and heights cannot; the colour is logarithmic
-    down to `floor` and the same in all panels.
+    down to `floor` and the same in all panels. The unit's own cell, to which residual connections give a peak that
+    dwarfs all else (Raghu et al. 2021), is left out unless `own` is "with".
     """
 
     title: ClassVar[str] = "Effective receptive fields"
@@ -29,6 +30,7 @@ class ErfMap(Figure):
     metric: str = "erf_map"
     hue: str = "model"
     layers: tuple[int, ...] | None = None
+    own: str = "without"
     floor: float = 1e-3
     over: str = "seed"
     level: float = 0.95
@@ -37,6 +39,7 @@ class ErfMap(Figure):
 
     def check(self) -> None:
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+        self.require("own", self.own in ("with", "without"), "'with' or 'without'")
         self.require("floor", 0 < self.floor < 1, "between 0 and 1, such as 0.001")
 
     def _settled(self, records: Records) -> Records:
@@ -59,7 +62,10 @@ class ErfMap(Figure):
         means = mean_interval(values, by=keys, level=self.level)
         out = planned(records, by).merge(means, on=by, how="left").sort_values(keys).reset_index(drop=True)
         out["n"] = out["n"].fillna(0).astype(int)
-        out["of_largest"] = out["estimate"] / out.groupby([*by, "layer"], observed=True)["estimate"].transform("max")
+        is_own = (out["row"] == 0) & (out["column"] == 0)
+        shown = out["estimate"].mask(is_own & (self.own == "without"))
+        largest = shown.groupby([out[name] for name in (*by, "layer")], observed=True).transform("max")
+        out["of_largest"] = (shown / largest).mask(shown == 0, 0.0)
         return out[[*keys, "estimate", "low", "high", "n", "of_largest", "planned"]]
 
     def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
@@ -95,7 +101,8 @@ class ErfMap(Figure):
         cells = table.groupby(by, observed=True)[["n", "planned"]].max().reset_index()
         return (
             "Mean squared gradient of a unit by the pixels of the cell so many cells below (rows) and to the right "
-            f"(columns) of it{wording.data_text(records)}; the cross marks the unit. Each map is divided by its own "
+            f"(columns) of it{wording.data_text(records)}; the cross marks the unit, whose "
+            f"own cell is {'left out' if self.own == 'without' else 'included'}. Each map is divided by its own "
             f"maximum; darkest: {self.floor:g} of it and less. Blank: the model has no such layer. "
             f"{wording.seeds_text(cells, by[::-1], unit=self.over)}"
         )
@@ -110,7 +117,7 @@ class ErfMap(Figure):
                 wording.factor_text(name): wording.level_cell(level)
                 for name, level in zip([*by, "layer"], key, strict=True)
             }
-            known = rows["estimate"].dropna().to_numpy(float)
+            known = rows.loc[rows["of_largest"].notna(), "estimate"].to_numpy(float)
             areas = {f"area of {share:g} %": _area(known, share / 100) for share in (50, 90)}
             out.append(head | areas | {"n": str(rows["n"].max())})
         return pd.DataFrame(out)
@@ -118,7 +125,7 @@ class ErfMap(Figure):
 
 def _map(rows: pd.DataFrame) -> pd.DataFrame:
     """One map as a grid, rows downwards."""
-    return rows.pivot_table(index="row", columns="column", values="of_largest", observed=True)
+    return rows.pivot(index="row", columns="column", values="of_largest")
 
 
 def _picture(axes: Axes, grid: pd.DataFrame, norm: LogNorm) -> Any:

@@ -92,7 +92,7 @@ def _drawn(name: str, data: dict[str, Any], records: Records, folder: Path) -> D
     for kind, payload in images.items():
         write_atomic(folder / "figures" / f"{name}.{kind}", payload)
     printed = figure.printed(table, records)
-    own = ", ".join(f"{field} {value}" for field, value in data.items() if field != "kind")
+    own = ", ".join(_said(field, value) for field, value in data.items() if field != "kind")
     return Drawn(
         name,
         f"{figure.title} ({own})" if name != data["kind"] and own else figure.title,
@@ -103,6 +103,13 @@ def _drawn(name: str, data: dict[str, Any], records: Records, folder: Path) -> D
         rows=tuple(tuple(map(str, row)) for row in printed.itertuples(index=False)),
         is_open=figure.opens_table,
     )
+
+
+def _said(field: str, value: Any) -> str:
+    """A field of a figure in its title: metric loss, distance 6, direction."""
+    if field == "given":
+        return ", ".join(f"{name} {level}" for name, level in value)
+    return field if value is True else f"{field} {', '.join(map(str, value)) if isinstance(value, list) else value}"
 
 
 def _page(records: Records, folder: Path, drawn: list[Drawn], found: list[Finding]) -> str:
