@@ -84,7 +84,7 @@ def steps_to(
     out = mean_interval(firsts, value="log", by=by, level=level)
     for name in ("estimate", "low", "high"):
         out[name] = np.exp(out[name])
-    counts = firsts.groupby(list(by), observed=True, dropna=False)["run" if run == "run" else run].size()
+    counts = firsts.groupby(list(by), observed=True, dropna=False)[run].size()
     out = out.merge(counts.rename("runs").reset_index(), on=list(by))
     out["share"] = out["n"] / out["runs"]
     bounds = [share_interval(int(n), int(runs), level=level) for n, runs in zip(out["n"], out["runs"], strict=True)]
@@ -132,9 +132,10 @@ def _position(
     row |= {"estimate": middle, "scale": scale, "rmse": rmse, "found": "step"}
     n = len(curves)
     if n >= 2:
-        draws = generator.integers(n, size=(resamples, n))
-        again = [_fit([curves[i] for i in draw], limits) for draw in draws]
-        spread = np.std([one[0] for one in again if one is not None], ddof=1) * np.sqrt(n / (n - 1))
+        draws = [tuple(sorted(draw)) for draw in generator.integers(n, size=(resamples, n)).tolist()]
+        fits = {draw: _fit([curves[i] for i in draw], limits) for draw in set(draws)}
+        again = [one[0] for one in map(fits.__getitem__, draws) if one is not None]
+        spread = np.std(again, ddof=1) * np.sqrt(n / (n - 1))
         half = float(stdtrit(n - 1, (1 + level) / 2) * spread)
         row |= {"low": middle - half, "high": middle + half}
     if not ((heights > SLOPE[0]) & (heights < SLOPE[1])).any():
