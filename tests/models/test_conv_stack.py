@@ -69,12 +69,12 @@ def test_in_training_mode_it_sees_no_further():
     assert torch.equal(module(changed)[0, :, 4, 4], before)
 
 
-def test_a_block_is_a_norm_of_the_channels_a_convolution_and_a_residual():
+def test_a_block_is_a_convolution_a_shortcut_and_a_norm_of_the_channels():
     model = ConvStack(width=6, kernels=(5,), dilations=(2,))
     block = built(model).double().blocks[0]
     x = torch.randn(2, 6, 9, 9, dtype=torch.float64)
-    normed = (x - x.mean(1, keepdim=True)) / (x.var(1, keepdim=True, unbiased=False) + 1e-6).sqrt()
-    expected = x + F.gelu(F.conv2d(normed, block.conv.weight, block.conv.bias, padding=4, dilation=2))
+    total = x + F.gelu(F.conv2d(x, block.conv.weight, block.conv.bias, padding=4, dilation=2))
+    expected = (total - total.mean(1, keepdim=True)) / (total.var(1, keepdim=True, unbiased=False) + 1e-6).sqrt()
     torch.testing.assert_close(block(x), expected)
 
 
