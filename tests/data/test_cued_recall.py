@@ -188,10 +188,10 @@ def test_a_training_size_asks_for_fixed_images_drawn_with_the_subset_seed():
     assert zero.fingerprint == one.fingerprint
 
 
-def test_normalised_a_blank_cell_is_zero_and_a_glyph_plus_and_minus_a_quarter():
+def test_normalised_a_blank_cell_is_zero_and_a_glyph_plus_and_minus_an_eighth():
     data = CuedRecall(distance=3, variant="popout", test_size=20).load()
     levels = data.normalise(data.test.images).unique()
-    assert torch.isclose(levels[:, None], torch.tensor([-64 / 255, 0.0, 64 / 255]), atol=1e-6).any(0).all()
+    assert torch.isclose(levels[:, None], torch.tensor([-1 / 8, 0.0, 1 / 8]), atol=1e-3).any(0).all()
 
 
 def test_what_says_no_more_than_how_often_each_glyph_is_there_reaches_the_multiset_baseline():
