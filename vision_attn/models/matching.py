@@ -77,6 +77,7 @@ def _depths(family: Model) -> Iterator[Model]:
 def _around(start: Model, wanted: tuple[int, int], on: str, shape: dict[str, int]) -> list[Model]:
     """The members of the family just below and just above what is wanted, by bisection over the width."""
     step = width_step(start)
+    least = 2 if _has_sincos(start) and step < 8 else 1
 
     def at(index: int) -> Model:
         return start.replace(**{start.width_field: index * step})
@@ -89,13 +90,13 @@ def _around(start: Model, wanted: tuple[int, int], on: str, shape: dict[str, int
     for name, (count, goal) in counts.items():
         if on not in (name, "both"):
             continue
-        low, high = 0, 1
+        low, high = least - 1, least
         while below(high, count, goal) and high * step < WIDTH_LIMIT:
             low, high = high, high * 2
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if below(middle, count, goal) else (low, middle)
-        found |= {index: at(index) for index in (low, high) if index >= 1}
+        found |= {index: at(index) for index in (low, high) if index >= least}
     if on == "both" and found:
         found |= (
             {index: at(index) for index in range(min(found), max(found) + 1)} if max(found) - min(found) < 64 else {}
@@ -107,7 +108,12 @@ def width_step(model: Model) -> int:
     """The step in which the width may be turned: mixers, and the sine-cosine embedding, want multiples."""
     mixer = getattr(model, "mixer", None)
     step = 1 if mixer is None else mixer.width_multiple
-    return step if getattr(model, "position", None) != "sincos2d" or step % 4 == 0 else 4 * step
+    return 4 * step if _has_sincos(model) and step % 4 else step
+
+
+def _has_sincos(model: Model) -> bool:
+    """Whether the width must be a multiple of 4, at least 8."""
+    return getattr(model, "position", None) == "sincos2d"
 
 
 def _sentence(family: Model, seen: list[Candidate], wanted: tuple[int, int], on: str, tolerance: float) -> str:

@@ -1,5 +1,6 @@
 """The token mixers, as specs: each is one word of difference in an experiment."""
 
+import math
 from typing import ClassVar, Literal, Self
 
 from torch import nn
@@ -65,7 +66,9 @@ class SelfAttention(Mixer):
 
     @property
     def width_multiple(self) -> int:
-        return self.num_heads
+        if self.position == "rotary" and self.key_dim is None:
+            return 4 * self.num_heads
+        return math.lcm(self.num_heads, 8) if self.position == "sincos2d" else self.num_heads
 
     def widened(self, factor: int) -> Self:
         """With `factor` times as many heads of the same width, as in Swin."""
