@@ -3,8 +3,8 @@
 A cue in one cell of an 8 x 8 lattice tells a direction; the answer is the glyph d cells away in that direction, and is
 read out at the cue's own token, so what a network does not carry from there to here it cannot know: beyond its reach it
 is at chance, one in eight. Every update sees fresh images; training ends when the loss stalls, or at the cap. The
-learning rate of each model was chosen from the same three on validation images, with a seed that is used for nothing
-else: `--preset rates`.
+learning rate of each family was chosen from the same three on validation images, for the member that stands for it, with
+a seed that is used for nothing else: `--preset rates`.
 """
 
 from vision_attn import (
@@ -62,7 +62,12 @@ MODELS = {  # attention with one encoding or another is one network, but for the
     "LSTM": sized(TRUNK.replace(mixer=LSTM(bidirectional=False))),
     "LSTM, both ways": sized(TRUNK.replace(mixer=LSTM(bidirectional=True))),
 }
-RATES = dict.fromkeys(MODELS, 1e-3)
+FAMILIES = {
+    name: "LSTM, both ways" if "LSTM" in name else "CNN, radius 4" if "CNN" in name else "attention, learned"
+    for name in MODELS
+}
+RATES = {"attention, learned": 1e-3, "CNN, radius 4": 1e-3, "LSTM, both ways": 1e-3}
+"""The learning rate of each family, by the member that stands for it."""
 MULTISET = 0.192
 """What the commonest of 63 glyphs gives: the most that filled recall yields without places."""
 
@@ -77,7 +82,8 @@ def run(variant, aligned, model, distance, learning_rate, seed):
         recipe=Recipe(
             updates=2000,
             batch_size=64,
-            learning_rate=RATES[model] if learning_rate == "chosen" else learning_rate,
+            crop_padding=0,
+            learning_rate=RATES[FAMILIES[model]] if learning_rate == "chosen" else learning_rate,
             schedule="constant",
             warmup_fraction=0.05,
             patience=5,
@@ -214,7 +220,8 @@ experiment = Experiment(
         "rates": {
             "variant": ("filled",),
             "aligned": (True,),
-            "distance": (1,),
+            "model": tuple(RATES),
+            "distance": (2, 3),
             "learning_rate": (3e-4, 1e-3, 3e-3),
             "seed": (100,),
         },
