@@ -3,8 +3,8 @@
 A cue in one cell of an 8 x 8 lattice tells a direction; the answer is the glyph d cells away in that direction, and is
 read out at the cue's own token, so what a network does not carry from there to here it cannot know: beyond its reach it
 is at chance, one in eight. Every update sees fresh images; training ends when the loss stalls, or at the cap. The
-learning rate of each family was chosen from the same three on validation images, for the member that stands for it, with
-a seed that is used for nothing else: `--preset rates`.
+learning rate of each family was chosen from the same three on validation images, for the member that stands for it,
+with a seed that is used for nothing else: `--preset rates`.
 """
 
 from vision_attn import (
@@ -36,7 +36,7 @@ from vision_attn import (
 )
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 8}
-TRUNK = ViT(dim=64, depth=2, patch_size=4, pool="none", position="none")
+TRUNK = ViT(dim=64, depth=2, mlp_ratio=2, patch_size=4, pool="none", position="none")
 RELATIVE = TRUNK.replace(mixer=SelfAttention(position="relative"))
 
 
@@ -80,14 +80,14 @@ def run(variant, aligned, model, distance, learning_rate, seed):
         model=MODELS[model],
         data=CuedRecall(distance=distance, variant=variant, train_cues=8 if filled else 1, aligned=aligned),
         recipe=Recipe(
-            updates=2000,
+            updates=2400,
             batch_size=64,
             crop_padding=0,
             learning_rate=RATES[FAMILIES[model]] if learning_rate == "chosen" else learning_rate,
             schedule="constant",
-            warmup_fraction=0.05,
-            patience=5,
-            history_rows=20,
+            warmup_fraction=1 / 24,
+            patience=10,
+            history_rows=24,
         ),
         seed=seed,
     )
@@ -98,9 +98,9 @@ def at(model, distance, **coordinates):
 
 
 FILLED = cell(variant="filled", aligned=True, split="test")
-CHANCE, NEAR_CHANCE = 1 / 8, 1 / 8 + 0.03
+MIDWAY, NEAR_CHANCE = (1 + 1 / 8) / 2, 1 / 8 + 0.03
 PLACED = [name for name in MODELS if name.startswith("attention, ") and name != "attention, no position"]
-RADII = (("CNN, radius 1", 1, 2), ("CNN, radius 2", 2, 3), ("CNN, radius 4", 3, 5))
+RADII = (("CNN, radius 1", 1, 2), ("CNN, radius 2", 2, 4), ("CNN, radius 4", 4, 7))
 
 REACH = AllOf(
     claim="C1",
@@ -119,7 +119,8 @@ REACH = AllOf(
                 claim="C1",
                 statement=f"{name} recalls from {inside} away, inside its radius.",
                 at=at(name, inside),
-                bound=0.9,
+                bound=MIDWAY,
+                bound_name="midway from chance to all,",
                 given=FILLED,
             )
             for name, inside, _ in RADII
@@ -138,9 +139,9 @@ REACH = AllOf(
         ),
         DifferenceVerdict(
             claim="C1",
-            statement="At 5 cells attention recalls what CNNs of smaller radius cannot.",
-            at=at("attention, learned", 5),
-            reference=at("CNN, radius 4", 5),
+            statement="At 7 cells attention recalls what a CNN of smaller radius cannot.",
+            at=at("attention, learned", 7),
+            reference=at("CNN, radius 4", 7),
             bound=0.25,
             given=FILLED,
         ),
@@ -153,7 +154,7 @@ PLACES = AllOf(
         BoundVerdict(
             claim="C7",
             statement="Without a position encoding it does not beat the commonest glyph.",
-            at=at("attention, no position", 3),
+            at=at("attention, no position", 4),
             bound=MULTISET + 0.03,
             bound_name="the commonest glyph and three points,",
             side="below",
@@ -163,8 +164,8 @@ PLACES = AllOf(
             DifferenceVerdict(
                 claim="C7",
                 statement=f"{name} recalls by place.",
-                at=at(name, 3),
-                reference=at("attention, no position", 3),
+                at=at(name, 4),
+                reference=at("attention, no position", 4),
                 bound=0.25,
                 given=FILLED,
             )
@@ -221,14 +222,14 @@ experiment = Experiment(
             "variant": ("filled",),
             "aligned": (True,),
             "model": tuple(RATES),
-            "distance": (2, 3),
+            "distance": (2, 4),
             "learning_rate": (3e-4, 1e-3, 3e-3),
             "seed": (100,),
         },
-        "small": {"variant": ("filled",), "aligned": (True,), "distance": (1, 2, 3, 5, 7), "seed": range(3)},
+        "small": {"variant": ("filled",), "aligned": (True,), "distance": (1, 2, 4, 7), "seed": range(3)},
     },
     run=run,
-    probes=(Accuracy(), Recall(), ReceptiveField(), Influence(images=16), Size()),
+    probes=(Accuracy(), Recall(), ReceptiveField(), Influence(images=8), Size()),
     figures=(
         RecallByDistance(),
         StepPosition(),

@@ -19,12 +19,15 @@ RECIPE = Recipe(
 
 
 def rule(losses: list[float], patience: int) -> int | None:
-    """After which row, counted from 1, none of the last `patience` lies 0.01 below the best that counted before."""
+    """After which row, counted from 1, none of the last `patience` lies 0.01 below the best that counted before.
+
+    Or after the first below 0.01, from where no loss can lie so far below.
+    """
     best, counted = math.inf, 0
     for number, loss in enumerate(losses, start=1):
         if loss <= best - 0.01:
             best, counted = loss, number
-        if number - counted == patience:
+        if number - counted == patience or best < 0.01:
             return number
     return None
 
@@ -82,6 +85,16 @@ def test_a_loss_that_falls_slower_than_the_threshold_a_row_but_steadily_does_not
     state.window = 1
     for _ in range(3):
         state.loss_sum.fill_(1.9)
+        state.window = 1
+        state.close_row()
+    assert state.stalled
+
+
+def test_a_loss_that_cannot_fall_by_the_threshold_ends_the_training_at_once():
+    state = start(TinyConv, RECIPE)
+    for loss in (0.5, 0.0101, 0.0002):
+        assert not state.stalled
+        state.loss_sum.fill_(loss)
         state.window = 1
         state.close_row()
     assert state.stalled

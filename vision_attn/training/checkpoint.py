@@ -47,8 +47,8 @@ class TrainState:
 
     @property
     def stalled(self) -> bool:
-        """Whether the training loss has not fallen for as many rows as the recipe's patience."""
-        return self.patience is not None and self.rows_since >= self.patience
+        """Whether the training loss has not fallen for as many rows as the recipe's patience, or can fall no more."""
+        return self.patience is not None and (self.rows_since >= self.patience or self.best_loss < STALL)
 
     @property
     def ended(self) -> bool:

@@ -18,8 +18,9 @@ class Recipe(Spec):
 
     The history has `history_rows` rows, evenly spread over the budget. With `patience` the budget is a cap: training
     ends when the mean training loss of a row has not fallen `STALL` = 0.01 nats below its best for `patience` rows in
-    a row. This needs the constant schedule, as a falling learning rate stalls whatever it is given; warm-up remains a
-    part of the cap. A plateau before the loss first falls is a stall too, unless patience is longer.
+    a row, or is below `STALL` and so cannot fall by it. This needs the constant schedule, as a falling learning rate
+    stalls whatever it is given; warm-up remains a part of the cap. A plateau before the loss first falls is a stall
+    too, unless patience is longer.
 
     Every update sees exactly `batch_size` images, whatever the size of the training set, so that equal updates
     mean equally many images seen. The learning rate of update u = 1...N with w warm-up updates is
