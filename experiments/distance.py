@@ -52,8 +52,8 @@ MODELS = {  # attention with one encoding or another is one network, but for the
     "attention, relative": RELATIVE,
     "attention, rotary": TRUNK.replace(mixer=SelfAttention(position="rotary")),
     "attention, convolutional": TRUNK.replace(mixer=SelfAttention(position="convolution")),
-    "attention to radius 1": sized(
-        TRUNK.replace(mixer=SelfAttention(position="relative", pattern="neighbourhood", pattern_size=1))
+    "attention to radius 1": TRUNK.replace(
+        mixer=SelfAttention(position="relative", pattern="neighbourhood", pattern_size=1)
     ),
     "CNN, radius 1": sized(rf_dial(1, depth=4).replace(pool="none")),
     "CNN, radius 2": sized(rf_dial(2, depth=4).replace(pool="none")),
