@@ -36,8 +36,11 @@ from vision_attn import (
 )
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 8}
-TRUNK = ViT(dim=64, depth=2, mlp_ratio=2, patch_size=4, pool="none", position="none")
-RELATIVE = TRUNK.replace(mixer=SelfAttention(position="relative"))
+HEADS = 2
+TRUNK = ViT(
+    dim=48, depth=2, mlp_ratio=2, patch_size=4, pool="none", position="none", mixer=SelfAttention(num_heads=HEADS)
+)
+RELATIVE = TRUNK.replace(mixer=SelfAttention(num_heads=HEADS, position="relative"))
 
 
 def sized(family):
@@ -50,10 +53,10 @@ MODELS = {  # attention with one encoding or another is one network, but for the
     "attention, learned": TRUNK.replace(position="learned"),
     "attention, sine-cosine": TRUNK.replace(position="sincos2d"),
     "attention, relative": RELATIVE,
-    "attention, rotary": TRUNK.replace(mixer=SelfAttention(position="rotary")),
-    "attention, convolutional": TRUNK.replace(mixer=SelfAttention(position="convolution")),
+    "attention, rotary": TRUNK.replace(mixer=SelfAttention(num_heads=HEADS, position="rotary")),
+    "attention, convolutional": TRUNK.replace(mixer=SelfAttention(num_heads=HEADS, position="convolution")),
     "attention to radius 1": TRUNK.replace(
-        mixer=SelfAttention(position="relative", pattern="neighbourhood", pattern_size=1)
+        mixer=SelfAttention(num_heads=HEADS, position="relative", pattern="neighbourhood", pattern_size=1)
     ),
     "CNN, radius 1": sized(rf_dial(1, depth=4).replace(pool="none")),
     "CNN, radius 2": sized(rf_dial(2, depth=4).replace(pool="none")),
@@ -78,10 +81,10 @@ def run(variant, aligned, model, distance, learning_rate, seed):
     filled = variant == "filled"
     return Run(
         model=MODELS[model],
-        data=CuedRecall(distance=distance, variant=variant, train_cues=8 if filled else 1, aligned=aligned),
+        data=CuedRecall(distance=distance, variant=variant, train_cues=16 if filled else 1, aligned=aligned),
         recipe=Recipe(
             updates=2400,
-            batch_size=64,
+            batch_size=32,
             crop_padding=0,
             learning_rate=RATES[FAMILIES[model]] if learning_rate == "chosen" else learning_rate,
             schedule="constant",
