@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vision_attn._torchvision import repair_torchvision
     from vision_attn.data import Cifar10, Cifar100, Idx, ImageFolder, Mnist5k
     from vision_attn.experiment import Experiment
     from vision_attn.figures import Gap, Generalisation, LearningCurve, Matching
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from vision_attn.training import Recipe
 
 _HOMES = {
+    "_torchvision": ("repair_torchvision",),
     "data": ("Cifar10", "Cifar100", "Idx", "ImageFolder", "Mnist5k"),
     "experiment": ("Experiment",),
     "figures": ("Gap", "Generalisation", "LearningCurve", "Matching"),
@@ -78,6 +80,7 @@ __all__ = [
     "from_timm",
     "match",
     "register_models",
+    "repair_torchvision",
     "replace_attention",
 ]
 
