@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from vision_attn._torchvision import repair_torchvision
     from vision_attn.data import Cifar10, Cifar100, Idx, ImageFolder, Mnist5k
     from vision_attn.experiment import Experiment
-    from vision_attn.figures import Gap, Generalisation, LearningCurve, Matching
+    from vision_attn.figures import (
+        Gap,
+        Generalisation,
+        LearningCurve,
+        Matching,
+        OcclusionCurve,
+        ShiftSawtooth,
+        ShuffleCurve,
+        ZoomCurve,
+    )
     from vision_attn.layers import Attention
     from vision_attn.models import (
         Classifier,
@@ -25,7 +34,7 @@ if TYPE_CHECKING:
         register_models,
         replace_attention,
     )
-    from vision_attn.probes import Accuracy, Size
+    from vision_attn.probes import Accuracy, Occlusion, PatchShuffle, ShiftConsistency, Size, Zoom
     from vision_attn.run import Run
     from vision_attn.training import Recipe
 
@@ -33,7 +42,16 @@ _HOMES = {
     "_torchvision": ("repair_torchvision",),
     "data": ("Cifar10", "Cifar100", "Idx", "ImageFolder", "Mnist5k"),
     "experiment": ("Experiment",),
-    "figures": ("Gap", "Generalisation", "LearningCurve", "Matching"),
+    "figures": (
+        "Gap",
+        "Generalisation",
+        "LearningCurve",
+        "Matching",
+        "OcclusionCurve",
+        "ShiftSawtooth",
+        "ShuffleCurve",
+        "ZoomCurve",
+    ),
     "layers": ("Attention",),
     "models": (
         "Classifier",
@@ -48,7 +66,7 @@ _HOMES = {
         "register_models",
         "replace_attention",
     ),
-    "probes": ("Accuracy", "Size"),
+    "probes": ("Accuracy", "Occlusion", "PatchShuffle", "ShiftConsistency", "Size", "Zoom"),
     "run": ("Run",),
     "training": ("Recipe",),
 }
@@ -70,13 +88,21 @@ __all__ = [
     "LearningCurve",
     "Matching",
     "Mnist5k",
+    "Occlusion",
+    "OcclusionCurve",
+    "PatchShuffle",
     "Recipe",
     "ResNet",
     "Run",
     "SelfAttention",
+    "ShiftConsistency",
+    "ShiftSawtooth",
+    "ShuffleCurve",
     "Size",
     "Timm",
     "ViT",
+    "Zoom",
+    "ZoomCurve",
     "from_timm",
     "match",
     "register_models",

@@ -96,13 +96,19 @@ def load(plan: dict[str, Any], store_root: Path, *, committed: Path | None = Non
     )
 
 
-def pick(records: Records, metric: str, *, at: Mapping[str, Any]) -> pd.DataFrame:
-    """The records of a metric that have exactly the coordinates `at`: {"split": "test"} leaves out corrupted images."""
+def pick(records: Records, metric: str, *, at: Mapping[str, Any], along: Sequence[str] = ()) -> pd.DataFrame:
+    """The records of a metric that have exactly the coordinates `at`: {"split": "test"} leaves out corrupted images.
+
+    Those named in `along` they have besides, whatever the value.
+    """
     values = records.values
     chosen = values["metric"] == metric
     for name in values.columns[list(values.columns).index("value") + 1 :]:
-        chosen &= values[name] == at[name] if name in at else values[name].isna()
-    if any(name not in values.columns for name in at):
+        if name in at:
+            chosen &= values[name] == at[name]
+        else:
+            chosen &= values[name].notna() if name in along else values[name].isna()
+    if any(name not in values.columns for name in (*at, *along)):
         return values.iloc[:0]
     return values[chosen.fillna(False).astype(bool)]
 

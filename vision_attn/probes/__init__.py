@@ -2,6 +2,10 @@
 
 from vision_attn.probes.accuracy import Accuracy
 from vision_attn.probes.base import Probe, Row
+from vision_attn.probes.occlusion import Occlusion
+from vision_attn.probes.patch_shuffle import PatchShuffle
+from vision_attn.probes.shift import ShiftConsistency
 from vision_attn.probes.size import Size
+from vision_attn.probes.zoom import Zoom
 
-__all__ = ["Accuracy", "Probe", "Row", "Size"]
+__all__ = ["Accuracy", "Occlusion", "PatchShuffle", "Probe", "Row", "ShiftConsistency", "Size", "Zoom"]
