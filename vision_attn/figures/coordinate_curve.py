@@ -101,11 +101,15 @@ class CoordinateCurve:
             theme.seeds_scatter(axes, [aside[each] for each in points[x]], points["value"].to_numpy(float), look)
             theme.interval_line(axes, np.array(list(at.values())), mine, look)
 
-    def caption(self, table: pd.DataFrame, records: Records, *, quantity: str, reading: str) -> str:
-        """The quantity, how it is read, then seeds, intervals and chance."""
+    def caption(self, table: pd.DataFrame, records: Records, *, quantity: str, of: str, reading: str) -> str:
+        """The quantity, `of` what images, how it is read, then seeds, intervals and chance."""
         by = self._factors(records)
         fewest = table.sort_values("n", kind="stable").drop_duplicates(by).sort_index()
-        said = [f"{quantity}{wording.data_text(records)}.", reading, wording.seeds_text(fewest, by, unit=self.over)]
+        said = [
+            f"{quantity}{wording.data_text(records)}, {of}.",
+            reading,
+            wording.seeds_text(fewest, by, unit=self.over),
+        ]
         if (table["n"] > 1).any():
             said.append(f"Bars: {100 * self.level:g} % Student-t intervals; faint points: single {self.over}s.")
             said.append(wording.cut_text(table, self.metric))

@@ -67,9 +67,9 @@ class ShiftSawtooth(Figure):
         return self._curve().draw(table, records)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
-        moved = f"when the image is shifted ({self.border}: {BORDERS[self.border]}), mean of both axes"
-        reading = "A dip between multiples of the patch or stride that is gone at them is aliasing."
-        return self._curve().caption(table, records, quantity=f"{QUANTITY[self.metric]} {moved}", reading=reading)
+        of = f"when the image is shifted ({self.border}: {BORDERS[self.border]}), mean of both axes"
+        reading = "What is worse between the multiples of the patch or stride than at them is aliasing."
+        return self._curve().caption(table, records, quantity=QUANTITY[self.metric], of=of, reading=reading)
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         return self._curve().printed(table, records)
@@ -108,9 +108,9 @@ class ZoomCurve(Figure):
         where = (
             small if self.place == "corner" else "in the centre of a canvas of the mean colour, or cut to its centre"
         )
+        of = f"when the image is resized and lies {where}"
         reading = "All models were trained at scale 1; the canvas keeps its size."
-        quantity = f"{QUANTITY[self.metric]} when the image is resized and lies {where}"
-        return self._curve().caption(table, records, quantity=quantity, reading=reading)
+        return self._curve().caption(table, records, quantity=QUANTITY[self.metric], of=of, reading=reading)
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         return self._curve().printed(table, records)
@@ -139,11 +139,11 @@ class ShuffleCurve(Figure):
         return self._curve().draw(table, records)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
-        how = (
-            "cut into pieces that are put together in random order, one of its own for every image, mean of the repeats"
+        of = (
+            "of images cut into pieces that are put together in random order, drawn for each image; mean of the repeats"
         )
         reading = "The flatter the curve, the less the model makes of where the pieces are."
-        return self._curve().caption(table, records, quantity=f"Accuracy on test images {how}", reading=reading)
+        return self._curve().caption(table, records, quantity="Test accuracy", of=of, reading=reading)
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         return self._curve().printed(table, records)
@@ -174,8 +174,9 @@ class OcclusionCurve(Figure):
         return self._curve().draw(table, records)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
-        how = f"a share of whose cells, drawn for every image, is replaced by {FILLS[self.fill]}, mean of the repeats"
-        return self._curve().caption(table, records, quantity=f"Accuracy on test images {how}", reading="")
+        of = f"when a share of the cells, drawn for each image, is replaced by {FILLS[self.fill]}; mean of the repeats"
+        reading = "Share 0 is the image as it is."
+        return self._curve().caption(table, records, quantity="Test accuracy", of=of, reading=reading)
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         return self._curve().printed(table, records)
