@@ -40,7 +40,8 @@ class ShiftConsistency(Probe):
     under the first of both shifts is right.
 
     A translation by whole patches permutes the tokens: without positions and with mean pooling attention is exact
-    there, and a sawtooth in between. That is lost in the rounding of bfloat16, so all is computed in float32.
+    there, and a sawtooth in between. The arithmetic is that of the run: in bfloat16 rounding moves single logits at
+    the exact points (by 0.02 at most in a ViT of 6 blocks whose logits spread by 1), hardly ever a class.
     4 len(pixels) + 1 forward passes over the images where `pixels` has a 0: 37.
     """
 
@@ -109,10 +110,9 @@ def _sources(size: int, by: Tensor, border: Border) -> Tensor:
 def _scores(
     model: nn.Module, images: Tensor, *, data: Data, down: int = 0, right: int = 0, border: Border = "circular"
 ) -> Tensor:
-    """Logits of the shifted images, without autocast."""
+    """Logits of the shifted images."""
 
     def normalise(batch: Tensor) -> Tensor:
         return data.normalise(shifted(batch, down=down, right=right, border=border) if down or right else batch)
 
-    with torch.autocast(images.device.type, enabled=False):
-        return logits(model, images, normalise=normalise)
+    return logits(model, images, normalise=normalise)
