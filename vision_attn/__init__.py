@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vision_attn._torchvision import repair_torchvision
     from vision_attn.data import Cifar10, Cifar100, CuedRecall, Idx, ImageFolder, Mnist5k, Parity
     from vision_attn.experiment import Experiment
     from vision_attn.figures import (
@@ -20,9 +21,13 @@ if TYPE_CHECKING:
         LearningCurve,
         Matching,
         MinimumHeadDistance,
+        OcclusionCurve,
         RecallByDistance,
         ReceptiveFieldByLayer,
+        ShiftSawtooth,
+        ShuffleCurve,
         StepPosition,
+        ZoomCurve,
     )
     from vision_attn.layers import Attention
     from vision_attn.models import (
@@ -41,13 +46,34 @@ if TYPE_CHECKING:
         replace_attention,
         rf_dial,
     )
-    from vision_attn.probes import Accuracy, AttentionDistance, Influence, Intervention, Recall, ReceptiveField, Size
+    from vision_attn.probes import (
+        Accuracy,
+        AttentionDistance,
+        Influence,
+        Intervention,
+        Occlusion,
+        PatchShuffle,
+        Recall,
+        ReceptiveField,
+        ShiftConsistency,
+        Size,
+        Zoom,
+    )
     from vision_attn.run import Run
     from vision_attn.training import Recipe
     from vision_attn.verdicts import AllOf, BoundVerdict, DifferenceVerdict, EquivalenceVerdict, cell
 
 _HOMES = {
-    "data": ("Cifar10", "Cifar100", "CuedRecall", "Idx", "ImageFolder", "Mnist5k", "Parity"),
+    "_torchvision": ("repair_torchvision",),
+    "data": (
+        "Cifar10",
+        "Cifar100",
+        "CuedRecall",
+        "Idx",
+        "ImageFolder",
+        "Mnist5k",
+        "Parity",
+    ),
     "experiment": ("Experiment",),
     "figures": (
         "AttentionDistanceByHead",
@@ -60,9 +86,13 @@ _HOMES = {
         "LearningCurve",
         "Matching",
         "MinimumHeadDistance",
+        "OcclusionCurve",
         "RecallByDistance",
         "ReceptiveFieldByLayer",
+        "ShiftSawtooth",
+        "ShuffleCurve",
         "StepPosition",
+        "ZoomCurve",
     ),
     "layers": ("Attention",),
     "models": (
@@ -81,10 +111,28 @@ _HOMES = {
         "replace_attention",
         "rf_dial",
     ),
-    "probes": ("Accuracy", "AttentionDistance", "Influence", "Intervention", "Recall", "ReceptiveField", "Size"),
+    "probes": (
+        "Accuracy",
+        "AttentionDistance",
+        "Influence",
+        "Intervention",
+        "Occlusion",
+        "PatchShuffle",
+        "Recall",
+        "ReceptiveField",
+        "ShiftConsistency",
+        "Size",
+        "Zoom",
+    ),
     "run": ("Run",),
     "training": ("Recipe",),
-    "verdicts": ("AllOf", "BoundVerdict", "DifferenceVerdict", "EquivalenceVerdict", "cell"),
+    "verdicts": (
+        "AllOf",
+        "BoundVerdict",
+        "DifferenceVerdict",
+        "EquivalenceVerdict",
+        "cell",
+    ),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -120,7 +168,10 @@ __all__ = [
     "Matching",
     "MinimumHeadDistance",
     "Mnist5k",
+    "Occlusion",
+    "OcclusionCurve",
     "Parity",
+    "PatchShuffle",
     "Recall",
     "RecallByDistance",
     "ReceptiveField",
@@ -129,14 +180,20 @@ __all__ = [
     "ResNet",
     "Run",
     "SelfAttention",
+    "ShiftConsistency",
+    "ShiftSawtooth",
+    "ShuffleCurve",
     "Size",
     "StepPosition",
     "Timm",
     "ViT",
+    "Zoom",
+    "ZoomCurve",
     "cell",
     "from_timm",
     "match",
     "register_models",
+    "repair_torchvision",
     "replace_attention",
     "rf_dial",
 ]

@@ -32,3 +32,7 @@ def repair() -> None:
         if not hasattr(torch.ops.torchvision, operator):
             torch.library.define(f"torchvision::{operator}", SCHEMA)
     importlib.import_module(_LIBRARY)
+
+
+repair_torchvision = repair
+"""The name under which the package exports it."""

@@ -240,6 +240,21 @@ def test_sixty_four_levels_look_different():
     assert len(set(looks.values())) == 64
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 7, 10])
+def test_a_legend_of_long_names_is_as_wide_as_the_figure_at_most(count):
+    figure, _ = theme.canvas(1)
+    names = ["ResNet", "ConvNeXt", *(f"ViT, a mixer called {i}" for i in range(8))][:count]
+    look = theme.Look(theme.INK, "o")
+    with theme.style():
+        theme.legend(figure, {name: theme.handle(look) for name in names})
+        figure.draw_without_rendering()
+        (drawn,) = figure.legends
+        box = drawn.get_window_extent()
+    assert [text.get_text() for text in drawn.get_texts()] == names
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    assert figure.axes[0].get_tightbbox().y1 <= box.y0 < box.y1 <= figure.bbox.height
+
+
 @pytest.mark.parametrize(
     ("figure", "sentence"),
     [

@@ -17,6 +17,14 @@ def test_logits_are_those_of_eval_mode_whatever_the_batches(make_model, batch_si
     assert not found.requires_grad
 
 
+def test_a_model_in_float64_answers_in_float64():
+    model, images = TinyAttention().double(), data()
+    found = logits(model, images.test.images, normalise=lambda batch: images.normalise(batch).double())
+    with torch.no_grad():
+        expected = model.eval()(images.normalise(images.test.images).double())
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_the_mode_is_restored_also_after_an_error(training):
     model, images = TinyConv().train(training), data()

@@ -200,10 +200,10 @@ def legend(figure: Figure, entries: dict[str, Line2D]) -> None:
     """One legend for the figure, above its panels, in as few rows as fit; further rows make the figure taller."""
     widths = [0.072 * len(text) + 0.62 for text in entries]
     for columns in range(len(widths), 0, -1):
-        rows = math.ceil(len(widths) / columns)
         parts = np.array_split(widths, columns)  # as matplotlib fills its columns
         if sum(part.max() for part in parts) <= figure.get_figwidth():
             break
+    rows = len(parts[0])
     figure.set_figheight(figure.get_figheight() + 0.2 * (rows - 1))
     figure.legend(
         entries.values(), entries.keys(), loc="outside upper center", ncols=columns, frameon=False, handlelength=2.2

@@ -5,18 +5,26 @@ from vision_attn.probes.attention_distance import AttentionDistance
 from vision_attn.probes.base import Probe, Row
 from vision_attn.probes.influence import Influence
 from vision_attn.probes.intervention import Intervention
+from vision_attn.probes.occlusion import Occlusion
+from vision_attn.probes.patch_shuffle import PatchShuffle
 from vision_attn.probes.recall import Recall
 from vision_attn.probes.receptive_field import ReceptiveField
+from vision_attn.probes.shift import ShiftConsistency
 from vision_attn.probes.size import Size
+from vision_attn.probes.zoom import Zoom
 
 __all__ = [
     "Accuracy",
     "AttentionDistance",
     "Influence",
     "Intervention",
+    "Occlusion",
+    "PatchShuffle",
     "Probe",
     "Recall",
     "ReceptiveField",
     "Row",
+    "ShiftConsistency",
     "Size",
+    "Zoom",
 ]

@@ -16,14 +16,14 @@ def logits(
 ) -> Tensor:
     """Logits (N, num_classes), float32, of uint8 images (N, C, H, W), in eval mode and without augmentation.
 
-    Logits of a dense task have (rows, columns) behind.
-    The arithmetic is that of an autocast around the call; the model's mode is restored.
+    Logits of a dense task have (rows, columns) behind. The arithmetic is that of an autocast around the call, and a
+    model in float64 keeps its own; the model's mode is restored.
     """
     training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            parts = [model(normalise(batch)).float() for batch in images.split(batch_size)]
+            parts = [_at_least_float32(model(normalise(batch))) for batch in images.split(batch_size)]
     finally:
         model.train(training)
     return torch.cat(parts)
@@ -39,3 +39,7 @@ def accuracy(model: nn.Module, split: Split, *, normalise: Callable[[Tensor], Te
     """The fraction of the split's labels whose logit is the largest, in [0, 1]."""
     scores, labels = read_out(logits(model, split.images, normalise=normalise), split.labels)
     return (scores.argmax(1) == labels).double().mean().item()
+
+
+def _at_least_float32(scores: Tensor) -> Tensor:
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))

@@ -1,0 +1,126 @@
+"""Fits of learning curves, crossover, data equivalence."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vision_attn.statistics import crossover, equivalent_size, fit, left_out_error
+
+SIZES = np.array([250, 500, 1000, 2000, 4000, 8000, 16000, 32000, 50000], float)
+
+
+def power(n, a=3.0, b=0.4, c=0.03):
+    return a * n**-b + c
+
+
+@pytest.mark.parametrize("kind", ["power", "exponential", "logarithm"])
+def test_exact_curves_are_found_again(kind):
+    truth = {
+        "power": power,
+        "exponential": lambda n: 0.5 * np.exp(-n / 4000) + 0.1,
+        "logarithm": lambda n: 0.9 - 0.07 * np.log(n),
+    }[kind]
+    found = fit(SIZES, truth(SIZES), np.full(9, 1e-4), kind=kind)
+    assert found.failed == ""
+    np.testing.assert_allclose(found.error(SIZES), truth(SIZES), atol=2e-5)
+
+
+def test_the_exponent_is_identified_as_well_as_the_noise_allows():
+    generator = np.random.default_rng(0)
+    sd = np.linspace(0.018, 0.0036, 9) / np.sqrt(3)
+    exponents = [fit(SIZES, power(SIZES) + generator.normal(0, sd), sd**2).parameters[1] for _ in range(200)]
+    assert np.mean(exponents) == pytest.approx(0.4, abs=0.02)
+    assert 0.005 < np.std(exponents) < 0.06
+
+
+def test_sizes_with_small_variance_decide():
+    errors = power(SIZES).copy()
+    errors[0] += 0.2
+    trusted = fit(SIZES, errors, np.where(SIZES == 250, 1.0, 1e-8))
+    np.testing.assert_allclose(trusted.error(SIZES[1:]), power(SIZES[1:]), atol=1e-3)
+    assert abs(fit(SIZES, errors, np.ones(9)).error(500.0) - power(500.0)) > 0.02
+
+
+def test_the_true_kind_predicts_the_largest_size_best():
+    missed = {
+        kind: left_out_error(SIZES, power(SIZES), np.ones(9), kind=kind)
+        for kind in ("power", "exponential", "logarithm")
+    }
+    assert min(missed, key=missed.get) == "power"
+    assert missed["power"] < 1e-4
+
+
+def test_too_few_sizes_fail_in_words_and_give_missing_numbers():
+    found = fit(SIZES[:3], power(SIZES[:3]), np.ones(3))
+    assert found.failed == "3 sizes are too few for 3 parameters"
+    assert np.isnan(found.error(1000.0))
+    assert np.isnan(found.size(0.2, low=1, high=1e6))
+
+
+def test_a_fitted_curve_is_inverted_inside_its_range_only():
+    found = fit(SIZES, power(SIZES), np.ones(9))
+    assert found.size(power(3000.0), low=250, high=50000) == pytest.approx(3000, rel=1e-3)
+    assert np.isnan(found.size(0.001, low=250, high=50000))
+
+
+def curves(shift, *, seeds=4, noise=0.0):
+    """Accuracies of a CNN, and of a ViT that gains 0.1 a factor of ten and crosses it at 4000 * 10 ** shift."""
+    generator = np.random.default_rng(7)
+    rows = []
+    for seed in range(seeds):
+        for size in SIZES:
+            cnn = 0.5 + 0.1 * np.log10(size / 250)
+            gap = 0.1 * (np.log10(size / 4000) - shift)
+            rows += [
+                (seed, size, "CNN", cnn + generator.normal(0, noise)),
+                (seed, size, "ViT", cnn + gap + generator.normal(0, noise)),
+            ]
+    return pd.DataFrame(rows, columns=["seed", "train_size", "model", "value"])
+
+
+PAIR = {"reference": "CNN", "other": "ViT"}
+
+
+def test_curves_that_cross_between_two_sizes_are_found_there():
+    found = crossover(curves(np.log10(2500 / 4000)), **PAIR)
+    assert found.estimate == pytest.approx(2500)
+    assert (found.low, found.high, found.n, found.said) == (pytest.approx(2500), pytest.approx(2500), 4, "2,500")
+
+
+def test_curves_that_do_not_cross_are_censored():
+    above = crossover(curves(2.0), **PAIR)
+    assert (above.estimate, above.said) == (np.inf, "none up to 50,000")
+    below = crossover(curves(-2.0), **PAIR)
+    assert (below.estimate, below.said) == (0.0, "below 250")
+
+
+def test_the_interval_of_the_crossover_covers_it():
+    covered = 0
+    for repeat in range(60):
+        frame = curves(np.log10(2500 / 4000), seeds=8)
+        frame["value"] += np.random.default_rng(repeat).normal(0, 0.02, len(frame))
+        found = crossover(frame, **PAIR, resamples=300)
+        covered += found.low <= 2500 <= found.high
+    assert covered >= 51
+
+
+def test_the_size_that_is_worth_as_much():
+    frame = curves(0.5)
+    assert equivalent_size(frame, **PAIR).said == "none up to 50,000"
+    worse = equivalent_size(curves(1.5), **PAIR)
+    wanted = 0.5 + 0.1 * np.log10(200) + 0.1 * (np.log10(12.5) - 1.5)
+    assert worse.estimate == pytest.approx(250 * 10 ** ((wanted - 0.5) / 0.1), rel=0.02)
+    assert (
+        equivalent_size(frame.assign(value=frame["value"].where(frame["model"] == "CNN", 0.1)), **PAIR).said
+        == "below 250"
+    )
+
+
+def test_seeds_without_a_partner_are_left_out_and_none_is_said():
+    frame = curves(0.0)
+    lacking = frame[~((frame["seed"] == 3) & (frame["model"] == "ViT"))]
+    assert crossover(lacking, **PAIR).n == 3
+    assert crossover(frame[frame["model"] == "CNN"], **PAIR).said.startswith("not measured")
+    one = crossover(frame[frame["seed"] == 0], **PAIR)
+    assert np.isnan(one.low)
+    assert one.said.endswith("one seed, no interval")

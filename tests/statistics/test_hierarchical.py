@@ -1,0 +1,63 @@
+"""Values in two levels and the coverage of their interval."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vision_attn.statistics import hierarchical_interval, mean_interval
+
+
+def draws(units, inner, *, between, within, repeats, seed):
+    """Values 0.7 + unit effect + seed effect in many repeats of one experiment."""
+    generator = np.random.default_rng(seed)
+    values = (
+        0.7 + generator.normal(0, between, (repeats, units, 1)) + generator.normal(0, within, (repeats, units, inner))
+    )
+    index = pd.MultiIndex.from_product([range(repeats), range(units), range(inner)], names=["g", "subset_seed", "seed"])
+    return pd.DataFrame({"value": values.ravel()}, index=index).reset_index()
+
+
+@pytest.mark.parametrize(
+    ("units", "inner", "between", "within"),
+    [(3, 3, 0.02, 0.01), (5, 2, 0.0, 0.02), (3, 1, 0.02, 0.01), (10, 3, 0.02, 0.02)],
+)
+def test_95_percent_intervals_cover_at_least_that_often(units, inner, between, within):
+    repeats = 600
+    frame = draws(units, inner, between=between, within=within, repeats=repeats, seed=units * inner)
+    out = hierarchical_interval(frame, by=["g"], resamples=400)
+    covered = ((out["low"] <= 0.7) & (out["high"] >= 0.7)).mean()
+    assert covered > 0.95 - 4 * np.sqrt(0.95 * 0.05 / repeats)
+
+
+def test_forgetting_the_subsets_would_cover_too_little():
+    frame = draws(3, 3, between=0.03, within=0.005, repeats=600, seed=1)
+    flat = mean_interval(frame, by=["g"])
+    assert ((flat["low"] <= 0.7) & (flat["high"] >= 0.7)).mean() < 0.85
+
+
+def test_with_one_seed_a_subset_it_is_nearly_students_interval():
+    frame = draws(6, 1, between=0.02, within=0.0, repeats=20, seed=3)
+    ours, students = hierarchical_interval(frame, by=["g"], resamples=20_000), mean_interval(frame, by=["g"])
+    np.testing.assert_allclose(ours["estimate"], students["estimate"])
+    np.testing.assert_allclose(ours["high"] - ours["low"], students["high"] - students["low"], rtol=0.03)
+
+
+def test_subsets_count_equally_however_many_seeds_they_have():
+    frame = pd.DataFrame({"g": 0, "subset_seed": [0, 0, 0, 1], "value": [1.0, 1.0, 1.0, 2.0]})
+    row = hierarchical_interval(frame, by=["g"]).iloc[0]
+    assert (row["estimate"], row["n"], row["units"]) == (1.5, 4, 2)
+
+
+def test_the_order_of_rows_does_not_matter_and_the_seed_does():
+    frame = draws(3, 3, between=0.02, within=0.01, repeats=1, seed=5)
+    first = hierarchical_interval(frame, by=["g"])
+    pd.testing.assert_frame_equal(first, hierarchical_interval(frame.sample(frac=1, random_state=0), by=["g"]))
+    assert hierarchical_interval(frame, by=["g"], seed=1)["low"][0] != first["low"][0]
+
+
+def test_one_subset_and_none_have_no_interval():
+    frame = pd.DataFrame({"g": [0, 0, 1], "subset_seed": [0, 0, 0], "value": [1.0, 2.0, np.nan]})
+    out = hierarchical_interval(frame, by=["g"])
+    assert out["n"].tolist() == [2, 0]
+    assert out["estimate"][0] == 1.5
+    assert out[["low", "high"]].isna().all().all()

@@ -1,0 +1,60 @@
+"""Altered test images: which ones are looked at, and how their classes compare before and after."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from vision_attn.data.base import Data, Split
+from vision_attn.models.base import Model
+from vision_attn.probes.base import Row
+from vision_attn.training.evaluate import logits
+
+
+def evenly_spaced(split: Split, images: int | None) -> Split:
+    """At most `images` images of the split (None: all), evenly spaced."""
+    if images is None or images >= len(split):
+        return split
+    chosen = torch.arange(images, device=split.labels.device) * len(split) // images
+    return Split(split.images[chosen], split.labels[chosen])
+
+
+def without_class(model: Model) -> str | None:
+    """Why a model that answers at every token has no class to compare; None for all others."""
+    if getattr(model, "pool", None) == "none":
+        return "its head reads every token by itself, so an image has no single class"
+    return None
+
+
+def classes(
+    model: nn.Module, images: Tensor, *, data: Data, alter: Callable[[Tensor], Tensor] = lambda batch: batch
+) -> Tensor:
+    """The class (N,) of uint8 images (N, C, H, W), each batch of them altered first."""
+    return logits(model, images, normalise=lambda batch: data.normalise(alter(batch))).argmax(1)
+
+
+def accuracy_row(found: Tensor, labels: Tensor, **coordinates: str | int | float) -> Row:
+    """The share of images whose class is the label."""
+    return {"metric": "accuracy", "split": "test", "value": _share(found == labels), **coordinates}
+
+
+def consistency_rows(
+    before: Tensor, after: Tensor, labels: Tensor, *, name: str = "consistency", **coordinates: str | int | float
+) -> Iterator[Row]:
+    """The share of images whose class is the same before and after, of all images and of some.
+
+    `correct_...` is that of the images whose class `before` is right; there is no such row where no class is.
+    """
+    same, right = before == after, before == labels
+    yield {"metric": name, "split": "test", "value": _share(same), **coordinates}
+    if right.any():
+        yield {"metric": f"correct_{name}", "split": "test", "value": _share(same[right]), **coordinates}
+
+
+def mean_colour(data: Data, images: Tensor) -> Tensor:
+    """The channel means of the training subset as uint8 (C, 1, 1): 0 after normalising, but for rounding."""
+    return (torch.tensor(data.mean, device=images.device) * 255).round().to(torch.uint8).view(-1, 1, 1)
+
+
+def _share(hits: Tensor) -> float:
+    return hits.double().mean().item()
