@@ -69,7 +69,7 @@ FAMILIES = {
     name: "LSTM, both ways" if "LSTM" in name else "CNN, radius 4" if "CNN" in name else "attention, learned"
     for name in MODELS
 }
-RATES = {"attention, learned": 1e-3, "CNN, radius 4": 1e-3, "LSTM, both ways": 1e-3}
+RATES = {"attention, learned": 3e-3, "CNN, radius 4": 3e-3, "LSTM, both ways": 3e-3}
 """The learning rate of each family, by the member that stands for it."""
 MULTISET = 0.192
 """What the commonest of 63 glyphs gives: the most that filled recall yields without places."""
