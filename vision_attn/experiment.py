@@ -76,7 +76,8 @@ def smoke(experiment: Experiment) -> Experiment:
         run = experiment.run(**cell)
         if run is None:
             return None
-        return run.replace(recipe=run.recipe.replace(updates=SMOKE_UPDATES, epochs=None, compile="off"))
+        updates = 0 if run.recipe.updates == 0 else SMOKE_UPDATES
+        return run.replace(recipe=run.recipe.replace(updates=updates, epochs=None, compile="off"))
 
     names = list(experiment.factors)
     arguments = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
