@@ -2,9 +2,10 @@
 
 A cue in one cell of an 8 x 8 lattice tells a direction; the answer is the glyph d cells away in that direction, and is
 read out at the cue's own token, so what a network does not carry from there to here it cannot know: beyond its reach it
-is at chance, one in eight. Every update sees fresh images; training ends when the loss stalls, or at the cap. The
-learning rate of each family was chosen from the same four on validation images, for the member that stands for it,
-with a seed that is used for nothing else: `--preset rates`.
+is at chance, one in eight. (Read out from all tokens pooled a network of any reach may know: the control.) Every update
+sees fresh images; training ends when the loss stalls, or at the cap. The learning rate of each family was chosen from
+the same four on validation images, for the member that stands for it, with a seed that is used for nothing else:
+`--preset rates`.
 """
 
 from vision_attn import (
@@ -49,10 +50,10 @@ def sized(family):
 
 
 MODELS = {  # attention with one encoding or another is one network, but for the few parameters of the encoding itself
+    "attention, relative": RELATIVE,
     "attention, no position": TRUNK,
     "attention, learned": TRUNK.replace(position="learned"),
     "attention, sine-cosine": TRUNK.replace(position="sincos2d"),
-    "attention, relative": RELATIVE,
     "attention, rotary": TRUNK.replace(mixer=SelfAttention(num_heads=HEADS, position="rotary")),
     "attention, convolutional": TRUNK.replace(mixer=SelfAttention(num_heads=HEADS, position="convolution")),
     "attention to radius 1": TRUNK.replace(
@@ -78,10 +79,16 @@ MULTISET = 0.192
 def run(variant, aligned, model, distance, learning_rate, seed):
     if distance == 7 and not aligned:
         return None  # 7 x 7 cells leave no room for it
-    filled = variant == "filled"
+    pooled = variant == "filled, pooled"
     return Run(
-        model=MODELS[model],
-        data=CuedRecall(distance=distance, variant=variant, train_cues=16 if filled else 1, aligned=aligned),
+        model=MODELS[model].replace(pool="mean" if pooled else "none"),
+        data=CuedRecall(
+            distance=distance,
+            variant="popout" if variant == "popout" else "filled",
+            pooled=pooled,
+            train_cues=16 if variant == "filled" else 1,
+            aligned=aligned,
+        ),
         recipe=Recipe(
             updates=2400,
             batch_size=32,
@@ -213,7 +220,7 @@ RECURRENCE = AllOf(
 experiment = Experiment(
     question=__doc__,
     factors={
-        "variant": ("filled", "popout"),
+        "variant": ("filled", "popout", "filled, pooled"),
         "aligned": (True, False),
         "model": tuple(MODELS),
         "distance": range(8),
