@@ -187,7 +187,7 @@ experiment = Experiment(
     figures=(
         InfluenceProfile(dashed="weights", given=cell(train_size=MOST)),
         ErfMap(given=GIVEN),
-        ReceptiveFieldByLayer(given=GIVEN),
+        ReceptiveFieldByLayer(own="without", given=GIVEN),
         AttentionDistanceByHead(given=GIVEN),
         MinimumHeadDistance(given=cell(weights="trained")),
         InfluenceProfile(metric="intervention_relative", given=GIVEN),

@@ -18,6 +18,8 @@ EAGER = Choices(device="cpu", precision="fp32", compile=False, channels_last=Fal
 class TinyConv(nn.Module):
     """Two convolutions with BatchNorm and dropout."""
 
+    num_classes = 10
+
     def __init__(self, in_chans: int = 3, dropout: float = 0.1) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(in_chans, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
@@ -31,6 +33,8 @@ class TinyConv(nn.Module):
 
 class TinyAttention(nn.Module):
     """A patch embedding, one block of self-attention with dropout, a head."""
+
+    num_classes = 10
 
     def __init__(self, in_chans: int = 3, dropout: float = 0.1) -> None:
         super().__init__()

@@ -76,6 +76,7 @@ def choose(recipe: Recipe, model: nn.Module, *, data: Data, device: torch.device
             data=data,
             batch_size=recipe.batch_size,
             label_smoothing=recipe.label_smoothing,
+            mixing=bool(recipe.mixup or recipe.cutmix),
         )
         if why_not is not None:
             return dataclasses.replace(choices, compile=False, compile_reason=why_not)

@@ -34,10 +34,11 @@ class Objective(Protocol):
 def cross_entropy(model: nn.Module, images: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
     """Mean cross-entropy of normalised images (B, C, H, W), in nats; the loss itself is computed in float32.
 
-    Of dense labels (B, rows, columns) those that are -100 do not count.
+    Labels are classes (B,), or shares (B, K) of mixed images; of dense labels (B, rows, columns) those that are -100 do
+    not count.
     """
     scores = model(images).float()
-    if labels.ndim > 1:  # the kernel for maps of labels is not deterministic on a GPU; that for rows is
+    if labels.ndim > 2:  # the kernel for maps of labels is not deterministic on a GPU; that for rows is
         scores, labels = scores.movedim(1, -1).flatten(0, -2), labels.flatten()
     return F.cross_entropy(scores, labels, label_smoothing=label_smoothing)
 
@@ -56,7 +57,7 @@ def _compiled(architecture: str) -> Objective:
 
 
 def failure(
-    model: nn.Module, autocast: Callable[[], Any], *, data: Data, batch_size: int, label_smoothing: float
+    model: nn.Module, autocast: Callable[[], Any], *, data: Data, batch_size: int, label_smoothing: float, mixing: bool
 ) -> str | None:
     """Why the training step of the model cannot be compiled here, or None: one step is tried on a copy."""
     from torch._dynamo.exc import TorchDynamoException
@@ -65,6 +66,8 @@ def failure(
     device = next(model.parameters()).device
     images = torch.zeros(batch_size, data.in_chans, data.image_size, data.image_size, device=device)
     labels = torch.zeros(batch_size, *data.label_shape, dtype=torch.int64, device=device)
+    if mixing:
+        labels = F.one_hot(labels, data.num_classes).float()
     try:
         with torch.random.fork_rng(), autocast():
             compiled_cross_entropy(trial)(trial, images, labels, label_smoothing).backward()

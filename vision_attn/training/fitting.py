@@ -16,6 +16,13 @@ def require_fit(recipe: Recipe, model: nn.Module, *, data: Data) -> None:
     if recipe.crop_padding and not data.crop:
         allowed = f"0 on {data.name}, where it matters what lies where"
         raise InputError(f"crop_padding of Recipe must be {allowed}. Got {recipe.crop_padding} instead.")
+    if recipe.rand_augment is not None and not data.crop:
+        allowed = f"None on {data.name}, where it matters what lies where"
+        raise InputError(f"rand_augment of Recipe must be {allowed}. Got {recipe.rand_augment} instead.")
+    if (recipe.mixup or recipe.cutmix) and data.label_shape:
+        allowed = f"0 on {data.name}, whose labels lie on a grid"
+        field = "mixup" if recipe.mixup else "cutmix"
+        raise InputError(f"{field} of Recipe must be {allowed}. Got {getattr(recipe, field)} instead.")
     training = model.training
     device = next(model.parameters()).device
     with torch.inference_mode():

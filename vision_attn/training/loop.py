@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from vision_attn.data import augment
 from vision_attn.data.base import Split, Stream
+from vision_attn.data.mixing import mixed
+from vision_attn.data.rand_augment import rand_augment
 from vision_attn.training.checkpoint import TrainState
 from vision_attn.training.choices import Choices, keep_memory
 from vision_attn.training.compiling import compiled_cross_entropy, cross_entropy
@@ -53,10 +55,13 @@ def train(
         update = state.update + 1
         is_row = update * rows // state.num_updates > state.update * rows // state.num_updates
         images, labels = batch(update)
-        images = _augmented(images, state.streams.augmentation(update), recipe=recipe, flip=flip)
+        generator = state.streams.augmentation(update)
+        images = normalise(_augmented(images, generator, recipe=recipe, flip=flip))
+        if recipe.mixup or recipe.cutmix:
+            images, labels = _mixed(images, labels, generator, model=state.model, recipe=recipe)
         state.streams.seed_dropout(update)
         with choices.autocast():
-            loss = objective(model, normalise(images), labels, recipe.label_smoothing)
+            loss = objective(model, images, labels, recipe.label_smoothing)
         state.optimizer.zero_grad()
         loss.backward()
         norm = _clip(model, recipe.clip_grad)
@@ -90,7 +95,16 @@ def _augmented(images: Tensor, generator: torch.Generator, *, recipe: Recipe, fl
         images = augment.crop(images, padding=recipe.crop_padding, generator=generator)
     if recipe.flip and flip:
         images = augment.flip(images, generator=generator)
+    if recipe.rand_augment is not None:
+        images = rand_augment(images, magnitude=recipe.rand_augment, generator=generator)
     return images
+
+
+def _mixed(
+    images: Tensor, labels: Tensor, generator: torch.Generator, *, model: nn.Module, recipe: Recipe
+) -> tuple[Tensor, Tensor]:
+    classes = int(model.num_classes)  # type: ignore[arg-type]
+    return mixed(images, labels, num_classes=classes, mixup=recipe.mixup, cutmix=recipe.cutmix, generator=generator)
 
 
 def _clip(model: nn.Module, bound: float | None) -> Tensor:

@@ -30,7 +30,8 @@ class Recipe(Spec):
 
     AdamW has timm's betas 0.9, 0.999; SGD has Nesterov momentum 0.9. Biases, norms and what the model lists in
     `no_weight_decay()` are not decayed. `flip` applies where the data set allows flips; `clip_grad` bounds the norm
-    of the gradient over all parameters.
+    of the gradient over all parameters. `rand_augment` is the magnitude of two operations of RandAugment (None:
+    none); `mixup` and `cutmix` are the alphas of Mixup and CutMix (0: none), of which each batch has one.
     """
 
     updates: int | None = None
@@ -49,6 +50,9 @@ class Recipe(Spec):
     compile: Literal["auto", "on", "off"] = "auto"
     patience: int | None = None
     history_rows: int = 20
+    rand_augment: int | None = None
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     def check(self) -> None:
         if self.epochs is None:
@@ -64,6 +68,10 @@ class Recipe(Spec):
         self.require("label_smoothing", 0 <= self.label_smoothing < 1, "at least 0 and less than 1")
         self.require("crop_padding", self.crop_padding >= 0, "at least 0")
         self.require("history_rows", self.history_rows >= 1, "at least 1")
+        fits = self.rand_augment is None or 0 <= self.rand_augment <= 30
+        self.require("rand_augment", fits, "None or from 0 to 30")
+        self.require("mixup", self.mixup >= 0, "at least 0")
+        self.require("cutmix", self.cutmix >= 0, "at least 0")
         if self.patience is not None:
             self.require("patience", self.patience >= 1, "None or at least 1")
             self.require("schedule", self.schedule == "constant", "'constant' with patience")
