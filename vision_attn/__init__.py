@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vision_attn._torchvision import repair_torchvision
-    from vision_attn.data import Cifar10, Cifar100, CuedRecall, Idx, ImageFolder, Mnist5k, Parity
+    from vision_attn.data import Cifar10, Cifar100, CuedRecall, Idx, ImageFolder, Mnist5k, Parity, Permuted
     from vision_attn.experiment import Experiment
     from vision_attn.figures import (
         AttentionDistanceByHead,
@@ -73,6 +73,7 @@ _HOMES = {
         "ImageFolder",
         "Mnist5k",
         "Parity",
+        "Permuted",
     ),
     "experiment": ("Experiment",),
     "figures": (
@@ -172,6 +173,7 @@ __all__ = [
     "OcclusionCurve",
     "Parity",
     "PatchShuffle",
+    "Permuted",
     "Recall",
     "RecallByDistance",
     "ReceptiveField",

@@ -7,6 +7,7 @@ from vision_attn.data.folder import ImageFolder
 from vision_attn.data.idx import Idx
 from vision_attn.data.mnist5k import Mnist5k
 from vision_attn.data.parity import Parity
+from vision_attn.data.permuted import Permuted
 
 __all__ = [
     "Cifar10",
@@ -18,6 +19,7 @@ __all__ = [
     "ImageFolder",
     "Mnist5k",
     "Parity",
+    "Permuted",
     "Split",
     "Stream",
 ]

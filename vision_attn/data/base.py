@@ -66,7 +66,7 @@ class Data:
     `subset_sha256` that of the indices of the training subset. `mean` and `std` are per channel, in [0, 1],
     taken from the training subset. Of images that are drawn, both checksums are over those that are held, and mean
     and std are the constants they are drawn with. `flip` and `crop` say whether an image mirrored, or moved, keeps its
-    label.
+    label. `order`, int64 (H * W,), is the order in which models get the pixels, None being the one they are in.
     """
 
     name: str
@@ -80,6 +80,7 @@ class Data:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     crop: bool = True
+    order: Tensor | None = None
 
     @property
     def train_sample(self) -> Split:
@@ -109,14 +110,19 @@ class Data:
         return len(self.classes)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 (B, C, H, W) to float32 with the training subset's channel mean 0 and standard deviation 1."""
+        """uint8 (B, C, H, W) to float32 with the training subset's channel mean 0 and standard deviation 1.
+
+        Then in `order`: what is done to images before, such as crops, is done to them as they were.
+        """
         mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
         std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
-        return images.float().div_(255).sub_(mean).div_(std)
+        normal = images.float().div_(255).sub_(mean).div_(std)
+        return normal if self.order is None else normal.flatten(2).index_select(2, self.order).view_as(normal)
 
     def to(self, device: torch.device) -> "Data":
         val = None if self.val is None else self.val.to(device)
-        return dataclasses.replace(self, train=self.train.to(device), val=val, test=self.test.to(device))
+        order = None if self.order is None else self.order.to(device)
+        return dataclasses.replace(self, train=self.train.to(device), val=val, test=self.test.to(device), order=order)
 
 
 @spec

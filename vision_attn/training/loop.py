@@ -56,12 +56,12 @@ def train(
         is_row = update * rows // state.num_updates > state.update * rows // state.num_updates
         images, labels = batch(update)
         generator = state.streams.augmentation(update)
-        images = normalise(_augmented(images, generator, recipe=recipe, flip=flip))
+        images = _augmented(images, generator, recipe=recipe, flip=flip)
         if recipe.mixup or recipe.cutmix:
-            images, labels = _mixed(images, labels, generator, model=state.model, recipe=recipe)
+            images, labels = _mixed(images.float(), labels, generator, model=state.model, recipe=recipe)
         state.streams.seed_dropout(update)
         with choices.autocast():
-            loss = objective(model, images, labels, recipe.label_smoothing)
+            loss = objective(model, normalise(images), labels, recipe.label_smoothing)
         state.optimizer.zero_grad()
         loss.backward()
         norm = _clip(model, recipe.clip_grad)

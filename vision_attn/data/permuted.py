@@ -1,0 +1,53 @@
+"""Permuted: a data set whose images are all cut up and put together in one fixed other order."""
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from vision_attn.data.base import Data, Dataset
+from vision_attn.data.subsets import permutation
+from vision_attn.spec import InputError, spec
+
+
+@spec
+class Permuted(Dataset):
+    """The images of `of` with their patches of patch_size x patch_size pixels at other places, the same for every image.
+
+    Neighbours are no longer near, so convolution's prior is false; a transformer of the same patch size with learned
+    positions learns exactly as before, its positions permuted. With `patch_size` 1 every pixel goes elsewhere. Crops,
+    flips and other changes are made to the images as they were, before. The subset is that of this spec's own
+    `train_size`, `subset_seed` and `val_size`; those of `of` must be left alone.
+    """
+
+    of: Dataset
+    patch_size: int = 1
+    permutation_seed: int = 0
+
+    def check(self) -> None:
+        alone = (self.of.train_size, self.of.subset_seed, self.of.val_size)
+        plain = alone == (None, 0, 0) and not isinstance(self.of, Permuted)
+        self.require("of", plain, "a data set with its subset left to Permuted, and not permuted itself")
+        self.require("patch_size", self.patch_size >= 1, "at least 1")
+
+    @property
+    def label(self) -> str:
+        return f"{self.of.label}-permuted-{self.patch_size}"
+
+    def load(self) -> Data:
+        own = {"train_size": self.train_size, "subset_seed": self.subset_seed, "val_size": self.val_size}
+        data = self.of.replace(**own).load()
+        if data.image_size % self.patch_size:
+            allowed = f"a divisor of the image size {data.image_size}"
+            raise InputError(f"patch_size of Permuted must be {allowed}. Got {self.patch_size} instead.")
+        side = data.image_size // self.patch_size
+        patches = torch.from_numpy(permutation(side**2, purpose="permuted images", seed=self.permutation_seed))
+        order = pixel_order(patches, side=side, patch_size=self.patch_size)
+        return dataclasses.replace(data, name=self.label, order=order)
+
+
+def pixel_order(patches: Tensor, *, side: int, patch_size: int) -> Tensor:
+    """Where each pixel comes from, (H * W,) in raster order, where patch i is to be patch `patches[i]` (side^2,)."""
+    places = torch.arange((side * patch_size) ** 2).view(side, patch_size, side, patch_size)
+    cut = places.transpose(1, 2).flatten(0, 1)  # (side^2, patch_size, patch_size)
+    return cut[patches].unflatten(0, (side, side)).transpose(1, 2).flatten()
