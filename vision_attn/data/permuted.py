@@ -12,7 +12,7 @@ from vision_attn.spec import InputError, spec
 
 @spec
 class Permuted(Dataset):
-    """The images of `of` with their patches of patch_size x patch_size pixels at other places, the same for every image.
+    """The images of `of`, their patches of patch_size x patch_size pixels at other places, the same in every image.
 
     Neighbours are no longer near, so convolution's prior is false; a transformer of the same patch size with learned
     positions learns exactly as before, its positions permuted. With `patch_size` 1 every pixel goes elsewhere. Crops,
