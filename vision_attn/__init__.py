@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vision_attn._torchvision import repair_torchvision
-    from vision_attn.data import Cifar10, Cifar100, CuedRecall, Idx, ImageFolder, Mnist5k, Parity, Permuted
+    from vision_attn.data import Cifar10, Cifar100, CuedRecall, Idx, ImageFolder, Mnist5k, Parity, Permuted, Quadrants
     from vision_attn.experiment import Experiment
     from vision_attn.figures import (
         AttentionDistanceByHead,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     )
     from vision_attn.probes import (
         Accuracy,
+        AccuracyBy,
         AttentionDistance,
         Influence,
         Intervention,
@@ -74,6 +75,7 @@ _HOMES = {
         "Mnist5k",
         "Parity",
         "Permuted",
+        "Quadrants",
     ),
     "experiment": ("Experiment",),
     "figures": (
@@ -114,6 +116,7 @@ _HOMES = {
     ),
     "probes": (
         "Accuracy",
+        "AccuracyBy",
         "AttentionDistance",
         "Influence",
         "Intervention",
@@ -140,6 +143,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "LSTM",
     "Accuracy",
+    "AccuracyBy",
     "AllOf",
     "Attention",
     "AttentionDistance",
@@ -174,6 +178,7 @@ __all__ = [
     "Parity",
     "PatchShuffle",
     "Permuted",
+    "Quadrants",
     "Recall",
     "RecallByDistance",
     "ReceptiveField",

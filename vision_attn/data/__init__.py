@@ -8,6 +8,7 @@ from vision_attn.data.idx import Idx
 from vision_attn.data.mnist5k import Mnist5k
 from vision_attn.data.parity import Parity
 from vision_attn.data.permuted import Permuted
+from vision_attn.data.quadrants import Quadrants
 
 __all__ = [
     "Cifar10",
@@ -20,6 +21,7 @@ __all__ = [
     "Mnist5k",
     "Parity",
     "Permuted",
+    "Quadrants",
     "Split",
     "Stream",
 ]

@@ -1,6 +1,7 @@
 """Probes: the questions asked of a trained model."""
 
 from vision_attn.probes.accuracy import Accuracy
+from vision_attn.probes.accuracy_by import AccuracyBy
 from vision_attn.probes.attention_distance import AttentionDistance
 from vision_attn.probes.base import Probe, Row
 from vision_attn.probes.influence import Influence
@@ -15,6 +16,7 @@ from vision_attn.probes.zoom import Zoom
 
 __all__ = [
     "Accuracy",
+    "AccuracyBy",
     "AttentionDistance",
     "Influence",
     "Intervention",

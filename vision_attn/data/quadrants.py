@@ -1,0 +1,65 @@
+"""Quadrants: objects stand in some quadrants of the image while a model learns, and in all when it is tested."""
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+
+from vision_attn.data.arrays import channel_statistics
+from vision_attn.data.base import Data, Dataset, Split
+from vision_attn.spec import InputError, spec
+
+
+@spec
+class Quadrants(Dataset):
+    """The images of `of` at half their size in one quadrant of a black canvas of their own size.
+
+    Training and validation images stand in `train_quadrants` in turn (0 upper left, 1 upper right, 2 lower left,
+    3 lower right), test images in all four in turn; the facts `quadrant` and `seen` (1: one of training) say where. The
+    subset is that of this spec's own `train_size`, `subset_seed` and `val_size`; those of `of` must be left alone.
+    """
+
+    of: Dataset
+    train_quadrants: tuple[int, ...] = (0,)
+
+    def check(self) -> None:
+        alone = (self.of.train_size, self.of.subset_seed, self.of.val_size) == (None, 0, 0)
+        self.require("of", alone, "a data set with its subset left to Quadrants")
+        rising = list(self.train_quadrants) == sorted(set(self.train_quadrants) & set(range(4)))
+        self.require("train_quadrants", bool(self.train_quadrants) and rising, "rising numbers from 0 to 3")
+
+    @property
+    def label(self) -> str:
+        return f"{self.of.label}-quadrants-{''.join(map(str, self.train_quadrants))}"
+
+    def load(self) -> Data:
+        own = {"train_size": self.train_size, "subset_seed": self.subset_seed, "val_size": self.val_size}
+        data = self.of.replace(**own).load()
+        if data.image_size % 2 or not isinstance(data.train, Split) or data.label_shape:
+            raise InputError(
+                f"of of Quadrants must be images of an even side, with a label each. Got {data.name} instead."
+            )
+        train = self._standing(data.train, self.train_quadrants)
+        mean, std = channel_statistics(train.images)
+        return dataclasses.replace(
+            data,
+            name=self.label,
+            train=train,
+            val=None if data.val is None else self._standing(data.val, self.train_quadrants),
+            test=self._standing(data.test, (0, 1, 2, 3)),
+            mean=mean,
+            std=std,
+        )
+
+    def _standing(self, split: Split, quadrants: tuple[int, ...]) -> Split:
+        """The images at half their size (means of 2 x 2 pixels), one after another in the next of the quadrants."""
+        quadrant = torch.tensor(quadrants)[torch.arange(len(split)) % len(quadrants)]
+        small = torch.cat([F.avg_pool2d(part.float(), 2).round().to(torch.uint8) for part in split.images.split(1024)])
+        half = small.shape[-1]
+        canvas = torch.zeros_like(split.images)
+        for number in set(quadrants):
+            there = quadrant == number
+            top, left = number // 2 * half, number % 2 * half
+            canvas[there, :, top : top + half, left : left + half] = small[there]
+        seen = torch.isin(quadrant, torch.tensor(self.train_quadrants)).long()
+        return Split(canvas, split.labels, {"quadrant": quadrant, "seen": seen})

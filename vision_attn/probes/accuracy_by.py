@@ -1,0 +1,31 @@
+"""Accuracy by a fact of the test images, such as the quadrant in which the object stands."""
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from vision_attn.data.base import Data
+from vision_attn.probes.base import Probe, Row
+from vision_attn.spec import InputError, spec
+from vision_attn.training.evaluate import logits, read_out
+
+
+@spec
+class AccuracyBy(Probe):
+    """Accuracy, in [0, 1], on the test images of each value of a fact; the fact is the rows' coordinate.
+
+    Raises `InputError` where the data set does not say that fact of its test images.
+    """
+
+    fact: str
+
+    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+        facts = data.test.facts
+        if self.fact not in facts:
+            known = ", ".join(map(repr, facts)) or "known: this data set has none"
+            raise InputError(f"fact of AccuracyBy must be one of {known} on {data.name}. Got {self.fact!r} instead.")
+        scores, labels = read_out(logits(model, data.test.images, normalise=data.normalise), data.test.labels)
+        hits = (scores.argmax(1) == labels).double()
+        for value in facts[self.fact].unique().tolist():
+            there = facts[self.fact] == value
+            yield {"metric": "accuracy", "split": "test", self.fact: value, "value": hits[there].mean().item()}
