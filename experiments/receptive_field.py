@@ -167,14 +167,17 @@ LOCALITY = DifferenceVerdict(
 experiment = Experiment(
     question=__doc__,
     factors={
-        "data": ("cifar10",),
+        "data": ("cifar10-jpeg",),
         "model": tuple(MODELS),
         "weights": ("untrained", "trained"),
         "train_size": (500, MOST),
-        "updates": (4000,),
-        "seed": range(5),
+        "updates": (800,),
+        "seed": range(3),
     },
-    presets={"small": {"data": ("cifar10-jpeg",), "updates": (800,), "seed": range(3)}},
+    presets={
+        "digits": {"data": ("mnist5k",)},
+        "full": {"data": ("cifar10",), "updates": (4000,), "seed": range(5)},
+    },
     run=run,
     probes=(
         Accuracy(),

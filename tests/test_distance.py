@@ -17,7 +17,7 @@ SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 8}
 _, EXPERIMENT = load(ROOT / "experiments" / "distance.py")
 MODELS = {
     cell["factors"]["model"]: from_json(run["run"]["model"], Model)
-    for planned in [plan(EXPERIMENT.preset("small"), name="distance")]
+    for planned in [plan(EXPERIMENT, name="distance")]
     for cell in planned["cells"]
     for run in [planned["runs"][cell["run"]]]
 }
@@ -42,7 +42,7 @@ def test_learning_rates_are_those_of_the_committed_choice():
     table = pd.read_csv(folder / "tables" / "Choice.csv")
     best = table[table["chosen"]].set_index("model")["learning_rate"].to_dict()
     chosen_by_run = {}
-    for cell in plan(EXPERIMENT.preset("small"), name="distance")["cells"]:
+    for cell in plan(EXPERIMENT, name="distance")["cells"]:
         chosen_by_run[cell["factors"]["model"]] = EXPERIMENT.run(**cell["factors"]).recipe.learning_rate
     assert {name: chosen_by_run[name] for name in best} == best
     ran = json.loads((folder / "plan.json").read_text())

@@ -275,7 +275,7 @@ def test_the_same_seed_gives_the_same_rows_and_values_are_finite_numbers():
 def test_cells_that_do_not_divide_the_image_are_refused():
     data = noise(image_size=28, images=1)
     model = built(ViT(dim=8, depth=1), image_size=28)
-    with pytest.raises(InputError, match="cells of Influence must be a divisor of the image size 28"):
-        list(Influence()(model, data))
-    rows = list(Influence(cells=7, images=1)(model, data))
+    with pytest.raises(InputError, match="patch_size of Influence must be a divisor of the image size 28"):
+        list(Influence(patch_size=8)(model, data))
+    rows = list(Influence(images=1)(model, data))
     assert {row["layer"] for row in rows} == {0, 1}

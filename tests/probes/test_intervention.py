@@ -55,5 +55,5 @@ def test_exchanging_cells_one_by_one_gives_the_other_image_in_pieces():
 def test_one_image_and_cells_that_do_not_divide_are_refused():
     with pytest.raises(InputError, match="images of Intervention must be at least 2"):
         Intervention(images=1)
-    with pytest.raises(InputError, match="cells of Intervention must be a divisor of the image size 32"):
-        list(Intervention(cells=5)(Linear(), noise()))
+    with pytest.raises(InputError, match="patch_size of Intervention must be a divisor of the image size 32"):
+        list(Intervention(patch_size=5)(Linear(), noise()))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vision_attn.data.base import Data
 from vision_attn.probes.base import Probe, Row
 from vision_attn.probes.capture import frozen, grid_shapes, grids, layers
-from vision_attn.probes.lattice import Pairs, by_cell, chosen, divides, pairs, profile, units
+from vision_attn.probes.lattice import Pairs, by_cell, chosen, lattice_side, pairs, profile, units
 from vision_attn.spec import spec
 
 THRESHOLDS = (0.2, 0.3, 0.5, 0.99)
@@ -28,9 +28,9 @@ class Influence(Probe):
         I(q, p) = E |dz_q / dx_p|^2 = E |v^T dz_q / dx_p|^2,    v = +-1 at random for every channel
 
     by Hutchinson's estimate, mean over `images` and `probes` vectors v each: nothing cancels over channels, and
-    networks of every kind are measured alike. The cells form a lattice of `cells` x `cells`, the units are those of
-    the layer's grid, one a cell where it is finer. I is squared: Luo's map is its root. `layer` 0 is the patch
-    embedding or stem. Raises `InputError` where `cells` does not divide the image size.
+    networks of every kind are measured alike. The cells are patches of patch_size x patch_size pixels, the units those
+    of the layer's grid, one a cell where it is finer. I is squared: Luo's map is its root. `layer` 0 is the patch
+    embedding or stem. Raises `InputError` where `patch_size` does not divide the image size.
 
     `influence` and what `lattice.profile` derives from it, with and without the `own` cell
     `d50`, `d90`    the radius in pixels that holds 50 or 90 % of the influence
@@ -44,26 +44,26 @@ class Influence(Probe):
 
     images: int = 64
     probes: int = 1
-    cells: int = 8
+    patch_size: int = 4
     seed: int = 0
     split: Literal["train", "test"] = "test"
 
     def check(self) -> None:
-        for field in ("images", "probes", "cells"):
+        for field in ("images", "probes", "patch_size"):
             self.require(field, getattr(self, field) >= 1, "at least 1")
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
-        divides(self.cells, data.image_size, what="Influence")
+        cells = lattice_side(self.patch_size, data.image_size, what="Influence")
         generator = torch.Generator().manual_seed(self.seed)
         images = data.normalise(chosen(data, split=self.split, images=self.images))
         names = list(layers(model))
         with torch.autocast(images.device.type, enabled=False):
             shapes = grid_shapes(model, images, names)
-            goals = {name: units(grid, cells=self.cells, generator=generator) for name, grid in shapes.items()}
+            goals = {name: units(grid, cells=cells, generator=generator) for name, grid in shapes.items()}
             maps = influence_maps(model, images, goals, probes=self.probes, generator=generator)
         for layer, name in enumerate(names):
-            found = pairs(goals[name], shapes[name], cells=self.cells, image_size=data.image_size)
-            for row in _rows(maps[name], found, cells=self.cells):
+            found = pairs(goals[name], shapes[name], cells=cells, image_size=data.image_size)
+            for row in _rows(maps[name], found, cells=cells):
                 yield {**row, "layer": layer}
 
 

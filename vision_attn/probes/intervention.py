@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vision_attn.data.base import Data
 from vision_attn.probes.base import Probe, Row
 from vision_attn.probes.capture import grid_shapes, grids, layers
-from vision_attn.probes.lattice import chosen, divides, pairs, profile, units
+from vision_attn.probes.lattice import chosen, lattice_side, pairs, profile, units
 from vision_attn.spec import spec
 
 
@@ -25,29 +25,29 @@ class Intervention(Probe):
     A gradient says what an infinitely small change does, which is little where units are saturated; this says what a
     whole one does. Cells, units, layers and what is derived (`intervention`, `intervention_relative`,
     `intervention_distance`, `intervention_distance_relative`) are those of `Influence`. Raises `InputError` where
-    `cells` does not divide the image size.
+    `patch_size` does not divide the image size.
     """
 
     images: int = 64
-    cells: int = 8
+    patch_size: int = 4
     seed: int = 0
     split: Literal["train", "test"] = "test"
 
     def check(self) -> None:
         self.require("images", self.images >= 2, "at least 2")
-        self.require("cells", self.cells >= 1, "at least 1")
+        self.require("patch_size", self.patch_size >= 1, "at least 1")
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
-        divides(self.cells, data.image_size, what="Intervention")
+        cells = lattice_side(self.patch_size, data.image_size, what="Intervention")
         generator = torch.Generator().manual_seed(self.seed)
         images = data.normalise(chosen(data, split=self.split, images=self.images))
         names = list(layers(model))
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             shapes = grid_shapes(model, images, names)
-            goals = {name: units(grid, cells=self.cells, generator=generator) for name, grid in shapes.items()}
-            changes = mean_changes(model, images, goals, cells=self.cells)
+            goals = {name: units(grid, cells=cells, generator=generator) for name, grid in shapes.items()}
+            changes = mean_changes(model, images, goals, cells=cells)
         for layer, name in enumerate(names):
-            found = pairs(goals[name], shapes[name], cells=self.cells, image_size=data.image_size)
+            found = pairs(goals[name], shapes[name], cells=cells, image_size=data.image_size)
             for row in profile(changes[name], found, name="intervention"):
                 yield {**row, "layer": layer}
 

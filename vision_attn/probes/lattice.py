@@ -39,10 +39,12 @@ class Pairs:
         return torch.ones_like(self.own) if own == "with" else ~self.own
 
 
-def divides(cells: int, image_size: int, *, what: str) -> None:
-    """Raise `InputError` unless the cells of that probe divide the image."""
-    if image_size % cells:
-        raise InputError(f"cells of {what} must be a divisor of the image size {image_size}. Got {cells!r} instead.")
+def lattice_side(patch_size: int, image_size: int, *, what: str) -> int:
+    """The number of patches along a side of the image; raises `InputError` unless they fill it."""
+    if image_size % patch_size:
+        allowed = f"a divisor of the image size {image_size}"
+        raise InputError(f"patch_size of {what} must be {allowed}. Got {patch_size!r} instead.")
+    return image_size // patch_size
 
 
 def chosen(data: Data, *, split: str, images: int) -> Tensor:
