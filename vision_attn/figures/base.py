@@ -20,6 +20,10 @@ class Figure(Spec, abc.ABC):
     opens_table: ClassVar[bool] = False
     """Whether the page shows the table at once, rather than folded away."""
 
+    def applies(self, plan: dict[str, Any]) -> bool:
+        """Whether the plan has what the figure is about; the page leaves it out otherwise."""
+        return True
+
     @abc.abstractmethod
     def table(self, records: Records) -> pd.DataFrame:
         """The numbers drawn, with `estimate, low, high, n` where there is an interval. Written as CSV."""

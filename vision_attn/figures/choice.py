@@ -1,6 +1,6 @@
 """Choice: how every level of a factor, such as the learning rate, does on validation images, and which is taken."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,10 @@ class Choice(Figure):
     choose: str = "learning_rate"
     hue: str = "model"
     metric: str = "val_accuracy"
+
+    def applies(self, plan: dict[str, Any]) -> bool:
+        """Where there are several levels to choose from."""
+        return len(plan["factors"].get(self.choose, ())) != 1
 
     def table(self, records: Records) -> pd.DataFrame:
         for field in ("choose", "hue"):

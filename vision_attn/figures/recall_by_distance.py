@@ -15,6 +15,9 @@ from vision_attn.records import Records, chance, column, facets, pick, require_f
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
 
+CROWDED, COLUMNS = 6, 5
+"""More models than this have a panel each, so many in a row."""
+
 
 @spec
 class RecallByDistance(Figure):
@@ -22,7 +25,7 @@ class RecallByDistance(Figure):
 
     Marks above a panel: the theoretical reach of each model (of the last layer, in the mode `mode`), beyond which
     accuracy is due to be chance. `x` is a factor, or a coordinate of the probe Recall where one run meets several
-    distances; `direction` gives a panel for every direction, from that probe.
+    distances; `direction` tells the directions apart, from that probe. More than six models have a panel each.
     """
 
     title: ClassVar[str] = "Recall by distance"
@@ -81,6 +84,8 @@ class RecallByDistance(Figure):
         by = self._factors(records)
         names = [*(["direction"] if self.direction else []), *by[:-2]]
         looks = theme.looks(records.plan, self.hue)
+        if len(looks) > CROWDED and set(names) <= {"direction"}:
+            return self._draw_apart(table, records, looks)
         with theme.style():
             parts = theme.panels(table, names)
             figure, axes = theme.canvas(len(parts))
@@ -91,8 +96,7 @@ class RecallByDistance(Figure):
                 theme.titled(each, title)
                 each.set_title(each.get_title(), pad=6 + 9 * stack)
                 if theme.is_left(each):
-                    share = " (%)" if wording.is_share(self.metric) else ""
-                    each.set_ylabel(f"{self.split} {self.metric.replace('_', ' ')}{share}")
+                    each.set_ylabel(self._quantity())
             if wording.is_share(self.metric):
                 theme.share_axes(axes)
             if not table["n"].sum():
@@ -100,6 +104,45 @@ class RecallByDistance(Figure):
                     theme.blank(each)
             theme.legend(figure, {wording.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
         return figure
+
+    def _draw_apart(self, table: pd.DataFrame, records: Records, looks: dict[Any, theme.Look]) -> Drawing:
+        """A panel a model: its line before the pale ones of all others, or its lines for the directions."""
+        levels = distances(records, table, self.x)
+        with theme.style():
+            rows = -(-len(looks) // COLUMNS)
+            figure, axes = theme.canvas(len(looks), columns=COLUMNS, size=(8.6, 1.75 * rows + 0.7))
+            ways = {name: theme.Look(theme.COLOURS[i], theme.MARKERS[i]) for i, name in enumerate(_directions(table))}
+            for each, (name, look) in zip(axes, looks.items(), strict=True):
+                mine = table[table[self.hue] == name]
+                places = theme.size_axis(each, levels, label=f"{wording.factor_text(self.x)} (cells)", linear=True)
+                if self.metric == "accuracy" and (guess := chance(records)) is not None:
+                    theme.reference_line(each, guess, "", dotted=True)
+                lines = [(mine, look)]
+                if self.direction:
+                    lines = [(mine[mine["direction"] == way], own) for way, own in ways.items()]
+                for i, (own, own_look) in enumerate(lines):
+                    at, _ = theme.dodge(places, i, len(lines), logarithmic=False)
+                    theme.interval_line(
+                        each, np.array(list(at.values())), own.set_index(self.x).reindex(levels), own_look
+                    )
+                if not self.direction:
+                    for _, other in table[table[self.hue] != name].groupby(self.hue, observed=True):
+                        line = other.set_index(self.x)["estimate"].reindex(levels)
+                        each.plot(list(places.values()), line, color="#d9d9d9", linewidth=0.8, zorder=0.5)
+                ends = mine[["reach_low", "reach_high"]].iloc[0].dropna().unique()
+                for end in ends[ends < max(levels)]:
+                    each.axvline(end, color=theme.INK, linewidth=0.9, linestyle=(0, (2, 3)), zorder=0.8)
+                theme.titled(each, wording.level_text(self.hue, name))
+            axes[0].get_figure(root=True).supylabel(self._quantity())  # type: ignore[union-attr]
+            if wording.is_share(self.metric):
+                theme.share_axes(axes)
+            if self.direction:
+                theme.legend(figure, {str(way): theme.handle(own) for way, own in ways.items()})
+        return figure
+
+    def _quantity(self) -> str:
+        share = " (%)" if wording.is_share(self.metric) else ""
+        return f"{self.split} {self.metric.replace('_', ' ')}{share}"
 
     def _singles(self, rows: pd.DataFrame, records: Records, by: list[str]) -> pd.DataFrame:
         values = self._values(records)
@@ -151,11 +194,14 @@ class RecallByDistance(Figure):
         if (table["n"] > 1).any():
             said.append(f"Bars: {100 * self.level:g} % Student-t intervals; faint points: single {self.over}s.")
             said.append(wording.cut_text(table, self.metric))
+        apart = len(records.plan["factors"][self.hue]) > CROWDED and by[:-2] == []
+        if apart and not self.direction:
+            said.append("Pale: the other models.")
         if table["reach_low"].notna().any():
+            lines = "Dashed lines" if apart else "Hollow marks above and dashed lines"
             said.append(
-                "Hollow marks above and dashed lines: how far each model can see by its architecture (least and "
-                "largest over the directions), where that is less than the largest distance. Beyond the largest, no "
-                "model can know."
+                f"{lines}: how far each model can see by its architecture (least and largest over the directions), "
+                "where that is less than the largest distance. Beyond the largest, no model can know."
             )
         guess = chance(records) if self.metric == "accuracy" else None
         said.append(f"Dotted: chance, {100 * guess:.3g} %." if guess is not None else "")
@@ -167,3 +213,7 @@ class RecallByDistance(Figure):
         cells = [wording.interval(row, metric=self.metric) for row in table.to_dict("records")]
         rows = [*(["direction"] if self.direction else []), *by[:-2], self.x]
         return wording.wide(table, cells, rows=rows, columns=self.hue, names=records.plan["factors"][self.hue])
+
+
+def _directions(table: pd.DataFrame) -> list[Any]:
+    return list(dict.fromkeys(table["direction"])) if "direction" in table else []

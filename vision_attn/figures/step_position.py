@@ -118,6 +118,7 @@ class StepPosition(Figure):
                     for row in mine:
                         _row(each, row, place, look, last=last)
                 rows_axis(each, [wording.level_text(self.hue, name) for name in looks])
+                each.set_xlim(-0.5, last + 1.5)
                 each.set_xlabel(f"{wording.factor_text(self.x)} (cells)")
                 theme.titled(each, title)
                 if not own["n"].sum():
@@ -135,6 +136,10 @@ class StepPosition(Figure):
         ]
         said[0] += f", with the {100 * self.level:g} % interval of a bootstrap over {self.over}s."
         said.append(wording.seeds_text(table, self._factors(records)[::-1], unit=self.over))
+        if (table["low"] < -0.5).any() or (
+            table["high"] > max(distances(records, self._values(records), self.x)) + 1.5
+        ).any():
+            said.append("Intervals are drawn as far as the axis; the table has them whole.")
         said.append("An arrow: the fall lies beyond (or before) all distances measured, so the step is censored.")
         if table["reach_low"].notna().any():
             said.append(

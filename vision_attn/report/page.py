@@ -60,7 +60,8 @@ def write(records: Records, folder: Path) -> Path:
     """Write tables, figures and page of the records into `folder`, each file atomically; returns the page."""
     for part in (folder, folder / "tables", folder / "figures"):
         part.mkdir(parents=True, exist_ok=True)
-    drawn = [_drawn(name, figure, records, folder) for name, figure in _named(records.plan["figures"])]
+    made = [_drawn(name, figure, records, folder) for name, figure in _named(records.plan["figures"])]
+    drawn = [figure for figure in made if figure is not None]
     for name, frame in (("records", records.values), ("history", records.history), ("runs", records.runs)):
         write_atomic(folder / f"{name}.csv", to_csv(frame))
     found = findings(records)
@@ -80,10 +81,15 @@ def _named(figures: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     return out
 
 
-def _drawn(name: str, data: dict[str, Any], records: Records, folder: Path) -> Drawn:
-    """Compute, draw and write one figure. What it asks for and the records do not have is said in its place."""
+def _drawn(name: str, data: dict[str, Any], records: Records, folder: Path) -> Drawn | None:
+    """Compute, draw and write one figure; None where it does not apply to the plan.
+
+    What it asks for and the records do not have is said in its place.
+    """
     try:
         figure = from_json(data, Figure)
+        if not figure.applies(records.plan):
+            return None
         table = figure.table(records)
         images = theme.rendered(drawing := figure.draw(table, records))
     except InputError as error:
