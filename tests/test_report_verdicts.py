@@ -56,8 +56,7 @@ def page(tmp_path, **options):
 def test_the_page_shows_claim_estimate_interval_n_baseline_verdict_and_rule(tmp_path):
     text = Reader(page(tmp_path)).text
     assert (
-        "C1 Attention reaches <farther>. Rule Accuracy at attention, distance 7, split test minus accuracy at convolution"
-        in text
+        "C1 Attention reaches <farther>. Rule Accuracy at attention, distance 7, split test minus accuracy at" in text
     )
     assert "+84.0 [+84.0, +84.0] points 3 accuracy at convolution, distance 7, split test: 14.0 % supports" in text
     assert "C7 Convolution ends at its radius. Rule Supports where every part does" in text

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
@@ -15,10 +16,15 @@ from vision_attn.records import Records, column, facets, planned, require_factor
 from vision_attn.spec import spec
 from vision_attn.statistics import steps_to
 
+CROWDED = 6
+
 
 @spec
 class ConvergenceSteps(Figure):
-    """Updates until validation accuracy first reaches `threshold`, and the share of runs that get there."""
+    """Updates until validation accuracy first reaches `threshold`, and the share of runs that get there.
+
+    Lines; more than six models are the rows of a map.
+    """
 
     title: ClassVar[str] = "Convergence"
 
@@ -60,6 +66,8 @@ class ConvergenceSteps(Figure):
         records = self._settled(records)
         by = self._factors(records)
         looks = theme.looks(records.plan, self.hue)
+        if self._is_map(records):
+            return self._map(table, records)
         with theme.style():
             parts = theme.panels(table, by[:-2])
             figure = Drawing(figsize=(7.2, 2.7 * len(parts) + 0.6), layout="constrained")
@@ -85,6 +93,28 @@ class ConvergenceSteps(Figure):
             theme.legend(figure, {wording.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
         return figure
 
+    def _is_map(self, records: Records) -> bool:
+        return len(records.plan["factors"][self.hue]) > CROWDED and len(self._factors(records)) == 2
+
+    def _map(self, table: pd.DataFrame, records: Records) -> Drawing:
+        """Models in rows, `x` in columns: the colour is the share of runs that get there, the number their updates."""
+        names, levels = (records.plan["factors"][factor] for factor in (self.hue, self.x))
+        place = table.set_index([self.hue, self.x])
+        shares = place["share"].unstack().reindex(index=names, columns=levels).astype(float)
+        texts = place["estimate"].unstack().reindex(index=names, columns=levels)
+        texts = texts.map(lambda updates: "" if pd.isna(updates) else f"{updates:,.0f}").where(shares.notna(), "–")
+        with theme.style():
+            figure = Drawing(figsize=(3.2 + 0.75 * len(levels), 0.9 + 0.3 * len(names)), layout="constrained")
+            axes = figure.subplots()
+            look = {"vmin": 0, "vmax": 1, "cmap": "Blues", "linewidths": 1, "linecolor": "white"}
+            bar = {"label": f"runs that reach {100 * self.threshold:g} % (%)"}
+            sns.heatmap(shares, annot=texts, fmt="", ax=axes, cbar_kws=bar, **look)
+            axes.set_yticklabels([wording.level_text(self.hue, name) for name in names], rotation=0)
+            axes.set(xlabel=_axis_text(self.x), ylabel="")
+            axes.tick_params(length=0)
+            theme.percent_axis(figure.axes[-1])
+        return figure
+
     def _panel(self, axes: Axes, rows: pd.DataFrame, records: Records, *, names: tuple[str, str, str]) -> None:
         levels = records.plan["factors"][self.x]
         places = theme.size_axis(axes, levels, label=_axis_text(self.x), linear=True)
@@ -101,13 +131,21 @@ class ConvergenceSteps(Figure):
             return "Nothing is measured yet."
         records = self._settled(records)
         runs = int(table["runs"].sum())
+        mean = f"the geometric mean over the runs that get there, with its {100 * self.level:g} % Student-t interval"
+        until = (
+            f"updates until {self.metric.replace('val_', 'validation ').replace('_', ' ')}"
+            f"{wording.data_text(records)} is first at {100 * self.threshold:g} %, as logged"
+        )
         said = [
-            f"Left: updates until {self.metric.replace('val_', 'validation ').replace('_', ' ')}"
-            f"{wording.data_text(records)} is first at {100 * self.threshold:g} %, as logged: the geometric mean over "
-            f"the runs that get there, with its {100 * self.level:g} % Student-t interval of logarithms. Right: the "
-            "share of runs that get there, with the interval of Clopper and Pearson.",
+            f"Left: {until}: {mean} of logarithms. Right: the share of runs that get there, with the interval of "
+            "Clopper and Pearson.",
             f"{runs:,} runs, {int(table['n'].sum()):,} of them get there. A mean on the left leaves out the others.",
         ]
+        if self._is_map(records):
+            said = [
+                f"Numbers: {until}: {mean} in the table. Colour: the share of runs that get there.",
+                f"{runs:,} runs, {int(table['n'].sum()):,} of them get there. A mean leaves out the others.",
+            ]
         lacking = int((table["planned"] - table["runs"]).sum())
         if lacking:
             said.append(f"{lacking:,} planned runs are not in.")
