@@ -204,3 +204,56 @@ def test_figures_refuse_what_the_experiment_does_not_have(figure):
 )
 def test_figures_survive_a_round_trip_through_json(figure):
     assert from_json(to_json(figure), Figure) == figure
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    """Seven models, each with recall in two directions."""
+    factors = {"model": [f"model {number}" for number in range(7)], "distance": [1, 2, 4], "seed": [0, 1, 2]}
+
+    def rows(cell):
+        share = 1.0 if int(cell["model"][-1]) >= cell["distance"] else 0.125
+        yield {"metric": "accuracy", "split": "test", "value": share - 0.01 * cell["seed"]}
+        for direction, less in (("right", 0.0), ("left", 0.1)):
+            at = {"split": "test", "distance": cell["distance"], "direction": direction}
+            yield {"metric": "accuracy", **at, "value": share - less - 0.01 * cell["seed"]}
+        yield {"metric": "reach", "mode": "architectural", "layer": 1, "direction": "any", "value": 2}
+
+    def history(cell):
+        reached = int(cell["model"][-1]) >= cell["distance"] and cell["seed"] < 2
+        return [{"update": 100, "val_accuracy": 0.2}, {"update": 200, "val_accuracy": 0.97 if reached else 0.3}]
+
+    return make_records(factors, rows, history=history)
+
+
+@pytest.mark.parametrize("direction", [False, True])
+def test_more_than_six_models_have_a_panel_each(crowd, direction):
+    figure = RecallByDistance(direction=direction)
+    table = figure.table(crowd)
+    drawing = figure.draw(table, crowd)
+    titles = [axes.get_title() for axes in drawing.axes if axes.get_visible()]
+    assert titles == [f"model {number}" for number in range(7)]
+    means = table[table["model"] == "model 3"].sort_values("distance")
+    drawn = [line.get_ydata() for line in drawing.axes[3].lines if line.get_marker() not in ("", "None", None)]
+    expected = [own["estimate"].to_list() for _, own in (means.groupby("direction") if direction else [(0, means)])]
+    np.testing.assert_allclose(sorted(map(list, drawn)), sorted(expected))
+    assert any(list(line.get_xdata()) == [2, 2] for line in drawing.axes[3].lines), "the reach is marked"
+    assert "Dashed lines: how far each model can see" in figure.caption(table, crowd)
+    assert theme.rendered(drawing) == theme.rendered(figure.draw(table, crowd))
+
+
+def test_convergence_of_more_than_six_models_is_a_map_of_updates_and_shares(crowd):
+    figure = ConvergenceSteps()
+    table = figure.table(crowd)
+    axes = figure.draw(table, crowd).axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == [f"model {number}" for number in range(7)]
+    assert [text.get_text() for text in axes.texts] == [
+        "200" if number >= distance else "" for number in range(7) for distance in (1, 2, 4)
+    ]
+    assert sorted(set(axes.collections[0].get_array().round(3).flatten().tolist())) == [0, 0.667]
+    assert figure.caption(table, crowd).startswith("Numbers: updates until validation accuracy")
+
+
+def test_a_choice_among_one_level_is_no_figure(rates, crowd):
+    assert Choice().applies(rates.plan)
+    assert not Choice().applies({**rates.plan, "factors": {**rates.plan["factors"], "learning_rate": ["chosen"]}})
