@@ -5,7 +5,7 @@ read out at the cue's own token, so what a network does not carry from there to 
 is at chance, one in eight. (Read out from all tokens pooled a network of any reach may know: the control.) Every update
 sees fresh images; training ends when the loss stalls, or at the cap. The learning rate of each family was chosen from
 the same four on validation images, for the member that stands for it, with a seed that is used for nothing else:
-`--preset rates`. The preset "full" asks all distances, also of lattices that are moved.
+the preset "rates". The preset "full" asks all distances, also of lattices that are moved.
 """
 
 from vision_attn import (
