@@ -1,4 +1,4 @@
-"""How far away may it lie? Recall at a distance of d cells, by attention, convolution and recurrence of equal size.
+"""How far away may it lie for attention, convolution and recurrence of equal size to recall it?
 
 A cue in one cell of an 8 x 8 lattice tells a direction; the answer is the glyph d cells away in that direction, and is
 read out at the cue's own token, so what a network does not carry from there to here it cannot know: beyond its reach it
