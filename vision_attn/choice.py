@@ -108,6 +108,18 @@ def settled(
     return at_levels(_settled(records, choose=choose, used=[*used, *(name for name, _ in given)], by=by), given)
 
 
+def settled_for(figure: Any, records: Records, *, factors: Sequence[str], used: Sequence[str] = ()) -> Records:
+    """The records as a figure asks for them: at its levels `given`, `choose` settled for every level of its `hue`.
+
+    `factors` names the figure's fields that must hold factors, `used` further names that it draws. Raises
+    `InputError`, in the figure's name, where one of them is no factor.
+    """
+    for field in factors:
+        require_factor(records.plan, field, type(figure).__name__, getattr(figure, field))
+    names = [*(getattr(figure, field) for field in factors), *used]
+    return settled(records, choose=figure.choose, used=names, by=(figure.hue,), given=figure.given)
+
+
 def _settled(records: Records, *, choose: str | None, used: Sequence[str], by: Sequence[str]) -> Records:
     factors: dict[str, Any] = records.plan["factors"]
     if choose is None or choose in used or choose not in factors:

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 
-from vision_attn.choice import settled
+from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
 from vision_attn.figures.base import Figure, Levels
-from vision_attn.records import Records, column, facets, pick, planned, require_factor
+from vision_attn.records import Records, column, facets, pick, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
 
@@ -38,9 +38,7 @@ class AttentionDistanceByHead(Figure):
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
 
     def _settled(self, records: Records) -> Records:
-        for field in ("hue", "over"):
-            require_factor(records.plan, field, "AttentionDistanceByHead", getattr(self, field))
-        return settled(records, choose=self.choose, used=(self.hue, self.over), by=(self.hue,), given=self.given)
+        return settled_for(self, records, factors=("hue", "over"))
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.hue, self.over)), self.hue]
@@ -163,11 +161,7 @@ class MinimumHeadDistance(Figure):
         self.require("images", self.images in IMAGES, "'true' or 'shuffled'")
 
     def _settled(self, records: Records) -> Records:
-        for field in ("x", "hue", "over"):
-            require_factor(records.plan, field, "MinimumHeadDistance", getattr(self, field))
-        return settled(
-            records, choose=self.choose, used=(self.x, self.hue, self.over), by=(self.hue,), given=self.given
-        )
+        return settled_for(self, records, factors=("x", "hue", "over"))
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]

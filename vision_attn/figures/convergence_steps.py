@@ -8,11 +8,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from vision_attn.choice import settled
+from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import log_axis
 from vision_attn.figures.base import Figure, Levels
-from vision_attn.records import Records, column, facets, planned, require_factor
+from vision_attn.records import Records, column, facets, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import steps_to
 
@@ -41,10 +41,7 @@ class ConvergenceSteps(Figure):
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
 
     def _settled(self, records: Records) -> Records:
-        used = (self.x, self.hue, self.over)
-        for field in ("x", "hue", "over"):
-            require_factor(records.plan, field, "ConvergenceSteps", getattr(self, field))
-        return settled(records, choose=self.choose, used=used, by=(self.hue,), given=self.given)
+        return settled_for(self, records, factors=("x", "hue", "over"))
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]

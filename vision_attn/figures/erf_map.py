@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure as Drawing
 
-from vision_attn.choice import settled
+from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
 from vision_attn.figures.base import Figure, Levels
-from vision_attn.records import Records, column, facets, pick, planned, require_factor
+from vision_attn.records import Records, column, facets, pick, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
 
@@ -43,9 +43,7 @@ class ErfMap(Figure):
         self.require("floor", 0 < self.floor < 1, "between 0 and 1, such as 0.001")
 
     def _settled(self, records: Records) -> Records:
-        for field in ("hue", "over"):
-            require_factor(records.plan, field, "ErfMap", getattr(self, field))
-        return settled(records, choose=self.choose, used=(self.hue, self.over), by=(self.hue,), given=self.given)
+        return settled_for(self, records, factors=("hue", "over"))
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.hue, self.over)), self.hue]

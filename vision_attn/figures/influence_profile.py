@@ -6,11 +6,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from vision_attn.choice import settled
+from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import log_axis
 from vision_attn.figures.base import Figure, Levels
-from vision_attn.records import Records, column, facets, pick, planned, require_factor
+from vision_attn.records import Records, column, facets, pick, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
 
@@ -46,11 +46,7 @@ class InfluenceProfile(Figure):
         self.require("own", self.own in ("with", "without"), "'with' or 'without'")
 
     def _settled(self, records: Records) -> Records:
-        for field in ("hue", "over", *(["dashed"] if self.dashed else [])):
-            require_factor(records.plan, field, "InfluenceProfile", getattr(self, field))
-        return settled(
-            records, choose=self.choose, used=(self.hue, self.over, self.dashed or ""), by=(self.hue,), given=self.given
-        )
+        return settled_for(self, records, factors=("hue", "over", *(["dashed"] if self.dashed else [])))
 
     def _factors(self, records: Records) -> list[str]:
         """The factors that tell lines apart: panels, dashes, colour."""

@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from vision_attn.choice import settled
+from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
 from vision_attn.figures.base import Figure, Levels
 from vision_attn.figures.recalled import cells, distances, recalled
-from vision_attn.records import Records, chance, column, facets, pick, require_factor
+from vision_attn.records import Records, chance, column, facets, pick
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
 
@@ -45,10 +45,7 @@ class RecallByDistance(Figure):
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
 
     def _settled(self, records: Records) -> Records:
-        used = (self.x, self.hue, self.over)
-        for field in ("hue", "over"):
-            require_factor(records.plan, field, "RecallByDistance", getattr(self, field))
-        return settled(records, choose=self.choose, used=used, by=(self.hue,), given=self.given)
+        return settled_for(self, records, factors=("hue", "over"), used=(self.x,))
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]

@@ -6,11 +6,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from vision_attn.choice import settled
+from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import powers_axis
 from vision_attn.figures.base import Figure, Levels
-from vision_attn.records import Records, column, facets, pick, planned, require_factor
+from vision_attn.records import Records, column, facets, pick, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
 
@@ -40,9 +40,7 @@ class ReceptiveFieldByLayer(Figure):
         self.require("own", self.own in ("with", "without"), "'with' or 'without'")
 
     def _settled(self, records: Records) -> Records:
-        for field in ("hue", "over"):
-            require_factor(records.plan, field, "ReceptiveFieldByLayer", getattr(self, field))
-        return settled(records, choose=self.choose, used=(self.hue, self.over), by=(self.hue,), given=self.given)
+        return settled_for(self, records, factors=("hue", "over"))
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.hue, self.over)), self.hue]

@@ -1,5 +1,6 @@
 """Robustness: what a model's answers survive. Shifts, zoom, shuffled pieces, dropped cells."""
 
+import abc
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
@@ -26,7 +27,45 @@ FILLS = {"mean": "the mean colour", "other": "the same place of another test ima
 
 
 @spec
-class ShiftSawtooth(Figure):
+class AlteredImages(Figure, abc.ABC):
+    """A metric of altered test images against how much they are altered, one line a level of `hue`."""
+
+    hue: str = "model"
+    over: str = "seed"
+    level: float = 0.95
+
+    def check(self) -> None:
+        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+
+    @abc.abstractmethod
+    def _curve(self) -> CoordinateCurve:
+        """The curve, with the coordinate and the records that belong to it."""
+
+    def _with(self, *, x: str, x_label: str, y_label: str, among: dict[str, Any]) -> CoordinateCurve:
+        return CoordinateCurve(
+            owner=type(self).__name__,
+            metric=getattr(self, "metric", "accuracy"),
+            x=x,
+            x_label=x_label,
+            y_label=y_label,
+            among=among,
+            hue=self.hue,
+            over=self.over,
+            level=self.level,
+        )
+
+    def table(self, records: Records) -> pd.DataFrame:
+        return self._curve().table(records)
+
+    def draw(self, table: pd.DataFrame, records: Records) -> Any:
+        return self._curve().draw(table, records)
+
+    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        return self._curve().printed(table, records)
+
+
+@spec
+class ShiftSawtooth(AlteredImages):
     """What a shift of the image changes, pixel by pixel, from the records of `ShiftConsistency`.
 
     A model that is equivariant to shifts by its stride or patch alone, and pools the mean, gives a sawtooth that
@@ -39,12 +78,6 @@ class ShiftSawtooth(Figure):
         "consistency"
     )
     border: Literal["circular", "padded"] = "circular"
-    hue: str = "model"
-    over: str = "seed"
-    level: float = 0.95
-
-    def check(self) -> None:
-        _check_level(self)
 
     def _curve(self) -> CoordinateCurve:
         labels = {
@@ -52,31 +85,21 @@ class ShiftSawtooth(Figure):
             "logit_change_max": "largest change of a logit",
             "logit_change_mean": "mean change of logits",
         }
-        return _curve(
-            self,
+        return self._with(
             x="shift",
             x_label="shift (pixels)",
             y_label=labels[self.metric],
             among={"axis": None, "border": (self.border,)},
         )
 
-    def table(self, records: Records) -> pd.DataFrame:
-        return self._curve().table(records)
-
-    def draw(self, table: pd.DataFrame, records: Records) -> Any:
-        return self._curve().draw(table, records)
-
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         of = f"when the image is shifted ({self.border}: {BORDERS[self.border]}), mean of both axes"
         reading = "What is worse between the multiples of the patch or stride than at them is aliasing."
         return self._curve().caption(table, records, quantity=QUANTITY[self.metric], of=of, reading=reading)
 
-    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        return self._curve().printed(table, records)
-
 
 @spec
-class ZoomCurve(Figure):
+class ZoomCurve(AlteredImages):
     """What another scale of the image changes, on the same canvas, from the records of `Zoom`.
 
     With `place` "corner" the image is smaller and lies in a corner of the canvas, all four averaged.
@@ -86,22 +109,10 @@ class ZoomCurve(Figure):
 
     metric: Literal["consistency", "correct_consistency", "accuracy"] = "accuracy"
     place: Literal["centre", "corner"] = "centre"
-    hue: str = "model"
-    over: str = "seed"
-    level: float = 0.95
-
-    def check(self) -> None:
-        _check_level(self)
 
     def _curve(self) -> CoordinateCurve:
         places = CORNERS if self.place == "corner" else (self.place,)
-        return _curve(self, x="scale", x_label="scale", y_label=AFTER[self.metric], among={"place": places})
-
-    def table(self, records: Records) -> pd.DataFrame:
-        return self._curve().table(records)
-
-    def draw(self, table: pd.DataFrame, records: Records) -> Any:
-        return self._curve().draw(table, records)
+        return self._with(x="scale", x_label="scale", y_label=AFTER[self.metric], among={"place": places})
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         small = "in each corner of a canvas of the mean colour, mean of the four"
@@ -112,31 +123,15 @@ class ZoomCurve(Figure):
         reading = "All models were trained at scale 1; the canvas keeps its size."
         return self._curve().caption(table, records, quantity=QUANTITY[self.metric], of=of, reading=reading)
 
-    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        return self._curve().printed(table, records)
-
 
 @spec
-class ShuffleCurve(Figure):
+class ShuffleCurve(AlteredImages):
     """Accuracy on images whose pieces have changed places, against their number, from `PatchShuffle`."""
 
     title: ClassVar[str] = "Shuffled pieces"
 
-    hue: str = "model"
-    over: str = "seed"
-    level: float = 0.95
-
-    def check(self) -> None:
-        _check_level(self)
-
     def _curve(self) -> CoordinateCurve:
-        return _curve(self, x="grid", x_label="pieces along a side", y_label="test accuracy", among={"repeat": None})
-
-    def table(self, records: Records) -> pd.DataFrame:
-        return self._curve().table(records)
-
-    def draw(self, table: pd.DataFrame, records: Records) -> Any:
-        return self._curve().draw(table, records)
+        return self._with(x="grid", x_label="pieces along a side", y_label="test accuracy", among={"repeat": None})
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         of = (
@@ -145,56 +140,20 @@ class ShuffleCurve(Figure):
         reading = "The flatter the curve, the less the model makes of where the pieces are."
         return self._curve().caption(table, records, quantity="Test accuracy", of=of, reading=reading)
 
-    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        return self._curve().printed(table, records)
-
 
 @spec
-class OcclusionCurve(Figure):
+class OcclusionCurve(AlteredImages):
     """Accuracy on images of which a share of the cells is dropped, against the share, from `Occlusion`."""
 
     title: ClassVar[str] = "Occlusion"
 
     fill: Literal["mean", "other"] = "mean"
-    hue: str = "model"
-    over: str = "seed"
-    level: float = 0.95
-
-    def check(self) -> None:
-        _check_level(self)
 
     def _curve(self) -> CoordinateCurve:
         among = {"fill": (self.fill,), "repeat": None}
-        return _curve(self, x="share", x_label="share of cells dropped", y_label="test accuracy", among=among)
-
-    def table(self, records: Records) -> pd.DataFrame:
-        return self._curve().table(records)
-
-    def draw(self, table: pd.DataFrame, records: Records) -> Any:
-        return self._curve().draw(table, records)
+        return self._with(x="share", x_label="share of cells dropped", y_label="test accuracy", among=among)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         of = f"when a share of the cells, drawn for each image, is replaced by {FILLS[self.fill]}; mean of the repeats"
         reading = "Share 0 is the image as it is."
         return self._curve().caption(table, records, quantity="Test accuracy", of=of, reading=reading)
-
-    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        return self._curve().printed(table, records)
-
-
-def _curve(figure: Any, *, x: str, x_label: str, y_label: str, among: dict[str, Any]) -> CoordinateCurve:
-    return CoordinateCurve(
-        owner=type(figure).__name__,
-        metric=getattr(figure, "metric", "accuracy"),
-        x=x,
-        x_label=x_label,
-        y_label=y_label,
-        among=among,
-        hue=figure.hue,
-        over=figure.over,
-        level=figure.level,
-    )
-
-
-def _check_level(figure: Any) -> None:
-    figure.require("level", 0 < figure.level < 1, "between 0 and 1, such as 0.95")

@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 
-from vision_attn.choice import settled
+from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import rows_axis
 from vision_attn.figures.base import Figure, Levels
 from vision_attn.figures.recalled import distances, recalled
-from vision_attn.records import Records, chance, column, facets, pick, planned, require_factor
+from vision_attn.records import Records, chance, column, facets, pick, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval, step_position
 
@@ -55,10 +55,7 @@ class StepPosition(Figure):
         self.require("cell", self.cell > 0, "above 0")
 
     def _settled(self, records: Records) -> Records:
-        used = (self.x, self.hue, self.over)
-        for field in ("hue", "over"):
-            require_factor(records.plan, field, "StepPosition", getattr(self, field))
-        return settled(records, choose=self.choose, used=used, by=(self.hue,), given=self.given)
+        return settled_for(self, records, factors=("hue", "over"), used=(self.x,))
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue]
