@@ -39,7 +39,8 @@ class Influence(Probe):
                     in RepLKNet (Ding et al. 2022, arXiv:2203.06717) but without logarithm; cut at the border
     `influence_lag` the mean of units and cells `lag` steps apart in raster order, uniform being 1; without own cells.
                     Only of layers with one unit in each cell
-    `erf_map`       the mean at `row` cells below and `column` cells right of the unit, uniform being 1
+    `erf_map`       the mean at `row` cells below and `column` cells right of the unit, uniform being 1: half of all
+                    rows, left out without `maps`
     """
 
     images: int = 64
@@ -47,6 +48,7 @@ class Influence(Probe):
     patch_size: int = 4
     seed: int = 0
     split: Literal["train", "test"] = "test"
+    maps: bool = True
 
     def check(self) -> None:
         for field in ("images", "probes", "patch_size"):
@@ -64,7 +66,8 @@ class Influence(Probe):
         for layer, name in enumerate(names):
             found = pairs(goals[name], shapes[name], cells=cells, image_size=data.image_size)
             for row in _rows(maps[name], found, cells=cells):
-                yield {**row, "layer": layer}
+                if self.maps or row["metric"] != "erf_map":
+                    yield {**row, "layer": layer}
 
 
 def influence_maps(
