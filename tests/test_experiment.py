@@ -1,6 +1,7 @@
 """Experiments: plans, presets, the files in experiments/."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,19 @@ def test_a_file_without_an_experiment_is_refused(tmp_path):
         load(tmp_path / "empty.py")
     with pytest.raises(InputError, match="experiment must be the path of an experiment file"):
         load(tmp_path / "missing.py")
+
+
+def test_a_file_may_import_files_beside_it(tmp_path):
+    (tmp_path / "beside_it.py").write_text("SIZES = (50, 100)\n")
+    (tmp_path / "mine.py").write_text(
+        "from beside_it import SIZES\n"
+        "from vision_attn import Experiment, Mnist5k, Recipe, Run, ViT\n"
+        "experiment = Experiment(question='Why?', factors={'train_size': SIZES}, probes=(), run=lambda train_size:\n"
+        "    Run(model=ViT(), data=Mnist5k(train_size=train_size), recipe=Recipe(updates=1), seed=0))\n"
+    )
+    before = list(sys.path)
+    assert load(tmp_path / "mine.py")[1].factors == {"train_size": (50, 100)}
+    assert sys.path == before
 
 
 def test_errors_in_an_experiment_file_pass_through(tmp_path):

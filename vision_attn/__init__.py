@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vision_attn.models import (
         LSTM,
         Classifier,
+        ConvNeXt,
         ConvStack,
         DepthwiseConv,
         Identity,
@@ -101,6 +102,7 @@ _HOMES = {
     "models": (
         "LSTM",
         "Classifier",
+        "ConvNeXt",
         "ConvStack",
         "DepthwiseConv",
         "Identity",
@@ -153,6 +155,7 @@ __all__ = [
     "Cifar10",
     "Cifar100",
     "Classifier",
+    "ConvNeXt",
     "ConvStack",
     "ConvergenceSteps",
     "CuedRecall",

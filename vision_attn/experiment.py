@@ -91,7 +91,10 @@ def smoke(experiment: Experiment) -> Experiment:
 
 
 def load(path: Path) -> tuple[str, Experiment]:
-    """The name and the `experiment` of an experiment file. Errors in the file itself pass through."""
+    """The name and the `experiment` of an experiment file, which may import files beside it.
+
+    Errors in the file itself pass through.
+    """
     if not path.is_file():
         raise InputError(f"experiment must be the path of an experiment file (experiments/*.py). Got '{path}' instead.")
     name = path.stem
@@ -104,7 +107,11 @@ def load(path: Path) -> tuple[str, Experiment]:
         raise InputError(f"experiment must be a Python file. Got '{path}' instead.")
     module = importlib.util.module_from_spec(found)
     sys.modules[found.name] = module
-    found.loader.exec_module(module)
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        found.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.resolve().parent))
     experiment = getattr(module, "experiment", None)
     if not isinstance(experiment, Experiment):
         raise InputError(f"{path} must define `experiment = Experiment(...)`. It does not.")

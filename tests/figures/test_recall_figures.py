@@ -140,6 +140,21 @@ def test_the_choice_is_ringed_and_other_figures_show_it_alone(rates):
     assert "learning_rate" in RecallByDistance(choose=None).table(rates)
 
 
+def test_a_choice_may_be_made_anew_for_every_level_of_a_factor(rates):
+    figure = Choice(by=("distance",))
+    table = figure.table(rates)
+    assert (table.groupby(["distance", "model"])["chosen"].sum() == 1).all()
+    history = rates.history.sort_values("update").groupby("run").last()
+    finals = rates.runs.assign(value=rates.runs["run"].map(history["val_accuracy"]))
+    means = finals.groupby(["distance", "model", "learning_rate"])["value"].mean()
+    row = table[(table["distance"] == 3) & (table["model"] == "LSTM")].set_index("learning_rate")
+    for level, estimate in row["estimate"].items():
+        assert estimate == pytest.approx(means.loc[(3, "LSTM", level)])
+    drawn = figure.draw(table, rates)
+    assert len([axes for axes in drawn.axes if axes.get_title()]) == table["distance"].nunique()
+    assert list(figure.printed(table, rates).columns[:2]) == ["distance", "model"]
+
+
 @pytest.mark.parametrize("figure", FIGURES, ids=name)
 def test_a_missing_cell_is_a_row_and_is_named(figure):
     def state(cell):

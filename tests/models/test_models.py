@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from vision_attn.models import (
     LSTM,
+    ConvNeXt,
     ConvStack,
     DepthwiseConv,
     Identity,
@@ -38,7 +39,10 @@ MODELS = {
     },
     "ConvStack": ConvStack(width=8, kernels=(3, 3)),
     "ConvStack-depthwise": ConvStack(width=12, kernels=(5, 3), dilations=(1, 2), depthwise=True),
+    "ViT-stem": ViT(dim=16, depth=1, stem="convolution"),
     "ResNet": ResNet(width=4, blocks=1),
+    "ResNet-drop": ResNet(width=4, blocks=2, drop_path=0.2),
+    "ConvNeXt": ConvNeXt(width=6, blocks=1),
     "Timm-resnet": Timm(name="resnet10t"),
     "Timm-vit": Timm(name="vit_tiny_patch16_224", options=(("patch_size", 4), ("embed_dim", 24), ("depth", 2))),
 }

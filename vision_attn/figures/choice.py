@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from vision_attn.choice import choices
@@ -17,7 +18,8 @@ from vision_attn.spec import spec
 class Choice(Figure):
     """The mean final validation accuracy of every level of `choose`, for every level of `hue`; the best is chosen.
 
-    The mean is over all other factors. Other figures and verdicts show the runs at the chosen level only.
+    The choice is made anew for every combination of the factors `by`, each a panel. The mean is over all other
+    factors. Other figures and verdicts of the experiment show the runs at the chosen level only.
     """
 
     title: ClassVar[str] = "Choice on validation images"
@@ -26,37 +28,47 @@ class Choice(Figure):
     choose: str = "learning_rate"
     hue: str = "model"
     metric: str = "val_accuracy"
+    by: tuple[str, ...] = ()
 
     def applies(self, plan: dict[str, Any]) -> bool:
         """Where there are several levels to choose from."""
         return len(plan["factors"].get(self.choose, ())) != 1
 
     def table(self, records: Records) -> pd.DataFrame:
-        for field in ("choose", "hue"):
-            require_factor(records.plan, field, "Choice", getattr(self, field))
-        return choices(records, over=self.choose, by=(self.hue,), metric=self.metric)
+        names = {"choose": (self.choose,), "hue": (self.hue,), "by": self.by}
+        for field, factors in names.items():
+            for name in factors:
+                require_factor(records.plan, field, "Choice", name)
+        return choices(records, over=self.choose, by=(*self.by, self.hue), metric=self.metric)
 
     def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
-        levels = sorted(records.plan["factors"][self.choose])
+        levels = self._levels(records)
         looks = theme.looks(records.plan, self.hue)
         with theme.style():
-            figure, (axes,) = theme.canvas(1)
-            places = theme.size_axis(axes, levels, label=wording.factor_text(self.choose))
-            for i, (name, look) in enumerate(looks.items()):
-                at, _ = theme.dodge(places, i, len(looks), logarithmic=axes.get_xscale() == "log")
-                mine = table[table[self.hue] == name].set_index(self.choose).reindex(levels)
-                line = mine.assign(low=np.nan, high=np.nan)
-                theme.interval_line(axes, np.array(list(at.values())), line, look)
-                best = mine[mine["chosen"].astype("boolean").fillna(False) & mine["estimate"].notna()]
-                ring = {"markersize": 12, "markerfacecolor": "none", "markeredgecolor": look.colour}
-                for level, row in best.iterrows():
-                    axes.plot(at[level], row["estimate"], "o", **ring)  # type: ignore[arg-type]
-            axes.set_ylabel(self.metric.replace("val_", "validation ").replace("_", " ") + " (%)")
-            theme.percent_axis(axes)
+            parts = theme.panels(table, self.by)
+            figure, axes = theme.canvas(len(parts), columns=2)
+            for each, (title, rows) in zip(axes, parts, strict=True):
+                self._panel(each, rows, levels, looks)
+                theme.titled(each, title)
+                if theme.is_left(each):
+                    each.set_ylabel(self.metric.replace("val_", "validation ").replace("_", " ") + " (%)")
+                theme.percent_axis(each)
             if not table["n"].sum():
-                theme.blank(axes)
+                for each in axes:
+                    theme.blank(each)
             theme.legend(figure, {wording.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
         return figure
+
+    def _panel(self, axes: Axes, rows: pd.DataFrame, levels: list[Any], looks: dict[Any, theme.Look]) -> None:
+        places = theme.size_axis(axes, levels, label=wording.factor_text(self.choose))
+        for i, (name, look) in enumerate(looks.items()):
+            at, _ = theme.dodge(places, i, len(looks), logarithmic=axes.get_xscale() == "log")
+            mine = rows[rows[self.hue] == name].set_index(self.choose).reindex(levels)
+            theme.interval_line(axes, np.array(list(at.values())), mine.assign(low=np.nan, high=np.nan), look)
+            best = mine[mine["chosen"].astype("boolean").fillna(False) & mine["estimate"].notna()]
+            ring = {"markersize": 12, "markerfacecolor": "none", "markeredgecolor": look.colour}
+            for level, row in best.iterrows():
+                axes.plot(at[level], row["estimate"], "o", **ring)  # type: ignore[arg-type]
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         if not table["n"].sum():
@@ -65,7 +77,7 @@ class Choice(Figure):
         return (
             f"Final {self.metric.replace('val_', 'validation ').replace('_', ' ')}{wording.data_text(records)} by "
             f"{wording.factor_text(self.choose)}, mean over all other factors ({runs:,} runs; one that diverged counts "
-            f"as 0). Ringed: chosen for that {wording.factor_text(self.hue)}, of equal ones the smaller. Test images "
+            f"as 0). Ringed: chosen for that {wording.factor_text(self.hue)}, of equal ones the first. Test images "
             "have no part in the choice."
         )
 
@@ -74,5 +86,8 @@ class Choice(Figure):
             wording.number(row["estimate"], metric=self.metric) + (" (chosen)" if row["chosen"] and row["n"] else "")
             for row in table.to_dict("records")
         ]
-        levels = sorted(records.plan["factors"][self.choose])
-        return wording.wide(table, cells, rows=[self.hue], columns=self.choose, names=levels)
+        return wording.wide(table, cells, rows=[*self.by, self.hue], columns=self.choose, names=self._levels(records))
+
+    def _levels(self, records: Records) -> list[Any]:
+        levels = list(records.plan["factors"][self.choose])
+        return sorted(levels) if all(map(wording.is_number, levels)) else levels

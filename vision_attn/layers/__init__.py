@@ -2,7 +2,7 @@
 
 from vision_attn.layers.attention import Attention, attention_path
 from vision_attn.layers.mixers import DepthwiseConvolution, NoMixing, RecurrentMixing
-from vision_attn.layers.patch import PatchEmbed, TokenMerging
+from vision_attn.layers.patch import ConvEmbed, PatchEmbed, TokenMerging
 from vision_attn.layers.patterns import (
     Axial,
     Dilated,
@@ -26,6 +26,7 @@ from vision_attn.layers.positions import (
 __all__ = [
     "Attention",
     "Axial",
+    "ConvEmbed",
     "ConvPosition",
     "DepthwiseConvolution",
     "Dilated",

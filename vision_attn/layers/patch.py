@@ -3,6 +3,9 @@
 B batch, N tokens in raster order, C channels.
 """
 
+import itertools
+
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -18,6 +21,32 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.proj(x).flatten(2).transpose(1, 2)
+
+
+class ConvEmbed(nn.Module):
+    """Tokens from overlapping convolutions: (B, in_chans, H, W) to (B, N, dim), raster order, N = H W / patch_size^2.
+
+    log2(patch_size) times: a 3x3 convolution without bias, ReLU, 3x3 max pooling of stride 2. Channels double up to
+    `dim` (halves are rounded down). This is the tokeniser of the compact convolutional transformer, with its
+    initialisation (Hassani et al. 2021, arXiv:2104.05704). Raises `ValueError` where `patch_size` is no power of two
+    from 2 on.
+    """
+
+    def __init__(self, *, patch_size: int, in_chans: int, dim: int) -> None:
+        super().__init__()
+        if patch_size < 2 or patch_size.bit_count() > 1:
+            raise ValueError(f"patch_size of ConvEmbed must be a power of two, at least 2. Got {patch_size!r} instead.")
+        steps = patch_size.bit_length() - 1
+        widths = [in_chans, *(max(1, dim >> (steps - 1 - step)) for step in range(steps))]
+        convs = [nn.Conv2d(before, after, 3, padding=1, bias=False) for before, after in itertools.pairwise(widths)]
+        for conv in convs:
+            nn.init.kaiming_normal_(conv.weight)
+        self.convs = nn.ModuleList(convs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv in self.convs:
+            x = F.max_pool2d(F.relu(conv(x)), 3, stride=2, padding=1)
+        return x.flatten(2).transpose(1, 2)
 
 
 class TokenMerging(nn.Module):

@@ -3,7 +3,7 @@
 from vision_attn.models.base import Mixer, Model
 from vision_attn.models.classifier import Classifier
 from vision_attn.models.conv_stack import ConvStack, rf_dial
-from vision_attn.models.convnets import ResNet
+from vision_attn.models.convnets import ConvNeXt, ResNet
 from vision_attn.models.matching import match
 from vision_attn.models.mixers import LSTM, DepthwiseConv, Identity, SelfAttention
 from vision_attn.models.registration import register_models
@@ -15,6 +15,7 @@ from vision_attn.models.zoo import Timm
 __all__ = [
     "LSTM",
     "Classifier",
+    "ConvNeXt",
     "ConvStack",
     "DepthwiseConv",
     "Identity",

@@ -5,9 +5,11 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn._torchvision import repair
 from vision_attn.models.base import Model
 from vision_attn.models.classifier import Classifier
-from vision_attn.spec import spec
+from vision_attn.models.drop_path import DropPath, drop_path_rates
+from vision_attn.spec import InputError, spec
 
 STAGES = 3
 
@@ -18,6 +20,7 @@ class ResNet(Model):
 
     A 3x3 stem, three stages of `blocks` basic blocks with `width`, 2 and 4 times `width` channels and strides 1, 2, 2,
     global average pooling, one linear map. Shortcuts that change shape are 1x1 convolutions (the paper's option B).
+    `drop_path` is the rate of stochastic depth at the last block (Huang et al. 2016), rising to it from 0.
     """
 
     width_field: ClassVar[str] = "width"
@@ -25,10 +28,12 @@ class ResNet(Model):
 
     width: int = 16
     blocks: int = 3
+    drop_path: float = 0.0
 
     def check(self) -> None:
         self.require("width", self.width >= 1, "at least 1")
         self.require("blocks", self.blocks >= 1, "at least 1")
+        self.require("drop_path", 0 <= self.drop_path < 1, "at least 0 and less than 1")
 
     def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
         return ResidualNetwork(self, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
@@ -37,7 +42,7 @@ class ResNet(Model):
 class BasicBlock(nn.Module):
     """relu(bn(conv(relu(bn(conv(x))))) + shortcut(x)), both convolutions 3x3."""
 
-    def __init__(self, in_chans: int, channels: int, *, stride: int) -> None:
+    def __init__(self, in_chans: int, channels: int, *, stride: int, drop_path: float) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_chans, channels, 3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
@@ -47,10 +52,11 @@ class BasicBlock(nn.Module):
         if stride != 1 or in_chans != channels:
             projection = nn.Conv2d(in_chans, channels, 1, stride=stride, bias=False)
             self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(channels))
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+        return F.relu(self.drop_path(self.bn2(self.conv2(y))) + self.shortcut(x))
 
 
 class ResidualNetwork(Classifier):
@@ -62,13 +68,14 @@ class ResidualNetwork(Classifier):
         self.num_features = width * 2 ** (STAGES - 1)
         self.stem = nn.Conv2d(in_chans, width, 3, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(width)
+        rates = iter(drop_path_rates(spec.drop_path, STAGES * spec.blocks))
         stages, before = [], width
         for stage in range(STAGES):
             channels = width * 2**stage
             strides = [2 if stage else 1] + [1] * (spec.blocks - 1)
             made = []
             for stride in strides:
-                made.append(BasicBlock(before, channels, stride=stride))
+                made.append(BasicBlock(before, channels, stride=stride, drop_path=next(rates)))
                 before = channels
             stages.append(nn.Sequential(*made))
         self.stages = nn.Sequential(*stages)
@@ -87,4 +94,87 @@ class ResidualNetwork(Classifier):
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """A feature map to logits (B, num_classes); with `pre_logits` to its mean over places (B, 4 width)."""
         x = x.mean(dim=(2, 3))
+        return x if pre_logits else self.head(x)
+
+
+@spec
+class ConvNeXt(Model):
+    """A ConvNeXt for small images (Liu et al. 2022, arXiv:2201.03545): three stages instead of four, a finer stem.
+
+    Patches of patch_size x patch_size, then stages of `blocks` blocks with `width`, 2 and 4 times `width` channels,
+    each block a depthwise convolution of `kernel_size`, a norm over channels and an MLP four times as wide; 2x2
+    convolutions of stride 2 between stages; average pooling, norm, linear map. Stages and norms are timm's. Layer
+    scale is left out: from 1e-6 it takes longer to open than a small budget lasts.
+    """
+
+    width_field: ClassVar[str] = "width"
+    depth_field: ClassVar[str] = "blocks"
+
+    width: int = 24
+    blocks: int = 2
+    patch_size: int = 2
+    kernel_size: int = 7
+    drop_path: float = 0.0
+
+    def check(self) -> None:
+        for field in ("width", "blocks", "patch_size"):
+            self.require(field, getattr(self, field) >= 1, "at least 1")
+        self.require("kernel_size", self.kernel_size >= 1 and self.kernel_size % 2 == 1, "odd")
+        self.require("drop_path", 0 <= self.drop_path < 1, "at least 0 and less than 1")
+
+    def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
+        coarsest = self.patch_size * 2 ** (STAGES - 1)
+        if image_size % coarsest:
+            allowed = f"such that {2 ** (STAGES - 1)} times it divides the image size {image_size}"
+            raise InputError(f"patch_size of ConvNeXt must be {allowed}. Got {self.patch_size} instead.")
+        return ConvNeXtNetwork(self, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
+
+
+class ConvNeXtNetwork(Classifier):
+    """The module of `ConvNeXt`. Weights start truncated normal of standard deviation 0.02, biases at 0."""
+
+    def __init__(self, spec: ConvNeXt, *, image_size: int, in_chans: int, num_classes: int) -> None:
+        super().__init__(spec, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
+        repair()
+        from timm.layers import LayerNorm, LayerNorm2d
+        from timm.models.convnext import ConvNeXtStage
+
+        width, size = spec.width, spec.patch_size
+        self.num_features = width * 2 ** (STAGES - 1)
+        self.stem = nn.Sequential(nn.Conv2d(in_chans, width, size, stride=size), LayerNorm2d(width, eps=1e-6))
+        rates = drop_path_rates(spec.drop_path, STAGES * spec.blocks)
+        self.stages = nn.Sequential(
+            *(
+                ConvNeXtStage(
+                    width << max(0, stage - 1),
+                    width << stage,
+                    kernel_size=spec.kernel_size,
+                    stride=2 if stage else 1,
+                    depth=spec.blocks,
+                    drop_path_rates=rates[stage * spec.blocks : (stage + 1) * spec.blocks],
+                    ls_init_value=None,  # type: ignore[arg-type]
+                    norm_layer=LayerNorm2d,
+                    norm_layer_cl=LayerNorm,
+                )
+                for stage in range(STAGES)
+            )
+        )
+        self.fc_norm = nn.LayerNorm(self.num_features, eps=1e-6)
+        self.head = self.make_head(num_classes)
+        self.feature_info = [
+            {"module": f"stages.{i}", "num_chs": width << i, "reduction": size << i} for i in range(STAGES)
+        ]
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Images (B, in_chans, H, W) to a feature map (B, 4 width, H / (4 patch_size), W / (4 patch_size))."""
+        return self.stages(self.stem(x))
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """A feature map to logits (B, num_classes); with `pre_logits` to the pooled, normed features (B, 4 width)."""
+        x = self.fc_norm(x.mean(dim=(2, 3)))
         return x if pre_logits else self.head(x)

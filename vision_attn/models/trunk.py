@@ -12,9 +12,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from vision_attn.layers import PatchEmbed, TokenMerging, sincos2d
+from vision_attn.layers import ConvEmbed, PatchEmbed, TokenMerging, sincos2d
 from vision_attn.models.base import Mixer, Model
 from vision_attn.models.classifier import Classifier
+from vision_attn.models.drop_path import DropPath, drop_path_rates
 from vision_attn.models.mixers import SelfAttention
 from vision_attn.spec import InputError, spec
 
@@ -26,7 +27,9 @@ class ViT(Model):
     `pool` is "mean" over the tokens of the grid, "token" for a class token, or "none": the head then reads every token
     by itself, and logits are (B, num_classes, rows, columns). `reg_tokens` registers stand before the tokens of the
     grid. After each of the blocks in `merge_after`, counted from 1, 2 x 2 tokens become one of twice the width, for a
-    hierarchy of stages (Liu et al. 2021): heads double with the width, window sizes stay.
+    hierarchy of stages (Liu et al. 2021): heads double with the width, window sizes stay. The `stem` "convolution"
+    makes the tokens with overlapping convolutions, as in the compact convolutional transformer (Hassani et al. 2021),
+    rather than with one linear map a patch; `patch_size` is then the stride of its output, a power of two.
     """
 
     width_field: ClassVar[str] = "dim"
@@ -42,6 +45,7 @@ class ViT(Model):
     pool: Literal["mean", "token", "none"] = "mean"
     reg_tokens: int = 0
     merge_after: tuple[int, ...] = ()
+    stem: Literal["patch", "convolution"] = "patch"
 
     @property
     def num_prefix_tokens(self) -> int:
@@ -53,6 +57,8 @@ class ViT(Model):
         self.require("depth", self.depth >= 1, "at least 1")
         self.require("mlp_ratio", self.mlp_ratio > 0, "more than 0")
         self.require("patch_size", self.patch_size >= 1, "at least 1")
+        halved = self.stem == "patch" or (self.patch_size >= 2 and self.patch_size.bit_count() == 1)
+        self.require("patch_size", halved, "a power of two, at least 2, with the stem 'convolution'")
         self.require("drop_path", 0 <= self.drop_path < 1, "at least 0 and less than 1")
         wide = self.position != "sincos2d" or (self.dim % 4 == 0 and self.dim >= 8)
         self.require("dim", wide, "a multiple of 4, at least 8, with the position 'sincos2d'")
@@ -88,20 +94,6 @@ class Mlp(nn.Module):
         return self.fc2(self.act(self.fc1(x)))
 
 
-class DropPath(nn.Module):
-    """Stochastic depth: drop a residual branch for whole samples (Huang et al. 2016)."""
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.rate == 0:
-            return x
-        keep = 1 - self.rate
-        return x * x.new_empty(x.shape[0], 1, 1).bernoulli_(keep).div_(keep)
-
-
 class Block(nn.Module):
     """x + mixer(norm(x)), then x + mlp(norm(x))."""
 
@@ -125,13 +117,14 @@ class VisionTransformer(Classifier):
         stages = [sum(block >= last for last in spec.merge_after) for block in range(spec.depth)]
         self.grid, self.grids = (side, side), [(side >> stage, side >> stage) for stage in stages]
         self.num_features, self.num_prefix_tokens, self.pool = dim << stages[-1], spec.num_prefix_tokens, spec.pool
-        self.patch_embed = PatchEmbed(patch_size=spec.patch_size, in_chans=in_chans, dim=dim)
+        embed = PatchEmbed if spec.stem == "patch" else ConvEmbed
+        self.patch_embed = embed(patch_size=spec.patch_size, in_chans=in_chans, dim=dim)
         if spec.position == "learned":
             self.pos_embed: Tensor | None = nn.Parameter(torch.empty(1, side * side, dim))
         else:
             fixed = sincos2d(self.grid, dim) if spec.position == "sincos2d" else None
             self.register_buffer("pos_embed", fixed, persistent=False)
-        rates = [spec.drop_path * index / max(1, spec.depth - 1) for index in range(spec.depth)]
+        rates = drop_path_rates(spec.drop_path, spec.depth)
         widths = [dim << stage for stage in stages]
         self.blocks = nn.Sequential(
             *(Block(w, hidden=round(w * spec.mlp_ratio), drop_path=r) for w, r in zip(widths, rates, strict=True))
