@@ -135,7 +135,11 @@ def plan(experiment: Experiment, *, name: str) -> dict[str, Any]:
         cells.append({"factors": cell, "run": key})
         if key not in runs:
             _check_home(run)
-            skips = {type(probe).__name__: reason for probe in experiment.probes if (reason := probe.skip(run.model))}
+            skips = {
+                type(probe).__name__: reason
+                for probe in experiment.probes
+                if (reason := probe.skip(run.model, run.data))
+            }
             runs[key] = {"hint": run.hint, "run": to_json(run), "skips": skips}
     for part in (*experiment.probes, *experiment.figures, *experiment.verdicts):
         _check_home(part)

@@ -81,7 +81,7 @@ def execute(
     lease = folder.acquire()
     if lease is None:
         return Outcome("busy")
-    wanted = [probe_file(to_json(probe)) for probe in probes if probe.skip(run.model) is None]
+    wanted = [probe_file(to_json(probe)) for probe in probes if probe.skip(run.model, run.data) is None]
     state = folder.state(wanted).name
     if state in ("done", "diverged"):
         lease.give_back()
@@ -138,7 +138,7 @@ def _train_and_measure(
             return outcome
     model.eval()
     for probe in probes:
-        if probe.skip(run.model) is None and lease.folder.probe(probe_file(to_json(probe))) is None:
+        if probe.skip(run.model, run.data) is None and lease.folder.probe(probe_file(to_json(probe))) is None:
             if stopping():
                 raise Stopped
             _measure(lease, run, probe, model, data, choices)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vision_attn import AccuracyBy, CuedRecall, Mnist5k, Quadrants
+from vision_attn import AccuracyBy, CuedRecall, Mnist5k, Quadrants, ViT
 from vision_attn.data import Split
 from vision_attn.spec import InputError
 
@@ -47,6 +47,13 @@ def test_objects_are_the_images_at_half_their_size(data):
     assert torch.equal(data.test.labels, whole.test.labels)
     assert data.subset_sha256 == whole.subset_sha256
     assert data.train.images.float().div(255).mean().item() == pytest.approx(data.mean[0], abs=1e-5)
+
+
+def test_accuracy_by_a_fact_is_asked_of_data_that_say_it(data):
+    for dataset in (LEFT, CuedRecall(distance=1)):
+        assert set(dataset.facts) == set(dataset.load().test.facts)
+        assert all(AccuracyBy(fact=fact).skip(ViT(), dataset) is None for fact in dataset.facts)
+    assert AccuracyBy(fact="seen").skip(ViT(), Mnist5k()) == "mnist5k does not say the seen of its images"
 
 
 def test_accuracy_is_told_by_quadrant(data):

@@ -7,13 +7,21 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vision_attn.figures import Figure, OcclusionCurve, ShiftSawtooth, ShuffleCurve, ZoomCurve, theme
+from vision_attn.figures import Figure, OcclusionCurve, QuadrantAccuracy, ShiftSawtooth, ShuffleCurve, ZoomCurve, theme
 from vision_attn.records import load, read_csv, to_csv
 from vision_attn.spec import InputError, from_json, to_json
 
-FIGURES = (ShiftSawtooth(), ZoomCurve(), ZoomCurve(place="corner"), ShuffleCurve(), OcclusionCurve())
+FIGURES = (
+    ShiftSawtooth(),
+    ZoomCurve(),
+    ZoomCurve(place="corner"),
+    ShuffleCurve(),
+    OcclusionCurve(),
+    QuadrantAccuracy(),
+)
 SMALL = {"models": ("ViT", "ResNet"), "sizes": (200,), "seeds": (0, 1, 2)}
-PROBES = tuple({"kind": kind} for kind in ("Accuracy", "ShiftConsistency", "Zoom", "PatchShuffle", "Occlusion"))
+KINDS = ("Accuracy", "ShiftConsistency", "Zoom", "PatchShuffle", "Occlusion", "AccuracyBy")
+PROBES = tuple({"kind": kind} for kind in KINDS)
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
 
 
@@ -35,6 +43,9 @@ def rows_of(probe, factors, index):
                 yield row("accuracy", 0.5 * value, **where)
                 yield row("logit_change_max", 2 * (1 - value), **where)
             yield row("random_shift_consistency", 0.9, border="circular")
+        case "AccuracyBy":
+            for quadrant in range(4):
+                yield row("accuracy", base - 0.15 * (quadrant > 0), quadrant=quadrant)
         case "Zoom":
             for scale in (0.5, 1.0, 2.0):
                 yield row("accuracy", base - 0.1 * abs(scale - 1), scale=scale, place="centre")
@@ -74,6 +85,22 @@ def test_the_sawtooth_averages_both_axes_and_keeps_borders_apart(records):
     assert estimates(ShiftSawtooth(border="padded"), records)[4] == pytest.approx(0.8)
     assert estimates(ShiftSawtooth(metric="accuracy"), records)[1] == pytest.approx((1 - dip) / 2)
     assert estimates(ShiftSawtooth(metric="logit_change_max"), records)[1] == pytest.approx(2 * dip)
+
+
+def test_a_figure_keeps_to_the_levels_it_is_given(tmp_path):
+    both = records_of(tmp_path, sizes=(100, 200))
+    figure = ShiftSawtooth(given=(("train_size", 200),))
+    table = figure.table(both)
+    whole = ShiftSawtooth().table(both)
+    assert "train_size" not in table
+    own = whole[whole["train_size"] == 200].drop(columns="train_size").reset_index(drop=True)
+    assert table[own.columns].equals(own)
+    assert len(figure.draw(table, both).axes) == 1
+    assert "train size" not in figure.caption(table, both)
+
+
+def test_quadrants_stand_side_by_side(records):
+    assert estimates(QuadrantAccuracy(), records) == pytest.approx({0: 0.91, 1: 0.76, 2: 0.76, 3: 0.76})
 
 
 def test_repeats_and_places_are_averaged_within_a_run(records):

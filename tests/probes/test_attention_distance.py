@@ -5,6 +5,7 @@ import torch
 from noise_data import noise, selected, value
 from torch import nn
 
+from vision_attn.data import Mnist5k
 from vision_attn.layers import Attention
 from vision_attn.models import DepthwiseConv, Identity, ResNet, SelfAttention, Timm, ViT
 from vision_attn.probes import AttentionDistance
@@ -125,7 +126,7 @@ def test_a_merged_grid_is_measured_in_pixels_too():
 def test_a_timm_vit_is_measured_head_by_head():
     options = (("embed_dim", 24), ("depth", 2), ("num_heads", 3), ("patch_size", 4))
     spec = Timm(name="vit_tiny_patch16_224", options=options)
-    assert AttentionDistance().skip(spec) is None
+    assert AttentionDistance().skip(spec, Mnist5k()) is None
     rows = list(AttentionDistance(images=2)(built(spec), noise()))
     found = selected(rows, "attention_distance", images="true")
     assert [(row["layer"], row["head"]) for row in found] == [(layer, head) for layer in (1, 2) for head in range(3)]
@@ -154,10 +155,10 @@ def test_shuffling_moves_whole_patches_differently_in_each_image():
 
 def test_models_without_attention_are_skipped_with_a_reason():
     probe = AttentionDistance()
-    assert probe.skip(ViT()) is None
-    assert probe.skip(ViT(mixer=DepthwiseConv())) == "DepthwiseConv has no attention weights"
-    assert probe.skip(ViT(mixer=Identity())) == "Identity has no attention weights"
-    assert "ResNet has no attention" in probe.skip(ResNet())
-    assert "no attention whose weights can be read" in probe.skip(Timm(name="resnet18"))
+    assert probe.skip(ViT(), Mnist5k()) is None
+    assert probe.skip(ViT(mixer=DepthwiseConv()), Mnist5k()) == "DepthwiseConv has no attention weights"
+    assert probe.skip(ViT(mixer=Identity()), Mnist5k()) == "Identity has no attention weights"
+    assert "ResNet has no attention" in probe.skip(ResNet(), Mnist5k())
+    assert "no attention whose weights can be read" in probe.skip(Timm(name="resnet18"), Mnist5k())
     with pytest.raises(InputError, match="model of AttentionDistance must have attention"):
         list(probe(built(ResNet(width=2, blocks=1)), noise(images=1)))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from known_classifiers import Constant, Counted, OnePixel, data_of, labelled, noise_images
 
-from vision_attn import ViT
+from vision_attn import Mnist5k, ViT
 from vision_attn.probes import Occlusion
 from vision_attn.probes.occlusion import another, dropped
 from vision_attn.spec import InputError
@@ -122,5 +122,5 @@ def test_what_does_not_fit_is_refused_or_skipped():
         Occlusion(shares=(0.5, 1.5))
     with pytest.raises(InputError, match="lattice of Occlusion must be at most the image size 4"):
         list(Occlusion()(Constant(), data_of(noise_images(2, size=4), torch.zeros(2).long())))
-    assert "every token" in Occlusion().skip(ViT(pool="none"))
-    assert Occlusion().skip(ViT()) is None
+    assert "every token" in Occlusion().skip(ViT(pool="none"), Mnist5k())
+    assert Occlusion().skip(ViT(), Mnist5k()) is None

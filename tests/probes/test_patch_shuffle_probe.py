@@ -5,7 +5,7 @@ import pytest
 import torch
 from known_classifiers import BagOfPieces, Constant, Counted, OnePixel, data_of, labelled, noise_images
 
-from vision_attn import ViT
+from vision_attn import Mnist5k, ViT
 from vision_attn.probes import PatchShuffle
 from vision_attn.probes.patch_shuffle import permutations, shuffled
 from vision_attn.spec import InputError
@@ -91,5 +91,5 @@ def test_what_does_not_fit_is_refused_or_skipped():
         PatchShuffle(grids=(2, 2))
     with pytest.raises(InputError, match="repeats of PatchShuffle must be at least 1"):
         PatchShuffle(repeats=0)
-    assert "every token" in PatchShuffle().skip(ViT(pool="none"))
-    assert PatchShuffle().skip(ViT()) is None
+    assert "every token" in PatchShuffle().skip(ViT(pool="none"), Mnist5k())
+    assert PatchShuffle().skip(ViT(), Mnist5k()) is None

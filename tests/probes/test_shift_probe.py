@@ -3,7 +3,7 @@ import torch
 from known_classifiers import Constant, Counted, InFloat64, MeanColour, OnePixel, data_of, labelled, noise_images
 from torch import Tensor, nn
 
-from vision_attn import DepthwiseConv, ResNet, SelfAttention, ViT
+from vision_attn import DepthwiseConv, Mnist5k, ResNet, SelfAttention, ViT
 from vision_attn.probes import ShiftConsistency
 from vision_attn.probes.shift import shifted, shifted_each
 from vision_attn.spec import InputError
@@ -157,9 +157,9 @@ def test_evenly_spaced_images_are_looked_at():
 
 
 def test_models_that_answer_at_every_token_are_skipped():
-    assert "every token" in ShiftConsistency().skip(ViT(pool="none"))
+    assert "every token" in ShiftConsistency().skip(ViT(pool="none"), Mnist5k())
     for model in (ViT(), ViT(mixer=DepthwiseConv()), ResNet()):
-        assert ShiftConsistency().skip(model) is None
+        assert ShiftConsistency().skip(model, Mnist5k()) is None
 
 
 def test_what_does_not_fit_is_refused():

@@ -4,7 +4,7 @@ import torch
 from known_classifiers import Constant, Counted, MeanColour, OnePixel, data_of, labelled, noise_images
 from PIL import Image
 
-from vision_attn import ViT
+from vision_attn import Mnist5k, ViT
 from vision_attn.probes import Zoom
 from vision_attn.probes.zoom import CORNERS, side_at, zoomed
 from vision_attn.spec import InputError
@@ -112,5 +112,5 @@ def test_what_does_not_fit_is_refused_or_skipped():
         Zoom(scales=(0, 1))
     with pytest.raises(InputError, match="images of Zoom must be None or at least 1"):
         Zoom(images=0)
-    assert "every token" in Zoom().skip(ViT(pool="none"))
-    assert Zoom().skip(ViT()) is None
+    assert "every token" in Zoom().skip(ViT(pool="none"), Mnist5k())
+    assert Zoom().skip(ViT(), Mnist5k()) is None

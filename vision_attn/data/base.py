@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -130,8 +130,11 @@ class Dataset(Spec, abc.ABC):
     """A data set and the part of its training images to learn from.
 
     `train_size` images (None: all) are drawn class by class with `subset_seed`; `val_size` others are held out
-    first, the same ones for every subset. The test split is always whole.
+    first, the same ones for every subset. The test split is always whole. `facts` names what is said of every test
+    image beside its label.
     """
+
+    facts: ClassVar[tuple[str, ...]] = ()
 
     train_size: int | None = None
     subset_seed: int = 0

@@ -4,7 +4,7 @@ What is read out at one place must have come there, so a model that cannot see d
 """
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ class CuedRecall(Generated):
     Training images may hold up to `train_cues` cues, each with its label: as many lessons at the price of one. Where
     two fall on one cell, one counts. Validation and test images always hold one.
     """
+
+    facts: ClassVar[tuple[str, ...]] = ("distance", "direction")
 
     distance: int | None
     variant: Literal["popout", "filled"] = "filled"

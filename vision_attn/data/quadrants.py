@@ -1,6 +1,7 @@
 """Quadrants: objects stand in some quadrants of the image while a model learns, and in all when it is tested."""
 
 import dataclasses
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,8 @@ class Quadrants(Dataset):
     3 lower right), test images in all four in turn; the facts `quadrant` and `seen` (1: one of training) say where. The
     subset is that of this spec's own `train_size`, `subset_seed` and `val_size`; those of `of` must be left alone.
     """
+
+    facts: ClassVar[tuple[str, ...]] = ("quadrant", "seen")
 
     of: Dataset
     train_quadrants: tuple[int, ...] = (0,)

@@ -12,7 +12,7 @@ from vision_attn.figures.learning_curve import LearningCurve
 from vision_attn.figures.matching import Matching
 from vision_attn.figures.recall_by_distance import RecallByDistance
 from vision_attn.figures.receptive_field import ReceptiveFieldByLayer
-from vision_attn.figures.robustness import OcclusionCurve, ShiftSawtooth, ShuffleCurve, ZoomCurve
+from vision_attn.figures.robustness import OcclusionCurve, QuadrantAccuracy, ShiftSawtooth, ShuffleCurve, ZoomCurve
 from vision_attn.figures.step_position import StepPosition
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Matching",
     "MinimumHeadDistance",
     "OcclusionCurve",
+    "QuadrantAccuracy",
     "RecallByDistance",
     "ReceptiveFieldByLayer",
     "ShiftSawtooth",

@@ -5,7 +5,8 @@ from typing import Any, ClassVar, Literal
 
 import pandas as pd
 
-from vision_attn.figures.base import Figure
+from vision_attn.choice import at_levels
+from vision_attn.figures.base import Figure, Levels
 from vision_attn.figures.coordinate_curve import CoordinateCurve
 from vision_attn.records import Records
 from vision_attn.spec import spec
@@ -28,11 +29,15 @@ FILLS = {"mean": "the mean colour", "other": "the same place of another test ima
 
 @spec
 class AlteredImages(Figure, abc.ABC):
-    """A metric of altered test images against how much they are altered, one line a level of `hue`."""
+    """A metric of altered test images against how much they are altered, one line a level of `hue`.
+
+    `given` names the levels of other factors to keep to.
+    """
 
     hue: str = "model"
     over: str = "seed"
     level: float = 0.95
+    given: Levels = ()
 
     def check(self) -> None:
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
@@ -55,13 +60,17 @@ class AlteredImages(Figure, abc.ABC):
         )
 
     def table(self, records: Records) -> pd.DataFrame:
-        return self._curve().table(records)
+        return self._curve().table(at_levels(records, self.given))
 
     def draw(self, table: pd.DataFrame, records: Records) -> Any:
-        return self._curve().draw(table, records)
+        return self._curve().draw(table, at_levels(records, self.given))
+
+    def _said(self, table: pd.DataFrame, records: Records, *, of: str, reading: str) -> str:
+        quantity = QUANTITY[getattr(self, "metric", "accuracy")]
+        return self._curve().caption(table, at_levels(records, self.given), quantity=quantity, of=of, reading=reading)
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        return self._curve().printed(table, records)
+        return self._curve().printed(table, at_levels(records, self.given))
 
 
 @spec
@@ -95,7 +104,7 @@ class ShiftSawtooth(AlteredImages):
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         of = f"when the image is shifted ({self.border}: {BORDERS[self.border]}), mean of both axes"
         reading = "What is worse between the multiples of the patch or stride than at them is aliasing."
-        return self._curve().caption(table, records, quantity=QUANTITY[self.metric], of=of, reading=reading)
+        return self._said(table, records, of=of, reading=reading)
 
 
 @spec
@@ -121,7 +130,7 @@ class ZoomCurve(AlteredImages):
         )
         of = f"when the image is resized and lies {where}"
         reading = "All models were trained at scale 1; the canvas keeps its size."
-        return self._curve().caption(table, records, quantity=QUANTITY[self.metric], of=of, reading=reading)
+        return self._said(table, records, of=of, reading=reading)
 
 
 @spec
@@ -138,7 +147,7 @@ class ShuffleCurve(AlteredImages):
             "of images cut into pieces that are put together in random order, drawn for each image; mean of the repeats"
         )
         reading = "The flatter the curve, the less the model makes of where the pieces are."
-        return self._curve().caption(table, records, quantity="Test accuracy", of=of, reading=reading)
+        return self._said(table, records, of=of, reading=reading)
 
 
 @spec
@@ -156,4 +165,19 @@ class OcclusionCurve(AlteredImages):
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         of = f"when a share of the cells, drawn for each image, is replaced by {FILLS[self.fill]}; mean of the repeats"
         reading = "Share 0 is the image as it is."
-        return self._curve().caption(table, records, quantity="Test accuracy", of=of, reading=reading)
+        return self._said(table, records, of=of, reading=reading)
+
+
+@spec
+class QuadrantAccuracy(AlteredImages):
+    """Accuracy by the quadrant in which the object stands, of models trained on `Quadrants`, from `AccuracyBy`."""
+
+    title: ClassVar[str] = "Objects in other quadrants"
+
+    def _curve(self) -> CoordinateCurve:
+        return self._with(x="quadrant", x_label="quadrant of the test object", y_label="test accuracy", among={})
+
+    def caption(self, table: pd.DataFrame, records: Records) -> str:
+        of = "by the quadrant of the canvas in which the object stands: 0 upper left, 1 upper right, 2 and 3 below"
+        reading = "What falls off in quadrants without training images was learned for a place, not for all."
+        return self._said(table, records, of=of, reading=reading)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from vision_attn.data.base import Data
+from vision_attn.data.base import Data, Dataset
 from vision_attn.layers import Attention
 from vision_attn.models import Model, SelfAttention, ViT
 from vision_attn.probes.base import Probe, Row
@@ -54,7 +54,7 @@ class AttentionDistance(Probe):
     def check(self) -> None:
         self.require("images", self.images >= 1, "at least 1")
 
-    def skip(self, model: Model) -> str | None:
+    def skip(self, model: Model, data: Dataset) -> str | None:
         if isinstance(model, ViT):
             attends = isinstance(model.mixer, SelfAttention)
             return None if attends else f"{type(model.mixer).__name__} has no attention weights"

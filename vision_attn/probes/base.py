@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from vision_attn.data.base import Data
+from vision_attn.data.base import Data, Dataset
 from vision_attn.models.base import Model
 from vision_attn.spec import Spec, spec
 
@@ -18,8 +18,8 @@ Row = dict[str, Any]
 class Probe(Spec, abc.ABC):
     """A measurement. Called with a module in eval mode on the data's device, inside `torch.no_grad`-free code."""
 
-    def skip(self, model: Model) -> str | None:
-        """The reason why this probe does not fit the model, or None. Shown in the plan and in the report."""
+    def skip(self, model: Model, data: Dataset) -> str | None:
+        """The reason why this probe does not fit the model or the data, or None. Shown in plan and report."""
         return None
 
     @abc.abstractmethod

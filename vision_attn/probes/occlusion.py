@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from vision_attn.data.base import Data
+from vision_attn.data.base import Data, Dataset
 from vision_attn.models.base import Model
 from vision_attn.probes.altered import accuracy_row, classes, evenly_spaced, mean_colour, without_class
 from vision_attn.probes.base import Probe, Row
@@ -41,7 +41,7 @@ class Occlusion(Probe):
         self.require("repeats", self.repeats >= 1, "at least 1")
         self.require("images", self.images is None or self.images >= 2, "None or at least 2")
 
-    def skip(self, model: Model) -> str | None:
+    def skip(self, model: Model, data: Dataset) -> str | None:
         return without_class(model)
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:

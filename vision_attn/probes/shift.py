@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vision_attn.data.base import Data, Split
+from vision_attn.data.base import Data, Dataset, Split
 from vision_attn.models.base import Model
 from vision_attn.probes.altered import accuracy_row, consistency_rows, evenly_spaced, without_class
 from vision_attn.probes.base import Probe, Row
@@ -54,7 +54,7 @@ class ShiftConsistency(Probe):
         self.require("pixels", bool(usable), "one or more different numbers, at least 0")
         self.require("images", self.images is None or self.images >= 1, "None or at least 1")
 
-    def skip(self, model: Model) -> str | None:
+    def skip(self, model: Model, data: Dataset) -> str | None:
         return without_class(model)
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vision_attn.data.base import Data
+from vision_attn.data.base import Data, Dataset
 from vision_attn.models.base import Model
 from vision_attn.probes.altered import (
     accuracy_row,
@@ -43,7 +43,7 @@ class Zoom(Probe):
         self.require("scales", bool(usable), "one or more different numbers above 0")
         self.require("images", self.images is None or self.images >= 1, "None or at least 1")
 
-    def skip(self, model: Model) -> str | None:
+    def skip(self, model: Model, data: Dataset) -> str | None:
         return without_class(model)
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
