@@ -1,5 +1,7 @@
 """Verdicts: every branch of every rule, on made-up numbers."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from frames import make_records
@@ -166,6 +168,15 @@ def test_one_seed_no_seed_and_no_such_cell_are_not_measured():
     assert (found.verdict, found.n, found.words) == ("not measured", 0, "0 of 3 planned seeds are in.")
     absent = BoundVerdict(**SAID, at=cell(model="attention", distance=6, split="test"), bound=0.5).decide(one)
     assert (absent.verdict, absent.words) == ("not measured", "The plan has no such cell.")
+
+
+def test_a_claim_for_which_the_plan_lacks_a_cell_is_left_out(records):
+    here = difference(far("attention"), far("LSTM"))
+    elsewhere = difference(far("attention"), cell(model="LSTM", distance=3, split="test"))
+    whole = AllOf(**SAID, parts=(here, elsewhere))
+    plan = {**records.plan, "verdicts": [to_json(one) for one in (here, elsewhere, whole)]}
+    found = findings(dataclasses.replace(records, plan=plan))
+    assert [one.rule for one in found] == [here.rule]
 
 
 SUPPORTS = {"at": far("attention"), "reference": far("LSTM")}

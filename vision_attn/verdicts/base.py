@@ -16,7 +16,10 @@ Answer = Literal["supports", "contradicts", "inconclusive", "not measured"]
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What a rule says of the records: an estimate with its interval, what it is held against, and the verdict."""
+    """What a rule says of the records: an estimate with its interval, what it is held against, and the verdict.
+
+    `is_planned` is False where the plan lacks a cell that the rule asks for, as in another preset.
+    """
 
     claim: str
     statement: str
@@ -30,6 +33,7 @@ class Finding:
     baseline: str = ""
     metric: str = ""
     is_difference: bool = False
+    is_planned: bool = True
     parts: tuple["Finding", ...] = ()
 
 
@@ -72,7 +76,10 @@ class AllOf(Verdict):
         counts = {one: answers.count(one) for one in dict.fromkeys(answers)}
         words = f"Of {len(parts)} parts: {', '.join(f'{count} {one}' for one, count in counts.items())}."
         n = min(part.n for part in parts)
-        return Finding(self.claim, self.statement, self.rule, result, words=words, n=n, parts=parts)
+        is_planned = all(part.is_planned for part in parts)
+        return Finding(
+            self.claim, self.statement, self.rule, result, words=words, n=n, is_planned=is_planned, parts=parts
+        )
 
 
 def judged(verdict: Verdict, records: Records) -> Finding:
@@ -84,7 +91,7 @@ def judged(verdict: Verdict, records: Records) -> Finding:
 
 
 def findings(records: Records) -> list[Finding]:
-    """What every rule of the plan says, in its order."""
+    """What every rule of the plan says, in its order; rules for which the plan lacks cells are left out."""
     out = []
     for data in records.plan.get("verdicts", []):
         try:
@@ -94,7 +101,7 @@ def findings(records: Records) -> list[Finding]:
             out.append(Finding(claim, statement, "", "not measured", words=str(error)))
             continue
         out.append(judged(verdict, records))
-    return out
+    return [one for one in out if one.is_planned]
 
 
 def table(found: Sequence[Finding]) -> pd.DataFrame:

@@ -80,7 +80,15 @@ class MeanVerdict(Verdict, abc.ABC):
         elif row["n"] < 2:
             answer, words = "not measured", f"One {self.over} has no interval."
         return Finding(
-            self.claim, self.statement, self.rule, answer, words=words, baseline=baseline, metric=self.metric, **row
+            self.claim,
+            self.statement,
+            self.rule,
+            answer,
+            words=words,
+            baseline=baseline,
+            metric=self.metric,
+            is_planned=bool(planned),
+            **row,
         )
 
     def _place(self, at: Cell) -> str:
@@ -200,7 +208,7 @@ def _differences(rule: MeanVerdict, records: Records, at: Cell, reference: Cell)
     own = rule._settled(records, at, reference)
     (values, planned), (others, also) = rule._measured(own, at), rule._measured(own, reference)
     mean = f": {rule._amount(float(others.mean()))}" if len(others) else ""
-    seeds = list(dict.fromkeys([*planned, *also]))
+    seeds = list(dict.fromkeys([*planned, *also])) if planned and also else []
     return (values - others).dropna(), seeds, f"{rule._place(reference)}{mean}"
 
 
