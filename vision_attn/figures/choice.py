@@ -4,10 +4,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure as Drawing
 
 from vision_attn.choice import choices
 from vision_attn.figures import theme, wording
+from vision_attn.figures.axes import percent_axis, size_axis
 from vision_attn.figures.base import Figure
 from vision_attn.records import Records, require_factor
 from vision_attn.spec import spec
@@ -36,12 +36,12 @@ class Choice(Figure):
             require_factor(records.plan, field, "Choice", getattr(self, field))
         return choices(records, over=self.choose, by=(self.hue,), metric=self.metric)
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         levels = sorted(records.plan["factors"][self.choose])
         looks = theme.looks(records.plan, self.hue)
         with theme.style():
-            figure, (axes,) = theme.canvas(1)
-            places = theme.size_axis(axes, levels, label=wording.factor_text(self.choose))
+            figure, (axes,) = theme.canvas(1, into=into)
+            places = size_axis(axes, levels, label=wording.factor_text(self.choose))
             for i, (name, look) in enumerate(looks.items()):
                 at, _ = theme.dodge(places, i, len(looks), logarithmic=axes.get_xscale() == "log")
                 mine = table[table[self.hue] == name].set_index(self.choose).reindex(levels)
@@ -52,7 +52,7 @@ class Choice(Figure):
                 for level, row in best.iterrows():
                     axes.plot(at[level], row["estimate"], "o", **ring)  # type: ignore[arg-type]
             axes.set_ylabel(self.metric.replace("val_", "validation ").replace("_", " ") + " (%)")
-            theme.percent_axis(axes)
+            percent_axis(axes)
             if not table["n"].sum():
                 theme.blank(axes)
             theme.legend(figure, {wording.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})

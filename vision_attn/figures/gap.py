@@ -5,9 +5,9 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 
 from vision_attn.figures import theme, wording
+from vision_attn.figures.axes import percent_axis, size_axis
 from vision_attn.figures.base import Figure
 from vision_attn.records import Records, facets, pick, planned, require_factor
 from vision_attn.spec import InputError, spec
@@ -71,11 +71,11 @@ class Gap(Figure):
         out["dropped_pairs"] = out["dropped_pairs"].astype(object).fillna("")
         return out[[*by, "reference", "estimate", "low", "high", "n", "sd", "planned", "dropped", "dropped_pairs"]]
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         by = self._factors(records)
         with theme.style():
             parts = theme.panels(table, by[:-2])
-            figure, axes = theme.canvas(len(parts))
+            figure, axes = theme.canvas(len(parts), into=into)
             for each, (title, rows) in zip(axes, parts, strict=True):
                 self._panel(each, rows, self._pairs(rows, records, by), records)
                 theme.titled(each, title)
@@ -99,7 +99,7 @@ class Gap(Figure):
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records) -> None:
         levels = records.plan["factors"]
-        places = theme.size_axis(axes, levels[self.x], label=wording.factor_text(self.x))
+        places = size_axis(axes, levels[self.x], label=wording.factor_text(self.x))
         theme.reference_line(axes, 0, self.reference)
         looks = {k: v for k, v in theme.looks(records.plan, self.hue).items() if k != self.reference}
         for i, (name, look) in enumerate(looks.items()):
@@ -109,7 +109,7 @@ class Gap(Figure):
             theme.seeds_scatter(axes, [aside[x] for x in points[self.x]], points["difference"].to_numpy(float), look)
             theme.interval_line(axes, np.array(list(at.values())), mine, look)
         if wording.is_share(self.metric):
-            theme.percent_axis(axes)
+            percent_axis(axes)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         by = self._factors(records)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 import pandas as pd
 
+from vision_attn.figures import theme
 from vision_attn.figures.base import Figure
 from vision_attn.figures.coordinate_curve import CoordinateCurve
 from vision_attn.records import Records
@@ -57,8 +58,8 @@ class AlteredImages(Figure, abc.ABC):
     def table(self, records: Records) -> pd.DataFrame:
         return self._curve().table(records)
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Any:
-        return self._curve().draw(table, records)
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+        return self._curve().draw(table, records, into=into)
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         return self._curve().printed(table, records)

@@ -3,6 +3,7 @@
 from vision_attn.statistics.comparisons import holm, outperformance, paired_p
 from vision_attn.statistics.crossover import crossover, equivalent_size
 from vision_attn.statistics.curves import CURVES, Fit, fit, left_out_error
+from vision_attn.statistics.fits import fitted_curves
 from vision_attn.statistics.hierarchical import hierarchical_interval
 from vision_attn.statistics.intervals import mean_interval
 from vision_attn.statistics.paired import paired_difference, pairs
@@ -14,6 +15,7 @@ __all__ = [
     "crossover",
     "equivalent_size",
     "fit",
+    "fitted_curves",
     "hierarchical_interval",
     "holm",
     "left_out_error",

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
-from scipy.special import ndtri, stdtrit
 
-from vision_attn.statistics.intervals import check_level
+from vision_attn.statistics.intervals import check_level, stretch
 
 Crossing = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 
@@ -47,8 +46,8 @@ def crossover(
 ) -> Estimate:
     """The size from which on `other` is at least as good as `reference` at every larger size (higher is better).
 
-    The last change of sign of the mean difference; seeds are resampled whole, for all sizes and both models at once,
-    so that pairs stay pairs.
+    The last change of sign of the mean difference, over the sizes that both have at some seed. Seeds that have them
+    all are resampled whole, for all sizes and both models at once, so that pairs stay pairs.
     """
     return _resampled(frame, value, x, compare, pair_on, reference, other, level, resamples, seed, _last_crossing)
 
@@ -115,7 +114,9 @@ def _resampled(
     table = cells.pivot_table(index=list(pair_on), columns=[compare, x], values=value, observed=True)
     sizes = sorted(cells[x].unique())
     wanted = [(name, size) for name in (other, reference) for size in sizes]
-    table = table.reindex(columns=pd.MultiIndex.from_tuples(wanted)).dropna()
+    table = table.reindex(columns=pd.MultiIndex.from_tuples(wanted))
+    sizes = [size for size in sizes if table[[(other, size), (reference, size)]].notna().all(axis=1).any()]
+    table = table[[(name, size) for name in (other, reference) for size in sizes]].dropna()
     number = len(table)
     if number == 0 or len(sizes) < 2:
         return Estimate(np.nan, np.nan, np.nan, number, "not measured: no seed has both models at two sizes or more")
@@ -125,19 +126,10 @@ def _resampled(
     if number < 2:
         return Estimate(estimate, np.nan, np.nan, number, f"{_size(estimate, sizes)}; one seed, no interval")
     drawn = np.random.default_rng(seed).integers(0, number, (resamples, number))
-    centre, wide = values.mean(axis=0), _stretch(number, level)
+    centre, wide = values.mean(axis=0), stretch(number, level)
     found = [crossing(places, *(centre + wide * (mean - centre))) for mean in values[drawn].mean(axis=1)]
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
     return Estimate(estimate, float(low), float(high), number, _size(estimate, sizes))
-
-
-def _stretch(number: int, level: float) -> float:
-    """How far resampled means must be moved from the mean for percentiles of so few seeds to cover what they say.
-
-    sqrt(n / (n - 1)) for the bootstrap's spread, Student's quantile over the normal one for its tails.
-    """
-    tail = (1 + level) / 2
-    return float(np.sqrt(number / (number - 1)) * stdtrit(number - 1, tail) / ndtri(tail))
 
 
 def _size(size: float, sizes: Sequence[Any]) -> str:
