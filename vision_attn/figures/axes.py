@@ -9,6 +9,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from vision_attn.figures import theme
 from vision_attn.figures.wording import is_number, short
+from vision_attn.records import require_factor
+from vision_attn.spec import InputError
 
 
 def rows_axis(axes: Axes, texts: Sequence[str]) -> None:
@@ -19,10 +21,17 @@ def rows_axis(axes: Axes, texts: Sequence[str]) -> None:
     axes.grid(visible=True, axis="x")
 
 
-def log_axis(axes: Axes) -> None:
-    """Numbers of a logarithmic y axis as they are, few enough to be read."""
+def require_sizes(plan: dict[str, Any], what: str, name: str) -> None:
+    """Raise the standard sentence where `x` of the figure `what` is no factor of positive numbers."""
+    require_factor(plan, "x", what, name)
+    if not all(is_number(level) and level > 0 for level in plan["factors"][name]):
+        raise InputError(f"x of {what} must be a factor of positive numbers. Got {name!r} instead.")
+
+
+def log_axis(axes: Axes, *, dense: bool = False) -> None:
+    """Numbers of a logarithmic y axis as they are, few enough to be read; `dense`: 1, 2, 5 in twice as many decades."""
     low, high = axes.get_ylim()
-    decades = np.log10(high / low)
+    decades = np.log10(high / low) / (2 if dense else 1)
     steps = (1.0,) if decades > 2 else (1.0, 3.0) if decades > 1 else (1.0, 2.0, 5.0)
     axes.yaxis.set_major_locator(LogLocator(subs=steps, numticks=8))
     axes.yaxis.set_minor_locator(NullLocator())

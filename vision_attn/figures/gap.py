@@ -1,6 +1,6 @@
 """Gap: the paired difference to a reference model against the number of training images."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -59,8 +59,7 @@ class Gap(Figure):
         grid = grid[grid[self.hue] != self.reference].reset_index(drop=True)
         if not self._has_reference(records):
             empty = dict.fromkeys(("estimate", "low", "high", "sd", *TESTED), np.nan)
-            empty |= {"n": 0, "dropped": 0, "dropped_pairs": ""}
-            return grid.assign(reference=self.reference, **empty)
+            return grid.assign(reference=self.reference, **empty).assign(n=0, dropped=0, dropped_pairs="")
         gaps = paired_difference(
             self._values(records),
             by=by[:-1],
@@ -127,7 +126,12 @@ class Gap(Figure):
             theme.seeds_scatter(axes, [aside[x] for x in points[self.x]], points["difference"].to_numpy(float), look)
             theme.interval_line(axes, np.array(list(at.values())), mine, look)
             unsure = mine[mine["estimate"].notna() & ~(mine["p_holm"] < 1 - self.level) & rows["p"].notna().any()]
-            hollow = {"color": look.colour, "markerfacecolor": "white", "markeredgecolor": look.colour, "zorder": 3}
+            hollow: dict[str, Any] = {
+                "color": look.colour,
+                "markerfacecolor": "white",
+                "markeredgecolor": look.colour,
+                "zorder": 3,
+            }
             axes.plot([at[x] for x in unsure.index], unsure["estimate"].to_numpy(float), look.marker, **hollow)
         if wording.is_share(self.metric):
             percent_axis(axes)

@@ -152,22 +152,33 @@ def reference_line(axes: Axes, y: float, text: str, *, dotted: bool = False) -> 
 
 
 def interval_line(
-    axes: Axes, x: np.ndarray, rows: pd.DataFrame, look: Look, *, hollow: bool = False, alpha: float = 0.75
+    axes: Axes,
+    x: np.ndarray,
+    rows: pd.DataFrame,
+    look: Look,
+    *,
+    hollow: bool = False,
+    line: str | None = None,
+    alpha: float = 0.75,
 ) -> None:
-    """Means joined by a line that breaks where one is missing, each with its interval where it has one."""
-    axes.plot(x, rows["estimate"].to_numpy(float), **_line(look, hollow=hollow))
+    """Means joined by a line that breaks where one is missing, each with its interval where it has one.
+
+    `line` is a line style of matplotlib's, "" for none; None: solid, or dashed where marks are hollow.
+    """
+    axes.plot(x, rows["estimate"].to_numpy(float), **_line(look, hollow=hollow, line=line))
     low, high = rows["low"].to_numpy(float), rows["high"].to_numpy(float)
     has = ~np.isnan(low)
     axes.vlines(x[has], low[has], high[has], color=look.colour, linewidth=1.3, alpha=alpha, zorder=1.8)
 
 
-def handle(look: Look, *, hollow: bool = False) -> Line2D:
+def handle(look: Look, *, hollow: bool = False, line: str | None = None) -> Line2D:
     """A legend entry in the look of a level."""
-    return Line2D([], [], **_line(look, hollow=hollow))
+    return Line2D([], [], **_line(look, hollow=hollow, line=line))
 
 
-def _line(look: Look, *, hollow: bool) -> dict[str, Any]:
+def _line(look: Look, *, hollow: bool, line: str | None = None) -> dict[str, Any]:
     own = {"linestyle": "--", "markerfacecolor": "white", "markeredgecolor": look.colour} if hollow else {}
+    own |= {} if line is None else {"linestyle": line}
     return {"color": look.colour, "marker": look.marker, "markeredgecolor": "white", **own}
 
 

@@ -115,7 +115,9 @@ def _said(field: str, value: Any) -> str:
     """A field of a figure in its title: metric loss, distance 6, direction."""
     if field == "given":
         return ", ".join(f"{name} {level}" for name, level in value)
-    return field if value is True else f"{field} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+    if isinstance(value, list):
+        value = ", ".join(str(one["kind"]) if isinstance(one, dict) else str(one) for one in value)
+    return field if value is True else f"{field} {value}"
 
 
 def _page(records: Records, folder: Path, drawn: list[Drawn], found: list[Finding]) -> str:

@@ -19,7 +19,7 @@ Crossing = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A size with its interval over resamples of the seeds, and in words what was found.
+    """A size with its interval over resamples of the seeds, and in words what was found at which sizes.
 
     0 stands for "below the smallest size", infinity for "above the largest"; either bound may be censored so.
     """
@@ -29,6 +29,7 @@ class Estimate:
     high: float
     n: int
     said: str
+    sizes: tuple[float, ...] = ()
 
 
 def crossover(
@@ -121,15 +122,15 @@ def _resampled(
     if number == 0 or len(sizes) < 2:
         return Estimate(np.nan, np.nan, np.nan, number, "not measured: no seed has both models at two sizes or more")
     values = table.to_numpy(float).reshape(number, 2, len(sizes))
-    places = np.asarray(sizes, float)
+    places, at = np.asarray(sizes, float), tuple(map(float, sizes))
     estimate = crossing(places, *values.mean(axis=0))
     if number < 2:
-        return Estimate(estimate, np.nan, np.nan, number, f"{_size(estimate, sizes)}; one seed, no interval")
+        return Estimate(estimate, np.nan, np.nan, number, f"{_size(estimate, sizes)}; one seed, no interval", at)
     drawn = np.random.default_rng(seed).integers(0, number, (resamples, number))
     centre, wide = values.mean(axis=0), stretch(number, level)
     found = [crossing(places, *(centre + wide * (mean - centre))) for mean in values[drawn].mean(axis=1)]
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
-    return Estimate(estimate, float(low), float(high), number, _size(estimate, sizes))
+    return Estimate(estimate, float(low), float(high), number, _size(estimate, sizes), at)
 
 
 def _size(size: float, sizes: Sequence[Any]) -> str:

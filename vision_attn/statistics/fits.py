@@ -50,6 +50,13 @@ def fitted_curves(
     ).astype({"chosen": bool})
 
 
+def fitted_error(kind: str, n: np.ndarray, *, a: float, b: float, c: float) -> np.ndarray:
+    """a n^-b + c, a exp(-b n) + c or a - b log n, of a kind and parameters that `fitted_curves` found."""
+    if kind == "power":
+        return a * n**-b + c
+    return a * np.exp(-b * n) + c if kind == "exponential" else a - b * np.log(n)
+
+
 def _rows(cells: pd.DataFrame, level: float, resamples: int, seed: int) -> list[dict[str, Any]]:
     """One row a kind, of the table of errors seeds x sizes."""
     sizes, errors = np.asarray(cells.columns, float), cells.to_numpy(float)
