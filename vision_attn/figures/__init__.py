@@ -1,10 +1,13 @@
 """Figures: one class a question; each turns the records into a table and draws it."""
 
+from vision_attn.figures.arm_curve import ArmCurve
 from vision_attn.figures.attention_distance import AttentionDistanceByHead, MinimumHeadDistance
 from vision_attn.figures.base import Figure
 from vision_attn.figures.choice import Choice
 from vision_attn.figures.convergence_steps import ConvergenceSteps
+from vision_attn.figures.crossover import Crossover, DataEquivalence
 from vision_attn.figures.erf_map import ErfMap
+from vision_attn.figures.fitted_curves import FittedCurves
 from vision_attn.figures.gap import Gap
 from vision_attn.figures.generalisation import Generalisation
 from vision_attn.figures.influence_profile import InfluenceProfile
@@ -14,13 +17,18 @@ from vision_attn.figures.recall_by_distance import RecallByDistance
 from vision_attn.figures.receptive_field import ReceptiveFieldByLayer
 from vision_attn.figures.robustness import OcclusionCurve, QuadrantAccuracy, ShiftSawtooth, ShuffleCurve, ZoomCurve
 from vision_attn.figures.step_position import StepPosition
+from vision_attn.figures.summary import Summary
 
 __all__ = [
+    "ArmCurve",
     "AttentionDistanceByHead",
     "Choice",
     "ConvergenceSteps",
+    "Crossover",
+    "DataEquivalence",
     "ErfMap",
     "Figure",
+    "FittedCurves",
     "Gap",
     "Generalisation",
     "InfluenceProfile",
@@ -34,5 +42,6 @@ __all__ = [
     "ShiftSawtooth",
     "ShuffleCurve",
     "StepPosition",
+    "Summary",
     "ZoomCurve",
 ]

@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 
 from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
+from vision_attn.figures.axes import size_axis
 from vision_attn.figures.base import Figure, Levels
 from vision_attn.records import Records, column, facets, pick, planned
 from vision_attn.spec import spec
@@ -62,14 +62,14 @@ class AttentionDistanceByHead(Figure):
         out["n"] = out["n"].fillna(0).astype(int)
         return out[[*keys, "estimate", "low", "high", "n", "sd", "uniform", "planned"]]
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         records = self._settled(records)
         by = self._factors(records)
         looks = theme.looks(records.plan, self.hue)
         shown = table[table["n"] > 0]
         with theme.style():
             parts = theme.panels(shown if len(shown) else table, by)
-            figure, axes = theme.canvas(len(parts))
+            figure, axes = theme.canvas(len(parts), into=into)
             layers = sorted(shown["layer"].dropna().unique())
             for each, (title, rows) in zip(axes, parts, strict=True):
                 _heads(each, rows[rows["n"] > 0], looks[rows[self.hue].iloc[0]])
@@ -188,7 +188,7 @@ class MinimumHeadDistance(Figure):
         """The models that have attention; all of them as long as nothing is measured."""
         return set(table.loc[table["n"] > 0, self.hue]) or set(table[self.hue])
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         records = self._settled(records)
         by = self._factors(records)
         levels = records.plan["factors"][self.x]
@@ -197,9 +197,9 @@ class MinimumHeadDistance(Figure):
         singles = self._values(records)
         with theme.style():
             parts = theme.panels(table, by[:-2])
-            figure, axes = theme.canvas(len(parts))
+            figure, axes = theme.canvas(len(parts), into=into)
             for each, (title, rows) in zip(axes, parts, strict=True):
-                places = theme.size_axis(each, levels, label=wording.factor_text(self.x))
+                places = size_axis(each, levels, label=wording.factor_text(self.x))
                 for height in rows["uniform"].dropna().round(6).unique()[:1]:
                     theme.reference_line(each, height, "attending to all alike")
                 for i, (name, look) in enumerate(looks.items()):

@@ -1,12 +1,16 @@
-"""Axes: logarithmic y axes whose numbers can be read, and the rows of dot plots."""
+"""Axes: sizes along x, shares and logarithms along y whose numbers can be read, and the rows of dot plots."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from vision_attn.figures.wording import short
+from vision_attn.figures import theme
+from vision_attn.figures.wording import is_number, short
+from vision_attn.records import require_factor
+from vision_attn.spec import InputError
 
 
 def rows_axis(axes: Axes, texts: Sequence[str]) -> None:
@@ -17,10 +21,17 @@ def rows_axis(axes: Axes, texts: Sequence[str]) -> None:
     axes.grid(visible=True, axis="x")
 
 
-def log_axis(axes: Axes) -> None:
-    """Numbers of a logarithmic y axis as they are, few enough to be read."""
+def require_sizes(plan: dict[str, Any], what: str, name: str) -> None:
+    """Raise the standard sentence where `x` of the figure `what` is no factor of positive numbers."""
+    require_factor(plan, "x", what, name)
+    if not all(is_number(level) and level > 0 for level in plan["factors"][name]):
+        raise InputError(f"x of {what} must be a factor of positive numbers. Got {name!r} instead.")
+
+
+def log_axis(axes: Axes, *, dense: bool = False) -> None:
+    """Numbers of a logarithmic y axis as they are, few enough to be read; `dense`: 1, 2, 5 in twice as many decades."""
     low, high = axes.get_ylim()
-    decades = np.log10(high / low)
+    decades = np.log10(high / low) / (2 if dense else 1)
     steps = (1.0,) if decades > 2 else (1.0, 3.0) if decades > 1 else (1.0, 2.0, 5.0)
     axes.yaxis.set_major_locator(LogLocator(subs=steps, numticks=8))
     axes.yaxis.set_minor_locator(NullLocator())
@@ -32,3 +43,46 @@ def powers_axis(axes: Axes) -> None:
     axes.yaxis.set_major_locator(LogLocator(base=2, numticks=12))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: short(y)))
+
+
+def size_axis(axes: Axes, levels: Sequence[Any], *, label: str, linear: bool = False) -> dict[Any, float]:
+    """Put the levels themselves on the x axis, on a logarithmic scale where they are positive numbers, or `linear`.
+
+    Returns the place of each level. Labels that would touch are left out, their ticks are not.
+    """
+    width = theme.width(axes) - 0.4
+    numeric = all(is_number(level) for level in levels)
+    logarithmic = numeric and min(levels) > 0 and len(levels) > 1 and not linear
+    places = {level: float(level) if numeric else float(i) for i, level in enumerate(levels)}
+    texts = {places[level]: (short(level) if numeric else str(level)) for level in levels}
+    span = np.log10(list(texts)) if logarithmic else np.array(list(texts))
+    margin = 0.06 * float(np.ptp(span)) or 0.5
+    low, high = float(span.min()) - margin, float(span.max()) + margin
+    shown: list[float] = []
+    for place, at in sorted(zip(texts, span, strict=True), reverse=True):
+        room = (float(at) - low) / (high - low) * width
+        before = (
+            (float(np.log10(shown[-1]) if logarithmic else shown[-1]) - low) / (high - low) * width if shown else 99
+        )
+        if before - room >= 0.085 * len(texts[place]) + 0.08:
+            shown.append(place)
+    axes.set_xscale("log" if logarithmic else "linear")
+    axes.set_xlim(*(10.0**low, 10.0**high) if logarithmic else (low, high))
+    axes.xaxis.set_major_locator(FixedLocator(list(texts)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: texts[x] if x in shown else ""))
+    axes.set_xlabel(label)
+    return places
+
+
+def percent_axis(axes: Axes) -> None:
+    """Shares or their differences written as percent."""
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{round(100 * y, 9) + 0.0:.4g}".replace("-", "−")))
+
+
+def share_axes(panels: Sequence[Axes]) -> None:
+    """Shares written as percent, once all panels are drawn: the common axis ends at 0 and 100 %, intervals or not."""
+    low, high = panels[0].get_ylim()
+    panels[0].set_ylim(max(low, -0.02), min(high, 1.03))
+    for each in panels:
+        percent_axis(each)

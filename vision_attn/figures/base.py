@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from vision_attn.figures import theme
 from vision_attn.records import Records
 from vision_attn.spec import Spec, spec
 
@@ -19,6 +20,8 @@ class Figure(Spec, abc.ABC):
     title: ClassVar[str]
     opens_table: ClassVar[bool] = False
     """Whether the page shows the table at once, rather than folded away."""
+    files: ClassVar[tuple[str, ...]] = ("svg", "png")
+    """The formats it is written in."""
 
     def applies(self, plan: dict[str, Any]) -> bool:
         """Whether the plan has what the figure is about; the page leaves it out otherwise."""
@@ -29,8 +32,11 @@ class Figure(Spec, abc.ABC):
         """The numbers drawn, with `estimate, low, high, n` where there is an interval. Written as CSV."""
 
     @abc.abstractmethod
-    def draw(self, table: pd.DataFrame, records: Records) -> Any:
-        """A matplotlib Figure of the table. Every number drawn is in the table, or is a single record."""
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+        """A matplotlib Figure of the table, or `into` with it, a part of a page that is there already.
+
+        Every number drawn is in the table, or is a single record.
+        """
 
     @abc.abstractmethod
     def caption(self, table: pd.DataFrame, records: Records) -> str:

@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 
 from vision_attn.choice import choices
 from vision_attn.figures import theme, wording
+from vision_attn.figures.axes import percent_axis, size_axis
 from vision_attn.figures.base import Figure
 from vision_attn.records import Records, require_factor
 from vision_attn.spec import spec
@@ -41,18 +41,18 @@ class Choice(Figure):
                 require_factor(records.plan, field, "Choice", name)
         return choices(records, over=self.choose, by=(*self.by, self.hue), metric=self.metric)
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         levels = self._levels(records)
         looks = theme.looks(records.plan, self.hue)
         with theme.style():
             parts = theme.panels(table, self.by)
-            figure, axes = theme.canvas(len(parts), columns=2)
+            figure, axes = theme.canvas(len(parts), columns=2, into=into)
             for each, (title, rows) in zip(axes, parts, strict=True):
                 self._panel(each, rows, levels, looks)
                 theme.titled(each, title)
                 if theme.is_left(each):
                     each.set_ylabel(self.metric.replace("val_", "validation ").replace("_", " ") + " (%)")
-                theme.percent_axis(each)
+                percent_axis(each)
             if not table["n"].sum():
                 for each in axes:
                     theme.blank(each)
@@ -60,7 +60,7 @@ class Choice(Figure):
         return figure
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, levels: list[Any], looks: dict[Any, theme.Look]) -> None:
-        places = theme.size_axis(axes, levels, label=wording.factor_text(self.choose))
+        places = size_axis(axes, levels, label=wording.factor_text(self.choose))
         for i, (name, look) in enumerate(looks.items()):
             at, _ = theme.dodge(places, i, len(looks), logarithmic=axes.get_xscale() == "log")
             mine = rows[rows[self.hue] == name].set_index(self.choose).reindex(levels)

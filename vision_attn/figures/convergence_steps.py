@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 
 from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
-from vision_attn.figures.axes import log_axis
+from vision_attn.figures.axes import log_axis, percent_axis, size_axis
 from vision_attn.figures.base import Figure, Levels
 from vision_attn.records import Records, column, facets, planned
 from vision_attn.spec import spec
@@ -59,15 +58,15 @@ class ConvergenceSteps(Figure):
         columns = ["estimate", "low", "high", "n", "runs", "share", "share_low", "share_high", "planned"]
         return out[[*by, *columns]]
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         records = self._settled(records)
         by = self._factors(records)
         looks = theme.looks(records.plan, self.hue)
         if self._is_map(records):
-            return self._map(table, records)
+            return self._map(table, records, into)
         with theme.style():
             parts = theme.panels(table, by[:-2])
-            figure = Drawing(figsize=(7.2, 2.7 * len(parts) + 0.6), layout="constrained")
+            figure = theme.sheet((7.2, 2.7 * len(parts) + 0.6), into=into)
             grid = figure.subplots(len(parts), 2, sharex=True, squeeze=False)
             for (left, right), (title, rows) in zip(grid, parts, strict=True):
                 for each in (left, right):
@@ -80,7 +79,7 @@ class ConvergenceSteps(Figure):
                 left.set_ylabel(f"updates to {100 * self.threshold:g} %")
                 right.set_ylabel("runs that get there (%)")
                 right.set_ylim(-0.03, 1.03)
-                theme.percent_axis(right)
+                percent_axis(right)
                 if rows["n"].sum():
                     left.set_yscale("log")
                     log_axis(left)
@@ -93,7 +92,7 @@ class ConvergenceSteps(Figure):
     def _is_map(self, records: Records) -> bool:
         return len(records.plan["factors"][self.hue]) > CROWDED and len(self._factors(records)) == 2
 
-    def _map(self, table: pd.DataFrame, records: Records) -> Drawing:
+    def _map(self, table: pd.DataFrame, records: Records, into: theme.Sheet | None) -> theme.Sheet:
         """Models in rows, `x` in columns: the colour is the share of runs that get there, the number their updates."""
         names, levels = (records.plan["factors"][factor] for factor in (self.hue, self.x))
         place = table.set_index([self.hue, self.x])
@@ -101,7 +100,7 @@ class ConvergenceSteps(Figure):
         texts = place["estimate"].unstack().reindex(index=names, columns=levels)
         texts = texts.map(lambda updates: "" if pd.isna(updates) else f"{updates:,.0f}").where(shares.notna(), "–")
         with theme.style():
-            figure = Drawing(figsize=(3.2 + 0.75 * len(levels), 0.9 + 0.3 * len(names)), layout="constrained")
+            figure = theme.sheet((3.2 + 0.75 * len(levels), 0.9 + 0.3 * len(names)), into=into)
             axes = figure.subplots()
             look = {"vmin": 0, "vmax": 1, "cmap": "Blues", "linewidths": 1, "linecolor": "white"}
             bar = {"label": f"runs that reach {100 * self.threshold:g} % (%)"}
@@ -109,12 +108,12 @@ class ConvergenceSteps(Figure):
             axes.set_yticklabels([wording.level_text(self.hue, name) for name in names], rotation=0)
             axes.set(xlabel=_axis_text(self.x), ylabel="")
             axes.tick_params(length=0)
-            theme.percent_axis(figure.axes[-1])
+            percent_axis(figure.axes[-1])
         return figure
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, records: Records, *, names: tuple[str, str, str]) -> None:
         levels = records.plan["factors"][self.x]
-        places = theme.size_axis(axes, levels, label=_axis_text(self.x), linear=True)
+        places = size_axis(axes, levels, label=_axis_text(self.x), linear=True)
         looks = theme.looks(records.plan, self.hue)
         for i, (name, look) in enumerate(looks.items()):
             at, _ = theme.dodge(places, i, len(looks), logarithmic=False)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 
 from vision_attn.figures import theme, wording
+from vision_attn.figures.axes import share_axes, size_axis
 from vision_attn.records import Records, chance, column, facets, pick, planned, require_factor
 from vision_attn.statistics import mean_interval
 
@@ -67,12 +67,12 @@ class CoordinateCurve:
         out["n"] = out["n"].fillna(0).astype(int)
         return out[[*by, x, *columns, "planned"]]
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         by, singles = self._factors(records), self._singles(records)
         looks = theme.looks(records.plan, self.hue)
         with theme.style():
             parts = theme.panels(table, by[:-1])
-            figure, axes = theme.canvas(len(parts))
+            figure, axes = theme.canvas(len(parts), into=into)
             for each, (title, rows) in zip(axes, parts, strict=True):
                 if table["n"].sum():
                     own = singles.merge(rows[by].drop_duplicates(), on=by)
@@ -83,14 +83,14 @@ class CoordinateCurve:
                 if theme.is_left(each):
                     each.set_ylabel(f"{self.y_label} (%)" if wording.is_share(self.metric) else self.y_label)
             if wording.is_share(self.metric):
-                theme.share_axes(axes)
+                share_axes(axes)
             theme.legend(figure, {wording.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
         return figure
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records) -> None:
         x = self._column(records)
         levels = sorted(rows[x].unique())
-        places = theme.size_axis(axes, levels, label=self.x_label)
+        places = size_axis(axes, levels, label=self.x_label)
         if self.metric == "accuracy" and (guessing := chance(records)) is not None:
             theme.reference_line(axes, guessing, "chance", dotted=True)
         looks = theme.looks(records.plan, self.hue)

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure as Drawing
 
 from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
@@ -66,7 +65,7 @@ class ErfMap(Figure):
         out["of_largest"] = (shown / largest).mask(shown == 0, 0.0)
         return out[[*keys, "estimate", "low", "high", "n", "of_largest", "planned"]]
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         records = self._settled(records)
         by = self._factors(records)
         shown = table[table["n"] > 0]
@@ -75,11 +74,11 @@ class ErfMap(Figure):
         names = records.plan["factors"][self.hue]
         with theme.style():
             if not layers:
-                figure, (axes,) = theme.canvas(1)
+                figure, (axes,) = theme.canvas(1, into=into)
                 theme.blank(axes)
                 return figure
             lines = [(title, rows, layer) for title, rows in blocks for layer in layers]
-            figure = Drawing(figsize=(1.0 + 1.55 * len(names), 0.7 + 1.5 * len(lines)), layout="constrained")
+            figure = theme.sheet((1.0 + 1.55 * len(names), 0.7 + 1.5 * len(lines)), into=into)
             grid = figure.subplots(len(lines), len(names), squeeze=False)
             norm, image = LogNorm(self.floor, 1), None
             for across, name in enumerate(names):

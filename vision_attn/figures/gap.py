@@ -1,25 +1,28 @@
 """Gap: the paired difference to a reference model against the number of training images."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 
 from vision_attn.figures import theme, wording
+from vision_attn.figures.axes import percent_axis, size_axis
 from vision_attn.figures.base import Figure
 from vision_attn.records import Records, facets, pick, planned, require_factor
 from vision_attn.spec import InputError, spec
-from vision_attn.statistics import paired_difference, pairs
+from vision_attn.statistics import holm, outperformance, paired_difference, paired_p, pairs
+
+TESTED = ("p", "p_holm", "outperformance", "outperformance_low", "outperformance_high")
 
 
 @spec
 class Gap(Figure):
     """The mean difference to `reference`, seed by seed on the same subset, with its Student-t interval.
 
-    Above zero: better than the reference (for a loss: worse). An interval that leaves out zero is one cell's
-    verdict; with many cells some will do so by chance.
+    Above zero: better than the reference (for a loss: worse). `p` is that of Student's paired t-test and `p_holm`
+    corrected for the number of levels of `x` at which a level of `hue` is compared (Holm 1979), in every panel by
+    itself. `outperformance`: the probability of being above the reference in a pair (Bouthillier et al. 2021).
     """
 
     title: ClassVar[str] = "Gap to the reference"
@@ -55,8 +58,8 @@ class Gap(Figure):
         grid = planned(records, by)
         grid = grid[grid[self.hue] != self.reference].reset_index(drop=True)
         if not self._has_reference(records):
-            empty = dict.fromkeys(("estimate", "low", "high", "sd"), np.nan)
-            return grid.assign(reference=self.reference, **empty, n=0, dropped=0, dropped_pairs="")
+            empty = dict.fromkeys(("estimate", "low", "high", "sd", *TESTED), np.nan)
+            return grid.assign(reference=self.reference, **empty).assign(n=0, dropped=0, dropped_pairs="")
         gaps = paired_difference(
             self._values(records),
             by=by[:-1],
@@ -65,17 +68,31 @@ class Gap(Figure):
             reference=self.reference,
             level=self.level,
         )
-        out = grid.merge(gaps, on=by, how="left").assign(reference=self.reference)
+        out = grid.merge(gaps, on=by, how="left").merge(self._tests(records, by), on=by, how="left")
+        out["p_holm"] = np.nan
+        alike = [name for name in by if name != self.x]
+        for _, own in out.groupby(alike, observed=True, dropna=False):
+            out.loc[own.index, "p_holm"] = holm(own["p"].to_numpy(float))
+        out = out.assign(reference=self.reference)
         for name in ("n", "dropped"):
             out[name] = out[name].fillna(0).astype(int)
         out["dropped_pairs"] = out["dropped_pairs"].astype(object).fillna("")
-        return out[[*by, "reference", "estimate", "low", "high", "n", "sd", "planned", "dropped", "dropped_pairs"]]
+        columns = ["estimate", "low", "high", "n", "sd", "planned", "dropped", "dropped_pairs", *TESTED]
+        return out[[*by, "reference", *columns]]
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+    def _tests(self, records: Records, by: list[str]) -> pd.DataFrame:
+        """p and the probability of being better in a pair, with its bounds, of every cell."""
+        both = pairs(self._values(records), by=by[:-1], pair_on=[self.over], compare=self.hue, reference=self.reference)
+        wins = outperformance(both, by=by, level=self.level)
+        names = dict(zip(("estimate", "low", "high"), TESTED[2:], strict=True))
+        p = paired_p(both, by=by).drop(columns="p_holm")
+        return p.merge(wins.rename(columns=names).drop(columns="n"), on=by)
+
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         by = self._factors(records)
         with theme.style():
             parts = theme.panels(table, by[:-2])
-            figure, axes = theme.canvas(len(parts))
+            figure, axes = theme.canvas(len(parts), into=into)
             for each, (title, rows) in zip(axes, parts, strict=True):
                 self._panel(each, rows, self._pairs(rows, records, by), records)
                 theme.titled(each, title)
@@ -99,7 +116,7 @@ class Gap(Figure):
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records) -> None:
         levels = records.plan["factors"]
-        places = theme.size_axis(axes, levels[self.x], label=wording.factor_text(self.x))
+        places = size_axis(axes, levels[self.x], label=wording.factor_text(self.x))
         theme.reference_line(axes, 0, self.reference)
         looks = {k: v for k, v in theme.looks(records.plan, self.hue).items() if k != self.reference}
         for i, (name, look) in enumerate(looks.items()):
@@ -108,8 +125,16 @@ class Gap(Figure):
             points = singles[(singles[self.hue] == name) & singles[self.x].isin(mine.index[mine["n"] > 1])]
             theme.seeds_scatter(axes, [aside[x] for x in points[self.x]], points["difference"].to_numpy(float), look)
             theme.interval_line(axes, np.array(list(at.values())), mine, look)
+            unsure = mine[mine["estimate"].notna() & ~(mine["p_holm"] < 1 - self.level) & rows["p"].notna().any()]
+            hollow: dict[str, Any] = {
+                "color": look.colour,
+                "markerfacecolor": "white",
+                "markeredgecolor": look.colour,
+                "zorder": 3,
+            }
+            axes.plot([at[x] for x in unsure.index], unsure["estimate"].to_numpy(float), look.marker, **hollow)
         if wording.is_share(self.metric):
-            theme.percent_axis(axes)
+            percent_axis(axes)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         by = self._factors(records)
@@ -123,6 +148,10 @@ class Gap(Figure):
             bars = f"Bars: {100 * self.level:g} % Student-t intervals of the mean difference"
             said.append(
                 f"{bars}, each cell by itself (not corrected for their number); faint points: single {self.over}s."
+            )
+            said.append(
+                f"Filled marks: p < {1 - self.level:.3g} (paired t-test) after Holm's correction for the levels of "
+                f"{wording.factor_text(self.x)} of each line; hollow: not."
             )
         alone = int(table["dropped"].sum())
         if alone:

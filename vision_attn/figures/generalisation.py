@@ -5,9 +5,9 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 
 from vision_attn.figures import theme, wording
+from vision_attn.figures.axes import share_axes, size_axis
 from vision_attn.figures.base import Figure
 from vision_attn.records import Records, chance, facets, pick, planned, require_factor
 from vision_attn.spec import spec
@@ -51,13 +51,13 @@ class Generalisation(Figure):
         out["n"] = out["n"].fillna(0).astype(int)
         return out[[*by, "split", "estimate", "low", "high", "n", "sd", "planned"]]
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         by = self._factors(records)
         looks = theme.looks(records.plan, self.hue)
         with theme.style():
             parts = theme.panels(table, by[:-1])
             columns = len(looks) if len(looks) <= 4 else 3
-            figure, axes = theme.canvas(len(parts), columns=columns)
+            figure, axes = theme.canvas(len(parts), columns=columns, into=into)
             for each, (title, rows) in zip(axes, parts, strict=True):
                 self._panel(each, rows, looks[rows[self.hue].iloc[0]], records)
                 theme.titled(each, title)
@@ -66,7 +66,7 @@ class Generalisation(Figure):
             ink = theme.Look(theme.INK, "o")
             entries = {"training images": theme.handle(ink, hollow=True), "test images": theme.handle(ink)}
             if wording.is_share(self.metric):
-                theme.share_axes(axes)
+                share_axes(axes)
             if not table["n"].sum():
                 for each in axes:
                     theme.blank(each)
@@ -75,7 +75,7 @@ class Generalisation(Figure):
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, look: theme.Look, records: Records) -> None:
         levels = records.plan["factors"][self.x]
-        places = theme.size_axis(axes, levels, label=wording.factor_text(self.x))
+        places = size_axis(axes, levels, label=wording.factor_text(self.x))
         if self.metric == "accuracy" and (level := chance(records)) is not None:
             theme.reference_line(axes, level, "chance", dotted=True)
         x = np.array(list(places.values()))

@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 
 from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
@@ -71,7 +70,7 @@ class InfluenceProfile(Figure):
         out = out.sort_values(keys).reset_index(drop=True)
         return out[[*keys, "estimate", "low", "high", "n", "sd", "planned"]]
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         records = self._settled(records)
         by = self._factors(records)
         looks = theme.looks(records.plan, self.hue)
@@ -79,7 +78,7 @@ class InfluenceProfile(Figure):
         outer = by[: -2 if self.dashed else -1]
         with theme.style():
             parts = theme.panels(shown if len(shown) else table, [*outer, *(["layer"] if len(shown) else [])])
-            figure, axes = theme.canvas(len(parts), columns=min(4, len(parts)))
+            figure, axes = theme.canvas(len(parts), columns=min(4, len(parts)), into=into)
             for each, (title, rows) in zip(axes, parts, strict=True):
                 theme.reference_line(each, 1, "even")
                 self._panel(each, rows, looks, records)

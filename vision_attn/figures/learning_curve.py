@@ -5,9 +5,9 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 
 from vision_attn.figures import theme, wording
+from vision_attn.figures.axes import share_axes, size_axis
 from vision_attn.figures.base import Figure
 from vision_attn.records import Records, chance, facets, pick, planned, require_factor
 from vision_attn.spec import spec
@@ -44,12 +44,12 @@ class LearningCurve(Figure):
         out["n"] = out["n"].fillna(0).astype(int)
         return out[[*by, "estimate", "low", "high", "n", "sd", "planned"]]
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         by = self._factors(records)
         singles = pick(records, self.metric, at={"split": self.split})
         with theme.style():
             parts = theme.panels(table, by[:-2])
-            figure, axes = theme.canvas(len(parts))
+            figure, axes = theme.canvas(len(parts), into=into)
             for each, (title, rows) in zip(axes, parts, strict=True):
                 self._panel(each, rows, singles.merge(rows[by].drop_duplicates(), on=by), records)
                 theme.titled(each, title)
@@ -58,7 +58,7 @@ class LearningCurve(Figure):
                     each.set_ylabel(f"{label} (%)" if wording.is_share(self.metric) else label)
             looks = theme.looks(records.plan, self.hue)
             if wording.is_share(self.metric):
-                theme.share_axes(axes)
+                share_axes(axes)
             if not table["n"].sum():
                 for each in axes:
                     theme.blank(each)
@@ -67,7 +67,7 @@ class LearningCurve(Figure):
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records) -> None:
         levels = records.plan["factors"]
-        places = theme.size_axis(axes, levels[self.x], label=wording.factor_text(self.x))
+        places = size_axis(axes, levels[self.x], label=wording.factor_text(self.x))
         if self.metric == "accuracy" and (level := chance(records)) is not None:
             theme.reference_line(axes, level, "chance", dotted=True)
         looks = theme.looks(records.plan, self.hue)

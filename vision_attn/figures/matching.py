@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
@@ -73,13 +72,13 @@ class Matching(Figure):
             return "reference"
         return "inside" if all(abs(ratio - 1) <= self.tolerance for ratio in ratios) else "outside"
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         by = self._factors(records)
         looks = theme.looks(records.plan, self.hue)
         with theme.style():
             names = [wording.cell_text(row, by[::-1]) for row in table.to_dict("records")]
             width = 4.3 + 0.072 * max(len(name) for name in names)
-            figure, (axes,) = theme.canvas(1, size=(width, 1.35 + 0.42 * len(table)))
+            figure, (axes,) = theme.canvas(1, size=(width, 1.35 + 0.42 * len(table)), into=into)
             axes.grid(visible=False)
             axes.axvspan(1 - self.tolerance, 1 + self.tolerance, color="#bbbbbb", alpha=0.5, linewidth=0)
             axes.axvline(1, color=theme.INK, linewidth=0.8)

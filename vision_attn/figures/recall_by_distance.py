@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 
 from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
+from vision_attn.figures.axes import share_axes, size_axis
 from vision_attn.figures.base import Figure, Levels
 from vision_attn.figures.recalled import cells, distances, recalled
 from vision_attn.records import Records, chance, column, facets, pick
@@ -76,16 +76,16 @@ class RecallByDistance(Figure):
         groups = values.groupby(self.hue, observed=True)["value"]
         return groups.agg(reach_low="min", reach_high="max").reset_index()
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         records = self._settled(records)
         by = self._factors(records)
         names = [*(["direction"] if self.direction else []), *by[:-2]]
         looks = theme.looks(records.plan, self.hue)
         if len(looks) > CROWDED and set(names) <= {"direction"}:
-            return self._draw_apart(table, records, looks)
+            return self._draw_apart(table, records, looks, into)
         with theme.style():
             parts = theme.panels(table, names)
-            figure, axes = theme.canvas(len(parts))
+            figure, axes = theme.canvas(len(parts), into=into)
             stack = max(self._mark(each, rows, looks) for each, (_, rows) in zip(axes, parts, strict=True))
             levels = distances(records, table, self.x)
             for each, (title, rows) in zip(axes, parts, strict=True):
@@ -95,23 +95,25 @@ class RecallByDistance(Figure):
                 if theme.is_left(each):
                     each.set_ylabel(self._quantity())
             if wording.is_share(self.metric):
-                theme.share_axes(axes)
+                share_axes(axes)
             if not table["n"].sum():
                 for each in axes:
                     theme.blank(each)
             theme.legend(figure, {wording.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
         return figure
 
-    def _draw_apart(self, table: pd.DataFrame, records: Records, looks: dict[Any, theme.Look]) -> Drawing:
+    def _draw_apart(
+        self, table: pd.DataFrame, records: Records, looks: dict[Any, theme.Look], into: theme.Sheet | None
+    ) -> theme.Sheet:
         """A panel a model: its line before the pale ones of all others, or its lines for the directions."""
         levels = distances(records, table, self.x)
         with theme.style():
             rows = -(-len(looks) // COLUMNS)
-            figure, axes = theme.canvas(len(looks), columns=COLUMNS, size=(8.6, 1.75 * rows + 0.7))
+            figure, axes = theme.canvas(len(looks), columns=COLUMNS, size=(8.6, 1.75 * rows + 0.7), into=into)
             ways = {name: theme.Look(theme.COLOURS[i], theme.MARKERS[i]) for i, name in enumerate(_directions(table))}
             for each, (name, look) in zip(axes, looks.items(), strict=True):
                 mine = table[table[self.hue] == name]
-                places = theme.size_axis(each, levels, label=f"{wording.factor_text(self.x)} (cells)", linear=True)
+                places = size_axis(each, levels, label=f"{wording.factor_text(self.x)} (cells)", linear=True)
                 if self.metric == "accuracy" and (guess := chance(records)) is not None:
                     theme.reference_line(each, guess, "", dotted=True)
                 lines = [(mine, look)]
@@ -130,9 +132,9 @@ class RecallByDistance(Figure):
                 for end in ends[ends < max(levels)]:
                     each.axvline(end, color=theme.INK, linewidth=0.9, linestyle=(0, (2, 3)), zorder=0.8)
                 theme.titled(each, wording.level_text(self.hue, name))
-            axes[0].get_figure(root=True).supylabel(self._quantity())  # type: ignore[union-attr]
+            figure.supylabel(self._quantity())
             if wording.is_share(self.metric):
-                theme.share_axes(axes)
+                share_axes(axes)
             if self.direction:
                 theme.legend(figure, {str(way): theme.handle(own) for way, own in ways.items()})
         return figure
@@ -171,7 +173,7 @@ class RecallByDistance(Figure):
     def _panel(
         self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records, levels: list[Any]
     ) -> None:
-        places = theme.size_axis(axes, levels, label=f"{wording.factor_text(self.x)} (cells)", linear=True)
+        places = size_axis(axes, levels, label=f"{wording.factor_text(self.x)} (cells)", linear=True)
         if self.metric == "accuracy" and (guess := chance(records)) is not None:
             theme.reference_line(axes, guess, "chance", dotted=True)
         looks = theme.looks(records.plan, self.hue)

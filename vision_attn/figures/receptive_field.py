@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 
 from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
@@ -61,14 +60,14 @@ class ReceptiveFieldByLayer(Figure):
         out["n"] = out["n"].fillna(0).astype(int)
         return out[[*keys, "estimate", "low", "high", "n", "sd", "planned"]]
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         records = self._settled(records)
         by = self._factors(records)
         looks = theme.looks(records.plan, self.hue)
         shown = table[table["n"] > 0]
         with theme.style():
             parts = theme.panels(table, by)
-            figure, axes = theme.canvas(len(parts), columns=min(4, len(parts)))
+            figure, axes = theme.canvas(len(parts), columns=min(4, len(parts)), into=into)
             for each, (title, rows) in zip(axes, parts, strict=True):
                 _panel(each, rows[rows["n"] > 0], looks[rows[self.hue].iloc[0]])
                 theme.titled(each, title)

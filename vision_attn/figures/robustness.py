@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 import pandas as pd
 
 from vision_attn.choice import at_levels
+from vision_attn.figures import theme
 from vision_attn.figures.base import Figure, Levels
 from vision_attn.figures.coordinate_curve import CoordinateCurve
 from vision_attn.records import Records
@@ -62,8 +63,8 @@ class AlteredImages(Figure, abc.ABC):
     def table(self, records: Records) -> pd.DataFrame:
         return self._curve().table(at_levels(records, self.given))
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Any:
-        return self._curve().draw(table, at_levels(records, self.given))
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+        return self._curve().draw(table, at_levels(records, self.given), into=into)
 
     def _said(self, table: pd.DataFrame, records: Records, *, of: str, reading: str) -> str:
         quantity = QUANTITY[getattr(self, "metric", "accuracy")]

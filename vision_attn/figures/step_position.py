@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 
 from vision_attn.choice import settled_for
@@ -97,7 +96,7 @@ class StepPosition(Figure):
         names = {"estimate": "d50", "low": "d50_low", "high": "d50_high", "n": "d50_n"}
         return means.rename(columns=names)[[*by, *names.values()]]
 
-    def draw(self, table: pd.DataFrame, records: Records) -> Drawing:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         records = self._settled(records)
         by = self._factors(records)
         looks = theme.looks(records.plan, self.hue)
@@ -108,7 +107,7 @@ class StepPosition(Figure):
             width = 0.072 * longest + 3.9 * min(2, len(parts))
             rows = -(-len(parts) // 2)
             size = (width, (0.95 + 0.4 * len(looks)) * rows + 0.5)
-            figure, axes = theme.canvas(len(parts), columns=2, size=size)
+            figure, axes = theme.canvas(len(parts), columns=2, size=size, into=into)
             for each, (title, own) in zip(axes, parts, strict=True):
                 for place, (name, look) in enumerate(looks.items()):
                     mine = own[own[self.hue] == name].to_dict("records")

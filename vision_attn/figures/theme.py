@@ -18,18 +18,22 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from vision_attn.figures.wording import is_number, level_text, short
+from vision_attn.figures.wording import level_text
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#5b5b5b")
 """Okabe and Ito's colours, told apart by the colour-blind, without yellow and black."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+UNWRITTEN = {"svg": ("Date", "Creator"), "png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}
+"""What would differ from day to day or machine to machine, and is left out of the files."""
 INK, FAINT = "#222222", "#8a8a8a"
 PANEL = (2.45, 2.35)
 SINGLE = (5.6, 3.9)
+
+Sheet = Figure | SubFigure
+"""What is drawn on: a figure of its own, or a part of a page."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +76,7 @@ def style() -> Iterator[None]:
         "lines.linewidth": 1.6,
         "lines.markersize": 5.5,
         "svg.fonttype": "path",
+        "pdf.fonttype": 42,
         "svg.hashsalt": "vision-attn",
         "figure.dpi": 100,
         "savefig.dpi": 200,
@@ -80,13 +85,20 @@ def style() -> Iterator[None]:
         yield
 
 
-def canvas(panels: int, *, columns: int = 3, size: tuple[float, float] | None = None) -> tuple[Figure, list[Axes]]:
-    """An empty figure of that many panels with common axes, row by row; surplus places stay blank."""
+def sheet(size: tuple[float, float], *, into: Sheet | None = None) -> Sheet:
+    """An empty figure of that size, or the part of a page to draw into, which has its own."""
+    return Figure(figsize=size, layout="constrained") if into is None else into
+
+
+def canvas(
+    panels: int, *, columns: int = 3, size: tuple[float, float] | None = None, into: Sheet | None = None
+) -> tuple[Sheet, list[Axes]]:
+    """An empty sheet of that many panels with common axes, row by row; surplus places stay blank."""
     columns = min(columns, panels)
     rows = math.ceil(panels / columns)
     wide, high = PANEL if columns > 2 else (3.3, 2.9)
     width, height = size or (SINGLE if panels == 1 else (wide * columns + 0.5, high * rows + 0.75))
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = sheet((width, height), into=into)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     axes = list(grid.flat)
     for i, each in enumerate(axes):
@@ -96,41 +108,9 @@ def canvas(panels: int, *, columns: int = 3, size: tuple[float, float] | None = 
             each.set_visible(False)
         each.tick_params(labelbottom=i + columns >= panels)
         each.xaxis.label.set_visible(i + columns >= panels)
-    sns.despine(fig=figure)
+    for each in axes:
+        sns.despine(ax=each)
     return figure, axes[:panels]
-
-
-def size_axis(axes: Axes, levels: Sequence[Any], *, label: str, linear: bool = False) -> dict[Any, float]:
-    """Put the levels themselves on the x axis, on a logarithmic scale where they are positive numbers, or `linear`.
-
-    Returns the place of each level. Labels that would touch are left out, their ticks are not.
-    """
-    figure, grid = axes.get_figure(root=True), axes.get_gridspec()
-    assert figure is not None
-    assert grid is not None
-    width = figure.get_figwidth() / grid.ncols - 0.4
-    numeric = all(is_number(level) for level in levels)
-    logarithmic = numeric and min(levels) > 0 and len(levels) > 1 and not linear
-    places = {level: float(level) if numeric else float(i) for i, level in enumerate(levels)}
-    texts = {places[level]: (short(level) if numeric else str(level)) for level in levels}
-    span = np.log10(list(texts)) if logarithmic else np.array(list(texts))
-    margin = 0.06 * float(np.ptp(span)) or 0.5
-    low, high = float(span.min()) - margin, float(span.max()) + margin
-    shown: list[float] = []
-    for place, at in sorted(zip(texts, span, strict=True), reverse=True):
-        room = (float(at) - low) / (high - low) * width
-        before = (
-            (float(np.log10(shown[-1]) if logarithmic else shown[-1]) - low) / (high - low) * width if shown else 99
-        )
-        if before - room >= 0.085 * len(texts[place]) + 0.08:
-            shown.append(place)
-    axes.set_xscale("log" if logarithmic else "linear")
-    axes.set_xlim(*(10.0**low, 10.0**high) if logarithmic else (low, high))
-    axes.xaxis.set_major_locator(FixedLocator(list(texts)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: texts[x] if x in shown else ""))
-    axes.set_xlabel(label)
-    return places
 
 
 def dodge(places: dict[Any, float], index: int, count: int, *, logarithmic: bool) -> tuple[dict[Any, float], ...]:
@@ -172,22 +152,33 @@ def reference_line(axes: Axes, y: float, text: str, *, dotted: bool = False) -> 
 
 
 def interval_line(
-    axes: Axes, x: np.ndarray, rows: pd.DataFrame, look: Look, *, hollow: bool = False, alpha: float = 0.75
+    axes: Axes,
+    x: np.ndarray,
+    rows: pd.DataFrame,
+    look: Look,
+    *,
+    hollow: bool = False,
+    line: str | None = None,
+    alpha: float = 0.75,
 ) -> None:
-    """Means joined by a line that breaks where one is missing, each with its interval where it has one."""
-    axes.plot(x, rows["estimate"].to_numpy(float), **_line(look, hollow=hollow))
+    """Means joined by a line that breaks where one is missing, each with its interval where it has one.
+
+    `line` is a line style of matplotlib's, "" for none; None: solid, or dashed where marks are hollow.
+    """
+    axes.plot(x, rows["estimate"].to_numpy(float), **_line(look, hollow=hollow, line=line))
     low, high = rows["low"].to_numpy(float), rows["high"].to_numpy(float)
     has = ~np.isnan(low)
     axes.vlines(x[has], low[has], high[has], color=look.colour, linewidth=1.3, alpha=alpha, zorder=1.8)
 
 
-def handle(look: Look, *, hollow: bool = False) -> Line2D:
+def handle(look: Look, *, hollow: bool = False, line: str | None = None) -> Line2D:
     """A legend entry in the look of a level."""
-    return Line2D([], [], **_line(look, hollow=hollow))
+    return Line2D([], [], **_line(look, hollow=hollow, line=line))
 
 
-def _line(look: Look, *, hollow: bool) -> dict[str, Any]:
+def _line(look: Look, *, hollow: bool, line: str | None = None) -> dict[str, Any]:
     own = {"linestyle": "--", "markerfacecolor": "white", "markeredgecolor": look.colour} if hollow else {}
+    own |= {} if line is None else {"linestyle": line}
     return {"color": look.colour, "marker": look.marker, "markeredgecolor": "white", **own}
 
 
@@ -196,15 +187,28 @@ def seeds_scatter(axes: Axes, x: Sequence[float], y: Sequence[float], look: Look
     axes.scatter(x, y, s=9, color=look.colour, alpha=0.45, linewidths=0, zorder=1.5)
 
 
-def legend(figure: Figure, entries: dict[str, Line2D]) -> None:
-    """One legend for the figure, above its panels, in as few rows as fit; further rows make the figure taller."""
+def width(axes: Axes) -> float:
+    """The inches that a panel has of the width of its sheet."""
+    figure, grid = axes.get_figure(root=False), axes.get_gridspec()
+    assert figure is not None
+    assert grid is not None
+    return inches(figure) / grid.ncols
+
+
+def inches(figure: Sheet) -> float:
+    """The width of a sheet in inches."""
+    return float(figure.bbox.width / figure.dpi)
+
+
+def legend(figure: Sheet, entries: dict[str, Line2D]) -> None:
+    """One legend for the sheet, above its panels, in as few rows as fit; further rows make a figure taller."""
     widths = [0.072 * len(text) + 0.62 for text in entries]
     for columns in range(len(widths), 0, -1):
         parts = np.array_split(widths, columns)  # as matplotlib fills its columns
-        if sum(part.max() for part in parts) <= figure.get_figwidth():
+        if sum(part.max() for part in parts) <= inches(figure):
             break
-    rows = len(parts[0])
-    figure.set_figheight(figure.get_figheight() + 0.2 * (rows - 1))
+    if isinstance(figure, Figure):
+        figure.set_figheight(figure.get_figheight() + 0.2 * (len(parts[0]) - 1))
     figure.legend(
         entries.values(), entries.keys(), loc="outside upper center", ncols=columns, frameon=False, handlelength=2.2
     )
@@ -219,10 +223,7 @@ def interval_dot(axes: Axes, row: Any, place: float, look: Look) -> None:
 
 def titled(axes: Axes, text: str) -> None:
     """Title a panel, in several lines where it is long."""
-    figure, grid = axes.get_figure(root=True), axes.get_gridspec()
-    assert figure is not None
-    assert grid is not None
-    axes.set_title("\n".join(textwrap.wrap(text, max(12, int(figure.get_figwidth() / grid.ncols / 0.085)))))
+    axes.set_title("\n".join(textwrap.wrap(text, max(12, int(width(axes) / 0.085)))))
 
 
 def blank(axes: Axes) -> None:
@@ -240,26 +241,14 @@ def panels(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[str, pd.Data
     return [(", ".join(level_text(n, v) for n, v in zip(names, key, strict=True)), rows) for key, rows in groups]
 
 
-def percent_axis(axes: Axes) -> None:
-    """Shares or their differences written as percent."""
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{round(100 * y, 9) + 0.0:.4g}".replace("-", "−")))
-
-
-def share_axes(panels: Sequence[Axes]) -> None:
-    """Shares written as percent, once all panels are drawn: the common axis ends at 0 and 100 %, intervals or not."""
-    low, high = panels[0].get_ylim()
-    panels[0].set_ylim(max(low, -0.02), min(high, 1.03))
-    for each in panels:
-        percent_axis(each)
-
-
-def rendered(figure: Figure) -> dict[str, bytes]:
-    """The figure as svg and png; the same figure gives the same bytes."""
+def rendered(figure: Sheet, *, kinds: Sequence[str] = ("svg", "png")) -> dict[str, bytes]:
+    """The figure as svg and png, or also pdf; the same figure gives the same bytes."""
+    assert isinstance(figure, Figure)
     out = {}
     with style():
-        for kind, facts in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
+        for kind in kinds:
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, metadata=facts)
+            figure.savefig(buffer, format=kind, metadata=dict.fromkeys(UNWRITTEN[kind]))
             figure.set_layout_engine("none")
             out[kind] = buffer.getvalue()
     return out

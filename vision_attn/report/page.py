@@ -91,7 +91,7 @@ def _drawn(name: str, data: dict[str, Any], records: Records, folder: Path) -> D
         if not figure.applies(records.plan):
             return None
         table = figure.table(records)
-        images = theme.rendered(drawing := figure.draw(table, records))
+        images = theme.rendered(drawing := figure.draw(table, records), kinds=figure.files)
     except InputError as error:
         return Drawn(name, data.get("kind", name), problem=str(error))
     write_atomic(folder / "tables" / f"{name}.csv", to_csv(table))
@@ -104,7 +104,7 @@ def _drawn(name: str, data: dict[str, Any], records: Records, folder: Path) -> D
         f"{figure.title} ({own})" if name != data["kind"] and own else figure.title,
         caption=figure.caption(table, records),
         image="data:image/svg+xml;base64," + base64.b64encode(images["svg"]).decode(),
-        width=round(drawing.get_figwidth() * 96),
+        width=round(theme.inches(drawing) * 96),
         header=tuple(map(str, printed.columns)),
         rows=tuple(tuple(map(str, row)) for row in printed.itertuples(index=False)),
         is_open=figure.opens_table,
@@ -115,7 +115,9 @@ def _said(field: str, value: Any) -> str:
     """A field of a figure in its title: metric loss, distance 6, direction."""
     if field == "given":
         return ", ".join(f"{name} {level}" for name, level in value)
-    return field if value is True else f"{field} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+    if isinstance(value, list):
+        value = ", ".join(str(one["kind"]) if isinstance(one, dict) else str(one) for one in value)
+    return field if value is True else f"{field} {value}"
 
 
 def _page(records: Records, folder: Path, drawn: list[Drawn], found: list[Finding]) -> str:

@@ -1,8 +1,9 @@
 """Statistics: from a tidy frame and the names of its columns to a frame of estimates with intervals."""
 
 from vision_attn.statistics.comparisons import holm, outperformance, paired_p
-from vision_attn.statistics.crossover import crossover, equivalent_size
+from vision_attn.statistics.crossover import Estimate, crossover, equivalent_size
 from vision_attn.statistics.curves import CURVES, Fit, fit, left_out_error
+from vision_attn.statistics.fits import fitted_curves, fitted_error
 from vision_attn.statistics.hierarchical import hierarchical_interval
 from vision_attn.statistics.intervals import mean_interval
 from vision_attn.statistics.paired import paired_difference, pairs
@@ -10,10 +11,13 @@ from vision_attn.statistics.steps import share_interval, step_position, steps_to
 
 __all__ = [
     "CURVES",
+    "Estimate",
     "Fit",
     "crossover",
     "equivalent_size",
     "fit",
+    "fitted_curves",
+    "fitted_error",
     "hierarchical_interval",
     "holm",
     "left_out_error",

@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
-from scipy.special import ndtri, stdtrit
 
-from vision_attn.statistics.intervals import check_level
+from vision_attn.statistics.intervals import check_level, stretch
 
 Crossing = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A size with its interval over resamples of the seeds, and in words what was found.
+    """A size with its interval over resamples of the seeds, and in words what was found at which sizes.
 
     0 stands for "below the smallest size", infinity for "above the largest"; either bound may be censored so.
     """
@@ -30,6 +29,7 @@ class Estimate:
     high: float
     n: int
     said: str
+    sizes: tuple[float, ...] = ()
 
 
 def crossover(
@@ -47,8 +47,8 @@ def crossover(
 ) -> Estimate:
     """The size from which on `other` is at least as good as `reference` at every larger size (higher is better).
 
-    The last change of sign of the mean difference; seeds are resampled whole, for all sizes and both models at once,
-    so that pairs stay pairs.
+    The last change of sign of the mean difference, over the sizes that both have at some seed. Seeds that have them
+    all are resampled whole, for all sizes and both models at once, so that pairs stay pairs.
     """
     return _resampled(frame, value, x, compare, pair_on, reference, other, level, resamples, seed, _last_crossing)
 
@@ -115,29 +115,22 @@ def _resampled(
     table = cells.pivot_table(index=list(pair_on), columns=[compare, x], values=value, observed=True)
     sizes = sorted(cells[x].unique())
     wanted = [(name, size) for name in (other, reference) for size in sizes]
-    table = table.reindex(columns=pd.MultiIndex.from_tuples(wanted)).dropna()
+    table = table.reindex(columns=pd.MultiIndex.from_tuples(wanted))
+    sizes = [size for size in sizes if table[[(other, size), (reference, size)]].notna().all(axis=1).any()]
+    table = table[[(name, size) for name in (other, reference) for size in sizes]].dropna()
     number = len(table)
     if number == 0 or len(sizes) < 2:
         return Estimate(np.nan, np.nan, np.nan, number, "not measured: no seed has both models at two sizes or more")
     values = table.to_numpy(float).reshape(number, 2, len(sizes))
-    places = np.asarray(sizes, float)
+    places, at = np.asarray(sizes, float), tuple(map(float, sizes))
     estimate = crossing(places, *values.mean(axis=0))
     if number < 2:
-        return Estimate(estimate, np.nan, np.nan, number, f"{_size(estimate, sizes)}; one seed, no interval")
+        return Estimate(estimate, np.nan, np.nan, number, f"{_size(estimate, sizes)}; one seed, no interval", at)
     drawn = np.random.default_rng(seed).integers(0, number, (resamples, number))
-    centre, wide = values.mean(axis=0), _stretch(number, level)
+    centre, wide = values.mean(axis=0), stretch(number, level)
     found = [crossing(places, *(centre + wide * (mean - centre))) for mean in values[drawn].mean(axis=1)]
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
-    return Estimate(estimate, float(low), float(high), number, _size(estimate, sizes))
-
-
-def _stretch(number: int, level: float) -> float:
-    """How far resampled means must be moved from the mean for percentiles of so few seeds to cover what they say.
-
-    sqrt(n / (n - 1)) for the bootstrap's spread, Student's quantile over the normal one for its tails.
-    """
-    tail = (1 + level) / 2
-    return float(np.sqrt(number / (number - 1)) * stdtrit(number - 1, tail) / ndtri(tail))
+    return Estimate(estimate, float(low), float(high), number, _size(estimate, sizes), at)
 
 
 def _size(size: float, sizes: Sequence[Any]) -> str:

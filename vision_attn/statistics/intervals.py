@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from vision_attn.spec import InputError
 
@@ -32,6 +32,15 @@ def half_width(sd: np.ndarray, n: np.ndarray, *, level: float) -> np.ndarray:
     degrees = np.where(known, n - 1, 1)
     width = stdtrit(degrees, (1 + level) / 2) * sd / np.sqrt(np.where(known, n, 1))
     return np.where(known, width, np.nan)
+
+
+def stretch(number: int, level: float) -> float:
+    """How far resampled means must be moved from the mean for percentiles of so few seeds to cover what they say.
+
+    sqrt(n / (n - 1)) for the bootstrap's spread, Student's quantile over the normal one for its tails.
+    """
+    tail = (1 + level) / 2
+    return float(np.sqrt(number / (number - 1)) * stdtrit(number - 1, tail) / ndtri(tail))
 
 
 def check_level(level: float) -> None:

@@ -1,0 +1,227 @@
+"""Crossover and data equivalence: numbers of images, with intervals, or a bound where the sizes measured end."""
+
+import abc
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from vision_attn.choice import settled_for
+from vision_attn.figures import theme, wording
+from vision_attn.figures.axes import require_sizes, rows_axis, size_axis
+from vision_attn.figures.base import Figure, Levels
+from vision_attn.records import Records, facets, pick, planned
+from vision_attn.spec import InputError, spec
+from vision_attn.statistics import Estimate, crossover, equivalent_size
+
+NOT_MEASURED = "not measured"
+
+
+@spec
+class ComparedSizes(Figure, abc.ABC):
+    """A number of images for every level of `hue` but the reference, read off the measured means.
+
+    Intervals are percentiles over resampled seeds, taken whole. What lies outside the sizes that both have been
+    measured at is censored: "above" the largest, "below" the smallest; such estimates and bounds are missing.
+    """
+
+    opens_table: ClassVar[bool] = True
+    above: ClassVar[str]
+    below: ClassVar[str]
+    """How a censored size is put into words, with a place for the last size measured."""
+
+    reference: str
+    metric: str = "accuracy"
+    split: str = "test"
+    x: str = "train_size"
+    hue: str = "model"
+    over: str = "seed"
+    level: float = 0.95
+    resamples: int = 2000
+    choose: str | None = "learning_rate"
+    given: Levels = ()
+
+    def check(self) -> None:
+        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+        self.require("metric", wording.is_share(self.metric), "a share that is best at 1, such as 'accuracy'")
+        self.require("resamples", self.resamples >= 20, "20 or more")
+
+    @abc.abstractmethod
+    def _estimate(self, values: pd.DataFrame, other: Any) -> Estimate:
+        """The size for one level of `hue`."""
+
+    @abc.abstractmethod
+    def _quantity(self) -> str:
+        """The size in a caption, of what it is the number."""
+
+    def _options(self) -> dict[str, Any]:
+        names = ("x", "reference", "level", "resamples")
+        return {**{name: getattr(self, name) for name in names}, "compare": self.hue, "pair_on": [self.over]}
+
+    def _settled(self, records: Records) -> Records:
+        require_sizes(records.plan, type(self).__name__, self.x)
+        records = settled_for(self, records, factors=("x", "hue", "over"))
+        levels = records.plan["factors"][self.hue]
+        if self.reference not in levels:
+            allowed = f"a level of {self.hue} ({', '.join(map(repr, levels))})"
+            raise InputError(f"reference of {type(self).__name__} must be {allowed}. Got {self.reference!r} instead.")
+        return records
+
+    def _factors(self, records: Records) -> list[str]:
+        return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue]
+
+    def table(self, records: Records) -> pd.DataFrame:
+        records = self._settled(records)
+        by = self._factors(records)
+        values = pick(records, self.metric, at={"split": self.split})
+        grid = planned(records, [*by, self.x]).groupby(by, observed=True)["planned"].max().reset_index()
+        grid = grid[grid[self.hue] != self.reference].reset_index(drop=True)
+        rows = []
+        for cell in grid[by].to_dict("records"):
+            mine = values
+            for name in by[:-1]:
+                mine = mine[mine[name] == cell[name]]
+            rows.append(self._row(self._estimate(mine, cell[self.hue])))
+        columns = ["estimate", "low", "high", "n", "censored", "low_censored", "high_censored", "smallest", "largest"]
+        out = pd.concat([grid, pd.DataFrame(rows, columns=[*columns, "said"])], axis=1)
+        return out.assign(reference=self.reference)[[*by, "reference", *columns, "planned", "said"]]
+
+    def _row(self, found: Estimate) -> dict[str, Any]:
+        row: dict[str, Any] = {"n": found.n}
+        for name, mark in (("estimate", "censored"), ("low", "low_censored"), ("high", "high_censored")):
+            size = getattr(found, name)
+            row[mark] = "above" if np.isinf(size) else "below" if size == 0 else ""
+            row[name] = np.nan if row[mark] else size
+        sizes = found.sizes or (np.nan,)
+        row |= {"smallest": sizes[0], "largest": sizes[-1]}
+        return row | {"said": self._words(row, "estimate", "censored") if found.sizes else NOT_MEASURED}
+
+    def _words(self, row: dict[Any, Any], name: str, mark: str) -> str:
+        """A size in words, censored or not."""
+        if row[mark]:
+            bound = row["largest"] if row[mark] == "above" else row["smallest"]
+            return (self.above if row[mark] == "above" else self.below).format(f"{bound:,.0f}")
+        return f"{row[name]:,.0f}"
+
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+        records = self._settled(records)
+        by = self._factors(records)
+        looks = {k: v for k, v in theme.looks(records.plan, self.hue).items() if k != self.reference}
+        with theme.style():
+            parts = theme.panels(table, by[:-1])
+            longest = max((len(wording.level_text(self.hue, name)) for name in looks), default=0)
+            width = 0.072 * longest + 3.9 * min(2, len(parts))
+            size = (width, (0.95 + 0.4 * len(looks)) * -(-len(parts) // 2) + 0.5)
+            figure, axes = theme.canvas(len(parts), columns=2, size=size, into=into)
+            for each, (title, own) in zip(axes, parts, strict=True):
+                size_axis(each, records.plan["factors"][self.x], label=self._label())
+                for place, (name, look) in enumerate(looks.items()):
+                    for row in own[own[self.hue] == name].to_dict("records"):
+                        _draw_row(each, row, place, look)
+                rows_axis(each, [wording.level_text(self.hue, name) for name in looks])
+                theme.titled(each, title)
+        return figure
+
+    def _label(self) -> str:
+        return wording.factor_text(self.x)
+
+    def caption(self, table: pd.DataFrame, records: Records) -> str:
+        records = self._settled(records)
+        of = f"{self.split} {self.metric.replace('_', ' ')}{wording.data_text(records)}"
+        said = [
+            f"{self._quantity()}, by {of}; read off straight lines between the measured means, never beyond them.",
+            wording.seeds_text(table, self._factors(records)[::-1], unit=f"paired {self.over}"),
+        ]
+        if (table["n"] > 1).any():
+            said.append(f"Bars: {100 * self.level:g} % percentile intervals over resampled {self.over}s.")
+        if (table[["censored", "low_censored", "high_censored"]] != "").any(axis=None):
+            said.append("Arrows: beyond the sizes measured, so only a bound is known.")
+        return " ".join(said)
+
+    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        records = self._settled(records)
+        out = []
+        for row in table.to_dict("records"):
+            ends = [self._words(row, name, f"{name}_censored") for name in ("low", "high")]
+            is_known = row["n"] > 1 and row["said"] != NOT_MEASURED
+            out.append(
+                {wording.factor_text(name): wording.level_cell(row[name]) for name in self._factors(records)}
+                | {
+                    self._label(): row["said"],
+                    f"{100 * self.level:g} % interval": " to ".join(dict.fromkeys(ends)) if is_known else "–",
+                }
+                | self._further(row)
+                | {f"paired {self.over}s": f"{row['n']} of {row['planned']}"}
+            )
+        return pd.DataFrame(out)
+
+    def _further(self, row: dict[Any, Any]) -> dict[str, str]:
+        """Further cells of a row as it is printed."""
+        return {}
+
+
+@spec
+class Crossover(ComparedSizes):
+    """The size from which on a model is at least as good as the reference, at every larger size measured."""
+
+    title: ClassVar[str] = "Crossover"
+    above: ClassVar[str] = "none up to {}"
+    below: ClassVar[str] = "at every size from {}"
+
+    def _estimate(self, values: pd.DataFrame, other: Any) -> Estimate:
+        return crossover(values, other=other, **self._options())
+
+    def _quantity(self) -> str:
+        return f"The {wording.factor_text(self.x)} from which on a model is at least as good as {self.reference}"
+
+    def _label(self) -> str:
+        return f"at least as good as {self.reference} from (images)"
+
+
+@spec
+class DataEquivalence(ComparedSizes):
+    """How many images the reference needs to be as good as a model with the most: what the model's data are worth."""
+
+    title: ClassVar[str] = "Data equivalence"
+    above: ClassVar[str] = "more than {}"
+    below: ClassVar[str] = "fewer than {}"
+
+    def _estimate(self, values: pd.DataFrame, other: Any) -> Estimate:
+        return equivalent_size(values, other=other, **self._options())
+
+    def _quantity(self) -> str:
+        return f"How many images {self.reference} needs to be as good as a model is with the most"
+
+    def _label(self) -> str:
+        return f"images that {self.reference} needs"
+
+    def _further(self, row: dict[Any, Any]) -> dict[str, str]:
+        times = "–" if np.isnan(row["estimate"]) else f"{row['largest'] / row['estimate']:.2g}"
+        most = "–" if np.isnan(row["largest"]) else f"{row['largest']:,.0f}"
+        return {"as good as with": most, "times as many": times}
+
+
+def _draw_row(axes: Axes, row: dict[Any, Any], place: int, look: theme.Look) -> None:
+    """One model: its size as a mark, or an arrow at the end it lies beyond, and the interval, arrows at open ends."""
+    if row["said"] == NOT_MEASURED:
+        where = axes.get_yaxis_transform()
+        axes.text(0.5, place, NOT_MEASURED, transform=where, ha="center", va="center", color=theme.FAINT)
+        return
+    ends = {"above": row["largest"], "below": row["smallest"]}
+    arrows = {"above": ">", "below": "<"}
+    low, high = (ends.get(row[f"{end}_censored"], row[end]) for end in ("low", "high"))
+    if not (np.isnan(low) or np.isnan(high)):
+        axes.hlines(place, low, high, color=look.colour, linewidth=1.6, alpha=0.75, zorder=2)
+        for end, at in (("low", low), ("high", high)):
+            if mark := arrows.get(row[f"{end}_censored"]):
+                axes.plot(at, place, mark, color=look.colour, markersize=6, markerfacecolor="white", zorder=2.5)
+    if row["censored"]:
+        at, is_above = ends[row["censored"]], row["censored"] == "above"
+        axes.plot(at, place, arrows[row["censored"]], color=look.colour, markersize=8, zorder=3)
+        offset, side = ((-7, 5), "right") if is_above else ((7, 5), "left")
+        axes.annotate(
+            row["said"], (at, place), offset, textcoords="offset points", ha=side, fontsize=8, color=theme.FAINT
+        )
+    else:
+        axes.plot(row["estimate"], place, look.marker, color=look.colour, markeredgecolor="white", zorder=3)

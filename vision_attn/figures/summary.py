@@ -1,0 +1,136 @@
+"""Summary: several figures on one page, lettered, for a paper."""
+
+import string
+import textwrap
+from typing import ClassVar
+
+import pandas as pd
+from matplotlib.figure import Figure as Page
+from matplotlib.figure import SubFigure
+
+from vision_attn.figures import theme, wording
+from vision_attn.figures.base import Figure
+from vision_attn.records import Records
+from vision_attn.spec import InputError, spec
+
+WIDTH = 7.5
+"""The width of the page in inches."""
+HEIGHTS = (2.3, 3.2)
+"""The least and the largest height of a row of small parts."""
+
+
+@spec
+class Summary(Figure):
+    """Other figures as parts a, b, c of one page: two small ones a row, those of several panels a row of their own.
+
+    The legend of the levels of `hue` is drawn once, above; a part whose legend says something else keeps it. The
+    table is the parts' tables one below the other; a part that has none says why.
+    """
+
+    title: ClassVar[str] = "Summary"
+    files: ClassVar[tuple[str, ...]] = ("svg", "png", "pdf")
+
+    parts: tuple[Figure, ...]
+    hue: str = "model"
+
+    def check(self) -> None:
+        self.require("parts", 1 <= len(self.parts) <= 12, "1 to 12 figures")
+        self.require("parts", not any(isinstance(part, Summary) for part in self.parts), "figures other than Summary")
+
+    def _lettered(self) -> list[tuple[str, Figure]]:
+        return list(zip(string.ascii_lowercase, self.parts, strict=False))
+
+    def table(self, records: Records) -> pd.DataFrame:
+        rows = []
+        for letter, part in self._lettered():
+            own = _table(part, records)
+            if isinstance(own, str):
+                own = pd.DataFrame({"problem": [own]})
+            head = pd.DataFrame({"part": letter, "figure": type(part).__name__}, index=own.index)
+            rows.append(pd.concat([head, own], axis=1).astype(object))
+        return pd.concat(rows, ignore_index=True)
+
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+        made = [(letter, part, _table(part, records)) for letter, part in self._lettered()]
+        lines: list[list[int]] = []
+        natural = [_natural(part, own, records) for _, part, own in made]
+        for i, (_, is_wide) in enumerate(natural):
+            if is_wide or not lines or len(lines[-1]) == 2 or natural[lines[-1][0]][1]:
+                lines.append([i])
+            else:
+                lines[-1].append(i)
+        heights = [max(natural[i][0] for i in line) for line in lines]
+        entries = {}
+        if self.hue in records.plan["factors"]:
+            looks = theme.looks(records.plan, self.hue)
+            entries = {wording.level_text(self.hue, name): theme.handle(look) for name, look in looks.items()}
+        with theme.style():
+            page = theme.sheet((WIDTH, sum(heights) + 0.3), into=into)
+            bands = page.subfigures(len(lines), 1, height_ratios=heights, squeeze=False).ravel()
+            is_shared = False
+            for line, band in zip(lines, bands, strict=True):
+                for i, place in zip(line, band.subfigures(1, len(line), squeeze=False).ravel(), strict=True):
+                    _draw_part(place, *made[i], records)
+                    is_shared |= _take_legend(place, set(entries))
+            if is_shared:
+                theme.legend(page, entries)
+        return page
+
+    def caption(self, table: pd.DataFrame, records: Records) -> str:
+        said = []
+        for letter, part in self._lettered():
+            own = _table(part, records)
+            text = own if isinstance(own, str) else part.caption(own, records)
+            said.append(f"({letter}) {part.title}: {text}")
+        return " ".join(said)
+
+    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        out = []
+        for letter, part in self._lettered():
+            rows = table[table["part"] == letter]
+            problem = rows["problem"].iloc[0] if "problem" in rows and rows["problem"].notna().any() else ""
+            out.append({"part": letter, "figure": part.title, "rows in the CSV": problem or str(len(rows))})
+        return pd.DataFrame(out)
+
+
+def _table(part: Figure, records: Records) -> pd.DataFrame | str:
+    """The table of a part, or why there is none."""
+    if not part.applies(records.plan):
+        return "The experiment does not have what this figure is about."
+    try:
+        return part.table(records)
+    except InputError as error:
+        return str(error)
+
+
+def _natural(part: Figure, table: pd.DataFrame | str, records: Records) -> tuple[float, bool]:
+    """The height in inches that a part is due on the page, and whether it has several panels side by side."""
+    if isinstance(table, str):
+        return HEIGHTS[0], False
+    alone = part.draw(table, records)
+    assert isinstance(alone, Page)
+    width, height = alone.get_size_inches()
+    columns = max((grid.ncols for each in alone.axes if (grid := each.get_gridspec()) is not None), default=1)
+    if columns > 1:
+        return height * WIDTH / max(width, WIDTH) + 0.25, True
+    return min(max(height * WIDTH / 2 / width, HEIGHTS[0]), HEIGHTS[1]), False
+
+
+def _draw_part(place: SubFigure, letter: str, part: Figure, table: pd.DataFrame | str, records: Records) -> None:
+    if isinstance(table, str):
+        axes = place.subplots()
+        axes.set_axis_off()
+        text = "\n".join(textwrap.wrap(table, int(theme.inches(place) / 0.09)))
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=theme.FAINT)
+    else:
+        part.draw(table, records, into=place)
+    place.suptitle(f"{letter}   {part.title}", x=0.01, ha="left", fontsize=10, fontweight="bold")
+
+
+def _take_legend(place: SubFigure, names: set[str]) -> bool:
+    """Take the legend off a part if the page's says the same; whether it was."""
+    for legend in list(place.legends):
+        if {text.get_text() for text in legend.get_texts()} <= names:
+            legend.remove()
+            return True
+    return False
