@@ -4,6 +4,7 @@ import string
 import textwrap
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Page
 from matplotlib.figure import SubFigure
@@ -13,8 +14,8 @@ from vision_attn.figures.base import Figure
 from vision_attn.records import Records
 from vision_attn.spec import InputError, spec
 
-WIDTH = 7.5
-"""The width of the page in inches."""
+WIDTH, TALLEST = 7.5, 10.5
+"""The width of the page in inches, and the height that it does not exceed: parts shrink to it."""
 HEIGHTS = (2.3, 3.2)
 """The least and the largest height of a row of small parts."""
 
@@ -59,14 +60,15 @@ class Summary(Figure):
                 lines.append([i])
             else:
                 lines[-1].append(i)
-        heights = [max(natural[i][0] for i in line) for line in lines]
+        heights = np.array([max(natural[i][0] for i in line) for line in lines])
+        heights *= min(1.0, TALLEST / heights.sum())
         entries = {}
         if self.hue in records.plan["factors"]:
             looks = theme.looks(records.plan, self.hue)
             entries = {wording.level_text(self.hue, name): theme.handle(look) for name, look in looks.items()}
         with theme.style():
-            page = theme.sheet((WIDTH, sum(heights) + 0.3), into=into)
-            bands = page.subfigures(len(lines), 1, height_ratios=heights, squeeze=False).ravel()
+            page = theme.sheet((WIDTH, float(heights.sum()) + 0.3), into=into)
+            bands = page.subfigures(len(lines), 1, height_ratios=list(heights), squeeze=False).ravel()
             is_shared = False
             for line, band in zip(lines, bands, strict=True):
                 for i, place in zip(line, band.subfigures(1, len(line), squeeze=False).ravel(), strict=True):
@@ -106,13 +108,13 @@ def _table(part: Figure, records: Records) -> pd.DataFrame | str:
 def _natural(part: Figure, table: pd.DataFrame | str, records: Records) -> tuple[float, bool]:
     """The height in inches that a part is due on the page, and whether it has several panels side by side."""
     if isinstance(table, str):
-        return HEIGHTS[0], False
+        return 1.0, False
     alone = part.draw(table, records)
     assert isinstance(alone, Page)
     width, height = alone.get_size_inches()
     columns = max((grid.ncols for each in alone.axes if (grid := each.get_gridspec()) is not None), default=1)
     if columns > 1:
-        return height * WIDTH / max(width, WIDTH) + 0.25, True
+        return max(height * WIDTH / max(width, WIDTH), 1.7) + 0.25, True
     return min(max(height * WIDTH / 2 / width, HEIGHTS[0]), HEIGHTS[1]), False
 
 
@@ -124,7 +126,7 @@ def _draw_part(place: SubFigure, letter: str, part: Figure, table: pd.DataFrame 
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=theme.FAINT)
     else:
         part.draw(table, records, into=place)
-    place.suptitle(f"{letter}   {part.title}", x=0.01, ha="left", fontsize=10, fontweight="bold")
+    place.suptitle(f"{letter}   {part.title}", x=0.05 / theme.inches(place), ha="left", fontsize=10, fontweight="bold")
 
 
 def _take_legend(place: SubFigure, names: set[str]) -> bool:
