@@ -97,6 +97,12 @@ def test_too_few_sizes_are_said_in_words():
     assert one_size["failed"].str.contains("too few").all()
 
 
+def test_an_exponent_at_its_bound_is_said_in_words():
+    row = one(frame(lambda n: 0.26 + 0.2 * np.exp(-n / 50)), "power", resamples=20)
+    assert row["b"] == pytest.approx(2, abs=1e-2)
+    assert row["failed"] == "b is not known: it lies at the bound, 2"
+
+
 def test_one_seed_has_curves_without_intervals():
     table = fitted_curves(frame(seeds=1), by=["model"])
     assert table["estimate"].notna().all()

@@ -14,18 +14,19 @@ from vision_attn.figures.base import Figure
 from vision_attn.records import Records
 from vision_attn.spec import InputError, spec
 
-WIDTH, TALLEST = 7.5, 10.5
-"""The width of the page in inches, and the height that it does not exceed: parts shrink to it."""
-HEIGHTS = (2.3, 3.2)
-"""The least and the largest height of a row of small parts."""
+WIDTH, TALLEST, LEAST = 7.5, 10.5, 0.65
+"""The width of the page in inches, and the height to which parts shrink, but to no smaller a share of their own."""
+LOWEST = {"small": 2.3, "wide": 1.7}
+"""The least height of a row of parts before they shrink."""
 
 
 @spec
 class Summary(Figure):
     """Other figures as parts a, b, c of one page: two small ones a row, those of several panels a row of their own.
 
-    The legend of the levels of `hue` is drawn once, above; a part whose legend says something else keeps it. The
-    table is the parts' tables one below the other; a part that has none says why.
+    Parts shrink for the page to fit a sheet of paper; many panels make it longer than that. The legend of the levels
+    of `hue` is drawn once, above; a part whose legend says something else keeps it. The table is the parts' tables
+    one below the other; a part that has none says why.
     """
 
     title: ClassVar[str] = "Summary"
@@ -61,7 +62,7 @@ class Summary(Figure):
             else:
                 lines[-1].append(i)
         heights = np.array([max(natural[i][0] for i in line) for line in lines])
-        heights *= min(1.0, TALLEST / heights.sum())
+        heights *= max(LEAST, min(1.0, TALLEST / heights.sum()))
         entries = {}
         if self.hue in records.plan["factors"]:
             looks = theme.looks(records.plan, self.hue)
@@ -114,8 +115,8 @@ def _natural(part: Figure, table: pd.DataFrame | str, records: Records) -> tuple
     width, height = alone.get_size_inches()
     columns = max((grid.ncols for each in alone.axes if (grid := each.get_gridspec()) is not None), default=1)
     if columns > 1:
-        return max(height * WIDTH / max(width, WIDTH), 1.7) + 0.25, True
-    return min(max(height * WIDTH / 2 / width, HEIGHTS[0]), HEIGHTS[1]), False
+        return max(height * WIDTH / max(width, WIDTH), LOWEST["wide"]) + 0.25, True
+    return max(height * WIDTH / 2 / width, LOWEST["small"]), False
 
 
 def _draw_part(place: SubFigure, letter: str, part: Figure, table: pd.DataFrame | str, records: Records) -> None:
