@@ -59,11 +59,21 @@ def test_the_table_is_that_of_the_parts_one_below_the_other(records, table):
 def test_parts_are_lettered_in_order_and_share_one_legend(records, table):
     page = SUMMARY.draw(table, records)
     parts = leaves(page)
-    assert [part.get_suptitle().split()[0] for part in parts] == list("abcde")
+    titles = [place.get_suptitle() for band in page.subfigs for place in band.subfigs]
+    assert [title.split()[0] for title in titles] == list("abcde")
     (shared,) = page.legends
     assert [text.get_text() for text in shared.get_texts()] == list(MODELS[:2])
     assert [len(part.legends) for part in parts] == [0, 0, 0, 0, 1]
     assert [text.get_text() for text in parts[4].legends[0].get_texts()] == ["training images", "test images"]
+
+
+def test_a_title_does_not_lie_over_a_legend(records, table):
+    page = SUMMARY.draw(table, records)
+    page.draw_without_rendering()
+    place = page.subfigs[-1].subfigs[0]
+    (legend,) = place.subfigs[0].legends
+    assert place.get_suptitle().endswith("Training against test")
+    assert legend.get_window_extent().y1 <= place._suptitle.get_window_extent().y0 + 1
 
 
 def test_small_parts_stand_side_by_side_and_rows_of_panels_alone(records, table):

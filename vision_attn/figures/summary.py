@@ -120,19 +120,20 @@ def _natural(part: Figure, table: pd.DataFrame | str, records: Records) -> tuple
 
 
 def _draw_part(place: SubFigure, letter: str, part: Figure, table: pd.DataFrame | str, records: Records) -> None:
+    inner = place.add_subfigure(place.add_gridspec(1, 1)[0])  # below the title, which would lie over a legend otherwise
     if isinstance(table, str):
-        axes = place.subplots()
+        axes = inner.subplots()
         axes.set_axis_off()
         text = "\n".join(textwrap.wrap(table, int(theme.inches(place) / 0.09)))
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=theme.FAINT)
     else:
-        part.draw(table, records, into=place)
+        part.draw(table, records, into=inner)
     place.suptitle(f"{letter}   {part.title}", x=0.05 / theme.inches(place), ha="left", fontsize=10, fontweight="bold")
 
 
 def _take_legend(place: SubFigure, names: set[str]) -> bool:
     """Take the legend off a part if the page's says the same; whether it was."""
-    for legend in list(place.legends):
+    for legend in list(place.subfigs[0].legends):
         if {text.get_text() for text in legend.get_texts()} <= names:
             legend.remove()
             return True
