@@ -26,7 +26,7 @@ class ArmCurve(Figure):
     The table has the difference to the baseline, paired by `over`, with its Student-t interval.
     """
 
-    title: ClassVar[str] = "Arms"
+    title: ClassVar[str] = "Arms of the experiment"
 
     arm: str
     baseline: str | int | float | bool
@@ -41,6 +41,7 @@ class ArmCurve(Figure):
 
     def check(self) -> None:
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+        self.require("arm", self.arm not in (self.x, self.hue, self.over), "a factor other than x, hue and over")
 
     def applies(self, plan: dict[str, Any]) -> bool:
         """Where there are several arms to compare."""

@@ -104,8 +104,9 @@ class ConvergenceSteps(Figure):
             axes = figure.subplots()
             look = {"vmin": 0, "vmax": 1, "cmap": "Blues", "linewidths": 1, "linecolor": "white"}
             bar = {"label": f"runs that reach {100 * self.threshold:g} % (%)"}
-            sns.heatmap(shares, annot=texts, fmt="", ax=axes, cbar_kws=bar, **look)
-            axes.set_yticklabels([wording.level_text(self.hue, name) for name in names], rotation=0)
+            labels = [wording.level_text(self.hue, name) for name in names]
+            sns.heatmap(shares, annot=texts, fmt="", ax=axes, cbar_kws=bar, yticklabels=labels, **look)
+            axes.tick_params(axis="y", rotation=0)
             axes.set(xlabel=_axis_text(self.x), ylabel="")
             axes.tick_params(length=0)
             percent_axis(figure.axes[-1])

@@ -1,6 +1,7 @@
 """Crossover and data equivalence: numbers of images, with intervals, or a bound where the sizes measured end."""
 
 import abc
+import textwrap
 from typing import Any, ClassVar
 
 import numpy as np
@@ -115,7 +116,9 @@ class ComparedSizes(Figure, abc.ABC):
             size = (width, (0.95 + 0.4 * len(looks)) * -(-len(parts) // 2) + 0.5)
             figure, axes = theme.canvas(len(parts), columns=2, size=size, into=into)
             for each, (title, own) in zip(axes, parts, strict=True):
-                size_axis(each, records.plan["factors"][self.x], label=self._label())
+                room = max(12, int((theme.width(each) - 0.072 * longest) / 0.08))
+                label = "\n".join(textwrap.wrap(self._label(), room))
+                size_axis(each, records.plan["factors"][self.x], label=label)
                 for place, (name, look) in enumerate(looks.items()):
                     for row in own[own[self.hue] == name].to_dict("records"):
                         _draw_row(each, row, place, look)
@@ -176,7 +179,7 @@ class Crossover(ComparedSizes):
         return f"The {wording.factor_text(self.x)} from which on a model is at least as good as {self.reference}"
 
     def _label(self) -> str:
-        return f"at least as good as {self.reference} from (images)"
+        return f"as good as {self.reference} from (images)"
 
 
 @spec

@@ -92,6 +92,7 @@ class FittedCurves(Figure):
                 log_axis(axes[0], dense=True)
                 for each in axes:
                     percent_axis(each)
+                    self._chance(each, records)
             else:
                 for each in axes:
                     theme.blank(each)
@@ -102,8 +103,6 @@ class FittedCurves(Figure):
     def _panel(self, axes: Axes, rows: pd.DataFrame, records: Records) -> None:
         levels = records.plan["factors"][self.x]
         places = size_axis(axes, levels, label=wording.factor_text(self.x))
-        if self.metric == "accuracy" and (guess := chance(records)) is not None:
-            theme.reference_line(axes, 1 - guess, "chance", dotted=True)
         looks = theme.looks(records.plan, self.hue)
         for name, look in looks.items():
             own = rows[rows[self.hue] == name]
@@ -114,6 +113,12 @@ class FittedCurves(Figure):
                 n = np.geomspace(means.index[means["n"] > 0].min(), row[self.x], 100)
                 error = fitted_error(row["kind"], n, a=row["a"], b=row["b"], c=row["c"])
                 axes.plot(n, error, color=look.colour, zorder=1.7)
+
+    def _chance(self, axes: Axes, records: Records) -> None:
+        """The error of guessing, where the axis reaches it."""
+        guess = chance(records) if self.metric == "accuracy" else None
+        if guess is not None and 1 - guess < axes.get_ylim()[1]:
+            theme.reference_line(axes, 1 - guess, "chance", dotted=True)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         records = self._settled(records)

@@ -4,6 +4,7 @@ import string
 import textwrap
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Page
 from matplotlib.figure import SubFigure
@@ -13,18 +14,19 @@ from vision_attn.figures.base import Figure
 from vision_attn.records import Records
 from vision_attn.spec import InputError, spec
 
-WIDTH = 7.5
-"""The width of the page in inches."""
-HEIGHTS = (2.3, 3.2)
-"""The least and the largest height of a row of small parts."""
+WIDTH, TALLEST, LEAST = 7.5, 10.5, 0.65
+"""The width of the page in inches, and the height to which parts shrink, but to no smaller a share of their own."""
+LOWEST = {"small": 2.3, "wide": 1.7}
+"""The least height of a row of parts before they shrink."""
 
 
 @spec
 class Summary(Figure):
     """Other figures as parts a, b, c of one page: two small ones a row, those of several panels a row of their own.
 
-    The legend of the levels of `hue` is drawn once, above; a part whose legend says something else keeps it. The
-    table is the parts' tables one below the other; a part that has none says why.
+    Parts shrink for the page to fit a sheet of paper; many panels make it longer than that. The legend of the levels
+    of `hue` is drawn once, above; a part whose legend says something else keeps it. The table is the parts' tables
+    one below the other; a part that has none says why.
     """
 
     title: ClassVar[str] = "Summary"
@@ -59,14 +61,15 @@ class Summary(Figure):
                 lines.append([i])
             else:
                 lines[-1].append(i)
-        heights = [max(natural[i][0] for i in line) for line in lines]
+        heights = np.array([max(natural[i][0] for i in line) for line in lines])
+        heights *= max(LEAST, min(1.0, TALLEST / heights.sum()))
         entries = {}
         if self.hue in records.plan["factors"]:
             looks = theme.looks(records.plan, self.hue)
             entries = {wording.level_text(self.hue, name): theme.handle(look) for name, look in looks.items()}
         with theme.style():
-            page = theme.sheet((WIDTH, sum(heights) + 0.3), into=into)
-            bands = page.subfigures(len(lines), 1, height_ratios=heights, squeeze=False).ravel()
+            page = theme.sheet((WIDTH, float(heights.sum()) + 0.3), into=into)
+            bands = page.subfigures(len(lines), 1, height_ratios=list(heights), squeeze=False).ravel()
             is_shared = False
             for line, band in zip(lines, bands, strict=True):
                 for i, place in zip(line, band.subfigures(1, len(line), squeeze=False).ravel(), strict=True):
@@ -106,30 +109,31 @@ def _table(part: Figure, records: Records) -> pd.DataFrame | str:
 def _natural(part: Figure, table: pd.DataFrame | str, records: Records) -> tuple[float, bool]:
     """The height in inches that a part is due on the page, and whether it has several panels side by side."""
     if isinstance(table, str):
-        return HEIGHTS[0], False
+        return 1.0, False
     alone = part.draw(table, records)
     assert isinstance(alone, Page)
     width, height = alone.get_size_inches()
     columns = max((grid.ncols for each in alone.axes if (grid := each.get_gridspec()) is not None), default=1)
     if columns > 1:
-        return height * WIDTH / max(width, WIDTH) + 0.25, True
-    return min(max(height * WIDTH / 2 / width, HEIGHTS[0]), HEIGHTS[1]), False
+        return max(height * WIDTH / max(width, WIDTH), LOWEST["wide"]) + 0.25, True
+    return max(height * WIDTH / 2 / width, LOWEST["small"]), False
 
 
 def _draw_part(place: SubFigure, letter: str, part: Figure, table: pd.DataFrame | str, records: Records) -> None:
+    inner = place.add_subfigure(place.add_gridspec(1, 1)[0])  # below the title, which would lie over a legend otherwise
     if isinstance(table, str):
-        axes = place.subplots()
+        axes = inner.subplots()
         axes.set_axis_off()
         text = "\n".join(textwrap.wrap(table, int(theme.inches(place) / 0.09)))
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=theme.FAINT)
     else:
-        part.draw(table, records, into=place)
-    place.suptitle(f"{letter}   {part.title}", x=0.01, ha="left", fontsize=10, fontweight="bold")
+        part.draw(table, records, into=inner)
+    place.suptitle(f"{letter}   {part.title}", x=0.05 / theme.inches(place), ha="left", fontsize=10, fontweight="bold")
 
 
 def _take_legend(place: SubFigure, names: set[str]) -> bool:
     """Take the legend off a part if the page's says the same; whether it was."""
-    for legend in list(place.legends):
+    for legend in list(place.subfigs[0].legends):
         if {text.get_text() for text in legend.get_texts()} <= names:
             legend.remove()
             return True

@@ -85,6 +85,11 @@ def style() -> Iterator[None]:
         yield
 
 
+def inches(figure: Sheet) -> float:
+    """How wide a sheet is."""
+    return float(figure.bbox.width / figure.dpi)
+
+
 def sheet(size: tuple[float, float], *, into: Sheet | None = None) -> Sheet:
     """An empty figure of that size, or the part of a page to draw into, which has its own."""
     return Figure(figsize=size, layout="constrained") if into is None else into
@@ -117,14 +122,12 @@ def dodge(places: dict[Any, float], index: int, count: int, *, logarithmic: bool
     """The places of the means and of the seeds of one of `count` levels, moved aside so that none hides another."""
     values = list(places.values())
     step = min(0.018, 0.05 / count) if len(values) > 1 else 0.05
-    both = []
-    for shift in (step * (index - (count - 1) / 2), step * (index - (count - 1) / 2 + 0.42)):
-        if logarithmic:
-            both.append({level: place * (max(values) / min(values)) ** shift for level, place in places.items()})
-        else:
-            span = max(values) - min(values) or 1.0
-            both.append({level: place + span * shift for level, place in places.items()})
-    return tuple(both)
+    shifts = (step * (index - (count - 1) / 2), step * (index - (count - 1) / 2 + 0.42))
+    if logarithmic:
+        ratio = max(values) / min(values)
+        return tuple({level: place * ratio**shift for level, place in places.items()} for shift in shifts)
+    span = max(values) - min(values) or 1.0
+    return tuple({level: place + span * shift for level, place in places.items()} for shift in shifts)
 
 
 def is_left(axes: Axes) -> bool:
@@ -193,11 +196,6 @@ def width(axes: Axes) -> float:
     assert figure is not None
     assert grid is not None
     return inches(figure) / grid.ncols
-
-
-def inches(figure: Sheet) -> float:
-    """The width of a sheet in inches."""
-    return float(figure.bbox.width / figure.dpi)
 
 
 def legend(figure: Sheet, entries: dict[str, Line2D]) -> None:

@@ -114,11 +114,10 @@ def _resampled(
     cells = frame[frame[compare].isin([reference, other])].dropna(subset=[value])
     table = cells.pivot_table(index=list(pair_on), columns=[compare, x], values=value, observed=True)
     sizes = sorted(cells[x].unique())
-    wanted = [(name, size) for name in (other, reference) for size in sizes]
-    table = table.reindex(columns=pd.MultiIndex.from_tuples(wanted))
+    table = table.reindex(columns=pd.MultiIndex.from_product([(other, reference), sizes]))
     sizes = [size for size in sizes if table[[(other, size), (reference, size)]].notna().all(axis=1).any()]
-    table = table[[(name, size) for name in (other, reference) for size in sizes]].dropna()
-    number = len(table)
+    table = table.reindex(columns=pd.MultiIndex.from_product([(other, reference), sizes])).dropna()
+    number = len(table) if sizes else 0
     if number == 0 or len(sizes) < 2:
         return Estimate(np.nan, np.nan, np.nan, number, "not measured: no seed has both models at two sizes or more")
     values = table.to_numpy(float).reshape(number, 2, len(sizes))

@@ -69,6 +69,8 @@ def _rows(cells: pd.DataFrame, level: float, resamples: int, seed: int) -> list[
         row: dict[str, Any] = {"kind": kind, "n": len(errors), "sizes": len(sizes), "failed": found.failed}
         row["left_out_error"] = left_out_error(sizes, means, variances, kind=kind) if len(sizes) > 1 else np.nan
         row |= dict(zip(QUANTITIES, _quantities(found, sizes[-1]), strict=True))
+        if kind == "power" and row["b"] > 0.999 * CURVES[kind][2][1][1]:
+            row["failed"] = f"b is not known: it lies at the bound, {CURVES[kind][2][1][1]}"
         if not found.failed and np.isnan(row["left_out_error"]):
             row["failed"] = f"{len(sizes)} sizes are too few to leave out the largest"
         if not found.failed and len(errors) > 1:
