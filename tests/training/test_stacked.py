@@ -13,7 +13,7 @@ from vision_attn.data.base import Data, Stream
 from vision_attn.models import LSTM, DepthwiseConv, Model, ResNet, SelfAttention, ViT
 from vision_attn.training import Diverged, Recipe
 from vision_attn.training.checkpoint import TrainState, from_bytes, to_bytes
-from vision_attn.training.stacked import Stack, stackable
+from vision_attn.training.stacked import Stack, StackedAutocast, stackable
 
 ATTENTION = ViT(dim=16, depth=2, mixer=SelfAttention(num_heads=2))
 MODELS = {
@@ -247,6 +247,43 @@ def test_members_that_draw_fresh_images_draw_those_they_draw_alone():
     assert "epoch" not in happened[0][0]
     alone = {seed: begin(MODELS["convolution"], RECIPE, seed) for seed in SEEDS}
     assert_like_alone(stack, happened, RECIPE, alone, images)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_bf16_is_bf16_in_a_stack_too(name):
+    bf16 = dataclasses.replace(EAGER, precision="bf16")
+    types = {}
+
+    def noted(place: str):
+        def hook(module: nn.Module, args: object, output: torch.Tensor) -> None:
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                types.setdefault(place, []).append(output.dtype)
+
+        return hook
+
+    recipe, losses = RECIPE.replace(updates=2, history_rows=2), {}
+    for place in ("alone", "together"):
+        states = [begin(MODELS[name], recipe, seed) for seed in SEEDS]
+        for module in states[0].model.modules():
+            module.register_forward_hook(noted(place))
+        if place == "alone":
+            losses[place] = rows(steps(states[0], recipe, member_data(0), bf16))
+        else:
+            images = [member_data(seed) for seed in SEEDS]
+            losses[place] = finished(Stack(states, data=images, recipe=recipe, choices=bf16))[0]
+    assert types["alone"] == types["together"]
+    assert torch.bfloat16 in types["alone"]
+    for alone, together in zip(losses["alone"], losses["together"], strict=True):
+        assert together["train_loss"] == pytest.approx(alone["train_loss"], rel=5e-3)
+
+
+def test_on_a_gpu_norms_and_softmax_are_computed_in_float32():
+    x = torch.randn(2, 4, dtype=torch.bfloat16)
+    for device, wanted in (("cuda", torch.float32), ("cpu", torch.bfloat16)):
+        with StackedAutocast(device):
+            assert nn.LayerNorm(4, dtype=torch.bfloat16)(x).dtype == wanted
+            assert x.softmax(-1).dtype == wanted
+            assert nn.functional.linear(x.float(), x.float()).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize(

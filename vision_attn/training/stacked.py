@@ -4,12 +4,16 @@ K members, B batch, C channels. A GPU is kept busy by kernels that do the work o
 one small model would wait for being launched.
 """
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
+from torch.overrides import TorchFunctionMode
 
 from vision_attn.data.base import Data
 from vision_attn.training.checkpoint import TrainState
@@ -19,6 +23,8 @@ from vision_attn.training.loop import Diverged, Row, closes_row, history_row, in
 from vision_attn.training.recipe import Recipe
 
 DROP_RATES = ("p", "rate", "prob", "drop_prob")
+LOWERED = (F.linear, F.conv1d, F.conv2d, F.scaled_dot_product_attention)
+RAISED = (F.layer_norm, F.group_norm, F.softmax, torch.softmax, Tensor.softmax)
 
 
 def stackable(recipe: Recipe, model: nn.Module) -> str | None:
@@ -33,6 +39,30 @@ def stackable(recipe: Recipe, model: nn.Module) -> str | None:
         if "Drop" in type(module).__name__ and any(getattr(module, name, 0) for name in DROP_RATES):
             return "dropout and drop path draw from one generator for all members of a stack"
     return None
+
+
+class StackedAutocast(TorchFunctionMode):
+    """What torch.autocast does to single models, for operations whose stacked form it does not reach.
+
+    Products and convolutions take bfloat16, batch norm float32; on a GPU, as there, so do the other norms and softmax.
+    """
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.types: dict[Any, torch.dtype] = {**dict.fromkeys(LOWERED, torch.bfloat16), F.batch_norm: torch.float32}
+        if device == "cuda":
+            self.types |= dict.fromkeys(RAISED, torch.float32)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if (wanted := self.types.get(func)) is not None:
+            args = [_cast(value, wanted) for value in args]
+            kwargs = {name: _cast(value, wanted) for name, value in kwargs.items()}
+        return func(*args, **kwargs)
+
+
+def _cast(value: Any, wanted: torch.dtype) -> Any:
+    return value.to(wanted) if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 class Stack:
@@ -136,7 +166,8 @@ class Stack:
 
             return cross_entropy(classify, images, labels, smoothing)
 
-        with self.choices.autocast():
+        lowered = self.choices.precision == "bf16"
+        with self.choices.autocast(), StackedAutocast(self.choices.device) if lowered else contextlib.nullcontext():
             return torch.vmap(loss)(self.params, self.buffers, images, labels)
 
     def _clip(self) -> Tensor:
