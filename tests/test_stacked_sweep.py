@@ -74,6 +74,7 @@ def test_killing_a_worker_costs_no_run_as_those_it_had_are_trained_alone(place):
     assert stacked(place) == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_polite_signal_writes_checkpoints_from_which_the_same_command_goes_on_to_the_same_bits(place):
     process = start(place, *ONE_PAIR, "-j", "1")
     wait_for(lambda: has_history(place))
@@ -132,7 +133,7 @@ def test_runs_that_fail_together_are_tried_alone_and_fail_with_their_own_words(p
     assert [result["choices"]["stacked"] for result in results if result is not None] == [2, 2]
 
 
-@pytest.mark.parametrize("wrong", ["1", "0", "-3", "all"])
+@pytest.mark.parametrize("wrong", ["1", "all"])
 def test_a_stack_is_auto_off_or_a_number(place, wrong):
     code, output = finish(place, f"--stack={wrong}")
     assert code == 2
