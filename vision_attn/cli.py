@@ -129,6 +129,9 @@ def run(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Worker processes; 0: as many as fit.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Threads of a worker. Other numbers give other bits.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    stack: Annotated[
+        str, typer.Option(help="Runs of one model, recipe and size trained together: auto (on a GPU 16), off, N.")
+    ] = "auto",
     timeout: Annotated[float | None, typer.Option(min=1, help="Seconds after which a run is killed.")] = None,
     max_consecutive_failures: Annotated[
         int, typer.Option(min=1, help="Stop after that many failures in a row: the cause is common.")
@@ -152,6 +155,7 @@ def run(
             jobs=jobs,
             threads=threads,
             device=device,
+            stack=stack,
             timeout=timeout,
             max_failures=max_consecutive_failures,
             tell=progress,

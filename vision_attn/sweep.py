@@ -4,19 +4,26 @@ import contextlib
 import dataclasses
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
+import torch
+
 from vision_attn.data import Dataset
 from vision_attn.executors.base import Event
 from vision_attn.executors.local import Local
-from vision_attn.models import count_flops, count_params
+from vision_attn.models import Model, count_flops, count_params
 from vision_attn.run import Run
 from vision_attn.spec import InputError, from_json
 from vision_attn.store import FAILURES, RunFolder, State, Store, probe_file, read_json, write_json
+from vision_attn.training import Recipe
+from vision_attn.training.stacked import stackable
 from vision_attn.worker import pick_device
+
+STACK_ON_GPU = 16
+"""Runs that a GPU trains together at most, unless told otherwise."""
 
 FINAL = ("done", "diverged", "failed")
 TRANSIENT = tuple(name for name in FAILURES if name not in FINAL)
@@ -96,6 +103,37 @@ def check(plan: dict[str, Any], keys: list[str]) -> None:
         count_params(model, **shapes[data])
 
 
+def groups(plan: dict[str, Any], todo: Sequence[str], *, at_most: int) -> list[tuple[str, ...]]:
+    """The runs to do, those together that can be trained in a stack: of one model, recipe, data set and size.
+
+    A group is made of neighbours in the whole plan, done or not, so that a continued sweep makes the same groups.
+    """
+    if at_most == 1:
+        return [(key,) for key in todo]
+    alike: dict[tuple[Model, Recipe, Dataset], list[str]] = {}
+    for key in plan["runs"]:
+        made = _run(plan, key)
+        alike.setdefault((made.model, made.recipe, made.data.replace(subset_seed=0)), []).append(key)
+    found: list[tuple[str, ...]] = []
+    for (model, recipe, data), keys in alike.items():
+        left = [key for key in keys if key in set(todo)]
+        shape = _shape(data)
+        with torch.device("meta"):
+            size = 1 if len(left) < 2 or stackable(recipe, model.build(**shape)) else at_most
+        cuts = [keys[start : start + size] for start in range(0, len(keys), size)]
+        found += [tuple(key for key in cut if key in left) for cut in cuts]
+    return [group for group in found if group]
+
+
+def _at_most(stack: str, kind: str) -> int:
+    """How many runs are trained together at most."""
+    if stack in ("auto", "off"):
+        return STACK_ON_GPU if stack == "auto" and kind == "cuda" else 1
+    if not stack.isdecimal() or int(stack) < 2:
+        raise InputError(f"stack must be 'auto', 'off' or a number of at least 2. Got {stack!r} instead.")
+    return int(stack)
+
+
 def _shape(dataset: Dataset) -> dict[str, int]:
     data = dataset.load()
     return {"image_size": data.image_size, "in_chans": data.in_chans, "num_classes": data.num_classes}
@@ -113,12 +151,17 @@ def run(
     jobs: int,
     threads: int,
     device: str,
+    stack: str,
     timeout: float | None,
     max_failures: int,
     tell: Callable[[Event | None], None],
 ) -> Ended:
-    """Execute what is not done, in `jobs` worker processes (0: as many as fit). Ends with the state of every run."""
+    """Execute what is not done, in `jobs` worker processes (0: as many as fit). Ends with the state of every run.
+
+    `stack` says how many runs are trained together at most: a number, "off" or "auto", which is off but on a GPU.
+    """
     kind = pick_device(device).type
+    at_most = _at_most(stack, kind)
     store, folder = results / "runs", results / name
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "plan.json", plan)
@@ -129,13 +172,14 @@ def run(
     check(plan, todo)
     for key in todo:
         Store(store).open(key, hint=plan["runs"][key]["hint"], run=plan["runs"][key]["run"], index=index)
+    grouped = groups(plan, todo, at_most=at_most)
     fitting = 1 if kind == "cuda" else max(1, _cores() // threads)
     executor = Local(
         folder / "plan.json",
         store=store,
         folders=index,
         log=store / "workers.log",
-        jobs=min(jobs or fitting, len(todo)),
+        jobs=min(jobs or fitting, len(grouped)),
         threads=threads,
         device=device,
         timeout=timeout,
@@ -143,7 +187,7 @@ def run(
     why: Any = ""
     failures = 0
     with _signals_to(executor):
-        for event in executor.execute(todo):
+        for event in executor.execute(grouped):
             tell(event)
             if event is None or event.kind != "finished":
                 continue

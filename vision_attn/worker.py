@@ -1,4 +1,6 @@
-"""A worker: reads run ids from its input, one a line, executes each in turn, says what happens as JSON lines.
+"""A worker: reads run ids from its input, a line at a time, executes them, says what happens as JSON lines.
+
+The runs of one line are alike and are trained together where that is possible, then measured in turn.
 
 It ends when its input does, so it never outlives the process that started it.
 """
@@ -14,21 +16,25 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
 
+from vision_attn.execution import execute
+from vision_attn.group import train_group
 from vision_attn.probes import Probe
-from vision_attn.run import Run, execute
+from vision_attn.run import Outcome, Run
 from vision_attn.spec import InputError, from_json
-from vision_attn.store import LOG, Store, read_json
+from vision_attn.store import LOG, RunFolder, Store, read_json
+
+LOG_FORMAT = "%(asctime)s %(message)s"
 
 
 def main() -> None:
-    """A worker: execute the runs whose ids come in, one a line, until the input ends."""
+    """A worker: execute the runs whose ids come in, alike ones in one line, until the input ends."""
     parser = argparse.ArgumentParser(prog="python -m vision_attn.worker", description=main.__doc__)
     parser.add_argument("plan", type=Path)
     parser.add_argument("store", type=Path)
@@ -47,30 +53,54 @@ def main() -> None:
         signal.signal(number, on_signal)
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
 
     def tell(kind: str, key: str, **more: Any) -> None:
         with contextlib.suppress(BrokenPipeError):
             events.write(json.dumps({"kind": kind, "run": key, **more}) + "\n")
 
     index = Store(arguments.store).index()
-    for key in _ids_until_end(asked_to_stop):
-        planned = plan["runs"][key]
-        folder = Store(arguments.store).open(key, hint=planned["hint"], run=planned["run"], index=index)
-        with _output_to(folder.path / LOG):
+    options: dict[str, Any] = {
+        "device": device,
+        "threads": arguments.threads,
+        "stopping": asked_to_stop.is_set,
+    }
+    for line in _lines_until_end(asked_to_stop):
+        keys = line.split()
+        members = []
+        for key in keys:
+            planned = plan["runs"][key]
+            folder = Store(arguments.store).open(key, hint=planned["hint"], run=planned["run"], index=index)
+            members.append((folder, from_json(planned["run"], Run), functools.partial(_tell_progress, tell, key)))
             tell("started", key)
-            outcome = execute(
-                folder,
-                from_json(planned["run"], Run),
-                probes,
-                device=device,
-                threads=arguments.threads,
-                stopping=asked_to_stop.is_set,
-                progress=functools.partial(_tell_progress, tell, key),
-            )
-        tell("finished", key, outcome=outcome.name, error=outcome.error)
+        ended = _together(members, options) if len(members) > 1 else {}
+        for place, (key, (folder, run, progress)) in enumerate(zip(keys, members, strict=True)):
+            outcome = ended.get(place, Outcome("interrupted") if asked_to_stop.is_set() and place else None)
+            if outcome is None:
+                with _output_to(folder.path / LOG):
+                    outcome = execute(folder, run, probes, progress=progress, **options)
+            tell("finished", key, outcome=outcome.name, error=outcome.error)
         if asked_to_stop.is_set():
             return
+
+
+def _together(
+    members: Sequence[tuple[RunFolder, Run, Callable[[int], None]]], options: dict[str, Any]
+) -> dict[int, Outcome]:
+    """Train runs that are alike; what is logged goes to the log of each, all other output to that of the first."""
+    (first, _, _), *others = members
+    root = logging.getLogger()
+    handlers = [logging.FileHandler(folder.path / LOG) for folder, _, _ in others]
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(LOG_FORMAT))
+        root.addHandler(handler)
+    try:
+        with _output_to(first.path / LOG):
+            return train_group(members, **options)
+    finally:
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
 
 
 def pick_device(name: str) -> torch.device:
@@ -90,7 +120,7 @@ def _tell_progress(tell: Callable[..., None], key: str, update: int) -> None:
     tell("progress", key, update=update)
 
 
-def _ids_until_end(asked_to_stop: threading.Event) -> Iterator[str]:
+def _lines_until_end(asked_to_stop: threading.Event) -> Iterator[str]:
     """The lines of the input. At its end a run in progress is asked to stop, and ended if it does not."""
     lines: queue.Queue[str | None] = queue.Queue()
 

@@ -12,6 +12,7 @@ say = lambda **message: print(json.dumps(message), flush=True)
 for line in sys.stdin:
     run = line.strip()
 """
+TALK_OF_GROUPS = TALK.replace("run = line.strip()", "runs = line.split()")
 
 
 @pytest.fixture
@@ -37,7 +38,8 @@ def executor(store, code, *, runs="abc", jobs=2, **options):
 
 
 def finished(made, runs):
-    return [(event.run[0], event.outcome) for event in made.execute(runs) if event and event.kind == "finished"]
+    groups = [run if isinstance(run, tuple) else (run,) for run in runs]
+    return [(event.run[0], event.outcome) for event in made.execute(groups) if event and event.kind == "finished"]
 
 
 def test_every_run_is_given_to_a_worker_once(store):
@@ -91,10 +93,44 @@ def test_threads_are_pinned_in_the_environment_of_a_worker(store):
 
 def test_stop_lets_no_further_run_begin(store):
     made, runs = executor(store, TALK + "    say(kind='finished', run=run, outcome='done')", jobs=1)
-    events = made.execute(runs)
+    events = made.execute([(run,) for run in runs])
     seen = 0
     for event in events:
         if event and event.kind == "finished":
             seen += 1
             made.stop(hard=False)
     assert seen == 1
+
+
+def test_a_group_goes_to_one_worker_which_tells_of_each_of_its_runs(store):
+    code = TALK_OF_GROUPS + "    [say(kind='finished', run=run, outcome=str(len(runs))) for run in runs]"
+    made, runs = executor(store, code)
+    assert sorted(finished(made, [(runs[0], runs[2]), (runs[1],)])) == [("a", "2"), ("b", "1"), ("c", "2")]
+
+
+def test_where_a_group_kills_its_worker_each_unfinished_run_is_tried_alone_and_only_the_culprit_fails(store):
+    code = TALK_OF_GROUPS + "    for run in runs:\n        if run[0] == 'b': __import__('os').abort()\n"
+    code += "        say(kind='finished', run=run, outcome='done')"
+    made, runs = executor(store, code, jobs=1)
+    assert sorted(finished(made, [tuple(runs)])) == [("a", "done"), ("b", "killed"), ("c", "done")]
+    attempts = {key[0]: [row["outcome"] for row in folder.attempts()] for key, folder in store.index().items()}
+    assert attempts == {"a": [], "b": ["killed", "killed"], "c": ["killed"]}
+
+
+def test_a_group_has_the_time_of_all_its_runs_and_then_each_its_own(store):
+    made, runs = executor(store, TALK_OF_GROUPS + "    __import__('time').sleep(60)", runs="ab", jobs=2, timeout=1)
+    assert sorted(finished(made, [tuple(runs)])) == [("a", "timeout"), ("b", "timeout")]
+    for folder in store.index().values():
+        assert [row["outcome"] for row in folder.attempts()] == ["timeout", "timeout"]
+
+
+def test_stopping_at_once_leaves_a_group_interrupted_and_tries_none_again(store):
+    code = TALK_OF_GROUPS + "    [say(kind='started', run=run) for run in runs]; __import__('time').sleep(60)"
+    made, runs = executor(store, code, runs="ab")
+    seen = []
+    for event in made.execute([tuple(runs)]):
+        if event and event.kind == "started":
+            made.stop(hard=True)
+        if event and event.kind == "finished":
+            seen.append((event.run[0], event.outcome))
+    assert seen == [("a", "interrupted"), ("b", "interrupted")]

@@ -7,7 +7,8 @@ import torch
 from tiny_training import TinyConv, bits, data, rows, start, steps
 
 from vision_attn import CuedRecall, Recipe, Run, ViT
-from vision_attn.run import WEIGHTS, execute
+from vision_attn.execution import execute
+from vision_attn.run import WEIGHTS
 from vision_attn.spec import InputError, digest, from_json, to_json
 from vision_attn.store import Store
 from vision_attn.training.checkpoint import from_bytes, to_bytes

@@ -9,7 +9,8 @@ from tiny_training import EAGER, bits, rows, start, steps
 from torch import Tensor, nn
 
 from vision_attn import Accuracy, CuedRecall, Mnist5k, Recall, Recipe, Run, Size, ViT
-from vision_attn.run import WEIGHTS, execute
+from vision_attn.execution import execute
+from vision_attn.run import WEIGHTS
 from vision_attn.spec import InputError, digest, to_json
 from vision_attn.store import Store, probe_file
 from vision_attn.training.checkpoint import from_bytes, to_bytes

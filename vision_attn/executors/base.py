@@ -22,8 +22,11 @@ class Event:
 class Executor(Protocol):
     """Executes runs of a plan. `execute` yields events until every run was tried once or `stop` was called."""
 
-    def execute(self, runs: Sequence[str]) -> Iterator[Event | None]:
-        """Yield events as they come, and None now and then while there are none."""
+    def execute(self, groups: Sequence[tuple[str, ...]]) -> Iterator[Event | None]:
+        """Yield events as they come, and None now and then while there are none.
+
+        The runs of a group are alike and are given to one worker together.
+        """
 
     def stop(self, *, hard: bool) -> None:
         """Let running runs write a checkpoint and end; `hard`: end them at once."""

@@ -1,4 +1,4 @@
-"""Runs on this machine: long-lived worker processes with pinned threads, one run at a time each."""
+"""Runs on this machine: long-lived worker processes with pinned threads, one run or group of runs at a time each."""
 
 import contextlib
 import json
@@ -34,16 +34,17 @@ class Worker:
                 env={**os.environ, **pinned},
                 start_new_session=True,
             )
-        self.run: str | None = None
+        self.given: tuple[str, ...] = ()
+        self.left: list[str] = []
         self.since = 0.0
         self.timed_out = False
         self._half = b""
 
-    def give(self, run: str) -> None:
+    def give(self, group: tuple[str, ...]) -> None:
         assert self.process.stdin is not None
-        self.run, self.since, self.timed_out = run, time.monotonic(), False
+        self.given, self.left, self.since, self.timed_out = group, list(group), time.monotonic(), False
         with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(run.encode() + b"\n")
+            self.process.stdin.write(" ".join(group).encode() + b"\n")
             self.process.stdin.flush()
 
     def read(self) -> list[dict] | None:
@@ -64,7 +65,8 @@ class Local:
     """Executor with `jobs` worker processes of `threads` threads each.
 
     `folders` are the folders of the runs by id, in the pool `store`; what workers say outside a run goes to `log`;
-    a run that takes longer than `timeout` seconds is killed.
+    a run that takes longer than `timeout` seconds is killed, a group after that many times its number of runs. Where
+    a worker dies with a group, each of its unfinished runs is tried again alone: only the culprit fails.
     """
 
     def __init__(
@@ -84,18 +86,19 @@ class Local:
         self.command += ["--device", device, "--threads", str(threads)]
         self.workers: list[Worker] = []
         self.stopping = False
+        self.waiting: deque[tuple[str, ...]] = deque()
 
-    def execute(self, runs: Sequence[str]) -> Iterator[Event | None]:
-        waiting = deque(runs)
+    def execute(self, groups: Sequence[tuple[str, ...]]) -> Iterator[Event | None]:
+        self.waiting.extend(groups)
         busy: deque[tuple[float, str]] = deque()
         with selectors.DefaultSelector() as selector:
             try:
                 while True:
                     while busy and busy[0][0] < time.monotonic():
-                        waiting.append(busy.popleft()[1])
+                        self.waiting.append((busy.popleft()[1],))
                     if not self.stopping:
-                        self._feed(waiting, selector)
-                    if not any(w.run for w in self.workers) and (self.stopping or not (waiting or busy)):
+                        self._feed(selector)
+                    if not any(w.left for w in self.workers) and (self.stopping or not (self.waiting or busy)):
                         return
                     ready = selector.select(TICK_SECONDS)
                     for key, _ in ready:
@@ -115,13 +118,13 @@ class Local:
         for worker in self.workers:
             if hard:
                 worker.kill()
-            elif worker.run:
+            elif worker.left:
                 with contextlib.suppress(ProcessLookupError):
                     worker.process.send_signal(signal.SIGTERM)
 
-    def _feed(self, waiting: deque[str], selector: selectors.BaseSelector) -> None:
-        idle = [worker for worker in self.workers if worker.run is None]
-        while waiting:
+    def _feed(self, selector: selectors.BaseSelector) -> None:
+        idle = [worker for worker in self.workers if not worker.left]
+        while self.waiting:
             if idle:
                 worker = idle.pop()
             elif len(self.workers) < self.jobs:
@@ -130,7 +133,7 @@ class Local:
                 selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
             else:
                 return
-            worker.give(waiting.popleft())
+            worker.give(self.waiting.popleft())
 
     def _listen(self, worker: Worker, selector: selectors.BaseSelector) -> Iterator[Event]:
         messages = worker.read()
@@ -141,13 +144,11 @@ class Local:
             return
         for message in messages:
             if message["kind"] == "finished":
-                worker.run = None
+                worker.left.remove(message["run"])
             yield Event(**message)
 
     def _autopsy(self, worker: Worker) -> Iterator[Event]:
         code = worker.process.wait()
-        if worker.run is None:
-            return
         outcome, error = "killed", f"the worker exited with status {code}; see {self.log}"
         if self.stopping:
             outcome, error = "interrupted", "stopped at once"
@@ -157,20 +158,24 @@ class Local:
             name = signal.Signals(-code).name
             hint = " (out of memory?)" if -code == signal.SIGKILL else ""
             error = f"the worker was killed by {name}{hint}"
-        folder = self.folders[worker.run]
-        folder.bury(pid=worker.process.pid, outcome=outcome, error=error)
-        yield Event("finished", worker.run, outcome=outcome, error=error)
+        for run in worker.left:
+            self.folders[run].bury(pid=worker.process.pid, outcome=outcome, error=error)
+            if len(worker.given) > 1 and not self.stopping:
+                self.waiting.append((run,))
+            else:
+                yield Event("finished", run, outcome=outcome, error=error)
 
     def _kill_overdue(self) -> None:
         for worker in self.workers:
-            if self.timeout and worker.run and time.monotonic() - worker.since > self.timeout:
+            limit = (self.timeout or 0) * len(worker.given)
+            if limit and worker.left and time.monotonic() - worker.since > limit:
                 worker.timed_out = True
                 worker.kill()
 
     def _end(self) -> None:
         for worker in self.workers:
             assert worker.process.stdin is not None
-            if worker.run is not None:
+            if worker.left:
                 worker.kill()
             with contextlib.suppress(BrokenPipeError):
                 worker.process.stdin.close()

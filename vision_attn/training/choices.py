@@ -20,7 +20,8 @@ class Choices:
     """How a run is computed, stored with it.
 
     `compile_reason` says in words why it is compiled or not; `attention` is the path that our self-attention takes
-    on this device at this number of tokens, None for models without it.
+    on this device at this number of tokens, None for models without it. `stacked` is the number of runs that are
+    trained together in one program.
     """
 
     device: str
@@ -30,10 +31,14 @@ class Choices:
     threads: int
     compile_reason: str
     attention: str | None = None
+    stacked: int = 1
 
     def as_json(self) -> dict[str, Any]:
-        """The choices as plain JSON."""
-        return dataclasses.asdict(self)
+        """The choices as plain JSON; `stacked` only of runs that are."""
+        found = dataclasses.asdict(self)
+        if self.stacked == 1:
+            del found["stacked"]
+        return found
 
     def autocast(self) -> torch.autocast:
         """The arithmetic of the run, for training and for measuring."""

@@ -31,7 +31,7 @@ class Objective(Protocol):
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor, label_smoothing: float) -> Tensor: ...
 
 
-def cross_entropy(model: nn.Module, images: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+def cross_entropy(model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
     """Mean cross-entropy of normalised images (B, C, H, W), in nats; the loss itself is computed in float32.
 
     Labels are classes (B,), or shares (B, K) of mixed images; of dense labels (B, rows, columns) those that are -100 do

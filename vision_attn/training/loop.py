@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -49,27 +49,55 @@ def train(
     keep_memory()
     model = choices.arranged(state.model).train()
     objective = compiled_cross_entropy(model) if choices.compile else cross_entropy
-    batch = _batches(train, state, recipe)
-    begun, rows = time.perf_counter() - state.seconds, recipe.history_rows
+    batch = inputs(train, state, normalise=normalise, flip=flip, recipe=recipe)
+    begun = time.perf_counter() - state.seconds
     while not state.ended:
         update = state.update + 1
-        is_row = update * rows // state.num_updates > state.update * rows // state.num_updates
+        is_row = closes_row(update, num_updates=state.num_updates, recipe=recipe)
+        images, labels = batch(update)
+        state.streams.seed_dropout(update)
+        with choices.autocast():
+            loss = objective(model, images, labels, recipe.label_smoothing)
+        state.optimizer.zero_grad()
+        loss.backward()
+        norm = _clip(model, recipe.clip_grad)
+        tally(state, loss.detach(), norm, update=update)
+        if (is_row or loss.device.type == "cpu") and (first_bad := int(state.first_bad)):
+            raise Diverged(first_bad)
+        state.scheduler.step_update(update)
+        state.optimizer.step()
+        state.update, state.seconds = update, time.perf_counter() - begun
+        if is_row:
+            yield history_row(state, train=train, val=val, normalise=normalise, recipe=recipe, choices=choices)
+        else:
+            yield None
+
+
+def closes_row(update: int, *, num_updates: int, recipe: Recipe) -> bool:
+    """Whether a history row ends with this update."""
+    return update * recipe.history_rows // num_updates > (update - 1) * recipe.history_rows // num_updates
+
+
+def inputs(
+    train: Split | Stream,
+    state: TrainState,
+    *,
+    normalise: Callable[[Tensor], Tensor],
+    flip: bool,
+    recipe: Recipe,
+) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """What the model gets in update 1, 2, ...: augmented and normalised images, and their labels."""
+    batch = _batches(train, state, recipe)
+
+    def of(update: int) -> tuple[Tensor, Tensor]:
         images, labels = batch(update)
         generator = state.streams.augmentation(update)
         images = _augmented(images, generator, recipe=recipe, flip=flip)
         if recipe.mixup or recipe.cutmix:
             images, labels = _mixed(images.float(), labels, generator, model=state.model, recipe=recipe)
-        state.streams.seed_dropout(update)
-        with choices.autocast():
-            loss = objective(model, normalise(images), labels, recipe.label_smoothing)
-        state.optimizer.zero_grad()
-        loss.backward()
-        norm = _clip(model, recipe.clip_grad)
-        _watch(state, loss.detach(), norm, update, is_row)
-        state.scheduler.step_update(update)
-        state.optimizer.step()
-        state.update, state.seconds = update, time.perf_counter() - begun
-        yield _row(state, train, val, normalise, recipe, choices) if is_row else None
+        return normalise(images), labels
+
+    return of
 
 
 def _batches(train: Split | Stream, state: TrainState, recipe: Recipe) -> Callable[[int], tuple[Tensor, Tensor]]:
@@ -116,24 +144,32 @@ def _clip(model: nn.Module, bound: float | None) -> Tensor:
     return norm
 
 
-def _watch(state: TrainState, loss: Tensor, norm: Tensor, update: int, is_row: bool) -> None:
-    """Sum up the loss; remember the first update that is not finite, and raise `Diverged` where waiting is free."""
-    state.loss_sum += loss
-    state.window += 1
-    bad = ~(loss.isfinite() & norm.isfinite()) & (state.first_bad == 0)
-    state.first_bad.masked_fill_(bad, update)
-    if (is_row or loss.device.type == "cpu") and (first_bad := int(state.first_bad)):
-        raise Diverged(first_bad)
+class Totals(Protocol):
+    """What is counted since the last history row: of one training scalars, of a stack one number a member."""
+
+    loss_sum: Tensor
+    first_bad: Tensor
+    window: int
 
 
-def _row(
+def tally(totals: Totals, loss: Tensor, norm: Tensor, *, update: int) -> None:
+    """Sum up the loss; remember the first update of which the loss or the gradient is not finite."""
+    totals.loss_sum += loss
+    totals.window += 1
+    bad = ~(loss.isfinite() & norm.isfinite()) & (totals.first_bad == 0)
+    totals.first_bad.masked_fill_(bad, update)
+
+
+def history_row(
     state: TrainState,
+    *,
     train: Split | Stream,
     val: Split | None,
     normalise: Callable[[Tensor], Tensor],
     recipe: Recipe,
     choices: Choices,
 ) -> Row:
+    """The history row that ends with the update just made; the next one begins."""
     images_seen = state.update * recipe.batch_size
     row: Row = {"update": state.update}
     if not isinstance(train, Stream):

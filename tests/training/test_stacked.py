@@ -1,0 +1,310 @@
+"""A stack of trainings computes what each of its members computes alone."""
+
+import dataclasses
+import functools
+
+import pytest
+import torch
+from tiny_training import EAGER, TinyConv, data, rows, split, start, steps
+from torch import nn
+
+from vision_attn.data import augment
+from vision_attn.data.base import Data, Stream
+from vision_attn.models import LSTM, DepthwiseConv, Model, ResNet, SelfAttention, ViT
+from vision_attn.training import Diverged, Recipe
+from vision_attn.training.checkpoint import TrainState, from_bytes, to_bytes
+from vision_attn.training.stacked import Stack, StackedAutocast, stackable
+
+ATTENTION = ViT(dim=16, depth=2, mixer=SelfAttention(num_heads=2))
+MODELS = {
+    "attention": ATTENTION,
+    "sines": ATTENTION.replace(position="sincos2d", pool="token"),
+    "convolution": ATTENTION.replace(mixer=DepthwiseConv(kernel_size=3)),
+    "batch norm": ResNet(width=4, blocks=1),
+}
+# Steps are small next to the noise that Adam makes of gradients that are 0 but for rounding, as of a bias of the keys.
+RECIPE = Recipe(
+    updates=12, batch_size=8, learning_rate=1e-3, weight_decay=0.5, warmup_fraction=0.3, clip_grad=0.2, history_rows=5
+)
+SEEDS = (0, 1, 2)
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def member_data(seed: int) -> Data:
+    """Images of its own for each seed, with a mean and a deviation of their own."""
+    made = data(val_size=20)
+    return dataclasses.replace(made, train=split(40, seed=10 + seed), mean=(0.4 + 0.1 * seed,) * 3)
+
+
+def begin(model: Model, recipe: Recipe, seed: int) -> TrainState:
+    build = functools.partial(model.build, image_size=16, in_chans=3, num_classes=10)
+    return start(build, recipe, seed=seed)
+
+
+def stack_of(model: Model, recipe: Recipe, *, seeds=SEEDS, states=None, images=None) -> Stack:
+    states = states or [begin(model, recipe, seed) for seed in seeds]
+    choices = dataclasses.replace(EAGER, stacked=len(states))
+    return Stack(states, data=images or [member_data(seed) for seed in seeds], recipe=recipe, choices=choices)
+
+
+def finished(stack: Stack, *, stop: int | None = None):
+    """Train to the end, or to an update; what happened to each member."""
+    happened = {member: [] for member in stack.members}
+    for found in stack.train():
+        for member, what in found.items():
+            happened[member].append(what)
+        if stack.update == stop:
+            break
+    stack.write_back()
+    return happened
+
+
+def assert_like_alone(stack: Stack, happened, recipe: Recipe, alone: dict[int, TrainState], images=None):
+    """Every member that is named has the weights, statistics and history of its training alone."""
+    for member, state in alone.items():
+        of = images[member] if images else member_data(member)
+        separate = rows(steps(state, recipe, of))
+        together = stack.states[member]
+        for name, tensor in state.model.state_dict().items():
+            torch.testing.assert_close(together.model.state_dict()[name], tensor, **TOLERANCE)
+        assert len(happened[member]) == len(separate) > 0
+        for ours, theirs in zip(happened[member], separate, strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-4)
+        assert (together.update, together.window) == (state.update, state.window)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("name", list(MODELS))
+def test_members_end_as_they_do_alone(name, optimizer):
+    recipe = RECIPE.replace(optimizer=optimizer)
+    stack = stack_of(MODELS[name], recipe)
+    before = {key: tensor.clone() for key, tensor in stack.params.items()}
+    happened = finished(stack)
+    moved = max((stack.params[key] - tensor).abs().max().item() for key, tensor in before.items())
+    assert moved > 100 * TOLERANCE["atol"], "a training that moves nothing shows nothing"
+    assert_like_alone(stack, happened, recipe, {seed: begin(MODELS[name], recipe, seed) for seed in SEEDS})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mixup": 0.8, "cutmix": 1.0},
+        {"label_smoothing": 0.1, "clip_grad": None},
+        {"schedule": "constant", "rand_augment": 9},
+    ],
+    ids=str,
+)
+def test_every_switch_of_the_recipe_does_in_a_stack_what_it_does_alone(change):
+    recipe = RECIPE.replace(**change)
+    stack = stack_of(MODELS["convolution"], recipe)
+    happened = finished(stack)
+    alone = {seed: begin(MODELS["convolution"], recipe, seed) for seed in SEEDS}
+    assert_like_alone(stack, happened, recipe, alone)
+
+
+def test_the_gradient_of_each_member_is_clipped_by_its_own_norm():
+    recipe = RECIPE.replace(clip_grad=0.5)
+    stack = stack_of(MODELS["batch norm"], recipe)
+    wanted = []
+    generator = torch.Generator().manual_seed(0)
+    for parameter in stack.params.values():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+        parameter.grad[0] *= 1e-4  # the first member stays below the bound
+    for member in range(3):
+        flat = torch.cat([p.grad[member].flatten() for p in stack.params.values()]).double()
+        wanted.append(flat / max(1.0, flat.norm().item() / 0.5))
+    norms = stack._clip()
+    assert norms[0] < 0.5 < norms[1]
+    for member in range(3):
+        clipped = torch.cat([p.grad[member].flatten() for p in stack.params.values()]).double()
+        torch.testing.assert_close(clipped, wanted[member], rtol=1e-4, atol=1e-7)
+
+
+def test_weights_that_are_not_decayed_alone_are_not_decayed_in_a_stack():
+    recipe = RECIPE.replace(weight_decay=0.5)
+    stack = stack_of(ATTENTION, recipe)
+    alone = begin(ATTENTION, recipe, 0)
+    names = {parameter: name for name, parameter in alone.model.named_parameters()}
+    stacked_names = {parameter: name for name, parameter in stack.params.items()}
+    groups = [(g["weight_decay"], {names[p] for p in g["params"]}) for g in alone.optimizer.param_groups]
+    ours = [(g["weight_decay"], {stacked_names[p] for p in g["params"]}) for g in stack.optimizer.param_groups]
+    assert ours == groups
+    assert {decay for decay, _ in ours} == {0.0, 0.5}
+
+
+@pytest.mark.parametrize("name", ["attention", "batch norm"])
+def test_a_member_that_diverges_ends_where_it_ends_alone_and_disturbs_no_other(name):
+    def poisoned(state: TrainState) -> TrainState:
+        # a value that overflows in a square: finite weights, no finite loss
+        with torch.no_grad():
+            next(state.model.parameters()).fill_(3e38)
+        return state
+
+    states = [begin(MODELS[name], RECIPE, seed) for seed in SEEDS]
+    poisoned(states[1])
+    stack = stack_of(MODELS[name], RECIPE, states=states)
+    happened = finished(stack)
+    assert stack.members == [0, 2]
+    with pytest.raises(Diverged) as alone:
+        list(steps(poisoned(begin(MODELS[name], RECIPE, 1)), RECIPE, member_data(1)))
+    (end,) = happened[1]
+    assert isinstance(end, Diverged)
+    assert (end.update, states[1].update) == (alone.value.update, alone.value.update - 1)
+    assert_like_alone(stack, happened, RECIPE, {seed: begin(MODELS[name], RECIPE, seed) for seed in (0, 2)})
+
+
+def test_a_divergence_in_the_middle_leaves_the_rows_of_the_others_whole():
+    recipe = RECIPE.replace(updates=10, history_rows=2)
+    stack = stack_of(MODELS["convolution"], recipe)
+    happened = {0: [], 1: [], 2: []}
+    for found in stack.train():
+        for member, what in found.items():
+            happened[member].append(what)
+        if stack.update == 3:
+            with torch.no_grad():
+                next(iter(stack.params.values()))[1] = float("nan")
+    stack.write_back()
+    assert [type(what) for what in happened[1]] == [Diverged]
+    assert happened[1][0].update == 4
+    alone = {seed: begin(MODELS["convolution"], recipe, seed) for seed in (0, 2)}
+    assert_like_alone(stack, happened, recipe, alone)
+
+
+def test_a_stack_of_which_all_diverge_ends():
+    states = [begin(ATTENTION, RECIPE, seed) for seed in SEEDS]
+    for state in states:
+        with torch.no_grad():
+            state.model.head.weight.fill_(float("nan"))
+    assert {type(what) for (what,) in finished(stack_of(ATTENTION, RECIPE, states=states)).values()} == {Diverged}
+
+
+@pytest.mark.parametrize("name", ["attention", "batch norm"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("stop", [1, 5, 11])
+def test_a_stack_resumed_from_the_checkpoints_of_its_members_ends_in_the_same_bits(name, optimizer, stop):
+    recipe = RECIPE.replace(optimizer=optimizer)
+    whole = stack_of(MODELS[name], recipe)
+    undisturbed = finished(whole)
+    first = stack_of(MODELS[name], recipe)
+    before = finished(first, stop=stop)
+    states = []
+    for seed in SEEDS:
+        state = begin(MODELS[name], recipe, seed)
+        state.load_state_dict(from_bytes(to_bytes(first.states[seed].state_dict())))
+        states.append(state)
+    second = stack_of(MODELS[name], recipe, states=states)
+    after = finished(second)
+    for seed in SEEDS:
+        assert before[seed] + after[seed] == undisturbed[seed]
+        for ours, theirs in zip(
+            second.states[seed].model.state_dict().values(), whole.states[seed].model.state_dict().values(), strict=True
+        ):
+            assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["attention", "batch norm"])
+def test_a_member_of_a_stack_continues_alone_and_a_run_begun_alone_in_a_stack(name):
+    model = MODELS[name]
+    first = stack_of(model, RECIPE)
+    begun = finished(first, stop=7)
+    alone = {seed: begin(model, RECIPE, seed) for seed in SEEDS}
+    whole = {seed: rows(steps(state, RECIPE, member_data(seed))) for seed, state in alone.items()}
+    state = begin(model, RECIPE, 1)
+    state.load_state_dict(from_bytes(to_bytes(first.states[1].state_dict())))
+    ends = begun[1] + rows(steps(state, RECIPE, member_data(1)))
+    halves = []
+    for seed in SEEDS:
+        half = begin(model, RECIPE, seed)
+        for _ in steps(half, RECIPE, member_data(seed)):
+            if half.update == 7:
+                break
+        halves.append(half)
+    second = stack_of(model, RECIPE, states=halves)
+    finished(second)
+    assert [row["train_loss"] for row in ends] == pytest.approx([row["train_loss"] for row in whole[1]], rel=1e-4)
+    for tensors in ((state, alone[1]), *((second.states[seed], alone[seed]) for seed in SEEDS)):
+        ours, theirs = (each.model.state_dict() for each in tensors)
+        for key, tensor in theirs.items():
+            torch.testing.assert_close(ours[key], tensor, **TOLERANCE)
+
+
+def test_a_state_written_back_holds_no_more_than_its_own_member():
+    stack = stack_of(ATTENTION, RECIPE)
+    finished(stack, stop=3)
+    alone = begin(ATTENTION, RECIPE, 0)
+    next(steps(alone, RECIPE, member_data(0)))
+    assert len(to_bytes(stack.states[0].state_dict())) < 1.05 * len(to_bytes(alone.state_dict()))
+
+
+def test_members_that_draw_fresh_images_draw_those_they_draw_alone():
+    def drawn(number: int, *, generator: torch.Generator):
+        made = split(number)
+        return dataclasses.replace(made, images=augment.flip(made.images, generator=generator))
+
+    images = [dataclasses.replace(member_data(seed), train=Stream(drawn, split(8))) for seed in SEEDS]
+    stack = stack_of(MODELS["convolution"], RECIPE, images=images)
+    happened = finished(stack)
+    assert "epoch" not in happened[0][0]
+    alone = {seed: begin(MODELS["convolution"], RECIPE, seed) for seed in SEEDS}
+    assert_like_alone(stack, happened, RECIPE, alone, images)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_bf16_is_bf16_in_a_stack_too(name):
+    bf16 = dataclasses.replace(EAGER, precision="bf16")
+    types = {}
+
+    def noted(place: str):
+        def hook(module: nn.Module, args: object, output: torch.Tensor) -> None:
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                types.setdefault(place, []).append(output.dtype)
+
+        return hook
+
+    recipe, losses = RECIPE.replace(updates=2, history_rows=2), {}
+    for place in ("alone", "together"):
+        states = [begin(MODELS[name], recipe, seed) for seed in SEEDS]
+        for module in states[0].model.modules():
+            module.register_forward_hook(noted(place))
+        if place == "alone":
+            losses[place] = rows(steps(states[0], recipe, member_data(0), bf16))
+        else:
+            images = [member_data(seed) for seed in SEEDS]
+            losses[place] = finished(Stack(states, data=images, recipe=recipe, choices=bf16))[0]
+    assert types["alone"] == types["together"]
+    assert torch.bfloat16 in types["alone"]
+    for alone, together in zip(losses["alone"], losses["together"], strict=True):
+        assert together["train_loss"] == pytest.approx(alone["train_loss"], rel=5e-3)
+
+
+def test_on_a_gpu_norms_and_softmax_are_computed_in_float32():
+    x = torch.randn(2, 4, dtype=torch.bfloat16)
+    for device, wanted in (("cuda", torch.float32), ("cpu", torch.bfloat16)):
+        with StackedAutocast(device):
+            assert nn.LayerNorm(4, dtype=torch.bfloat16)(x).dtype == wanted
+            assert x.softmax(-1).dtype == wanted
+            assert nn.functional.linear(x.float(), x.float()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("recipe", "model", "reason"),
+    [
+        (RECIPE, ATTENTION, None),
+        (RECIPE, MODELS["batch norm"], None),
+        (RECIPE.replace(schedule="constant", patience=2), ATTENTION, "patience"),
+        (RECIPE.replace(compile="on"), ATTENTION, "compilation"),
+        (RECIPE, ATTENTION.replace(drop_path=0.1), "drop path"),
+        (RECIPE, ATTENTION.replace(mixer=SelfAttention(attn_drop=0.1)), "dropout"),
+        (RECIPE, ATTENTION.replace(mixer=LSTM()), "recurrent"),
+    ],
+)
+def test_what_cannot_be_stacked_is_named(recipe, model, reason):
+    with torch.device("meta"):
+        found = stackable(recipe, model.build(image_size=16, in_chans=3, num_classes=10))
+    assert found is None if reason is None else reason in found
+
+
+def test_dropout_of_any_module_is_noticed():
+    assert stackable(RECIPE, TinyConv(dropout=0.1)) is not None
+    assert stackable(RECIPE, TinyConv(dropout=0.0)) is None
+    assert stackable(RECIPE, nn.Sequential(nn.Dropout2d(0.5))) is not None

@@ -1,0 +1,158 @@
+"""Execution: a run is trained where it has no weights, then the missing probes are taken."""
+
+import contextlib
+import errno
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from vision_attn.data import Data
+from vision_attn.probes.base import Probe, Row
+from vision_attn.run import WEIGHTS, Attempt, Outcome, Run, Stopped, follow, prepared
+from vision_attn.spec import InputError, canonical, digest, to_json
+from vision_attn.store import PROBES, SCHEMA, Lease, LeaseLost, RunFolder, probe_file
+from vision_attn.training.choices import Choices
+
+HEARTBEAT_SECONDS = 15.0
+
+logger = logging.getLogger("vision_attn")
+
+
+def execute(
+    folder: RunFolder,
+    run: Run,
+    probes: Sequence[Probe],
+    *,
+    device: torch.device,
+    threads: int,
+    stopping: Callable[[], bool] = lambda: False,
+    progress: Callable[[int], None] = lambda update: None,
+) -> Outcome:
+    """Train the run where its folder has no weights, then measure what is missing. A crash costs only this run."""
+    lease = folder.acquire()
+    if lease is None:
+        return Outcome("busy")
+    wanted = [probe_file(to_json(probe)) for probe in probes if probe.skip(run.model, run.data) is None]
+    state = folder.state(wanted).name
+    if state in ("done", "diverged"):
+        lease.give_back()
+        return Outcome(state)
+    try:
+        with heartbeat(lease):
+            outcome = _train_and_measure(lease, run, probes, device, threads, stopping, progress)
+    except Stopped:
+        outcome = Outcome("interrupted")
+    except LeaseLost as error:
+        logger.error("%s", error)
+        return Outcome("busy", str(error))
+    except Exception as error:
+        logger.exception("The run failed.")
+        outcome = _classified(error)
+    logger.info("attempt %d: %s", lease.token, outcome.name)
+    try:
+        lease.release(outcome.name, outcome.error)
+    except LeaseLost as error:
+        return Outcome("busy", str(error))
+    except OSError as error:
+        return _classified(error)
+    return outcome
+
+
+def _train_and_measure(
+    lease: Lease,
+    run: Run,
+    probes: Sequence[Probe],
+    device: torch.device,
+    threads: int,
+    stopping: Callable[[], bool],
+    progress: Callable[[int], None],
+) -> Outcome:
+    ready = prepared(run, result=(result := lease.folder.result()), device=device, threads=threads)
+    if result is None or not _load_weights(ready.model, lease.folder.path / WEIGHTS, result["files"][WEIGHTS]):
+        attempt = Attempt(lease, run, ready, progress)
+        follow([attempt], attempt.alone(), stopping=stopping)
+        assert attempt.outcome is not None
+        if attempt.outcome.name != "done":
+            return attempt.outcome
+    model, data, choices = ready.model, ready.data, ready.choices
+    model.eval()
+    for probe in probes:
+        if probe.skip(run.model, run.data) is None and lease.folder.probe(probe_file(to_json(probe))) is None:
+            if stopping():
+                raise Stopped
+            _measure(lease, run, probe, model, data, choices)
+    return Outcome("done")
+
+
+def _measure(lease: Lease, run: Run, probe: Probe, model: nn.Module, data: Data, choices: Choices) -> None:
+    begun = time.monotonic()
+    with choices.autocast():
+        records = [_checked(probe, row) for row in probe(model, data)]
+    content = {
+        "schema": SCHEMA,
+        "run": digest(run),
+        "probe": to_json(probe),
+        "records": records,
+        "seconds": round(time.monotonic() - begun, 3),
+    }
+    lease.write_json(f"{PROBES}/{probe_file(to_json(probe))}", content)
+
+
+def _checked(probe: Probe, row: Row) -> Row:
+    """The row, if it is flat and finite; a probe that yields anything else is at fault."""
+    flat = all(isinstance(item, str | int | float) for item in row.values())
+    if not flat or "metric" not in row or "value" not in row:
+        raise TypeError(f"{type(probe).__name__} must yield flat rows with metric and value. Got {row!r} instead.")
+    canonical(row)
+    return row
+
+
+def _load_weights(model: nn.Module, path: Path, sha256: str) -> bool:
+    """Load the weights, if they are there and are those of the result."""
+    try:
+        payload = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    if hashlib.sha256(payload).hexdigest() != sha256:
+        logger.warning("%s does not match its checksum; the run is trained again.", path)
+        return False
+    model.load_state_dict(safetensors.torch.load(payload))
+    return True
+
+
+def _classified(error: Exception) -> Outcome:
+    """What kind of failure an exception is, in one line."""
+    text = (str(error).strip().splitlines() or [""])[0]
+    first = text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return Outcome("disk full", first)
+    starved = "can't allocate memory" in text or "out of memory" in text
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and starved):
+        return Outcome("oom", first)
+    return Outcome("failed", first)
+
+
+@contextlib.contextmanager
+def heartbeat(lease: Lease) -> Iterator[None]:
+    """Renew the lease from a thread for as long as the block runs."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT_SECONDS):
+            with contextlib.suppress(LeaseLost, OSError):
+                lease.renew()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,90 @@
+"""Group: runs that are trained together in a stack, each with its own folder, lease, checkpoint and result."""
+
+import contextlib
+import dataclasses
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+
+import torch
+
+from vision_attn.execution import heartbeat
+from vision_attn.run import Attempt, Outcome, Run, Stopped, follow, prepared
+from vision_attn.store import Lease, LeaseLost, RunFolder
+from vision_attn.training.stacked import Stack, stackable
+
+logger = logging.getLogger("vision_attn")
+
+
+def train_group(
+    members: Sequence[tuple[RunFolder, Run, Callable[[int], None]]],
+    *,
+    device: torch.device,
+    threads: int,
+    stopping: Callable[[], bool] = lambda: False,
+) -> dict[int, Outcome]:
+    """Train the runs, of one model and one recipe, in stacks; a member is a folder, its run and what is told progress.
+
+    The outcomes, by place, of those that are at their end: diverged or interrupted. All others are left to `execute`:
+    the trained ones to be measured; the rest to be trained alone, where a stack was not possible or has failed.
+    """
+    leases: dict[int, Lease] = {}
+    for place, (folder, _, _) in enumerate(members):
+        if folder.result() is None and (lease := folder.acquire()) is not None:
+            leases[place] = lease
+    attempts: dict[int, Attempt] = {}
+    stopped = False
+    with contextlib.ExitStack() as beating:
+        for lease in leases.values():
+            beating.enter_context(heartbeat(lease))
+        try:
+            for place, lease in leases.items() if len(leases) > 1 else ():
+                _, run, progress = members[place]
+                choices = next((attempt.choices for attempt in attempts.values()), None)
+                ready = prepared(run, device=device, threads=threads, choices=choices)
+                attempts[place] = Attempt(lease, run, ready, progress)
+            _train(list(attempts.values()), stopping)
+        except Stopped:
+            stopped = True
+        except Exception:
+            logger.exception("Training in a stack failed; the runs are executed one by one.")
+    return _outcomes(leases, attempts, stopped=stopped)
+
+
+def _train(attempts: list[Attempt], stopping: Callable[[], bool]) -> None:
+    """Train those that have made equally many updates together."""
+    if not attempts:
+        return
+    first = attempts[0]
+    why_not = "compiling pays" if first.choices.compile else stackable(first.run.recipe, first.state.model)
+    if why_not is not None:
+        logger.info("not trained in a stack: %s", why_not)
+        return
+    by_update = sorted(attempts, key=lambda attempt: attempt.state.update)
+    for update, alike in itertools.groupby(by_update, key=lambda attempt: attempt.state.update):
+        part = list(alike)
+        if len(part) == 1:
+            continue
+        choices = dataclasses.replace(first.choices, stacked=len(part), channels_last=False)
+        for attempt in part:
+            attempt.choices = choices
+        logger.info("%d runs trained together from update %d", len(part), update)
+        states, data = [attempt.state for attempt in part], [attempt.data for attempt in part]
+        stack = Stack(states, data=data, recipe=first.run.recipe, choices=choices)
+        follow(part, stack.train(), stopping=stopping, write_back=stack.write_back)
+
+
+def _outcomes(leases: dict[int, Lease], attempts: dict[int, Attempt], *, stopped: bool) -> dict[int, Outcome]:
+    """Give the leases back; the outcomes of the runs that are at their end."""
+    ended = {}
+    for place, lease in leases.items():
+        outcome = attempts[place].outcome if place in attempts else None
+        if outcome is None and stopped:
+            outcome = Outcome("interrupted")
+        with contextlib.suppress(LeaseLost, OSError):
+            if outcome is not None and outcome.name in ("diverged", "interrupted"):
+                ended[place] = outcome
+                lease.release(outcome.name, outcome.error)
+            else:
+                lease.give_back()
+    return ended
