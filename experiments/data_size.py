@@ -1,67 +1,141 @@
 """How many labelled images does self-attention need to match convolution?
 
 Networks of equal size learn from nested subsets of CIFAR-10, with the same number of updates on the same number of
-images at every subset size: a small vision transformer, the same network with a depthwise convolution in the place of
-attention, and a CIFAR ResNet. Models share the subset and the data order of a seed, so differences are paired.
+images at every subset size: a small vision transformer (ViT), the same with a depthwise convolution in the place of
+attention, two steps between them (attention to the nearest patches, and a convolutional stem), a CIFAR ResNet, a
+ConvNeXt, and a ResNet of as many FLOPs as the ViT. Models share the subset and the data order of a seed, so differences
+are paired. Recipes come from `recipe_search.py`: the same number of trials for every family, judged on validation
+images. Augmentation is weak (crops and flips) or, for three of the models, strong (RandAugment, Mixup and CutMix too).
 """
+
+from recipe_search import ARMS, SCALES, chosen_trial, configured, dataset, models
 
 from vision_attn import (
     Accuracy,
-    Cifar10,
-    DepthwiseConv,
+    AllOf,
+    ArmCurve,
+    AttentionDistance,
+    Crossover,
+    DataEquivalence,
+    DifferenceVerdict,
     Experiment,
+    FittedCurves,
     Gap,
     Generalisation,
-    ImageFolder,
     LearningCurve,
     Matching,
-    Recipe,
-    ResNet,
+    Occlusion,
+    OcclusionCurve,
+    PatchShuffle,
     Run,
-    SelfAttention,
+    ShiftConsistency,
+    ShiftSawtooth,
+    ShuffleCurve,
     Size,
-    ViT,
-    match,
+    Summary,
+    Zoom,
+    cell,
 )
 
-SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
-ATTENTION = ViT(dim=96, depth=6, patch_size=4, mixer=SelfAttention())
-MODELS = {
-    "ResNet": match(ResNet(width=16, blocks=3), reference=ATTENTION, **SHAPE),
-    "ViT": ATTENTION,
-    "ViT, 7x7 convolution": match(ATTENTION.replace(mixer=DepthwiseConv(kernel_size=7)), reference=ATTENTION, **SHAPE),
-}
+PROBES = (
+    Accuracy(),
+    Size(),
+    AttentionDistance(images=32),
+    ShiftConsistency(images=200),
+    Zoom(images=200),
+    PatchShuffle(images=200, repeats=2),
+    Occlusion(images=200, repeats=2),
+)
+"""Asked right after training, also for `priors.py`."""
+SMALL, MOST = (250, 500, 1000, 2000), 8000
 
 
-def dataset(name: str, train_size: int, subset_seed: int) -> Cifar10 | ImageFolder:
-    """CIFAR-10 by its own name, or an image folder such as cifar10-jpeg found through --data-dir."""
-    if name == "cifar10":
-        return Cifar10(train_size=train_size, subset_seed=subset_seed)
-    return ImageFolder(name=name, train_size=train_size, subset_seed=subset_seed)
-
-
-def run(data: str, model: str, train_size: int, updates: int, seed: int) -> Run:
-    return Run(
-        model=MODELS[model],
-        data=dataset(data, train_size, seed),
-        recipe=Recipe(updates=updates, batch_size=128, learning_rate=1e-3),
-        seed=seed,
+def run(data, scale, augmentation, model, train_size, updates, seed):
+    if augmentation == "strong" and model not in ARMS["strong"]:
+        return None
+    trial = chosen_trial(model, augmentation, train_size)
+    network, recipe = configured(
+        model, trial, augmentation, scale, updates=updates, batch_size=32 if scale == "small" else 128
     )
+    return Run(model=network, data=dataset(data, train_size, seed), recipe=recipe, seed=seed)
 
+
+GIVEN = cell(augmentation="weak", split="test")
+RIVALS = ("ResNet", "ViT, 3x3 convolution")
+WORSE = AllOf(
+    claim="C2",
+    statement="On small data self-attention is worse than convolution.",
+    parts=tuple(
+        DifferenceVerdict(
+            claim="C2",
+            statement=f"With {size:,} images the ViT is worse than {rival}.",
+            at=cell(model="ViT", train_size=size),
+            reference=cell(model=rival, train_size=size),
+            side="below",
+            given=GIVEN,
+        )
+        for rival in RIVALS
+        for size in SMALL
+    ),
+)
+CAUGHT_UP = AllOf(
+    claim="C3",
+    statement=f"With more data, up to {MOST:,} images, attention catches up with convolution.",
+    parts=tuple(
+        DifferenceVerdict(
+            claim="C3",
+            statement=f"With {MOST:,} images the ViT is better than {rival}.",
+            at=cell(model="ViT", train_size=MOST),
+            reference=cell(model=rival, train_size=MOST),
+            given=GIVEN,
+        )
+        for rival in RIVALS
+    ),
+)
+MOST_DATA = cell(augmentation="weak", train_size=MOST)
 
 experiment = Experiment(
     question=__doc__,
     factors={
-        "data": ("cifar10",),
-        "model": tuple(MODELS),
-        "train_size": (250, 500, 1000, 2000, 4000, 8000, 16000, 32000, 50000),
-        "updates": (20000,),
-        "seed": range(5),
+        "data": ("cifar10-jpeg",),
+        "scale": ("small",),
+        "augmentation": tuple(ARMS),
+        "seed": range(3),
+        "model": tuple(models("small")),
+        "train_size": (*SMALL, 4000, MOST),
+        "updates": (1500,),
     },
     presets={
-        "small": {"data": ("cifar10-jpeg",), "train_size": (250, 500, 1000, 2000), "updates": (200,), "seed": range(2)},
+        "small": {"train_size": (250, 500), "updates": (100,), "seed": range(2)},
+        "full": {
+            "data": ("cifar10",),
+            "scale": tuple(SCALES),
+            "seed": range(5),
+            "train_size": (*SMALL, 4000, MOST, 16000, 32000, 50000),
+            "updates": (20000,),
+        },
     },
     run=run,
-    probes=(Accuracy(), Size()),
-    figures=(LearningCurve(), Gap(reference="ResNet"), Generalisation(), Matching(reference="ViT")),
+    probes=PROBES,
+    figures=(
+        LearningCurve(),
+        Gap(reference="ResNet"),
+        FittedCurves(),
+        Crossover(reference="ResNet"),
+        DataEquivalence(reference="ResNet"),
+        Generalisation(),
+        ArmCurve(arm="augmentation", baseline="weak"),
+        Matching(reference="ViT"),
+        Summary(
+            parts=(
+                LearningCurve(),
+                Gap(reference="ResNet"),
+                DataEquivalence(reference="ResNet"),
+                ShiftSawtooth(given=MOST_DATA),
+                ShuffleCurve(given=MOST_DATA),
+                OcclusionCurve(given=MOST_DATA),
+            )
+        ),
+    ),
+    verdicts=(WORSE, CAUGHT_UP),
 )
