@@ -7,6 +7,7 @@ from frames import make_records
 from scipy import stats
 
 from vision_attn.figures import Choice, ConvergenceSteps, Figure, RecallByDistance, StepPosition, theme
+from vision_attn.figures.axes import size_axis
 from vision_attn.records import pick
 from vision_attn.spec import InputError, from_json, to_json
 
@@ -272,3 +273,14 @@ def test_convergence_of_more_than_six_models_is_a_map_of_updates_and_shares(crow
 def test_a_choice_among_one_level_is_no_figure(rates, crowd):
     assert Choice().applies(rates.plan)
     assert not Choice().applies({**rates.plan, "factors": {**rates.plan["factors"], "learning_rate": ["chosen"]}})
+
+
+def test_words_that_would_touch_are_slanted_and_none_is_left_out():
+    (axes,) = theme.canvas(1)[1]
+    names = [f"a rather long level {i}" for i in range(6)]
+    size_axis(axes, names, label="trial")
+    assert [text.get_text() for text in axes.get_xticklabels()] == names
+    assert {text.get_rotation() for text in axes.get_xticklabels()} == {30}
+    (axes,) = theme.canvas(1)[1]
+    size_axis(axes, ["a", "b"], label="trial")
+    assert {text.get_rotation() for text in axes.get_xticklabels()} == {0}

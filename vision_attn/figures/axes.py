@@ -48,7 +48,7 @@ def powers_axis(axes: Axes) -> None:
 def size_axis(axes: Axes, levels: Sequence[Any], *, label: str, linear: bool = False) -> dict[Any, float]:
     """Put the levels themselves on the x axis, on a logarithmic scale where they are positive numbers, or `linear`.
 
-    Returns the place of each level. Labels that would touch are left out, their ticks are not.
+    Returns the place of each level. Numbers that would touch are left out, their ticks are not; words are slanted.
     """
     width = theme.width(axes) - 0.4
     numeric = all(is_number(level) for level in levels)
@@ -70,7 +70,11 @@ def size_axis(axes: Axes, levels: Sequence[Any], *, label: str, linear: bool = F
     axes.set_xlim(*(10.0**low, 10.0**high) if logarithmic else (low, high))
     axes.xaxis.set_major_locator(FixedLocator(list(texts)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: texts[x] if x in shown else ""))
+    is_slanted = not numeric and len(shown) < len(texts)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: texts[x] if x in shown or is_slanted else ""))
+    if is_slanted:
+        for text in axes.get_xticklabels():
+            text.set(rotation=30, rotation_mode="anchor", horizontalalignment="right")
     axes.set_xlabel(label)
     return places
 
