@@ -154,7 +154,12 @@ experiment = Experiment(
         "updates": (1500,),
     },
     presets={
-        "small": {"arrangement": ("in one quadrant", "pixels permuted"), "updates": (100,), "seed": range(2)},
+        "small": {
+            "arrangement": ("intact", "pixels permuted"),
+            "train_size": (250, 500),
+            "updates": (100,),
+            "seed": range(2),
+        },
         "full": {"data": ("cifar10",), "updates": (20000,), "seed": range(5)},
     },
     run=run,

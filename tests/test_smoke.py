@@ -25,16 +25,33 @@ def data_dir(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_smoke_run_ends_in_a_report_that_uses_every_record(path, data_dir, tmp_path):
-    name, experiment = load(path)
-    preset = ["--preset", "small"] if "small" in experiment.presets else []
-    command = [sys.executable, "-m", "vision_attn.cli", "run", str(path), "--smoke", *preset, "-j", "2"]
-    command += ["--results", str(tmp_path), "--data-dir", str(data_dir)]
+def smoke_run(path, *options, data_dir, results):
+    """Run an experiment as a smoke test; the folder of its results."""
+    command = [sys.executable, "-m", "vision_attn.cli", "run", str(path), "--smoke", *options, "-j", "2"]
+    command += ["--results", str(results), "--data-dir", str(data_dir)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CI": "true", "VISION_ATTN_OFFLINE": "1"}
     run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
-    folder = tmp_path / "-".join([name, *preset[1:], "smoke"])
+    (folder,) = (page.parent for page in results.glob("*/report.html"))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["recipe_search", "data_size", "priors"])
+def test_the_preset_for_a_gpu_holds_too(name, data_dir, tmp_path):
+    """At its first two levels, of images that are at hand."""
+    levels = ["--levels", "data=cifar10-jpeg", "--levels", "train_size=500,1000"]
+    path = ROOT / "experiments" / f"{name}.py"
+    folder = smoke_run(path, "--preset", "full", *levels, data_dir=data_dir, results=tmp_path)
+    assert "could not be drawn" not in (folder / "report.html").read_text()
+    assert set(pd.read_csv(folder / "runs.csv")["state"]) == {"done"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_smoke_run_ends_in_a_report_that_uses_every_record(path, data_dir, tmp_path):
+    _, experiment = load(path)
+    preset = ["--preset", "small"] if "small" in experiment.presets else []
+    folder = smoke_run(path, *preset, data_dir=data_dir, results=tmp_path)
     assert "<h1" in (folder / "report.html").read_text()
     assert "could not be drawn" not in (folder / "report.html").read_text()
     records = pd.read_csv(folder / "records.csv", dtype={"direction": str})

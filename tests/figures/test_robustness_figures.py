@@ -97,6 +97,8 @@ def test_a_figure_keeps_to_the_levels_it_is_given(tmp_path):
     assert table[own.columns].equals(own)
     assert len(figure.draw(table, both).axes) == 1
     assert "train size" not in figure.caption(table, both)
+    applies = [ShiftSawtooth(given=(("train_size", size),)).applies(both.plan) for size in (100, 200, 400)]
+    assert applies == [True, True, False]
 
 
 def test_quadrants_stand_side_by_side(records):

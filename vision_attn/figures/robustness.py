@@ -32,7 +32,7 @@ FILLS = {"mean": "the mean colour", "other": "the same place of another test ima
 class AlteredImages(Figure, abc.ABC):
     """A metric of altered test images against how much they are altered, one line a level of `hue`.
 
-    `given` names the levels of other factors to keep to.
+    `given` names the levels of other factors to keep to; a plan without them has no such figure.
     """
 
     hue: str = "model"
@@ -42,6 +42,10 @@ class AlteredImages(Figure, abc.ABC):
 
     def check(self) -> None:
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+
+    def applies(self, plan: dict[str, Any]) -> bool:
+        factors = plan["factors"]
+        return all(level in factors[name] for name, level in self.given if name in factors)
 
     @abc.abstractmethod
     def _curve(self) -> CoordinateCurve:
