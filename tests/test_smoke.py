@@ -56,10 +56,9 @@ def test_a_smoke_run_ends_in_a_report_that_uses_every_record(path, data_dir, tmp
     assert "could not be drawn" not in (folder / "report.html").read_text()
     records = pd.read_csv(folder / "records.csv", dtype={"direction": str})
     coordinates = set(records) - {*experiment.factors, "run", "metric", "value", "split"}
-    accuracies = records[(records["metric"] == "accuracy") & (records["split"] == "test")]
-    accuracies = accuracies[accuracies[sorted(coordinates)].isna().all(axis=1)]  # those of the probe Accuracy
-    curves = {type(figure).__name__ for figure in experiment.figures} & {"LearningCurve", "RecallByDistance"}
-    for name in curves:
+    for name in {type(figure).__name__ for figure in experiment.figures} & {"LearningCurve", "RecallByDistance"}:
+        accuracies = records[(records["metric"] == "accuracy") & (records["split"] == "test")]
+        accuracies = accuracies[accuracies[sorted(coordinates)].isna().all(axis=1)]  # those of the probe Accuracy
         assert pd.read_csv(folder / "tables" / f"{name}.csv")["n"].sum() == len(accuracies) > 0
     plan = json.loads((folder / "plan.json").read_text())
     for figure in (figure for figure in experiment.figures if figure.applies(plan)):
