@@ -106,7 +106,7 @@ experiment = Experiment(
         "updates": (1500,),
     },
     presets={
-        "small": {"train_size": (250, 500), "updates": (100,), "seed": range(2)},
+        "small": {"augmentation": ("weak",), "train_size": (250, 500), "updates": (100,), "seed": range(2)},
         "full": {
             "data": ("cifar10",),
             "scale": tuple(SCALES),

@@ -156,7 +156,7 @@ experiment = Experiment(
     presets={
         "small": {
             "arrangement": ("intact", "pixels permuted"),
-            "train_size": (250, 500),
+            "train_size": (500,),
             "updates": (100,),
             "seed": range(2),
         },
