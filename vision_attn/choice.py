@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vision_attn.records import Records, column, require_factor
+from vision_attn.records import Records, column, require_factor, require_level
 from vision_attn.spec import InputError
 
 Levels = Sequence[tuple[str, Any]]
@@ -61,10 +61,7 @@ def at_levels(records: Records, levels: Levels) -> Records:
     """The records at one level of some factors, as if there were no such factors."""
     for name, level in levels:
         require_factor(records.plan, "given", "a figure", name)
-        known = records.plan["factors"][name]
-        if level not in known:
-            allowed = f"a level of {name} ({', '.join(map(repr, known))})"
-            raise InputError(f"given of a figure must be {allowed}. Got {level!r} instead.")
+        require_level(records.plan, "given", "a figure", name, level)
     if not levels:
         return records
     names = [name for name, _ in levels]
@@ -106,18 +103,6 @@ def settled(
     The choice is made for every group of those factors `by` that the experiment has, before the levels are taken.
     """
     return at_levels(_settled(records, choose=choose, used=[*used, *(name for name, _ in given)], by=by), given)
-
-
-def settled_for(figure: Any, records: Records, *, factors: Sequence[str], used: Sequence[str] = ()) -> Records:
-    """The records as a figure asks for them: at its levels `given`, `choose` settled for every level of its `hue`.
-
-    `factors` names the figure's fields that must hold factors, `used` further names that it draws. Raises
-    `InputError`, in the figure's name, where one of them is no factor.
-    """
-    for field in factors:
-        require_factor(records.plan, field, type(figure).__name__, getattr(figure, field))
-    names = [*(getattr(figure, field) for field in factors), *used]
-    return settled(records, choose=figure.choose, used=names, by=(figure.hue,), given=figure.given)
 
 
 def _settled(records: Records, *, choose: str | None, used: Sequence[str], by: Sequence[str]) -> Records:

@@ -39,14 +39,14 @@ def execute(
     lease = folder.acquire()
     if lease is None:
         return Outcome("busy")
-    wanted = [probe_file(to_json(probe)) for probe in probes if probe.skip(run.model, run.data) is None]
-    state = folder.state(wanted).name
+    asked = {probe_file(to_json(probe)): probe for probe in probes if probe.skip(run.model, run.data) is None}
+    state = folder.state(list(asked)).name
     if state in ("done", "diverged"):
         lease.give_back()
         return Outcome(state)
     try:
         with heartbeat(lease):
-            outcome = _train_and_measure(lease, run, probes, device, threads, stopping, progress)
+            outcome = _train_and_measure(lease, run, asked, device, threads, stopping, progress)
     except Stopped:
         outcome = Outcome("interrupted")
     except LeaseLost as error:
@@ -68,12 +68,13 @@ def execute(
 def _train_and_measure(
     lease: Lease,
     run: Run,
-    probes: Sequence[Probe],
+    asked: dict[str, Probe],
     device: torch.device,
     threads: int,
     stopping: Callable[[], bool],
     progress: Callable[[int], None],
 ) -> Outcome:
+    """Train, where there are no weights, and take what is missing of the probes, which are given by their files."""
     ready = prepared(run, result=(result := lease.folder.result()), device=device, threads=threads)
     if result is None or not _load_weights(ready.model, lease.folder.path / WEIGHTS, result["files"][WEIGHTS]):
         attempt = Attempt(lease, run, ready, progress)
@@ -83,15 +84,15 @@ def _train_and_measure(
             return attempt.outcome
     model, data, choices = ready.model, ready.data, ready.choices
     model.eval()
-    for probe in probes:
-        if probe.skip(run.model, run.data) is None and lease.folder.probe(probe_file(to_json(probe))) is None:
+    for file, probe in asked.items():
+        if lease.folder.probe(file) is None:
             if stopping():
                 raise Stopped
-            _measure(lease, run, probe, model, data, choices)
+            _measure(lease, file, run, probe, model, data, choices)
     return Outcome("done")
 
 
-def _measure(lease: Lease, run: Run, probe: Probe, model: nn.Module, data: Data, choices: Choices) -> None:
+def _measure(lease: Lease, file: str, run: Run, probe: Probe, model: nn.Module, data: Data, choices: Choices) -> None:
     begun = time.monotonic()
     with choices.autocast():
         records = [_checked(probe, row) for row in probe(model, data)]
@@ -102,7 +103,7 @@ def _measure(lease: Lease, run: Run, probe: Probe, model: nn.Module, data: Data,
         "records": records,
         "seconds": round(time.monotonic() - begun, 3),
     }
-    lease.write_json(f"{PROBES}/{probe_file(to_json(probe))}", content)
+    lease.write_json(f"{PROBES}/{file}", content)
 
 
 def _checked(probe: Probe, row: Row) -> Row:

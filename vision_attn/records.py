@@ -148,6 +148,14 @@ def require_factor(plan: dict[str, Any], field: str, what: str, name: str) -> No
         raise InputError(f"{field} of {what} must be {allowed}. Got {name!r} instead.")
 
 
+def require_level(plan: dict[str, Any], field: str, what: str, factor: str, level: Any) -> None:
+    """Raise the standard sentence where a figure asks for a level that a factor does not have."""
+    levels = plan["factors"][factor]
+    if level not in levels:
+        allowed = f"a level of {factor} ({', '.join(map(repr, levels))})"
+        raise InputError(f"{field} of {what} must be {allowed}. Got {level!r} instead.")
+
+
 def column(records: Records, name: str) -> str:
     """The measured column of `runs` that is meant by `name`, where a factor may have taken the name itself."""
     return f"measured_{name}" if name in records.plan["factors"] else name

@@ -114,12 +114,15 @@ def groups(plan: dict[str, Any], todo: Sequence[str], *, at_most: int) -> list[t
     for key in plan["runs"]:
         made = _run(plan, key)
         alike.setdefault((made.model, made.recipe, made.data.replace(subset_seed=0)), []).append(key)
-    found: list[tuple[str, ...]] = []
+    shapes: dict[Dataset, dict[str, int]] = {}
+    left, found = set(todo), []
     for (model, recipe, data), keys in alike.items():
-        left = [key for key in keys if key in set(todo)]
-        shape = _shape(data)
-        with torch.device("meta"):
-            size = 1 if len(left) < 2 or stackable(recipe, model.build(**shape)) else at_most
+        size = 1
+        if len(left.intersection(keys)) > 1:
+            if data not in shapes:
+                shapes[data] = _shape(data)
+            with torch.device("meta"):
+                size = 1 if stackable(recipe, model.build(**shapes[data])) else at_most
         cuts = [keys[start : start + size] for start in range(0, len(keys), size)]
         found += [tuple(key for key in cut if key in left) for cut in cuts]
     return [group for group in found if group]

@@ -6,12 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import share_axes, size_axis
-from vision_attn.figures.base import Figure, Levels
-from vision_attn.records import Records, chance, facets, pick, planned
-from vision_attn.spec import InputError, spec
+from vision_attn.figures.base import OverSeeds
+from vision_attn.records import Records, chance, facets, pick, planned, require_level
+from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval, paired_difference
 
 LINES = ("--", ":", "-.")
@@ -19,7 +18,7 @@ NAMES = {"estimate": "difference", "low": "difference_low", "high": "difference_
 
 
 @spec
-class ArmCurve(Figure):
+class ArmCurve(OverSeeds):
     """A metric against `x`, a panel a level of `hue` on common axes, a line a level of `arm`; `baseline` is solid.
 
     A model whose lines lie apart relies on what the arm takes away, such as the order of the pieces of an image.
@@ -27,32 +26,25 @@ class ArmCurve(Figure):
     """
 
     title: ClassVar[str] = "Arms of the experiment"
+    factor_fields: ClassVar[tuple[str, ...]] = ("arm", "x", "hue", "over")
 
     arm: str
     baseline: str | int | float | bool
     metric: str = "accuracy"
     split: str = "test"
     x: str = "train_size"
-    hue: str = "model"
-    over: str = "seed"
-    level: float = 0.95
-    choose: str | None = "learning_rate"
-    given: Levels = ()
 
     def check(self) -> None:
-        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+        super().check()
         self.require("arm", self.arm not in (self.x, self.hue, self.over), "a factor other than x, hue and over")
 
     def applies(self, plan: dict[str, Any]) -> bool:
         """Where there are several arms to compare."""
-        return len(plan["factors"].get(self.arm, ())) != 1
+        return super().applies(plan) and len(plan["factors"].get(self.arm, ())) != 1
 
     def _settled(self, records: Records) -> Records:
-        records = settled_for(self, records, factors=("arm", "x", "hue", "over"))
-        levels = records.plan["factors"][self.arm]
-        if self.baseline not in levels:
-            allowed = f"a level of {self.arm} ({', '.join(map(repr, levels))})"
-            raise InputError(f"baseline of ArmCurve must be {allowed}. Got {self.baseline!r} instead.")
+        records = super()._settled(records)
+        require_level(records.plan, "baseline", "ArmCurve", self.arm, self.baseline)
         return records
 
     def _factors(self, records: Records) -> list[str]:

@@ -7,10 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import size_axis
-from vision_attn.figures.base import Figure, Levels
+from vision_attn.figures.base import OverSeeds
 from vision_attn.records import Records, column, facets, pick, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
@@ -19,7 +18,7 @@ IMAGES = ("true", "shuffled")
 
 
 @spec
-class AttentionDistanceByHead(Figure):
+class AttentionDistanceByHead(OverSeeds):
     """The mean attention distance of every head against the layer, a dot a head, a panel a model.
 
     Heads have no identity across seeds: within a layer they are sorted by distance, and the first of every seed are
@@ -27,18 +26,6 @@ class AttentionDistanceByHead(Figure):
     """
 
     title: ClassVar[str] = "Attention distance by head"
-
-    hue: str = "model"
-    over: str = "seed"
-    level: float = 0.95
-    choose: str | None = "learning_rate"
-    given: Levels = ()
-
-    def check(self) -> None:
-        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
-
-    def _settled(self, records: Records) -> Records:
-        return settled_for(self, records, factors=("hue", "over"))
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.hue, self.over)), self.hue]
@@ -138,7 +125,7 @@ def _heads(axes: Axes, rows: pd.DataFrame, look: theme.Look) -> None:
 
 
 @spec
-class MinimumHeadDistance(Figure):
+class MinimumHeadDistance(OverSeeds):
     """The attention distance of the nearest head of the first attention layer, against the number of training images.
 
     Of each run the smallest over heads, then the mean over seeds. Where small data leaves attention less local, it
@@ -146,22 +133,15 @@ class MinimumHeadDistance(Figure):
     """
 
     title: ClassVar[str] = "Nearest head of the first layer"
+    factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue", "over")
 
     x: str = "train_size"
-    hue: str = "model"
-    over: str = "seed"
     layer: int = 1
     images: str = "true"
-    level: float = 0.95
-    choose: str | None = "learning_rate"
-    given: Levels = ()
 
     def check(self) -> None:
-        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+        super().check()
         self.require("images", self.images in IMAGES, "'true' or 'shuffled'")
-
-    def _settled(self, records: Records) -> Records:
-        return settled_for(self, records, factors=("x", "hue", "over"))
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]

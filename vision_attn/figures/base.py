@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from vision_attn.choice import settled
 from vision_attn.figures import theme
-from vision_attn.records import Records
+from vision_attn.records import Records, require_factor
 from vision_attn.spec import Spec, spec
 
 Levels = tuple[tuple[str, str | int | float | bool], ...]
@@ -45,3 +46,39 @@ class Figure(Spec, abc.ABC):
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         """The table as it stands on the page, every cell a text. It may be wide where the table is long."""
         return table.astype(object).map(lambda cell: "" if pd.isna(cell) else str(cell))
+
+
+@spec
+class OverSeeds(Figure, abc.ABC):
+    """A figure of means over the factor `over`, with intervals of `level`, and a colour for every level of `hue`.
+
+    It keeps to the levels `given` of other factors; a plan without those levels has no such figure. Where `choose` is
+    a factor that it does not draw, it shows the level chosen for every level of `hue` (`choice.choices`).
+    """
+
+    factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over")
+    """The fields that hold factors of the experiment."""
+
+    hue: str = "model"
+    over: str = "seed"
+    level: float = 0.95
+    choose: str | None = "learning_rate"
+    given: Levels = ()
+
+    def check(self) -> None:
+        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+
+    def applies(self, plan: dict[str, Any]) -> bool:
+        factors = plan["factors"]
+        return all(level in factors[name] for name, level in self.given if name in factors)
+
+    def _settled(self, records: Records) -> Records:
+        """The records that the figure shows. Raises `InputError` where a field of `factor_fields` holds none."""
+        return self._settled_for(records, *self.factor_fields)
+
+    def _settled_for(self, records: Records, *fields: str, also: tuple[str, ...] = ()) -> Records:
+        """The same for some fields, and for names `also` that are drawn whether they are factors or not."""
+        used = [getattr(self, field) for field in fields]
+        for field, name in zip(fields, used, strict=True):
+            require_factor(records.plan, field, type(self).__name__, name)
+        return settled(records, choose=self.choose, used=[*used, *also], by=(self.hue,), given=self.given)

@@ -7,10 +7,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import log_axis, percent_axis, size_axis
-from vision_attn.figures.base import Figure, Levels
+from vision_attn.figures.base import OverSeeds
 from vision_attn.records import Records, column, facets, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import steps_to
@@ -19,28 +18,18 @@ CROWDED = 6
 
 
 @spec
-class ConvergenceSteps(Figure):
+class ConvergenceSteps(OverSeeds):
     """Updates until validation accuracy first reaches `threshold`, and the share of runs that get there.
 
     Lines; more than six models are the rows of a map.
     """
 
     title: ClassVar[str] = "Convergence"
+    factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue", "over")
 
     metric: str = "val_accuracy"
     threshold: float = 0.95
     x: str = "distance"
-    hue: str = "model"
-    over: str = "seed"
-    level: float = 0.95
-    choose: str | None = "learning_rate"
-    given: Levels = ()
-
-    def check(self) -> None:
-        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
-
-    def _settled(self, records: Records) -> Records:
-        return settled_for(self, records, factors=("x", "hue", "over"))
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]

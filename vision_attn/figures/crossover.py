@@ -8,19 +8,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import require_sizes, rows_axis, size_axis
-from vision_attn.figures.base import Figure, Levels
-from vision_attn.records import Records, facets, pick, planned
-from vision_attn.spec import InputError, spec
+from vision_attn.figures.base import OverSeeds
+from vision_attn.records import Records, facets, pick, planned, require_level
+from vision_attn.spec import spec
 from vision_attn.statistics import Estimate, crossover, equivalent_size
 
 NOT_MEASURED = "not measured"
 
 
 @spec
-class ComparedSizes(Figure, abc.ABC):
+class ComparedSizes(OverSeeds, abc.ABC):
     """A number of images for every level of `hue` but the reference, read off the measured means.
 
     Intervals are percentiles over resampled seeds, taken whole. What lies outside the sizes that both have been
@@ -28,6 +27,7 @@ class ComparedSizes(Figure, abc.ABC):
     """
 
     opens_table: ClassVar[bool] = True
+    factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue", "over")
     above: ClassVar[str]
     below: ClassVar[str]
     """How a censored size is put into words, with a place for the last size measured."""
@@ -36,15 +36,10 @@ class ComparedSizes(Figure, abc.ABC):
     metric: str = "accuracy"
     split: str = "test"
     x: str = "train_size"
-    hue: str = "model"
-    over: str = "seed"
-    level: float = 0.95
     resamples: int = 2000
-    choose: str | None = "learning_rate"
-    given: Levels = ()
 
     def check(self) -> None:
-        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+        super().check()
         self.require("metric", wording.is_share(self.metric), "a share that is best at 1, such as 'accuracy'")
         self.require("resamples", self.resamples >= 20, "20 or more")
 
@@ -62,11 +57,8 @@ class ComparedSizes(Figure, abc.ABC):
 
     def _settled(self, records: Records) -> Records:
         require_sizes(records.plan, type(self).__name__, self.x)
-        records = settled_for(self, records, factors=("x", "hue", "over"))
-        levels = records.plan["factors"][self.hue]
-        if self.reference not in levels:
-            allowed = f"a level of {self.hue} ({', '.join(map(repr, levels))})"
-            raise InputError(f"reference of {type(self).__name__} must be {allowed}. Got {self.reference!r} instead.")
+        records = super()._settled(records)
+        require_level(records.plan, "reference", type(self).__name__, self.hue, self.reference)
         return records
 
     def _factors(self, records: Records) -> list[str]:

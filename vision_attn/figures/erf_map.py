@@ -7,16 +7,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
-from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
-from vision_attn.figures.base import Figure, Levels
+from vision_attn.figures.base import OverSeeds
 from vision_attn.records import Records, column, facets, pick, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
 
 
 @spec
-class ErfMap(Figure):
+class ErfMap(OverSeeds):
     """The mean influence of the cell at each offset from a unit, layers in rows, models in columns.
 
     Every map is divided by its own maximum, so shapes can be compared and heights cannot; the colour is logarithmic
@@ -27,22 +26,14 @@ class ErfMap(Figure):
     title: ClassVar[str] = "Effective receptive fields"
 
     metric: str = "erf_map"
-    hue: str = "model"
     layers: tuple[int, ...] | None = None
     own: str = "without"
     floor: float = 1e-3
-    over: str = "seed"
-    level: float = 0.95
-    choose: str | None = "learning_rate"
-    given: Levels = ()
 
     def check(self) -> None:
-        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+        super().check()
         self.require("own", self.own in ("with", "without"), "'with' or 'without'")
         self.require("floor", 0 < self.floor < 1, "between 0 and 1, such as 0.001")
-
-    def _settled(self, records: Records) -> Records:
-        return settled_for(self, records, factors=("hue", "over"))
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.hue, self.over)), self.hue]

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import log_axis, percent_axis, require_sizes, size_axis
-from vision_attn.figures.base import Figure, Levels
+from vision_attn.figures.base import OverSeeds
 from vision_attn.records import Records, chance, facets, pick, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import CURVES, fitted_curves, fitted_error, mean_interval
@@ -19,7 +18,7 @@ FORMULAS = {"power": "a n^−b + c", "exponential": "a exp(−b n) + c", "logari
 
 
 @spec
-class FittedCurves(Figure):
+class FittedCurves(OverSeeds):
     """The error, 1 - `metric`, against `x` on logarithmic axes, and the fitted curve of every level of `hue`.
 
     Drawn is the kind of curve that, fitted without the largest size, misses it least; between the sizes measured
@@ -29,25 +28,21 @@ class FittedCurves(Figure):
 
     title: ClassVar[str] = "Fitted learning curves"
     opens_table: ClassVar[bool] = True
+    factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue", "over")
 
     metric: str = "accuracy"
     split: str = "test"
     x: str = "train_size"
-    hue: str = "model"
-    over: str = "seed"
-    level: float = 0.95
     resamples: int = 200
-    choose: str | None = "learning_rate"
-    given: Levels = ()
 
     def check(self) -> None:
-        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+        super().check()
         self.require("metric", wording.is_share(self.metric), "a share that is best at 1, such as 'accuracy'")
         self.require("resamples", self.resamples >= 20, "20 or more")
 
     def _settled(self, records: Records) -> Records:
         require_sizes(records.plan, "FittedCurves", self.x)
-        return settled_for(self, records, factors=("x", "hue", "over"))
+        return super()._settled(records)
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]

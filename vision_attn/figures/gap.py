@@ -8,16 +8,16 @@ from matplotlib.axes import Axes
 
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import percent_axis, size_axis
-from vision_attn.figures.base import Figure
-from vision_attn.records import Records, facets, pick, planned, require_factor
-from vision_attn.spec import InputError, spec
+from vision_attn.figures.base import OverSeeds
+from vision_attn.records import Records, facets, pick, planned, require_level
+from vision_attn.spec import spec
 from vision_attn.statistics import holm, outperformance, paired_difference, paired_p, pairs
 
 TESTED = ("p", "p_holm", "outperformance", "outperformance_low", "outperformance_high")
 
 
 @spec
-class Gap(Figure):
+class Gap(OverSeeds):
     """The mean difference to `reference`, seed by seed on the same subset, with its Student-t interval.
 
     Above zero: better than the reference (for a loss: worse). `p` is that of Student's paired t-test and `p_holm`
@@ -26,25 +26,19 @@ class Gap(Figure):
     """
 
     title: ClassVar[str] = "Gap to the reference"
+    factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue", "over")
 
     reference: str
     metric: str = "accuracy"
     split: str = "test"
     x: str = "train_size"
-    hue: str = "model"
-    over: str = "seed"
-    level: float = 0.95
 
-    def check(self) -> None:
-        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+    def _settled(self, records: Records) -> Records:
+        records = super()._settled(records)
+        require_level(records.plan, "reference", "Gap", self.hue, self.reference)
+        return records
 
     def _factors(self, records: Records) -> list[str]:
-        for field in ("x", "hue", "over"):
-            require_factor(records.plan, field, "Gap", getattr(self, field))
-        levels = records.plan["factors"][self.hue]
-        if self.reference not in levels:
-            allowed = f"a level of {self.hue} ({', '.join(map(repr, levels))})"
-            raise InputError(f"reference of Gap must be {allowed}. Got {self.reference!r} instead.")
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.x, self.hue]
 
     def _values(self, records: Records) -> pd.DataFrame:
@@ -54,6 +48,7 @@ class Gap(Figure):
         return bool((self._values(records)[self.hue] == self.reference).any())
 
     def table(self, records: Records) -> pd.DataFrame:
+        records = self._settled(records)
         by = self._factors(records)
         grid = planned(records, by)
         grid = grid[grid[self.hue] != self.reference].reset_index(drop=True)
@@ -89,6 +84,7 @@ class Gap(Figure):
         return p.merge(wins.rename(columns=names).drop(columns="n"), on=by)
 
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+        records = self._settled(records)
         by = self._factors(records)
         with theme.style():
             parts = theme.panels(table, by[:-2])
@@ -137,6 +133,7 @@ class Gap(Figure):
             percent_axis(axes)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
+        records = self._settled(records)
         by = self._factors(records)
         what = f"{self.split} {self.metric.replace('_', ' ')}"
         said = [
@@ -168,6 +165,7 @@ class Gap(Figure):
         )
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        records = self._settled(records)
         by = self._factors(records)
         cells = [wording.interval(row, metric=self.metric, signed=True) for row in table.to_dict("records")]
         names = [level for level in records.plan["factors"][self.hue] if level != self.reference]

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import share_axes, size_axis
-from vision_attn.figures.base import Figure
-from vision_attn.records import Records, chance, facets, pick, planned, require_factor
+from vision_attn.figures.base import OverSeeds
+from vision_attn.records import Records, chance, facets, pick, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
 
@@ -17,7 +17,7 @@ SPLITS = ("train", "test")
 
 
 @spec
-class Generalisation(Figure):
+class Generalisation(OverSeeds):
     """A metric on the training and on the test images, a panel a level of `hue`.
 
     Both low: the model underfits. Training high and test low: it overfits. The height between the lines is the
@@ -25,22 +25,16 @@ class Generalisation(Figure):
     """
 
     title: ClassVar[str] = "Training against test"
+    factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue")
 
     metric: str = "accuracy"
     x: str = "train_size"
-    hue: str = "model"
-    over: str = "seed"
-    level: float = 0.95
-
-    def check(self) -> None:
-        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
 
     def _factors(self, records: Records) -> list[str]:
-        for field in ("x", "hue"):
-            require_factor(records.plan, field, "Generalisation", getattr(self, field))
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]
 
     def table(self, records: Records) -> pd.DataFrame:
+        records = self._settled(records)
         by = self._factors(records)
         parts = []
         for split in SPLITS:
@@ -52,6 +46,7 @@ class Generalisation(Figure):
         return out[[*by, "split", "estimate", "low", "high", "n", "sd", "planned"]]
 
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+        records = self._settled(records)
         by = self._factors(records)
         looks = theme.looks(records.plan, self.hue)
         with theme.style():
@@ -86,6 +81,7 @@ class Generalisation(Figure):
             theme.interval_line(axes, x, line, look, hollow=hollow)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
+        records = self._settled(records)
         by = self._factors(records)
         what = self.metric.replace("_", " ")
         said = [
@@ -101,6 +97,7 @@ class Generalisation(Figure):
         return " ".join(filter(None, said))
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        records = self._settled(records)
         by = self._factors(records)
         test = table[table["split"] == "test"]
         train = {tuple(row[name] for name in by): row for row in table[table["split"] == "train"].to_dict("records")}

@@ -5,10 +5,9 @@ from typing import Any, ClassVar
 import pandas as pd
 from matplotlib.axes import Axes
 
-from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import log_axis
-from vision_attn.figures.base import Figure, Levels
+from vision_attn.figures.base import OverSeeds
 from vision_attn.records import Records, column, facets, pick, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
@@ -20,7 +19,7 @@ QUANTITIES = {
 
 
 @spec
-class InfluenceProfile(Figure):
+class InfluenceProfile(OverSeeds):
     """Influence against distance in pixels, relative to influence spread evenly, a panel a layer, a line a model.
 
     The squared gradient of a unit by the pixels of a cell at that distance, divided by its mean over all cells
@@ -32,20 +31,15 @@ class InfluenceProfile(Figure):
 
     metric: str = "influence_relative"
     own: str = "without"
-    hue: str = "model"
     dashed: str | None = None
     layers: tuple[int, ...] | None = None
-    over: str = "seed"
-    level: float = 0.95
-    choose: str | None = "learning_rate"
-    given: Levels = ()
 
     def check(self) -> None:
-        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+        super().check()
         self.require("own", self.own in ("with", "without"), "'with' or 'without'")
 
     def _settled(self, records: Records) -> Records:
-        return settled_for(self, records, factors=("hue", "over", *(["dashed"] if self.dashed else [])))
+        return self._settled_for(records, *self.factor_fields, *(["dashed"] if self.dashed else []))
 
     def _factors(self, records: Records) -> list[str]:
         """The factors that tell lines apart: panels, dashes, colour."""

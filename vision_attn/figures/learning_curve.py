@@ -8,35 +8,29 @@ from matplotlib.axes import Axes
 
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import share_axes, size_axis
-from vision_attn.figures.base import Figure
-from vision_attn.records import Records, chance, facets, pick, planned, require_factor
+from vision_attn.figures.base import OverSeeds
+from vision_attn.records import Records, chance, facets, pick, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
 
 
 @spec
-class LearningCurve(Figure):
+class LearningCurve(OverSeeds):
     """The mean of a metric over seeds against a factor, one line a level of `hue`, with Student-t intervals."""
 
     title: ClassVar[str] = "Learning curve"
+    factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue")
 
     metric: str = "accuracy"
     split: str = "test"
     x: str = "train_size"
-    hue: str = "model"
-    over: str = "seed"
-    level: float = 0.95
-
-    def check(self) -> None:
-        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
 
     def _factors(self, records: Records) -> list[str]:
         """The factors that tell the points apart: panels, lines, x."""
-        for field in ("x", "hue"):
-            require_factor(records.plan, field, "LearningCurve", getattr(self, field))
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]
 
     def table(self, records: Records) -> pd.DataFrame:
+        records = self._settled(records)
         by = self._factors(records)
         values = pick(records, self.metric, at={"split": self.split})
         means = mean_interval(values, by=by, level=self.level)
@@ -45,6 +39,7 @@ class LearningCurve(Figure):
         return out[[*by, "estimate", "low", "high", "n", "sd", "planned"]]
 
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+        records = self._settled(records)
         by = self._factors(records)
         singles = pick(records, self.metric, at={"split": self.split})
         with theme.style():
@@ -79,6 +74,7 @@ class LearningCurve(Figure):
             theme.interval_line(axes, np.array(list(at.values())), mine, look)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
+        records = self._settled(records)
         names = self._factors(records)
         what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}"
         quantity = f"{what}{wording.data_text(records)} against the {wording.factor_text(self.x)}"
@@ -101,6 +97,7 @@ class LearningCurve(Figure):
         )
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        records = self._settled(records)
         by = self._factors(records)
         cells = [wording.interval(row, metric=self.metric) for row in table.to_dict("records")]
         rows = [*by[:-2], self.x]

@@ -9,8 +9,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from vision_attn.figures import theme, wording
 from vision_attn.figures.base import Figure
-from vision_attn.records import Records, column, facets, pick, require_factor
-from vision_attn.spec import InputError, spec
+from vision_attn.records import Records, column, facets, pick, require_factor, require_level
+from vision_attn.spec import spec
 
 MEASURES = {"params": "parameters", "flops": "forward FLOPs"}
 TRAINING = ("updates", "images_seen", "epochs", "learning_rate")
@@ -38,10 +38,7 @@ class Matching(Figure):
     def _factors(self, records: Records) -> list[str]:
         """The factors that tell models apart: those with which parameters or FLOPs change, and `hue`."""
         require_factor(records.plan, "hue", "Matching", self.hue)
-        levels = records.plan["factors"][self.hue]
-        if self.reference not in levels:
-            allowed = f"a level of {self.hue} ({', '.join(map(repr, levels))})"
-            raise InputError(f"reference of Matching must be {allowed}. Got {self.reference!r} instead.")
+        require_level(records.plan, "reference", "Matching", self.hue, self.reference)
         sizes = pd.concat([pick(records, metric, at={}) for metric in MEASURES])
         changing = []
         for name in facets(records.plan, used=(self.hue,)):

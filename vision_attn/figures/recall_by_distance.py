@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import share_axes, size_axis
-from vision_attn.figures.base import Figure, Levels
+from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.recalled import cells, distances, recalled
 from vision_attn.records import Records, chance, column, facets, pick
 from vision_attn.spec import spec
@@ -20,7 +19,7 @@ CROWDED, COLUMNS = 6, 5
 
 
 @spec
-class RecallByDistance(Figure):
+class RecallByDistance(OverSeeds):
     """The mean accuracy over seeds against distance in cells, one line a level of `hue`, with Student-t intervals.
 
     Marks above a panel: the theoretical reach of each model (of the last layer, in the mode `mode`), beyond which
@@ -33,19 +32,11 @@ class RecallByDistance(Figure):
     metric: str = "accuracy"
     split: str = "test"
     x: str = "distance"
-    hue: str = "model"
-    over: str = "seed"
-    level: float = 0.95
     mode: str = "architectural"
     direction: bool = False
-    choose: str | None = "learning_rate"
-    given: Levels = ()
-
-    def check(self) -> None:
-        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
 
     def _settled(self, records: Records) -> Records:
-        return settled_for(self, records, factors=("hue", "over"), used=(self.x,))
+        return self._settled_for(records, *self.factor_fields, also=(self.x,))
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]

@@ -5,10 +5,9 @@ from typing import Any, ClassVar
 import pandas as pd
 from matplotlib.axes import Axes
 
-from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import powers_axis
-from vision_attn.figures.base import Figure, Levels
+from vision_attn.figures.base import OverSeeds
 from vision_attn.records import Records, column, facets, pick, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
@@ -17,7 +16,7 @@ KINDS = ("theoretical", "effective")
 
 
 @spec
-class ReceptiveFieldByLayer(Figure):
+class ReceptiveFieldByLayer(OverSeeds):
     """The theoretical receptive field of each layer in pixels, beside twice the radius d50 of its influence.
 
     Theoretical is the longer side of the support of the gradient in the mode `mode`; effective is the diameter within
@@ -26,20 +25,12 @@ class ReceptiveFieldByLayer(Figure):
 
     title: ClassVar[str] = "Receptive field by layer"
 
-    hue: str = "model"
-    over: str = "seed"
     mode: str = "architectural"
     own: str = "with"
-    level: float = 0.95
-    choose: str | None = "learning_rate"
-    given: Levels = ()
 
     def check(self) -> None:
-        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+        super().check()
         self.require("own", self.own in ("with", "without"), "'with' or 'without'")
-
-    def _settled(self, records: Records) -> Records:
-        return settled_for(self, records, factors=("hue", "over"))
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.hue, self.over)), self.hue]

@@ -5,9 +5,8 @@ from typing import Any, ClassVar, Literal
 
 import pandas as pd
 
-from vision_attn.choice import at_levels
 from vision_attn.figures import theme
-from vision_attn.figures.base import Figure, Levels
+from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.coordinate_curve import CoordinateCurve
 from vision_attn.records import Records
 from vision_attn.spec import spec
@@ -29,23 +28,8 @@ FILLS = {"mean": "the mean colour", "other": "the same place of another test ima
 
 
 @spec
-class AlteredImages(Figure, abc.ABC):
-    """A metric of altered test images against how much they are altered, one line a level of `hue`.
-
-    `given` names the levels of other factors to keep to; a plan without them has no such figure.
-    """
-
-    hue: str = "model"
-    over: str = "seed"
-    level: float = 0.95
-    given: Levels = ()
-
-    def check(self) -> None:
-        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
-
-    def applies(self, plan: dict[str, Any]) -> bool:
-        factors = plan["factors"]
-        return all(level in factors[name] for name, level in self.given if name in factors)
+class AlteredImages(OverSeeds, abc.ABC):
+    """A metric of altered test images against how much they are altered, one line a level of `hue`."""
 
     @abc.abstractmethod
     def _curve(self) -> CoordinateCurve:
@@ -65,17 +49,17 @@ class AlteredImages(Figure, abc.ABC):
         )
 
     def table(self, records: Records) -> pd.DataFrame:
-        return self._curve().table(at_levels(records, self.given))
+        return self._curve().table(self._settled(records))
 
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
-        return self._curve().draw(table, at_levels(records, self.given), into=into)
+        return self._curve().draw(table, self._settled(records), into=into)
 
     def _said(self, table: pd.DataFrame, records: Records, *, of: str, reading: str) -> str:
         quantity = QUANTITY[getattr(self, "metric", "accuracy")]
-        return self._curve().caption(table, at_levels(records, self.given), quantity=quantity, of=of, reading=reading)
+        return self._curve().caption(table, self._settled(records), quantity=quantity, of=of, reading=reading)
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        return self._curve().printed(table, at_levels(records, self.given))
+        return self._curve().printed(table, self._settled(records))
 
 
 @spec

@@ -7,10 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from vision_attn.choice import settled_for
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import rows_axis
-from vision_attn.figures.base import Figure, Levels
+from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.recalled import distances, recalled
 from vision_attn.records import Records, chance, column, facets, pick, planned
 from vision_attn.spec import spec
@@ -26,7 +25,7 @@ FOUND = {
 
 
 @spec
-class StepPosition(Figure):
+class StepPosition(OverSeeds):
     """The distance at which recall falls through midway, beside the theoretical reach and the influence radius d50.
 
     All in cells of `cell` pixels. The step is fitted between chance (of the data, or `chance`) and `ceiling`; its
@@ -39,22 +38,17 @@ class StepPosition(Figure):
     metric: str = "accuracy"
     split: str = "test"
     x: str = "distance"
-    hue: str = "model"
-    over: str = "seed"
-    level: float = 0.95
     mode: str = "architectural"
     cell: float = 4.0
     ceiling: float = 1.0
     chance: float | None = None
-    choose: str | None = "learning_rate"
-    given: Levels = ()
 
     def check(self) -> None:
-        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+        super().check()
         self.require("cell", self.cell > 0, "above 0")
 
     def _settled(self, records: Records) -> Records:
-        return settled_for(self, records, factors=("hue", "over"), used=(self.x,))
+        return self._settled_for(records, *self.factor_fields, also=(self.x,))
 
     def _factors(self, records: Records) -> list[str]:
         return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue]

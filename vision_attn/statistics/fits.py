@@ -52,9 +52,8 @@ def fitted_curves(
 
 def fitted_error(kind: str, n: np.ndarray, *, a: float, b: float, c: float) -> np.ndarray:
     """a n^-b + c, a exp(-b n) + c or a - b log n, of a kind and parameters that `fitted_curves` found."""
-    if kind == "power":
-        return a * n**-b + c
-    return a * np.exp(-b * n) + c if kind == "exponential" else a - b * np.log(n)
+    inner = {"power": (np.log(a), b, c), "exponential": (np.log(a), np.log(b), c), "logarithm": (a, b)}
+    return Fit(kind, inner[kind]).error(n)
 
 
 def _rows(cells: pd.DataFrame, level: float, resamples: int, seed: int) -> list[dict[str, Any]]:
