@@ -68,7 +68,7 @@ class ComparedSizes(OverSeeds, abc.ABC):
         records = self._settled(records)
         by = self._factors(records)
         values = pick(records, self.metric, at={"split": self.split})
-        grid = planned(records, [*by, self.x]).groupby(by, observed=True)["planned"].max().reset_index()
+        grid = planned(records, [*by, self.x]).groupby(by, observed=True)["planned"].min().reset_index()
         grid = grid[grid[self.hue] != self.reference].reset_index(drop=True)
         rows = []
         for cell in grid[by].to_dict("records"):
