@@ -7,7 +7,8 @@ ConvNeXt, and a ResNet of as many FLOPs as the ViT. Models share the subset and 
 are paired. Recipes come from `recipe_search.py`: the same number of trials for every family, judged on validation
 images. Augmentation is weak (crops and flips) or, for three of the models, strong (RandAugment, Mixup and CutMix too).
 A seed draws subset, initial weights and order of the data anew, so that intervals know of all three; where results
-scatter most, with weak augmentation and up to 500 images, there are twice as many seeds.
+scatter most, with weak augmentation and up to 500 images, there are twice as many seeds. The preset "longer" trains
+three of the models four times as long on two of the sizes.
 """
 
 from recipe_search import ARMS, SCALES, chosen_trial, configured, dataset, models
@@ -114,6 +115,13 @@ experiment = Experiment(
     },
     presets={
         "small": {"augmentation": ("weak",), "train_size": (250, 500), "updates": (100,), "seed": range(2)},
+        "longer": {
+            "augmentation": ("weak",),
+            "model": ("ResNet", "ViT", "ViT, 3x3 convolution"),
+            "train_size": (1000, MOST),
+            "updates": (6000,),
+            "seed": range(FEW),
+        },
         "full": {
             "data": ("cifar10",),
             "scale": tuple(SCALES),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ShuffleCurve,
         StepPosition,
         Summary,
+        Variation,
         ZoomCurve,
     )
     from vision_attn.layers import Attention
@@ -108,6 +109,7 @@ _HOMES = {
         "ShuffleCurve",
         "StepPosition",
         "Summary",
+        "Variation",
         "ZoomCurve",
     ),
     "layers": ("Attention",),
@@ -214,6 +216,7 @@ __all__ = [
     "StepPosition",
     "Summary",
     "Timm",
+    "Variation",
     "ViT",
     "Zoom",
     "ZoomCurve",

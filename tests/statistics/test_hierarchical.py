@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vision_attn.statistics import hierarchical_interval, mean_interval
+from vision_attn.statistics import hierarchical_interval, mean_interval, variance_components
 
 
 def draws(units, inner, *, between, within, repeats, seed):
@@ -61,3 +61,42 @@ def test_one_subset_and_none_have_no_interval():
     assert out["n"].tolist() == [2, 0]
     assert out["estimate"][0] == 1.5
     assert out[["low", "high"]].isna().all().all()
+
+
+def test_scatter_between_and_within_subsets_by_hand():
+    """Two subsets of two: means 1 and 3, within 0.5 and 1.5 around them; MSA = 4, MSE = 2.5 by hand."""
+    values = [0.5, 1.5, 1.5, 4.5]
+    frame = pd.DataFrame({"g": 0, "subset_seed": [0, 0, 1, 1], "value": values})
+    row = variance_components(frame, by=["g"]).iloc[0]
+    assert (row["n"], row["units"]) == (4, 2)
+    assert row["sd_inner"] == pytest.approx(np.sqrt(2.5))
+    assert row["sd_outer"] == pytest.approx(np.sqrt((4 - 2.5) / 2))
+
+
+@pytest.mark.parametrize(
+    ("units", "inner", "between", "within"), [(6, 3, 0.02, 0.01), (4, 4, 0.005, 0.02), (6, 3, 0.0, 0.01)]
+)
+def test_intervals_of_the_scatter_cover_what_they_say(units, inner, between, within):
+    repeats = 1000
+    frame = draws(units, inner, between=between, within=within, repeats=repeats, seed=7)
+    out = variance_components(frame, by=["g"])
+    for name, truth in (("outer", between), ("inner", within)):
+        covered = ((out[f"sd_{name}_low"] <= truth) & (out[f"sd_{name}_high"] >= truth)).mean()
+        assert covered == pytest.approx(0.95, abs=0.03)
+
+
+def test_the_scatter_agrees_with_another_implementation():
+    """The estimates of restricted maximum likelihood, which are those of the mean squares in a balanced design."""
+    formula = pytest.importorskip("statsmodels.formula.api")
+    frame = draws(8, 3, between=0.03, within=0.01, repeats=1, seed=2)
+    fit = formula.mixedlm("value ~ 1", frame, groups=frame["subset_seed"]).fit(reml=True)
+    row = variance_components(frame, by=["g"]).iloc[0]
+    assert row["sd_inner"] == pytest.approx(np.sqrt(fit.scale), rel=1e-3)
+    assert row["sd_outer"] == pytest.approx(np.sqrt(fit.cov_re.iloc[0, 0]), rel=1e-2)
+
+
+def test_equal_values_have_no_scatter_and_single_seeds_none_that_is_known():
+    frame = pd.DataFrame({"g": [0] * 4 + [1] * 2, "subset_seed": [0, 0, 1, 1, 0, 1], "value": [1.0] * 4 + [1.0, 2.0]})
+    out = variance_components(frame, by=["g"])
+    assert (out.loc[0, ["sd_outer", "sd_inner", "sd_outer_high"]] == 0).all()
+    assert out.loc[1, ["sd_outer", "sd_inner", "sd_outer_low", "sd_inner_high"]].isna().all()

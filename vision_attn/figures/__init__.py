@@ -18,6 +18,7 @@ from vision_attn.figures.receptive_field import ReceptiveFieldByLayer
 from vision_attn.figures.robustness import OcclusionCurve, QuadrantAccuracy, ShiftSawtooth, ShuffleCurve, ZoomCurve
 from vision_attn.figures.step_position import StepPosition
 from vision_attn.figures.summary import Summary
+from vision_attn.figures.variation import Variation
 
 __all__ = [
     "ArmCurve",
@@ -43,5 +44,6 @@ __all__ = [
     "ShuffleCurve",
     "StepPosition",
     "Summary",
+    "Variation",
     "ZoomCurve",
 ]

@@ -4,7 +4,7 @@ from vision_attn.statistics.comparisons import holm, outperformance, paired_p
 from vision_attn.statistics.crossover import Estimate, crossover, equivalent_size
 from vision_attn.statistics.curves import CURVES, Fit, fit, left_out_error
 from vision_attn.statistics.fits import fitted_curves, fitted_error
-from vision_attn.statistics.hierarchical import hierarchical_interval
+from vision_attn.statistics.hierarchical import hierarchical_interval, variance_components
 from vision_attn.statistics.intervals import mean_interval
 from vision_attn.statistics.paired import paired_difference, pairs
 from vision_attn.statistics.steps import share_interval, step_position, steps_to
@@ -29,4 +29,5 @@ __all__ = [
     "share_interval",
     "step_position",
     "steps_to",
+    "variance_components",
 ]
