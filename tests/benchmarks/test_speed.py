@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from loop_under_test import BATCH, CPU, MODELS, our_state, our_updates, random_data
 
 from vision_attn.environment import cpu_name
@@ -29,15 +28,6 @@ AMX_TARGETS = {"ViT dim 96": 1.8, "ResNet-20": 2.5}
 LOOP_TARGET = 0.95
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
-
-
-@pytest.fixture(autouse=True)
-def _process_settings() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
-    torch.backends.cudnn.deterministic = False
 
 
 def machine() -> str:

@@ -27,15 +27,6 @@ CASES: dict[str, Model] = {"ViT dim 64": ViT(dim=64, depth=4, mixer=SelfAttentio
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
 
 
-@pytest.fixture(autouse=True)
-def _process_settings() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
-    torch.backends.cudnn.deterministic = False
-
-
 def begun(name: str, seed: int, data: Any) -> tuple[TrainState, Choices]:
     streams = Streams(seed, DEVICE)
     with streams.initialising():
