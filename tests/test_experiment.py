@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vision_attn import Accuracy, Experiment, LearningCurve, Mnist5k, Recipe, Run, Size, ViT
+from vision_attn.cli import _parse_levels
 from vision_attn.experiment import load, plan, smoke
 from vision_attn.spec import InputError, from_json
 
@@ -131,3 +132,12 @@ def test_errors_in_an_experiment_file_pass_through(tmp_path):
     (tmp_path / "broken.py").write_text("import nonsense_that_is_not_there\n")
     with pytest.raises(ModuleNotFoundError, match="nonsense_that_is_not_there"):
         load(tmp_path / "broken.py")
+
+
+def test_levels_of_truth_values_are_given_as_they_are_printed():
+    """`--levels aligned=False`, of a factor that is neither text nor number."""
+    made = experiment(factors={"aligned": (True, False), "seed": (0,)}, run=lambda aligned, seed: None)
+    assert _parse_levels("aligned=False", made) == ("aligned", (False,))
+    assert _parse_levels("aligned=False,True", made) == ("aligned", (False, True))
+    with pytest.raises(InputError, match=r"level of aligned must be one of True, False\. Got 'no'"):
+        _parse_levels("aligned=no", made)

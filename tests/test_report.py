@@ -13,7 +13,7 @@ import pytest
 from vision_attn.records import load
 from vision_attn.report import build, protocol, provenance
 from vision_attn.spec import InputError
-from vision_attn.store import write_json
+from vision_attn.store import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {"sizes": (50, 200), "seeds": (0, 1)}
@@ -244,6 +244,27 @@ def test_the_protocol_shows_what_models_share_once_and_what_differs_each(tmp_pat
 def test_the_command_that_does_it_again(name, command):
     found = protocol.commands(made_up.make_plan(**SMALL), Path("results") / name)
     assert found == [command, f"vision-attn report results/{name}"]
+
+
+def test_the_command_names_the_levels_that_were_asked_for():
+    plan = made_up.make_plan(**SMALL) | {"levels": {"model": ["ViT, 3x3 convolution"], "seed": [0, 1]}}
+    command, _ = protocol.commands(plan, Path("results") / "quickstart-smoke")
+    levels = "--levels 'model=ViT, 3x3 convolution' --levels seed=0,1"
+    assert command == f"vision-attn run experiments/quickstart.py {levels} --smoke"
+
+
+def test_what_an_earlier_report_had_and_this_one_has_not_is_gone(tmp_path):
+    folder = made(tmp_path)
+    page_of(folder)
+    (folder / "tables" / "my own.csv").write_text("kept")
+    (folder / "verdicts.csv").write_text("of a rule that is gone")
+    plan = read_json(folder / "plan.json")
+    write_json(folder / "plan.json", plan | {"figures": [one for one in plan["figures"] if one["kind"] != "Gap"]})
+    page_of(folder)
+    left = sorted(path.name for path in folder.glob("*/*"))
+    assert not [name for name in left if name.startswith("Gap")]
+    assert {"my own.csv", "LearningCurve.csv", "LearningCurve.png"} <= set(left)
+    assert not (folder / "verdicts.csv").exists()
 
 
 def test_a_folder_without_a_plan_is_refused_with_a_sentence(tmp_path):

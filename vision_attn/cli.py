@@ -343,11 +343,15 @@ def _planned(path: Path, preset: str | None, levels: list[str] | None, smoke: bo
     if preset is not None:
         found = found.preset(preset)
         parts.append(preset)
-    found = found.with_levels(dict(_parse_levels(text, found) for text in levels or ()))
+    chosen = dict(_parse_levels(text, found) for text in levels or ())
+    found = found.with_levels(chosen)
     if smoke:
         found = experiments.smoke(found)
         parts.append("smoke")
-    return experiments.plan(found, name=name), "-".join(parts)
+    planned = experiments.plan(found, name=name)
+    if chosen:
+        planned["levels"] = {factor: list(own) for factor, own in chosen.items()}
+    return planned, "-".join(parts)
 
 
 def _parse_levels(text: str, experiment: "Experiment") -> tuple[str, tuple[Any, ...]]:
@@ -358,7 +362,7 @@ def _parse_levels(text: str, experiment: "Experiment") -> tuple[str, tuple[Any, 
         raise InputError(f"levels must be {allowed}. Got {text!r} instead.")
     presets = [preset.get(factor, ()) for preset in experiment.presets.values()]
     known = list(dict.fromkeys(itertools.chain(experiment.factors[factor], *presets)))
-    if not all(isinstance(level, int | float) for level in known):
+    if not all(isinstance(level, int | float) and not isinstance(level, bool) for level in known):
         return factor, tuple(_text_level(factor, known, value) for value in _split(values, known))
     levels: list[Any] = []
     for value in values.split(","):

@@ -16,7 +16,7 @@ import jinja2
 from vision_attn.figures import Figure, theme, wording
 from vision_attn.records import Records, column, load, to_csv
 from vision_attn.report import decisions, protocol, provenance
-from vision_attn.spec import InputError, from_json
+from vision_attn.spec import InputError, from_json, kinds
 from vision_attn.store import DamagedFile, read_json, write_atomic
 from vision_attn.verdicts import Finding, findings
 from vision_attn.verdicts import table as verdict_table
@@ -62,13 +62,23 @@ def write(records: Records, folder: Path) -> Path:
         part.mkdir(parents=True, exist_ok=True)
     made = [_drawn(name, figure, records, folder) for name, figure in _named(records.plan["figures"])]
     drawn = [figure for figure in made if figure is not None]
+    _delete_others(folder, {figure.name for figure in drawn if not figure.problem})
     for name, frame in (("records", records.values), ("history", records.history), ("runs", records.runs)):
         write_atomic(folder / f"{name}.csv", to_csv(frame))
     found = findings(records)
     if found:
         write_atomic(folder / "verdicts.csv", to_csv(verdict_table(found)))
+    else:
+        (folder / "verdicts.csv").unlink(missing_ok=True)
     write_atomic(folder / PAGE, _page(records, folder, drawn, found).encode())
     return folder / PAGE
+
+
+def _delete_others(folder: Path, names: set[str]) -> None:
+    """Delete the tables and figures of an earlier report that this one does not have; nothing else that lies there."""
+    for path in (*folder.glob("tables/*.csv"), *folder.glob("figures/*.*")):
+        if path.stem not in names and path.stem.partition("-")[0] in kinds(Figure):
+            path.unlink()
 
 
 def _named(figures: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:

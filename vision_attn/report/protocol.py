@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
@@ -88,7 +89,10 @@ def commands(plan: Specs, folder: Path) -> list[str]:
     rest = [part for part in suffix.split("-") if part] if not name else []
     smoke = ["--smoke"] if rest and rest[-1] == "smoke" else []
     preset = "-".join(rest[: len(rest) - len(smoke)])
-    words = ["vision-attn", "run", f"experiments/{plan['name']}.py", *(["--preset", preset] if preset else []), *smoke]
+    words = ["vision-attn", "run", f"experiments/{plan['name']}.py", *(["--preset", preset] if preset else [])]
+    for factor, levels in plan.get("levels", {}).items():
+        words += ["--levels", shlex.quote(f"{factor}={','.join(map(str, levels))}")]
+    words += smoke
     kinds = {entry["run"]["data"]["kind"] for entry in plan["runs"].values()}
     if kinds & {"ImageFolder", "Idx"}:
         words += ["--data-dir", "FOLDER_OF_THE_DATA"]
