@@ -1,5 +1,7 @@
 """Figures of learning curves: fits, crossover, equivalence and arms, against the curves they were made of."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from made_up_curves import CURVES, MODELS, SIZES, accuracy, curve_records
@@ -227,6 +229,19 @@ def test_a_failed_fit_is_a_row_that_says_why():
     assert power["estimate"].isna().all()
     assert "3 sizes are too few" in FITTED.printed(table, records).to_string()
     assert "No fit could be judged for ResNet; ViT and ViT, 7x7 convolution." in FITTED.caption(table, records)
+
+
+def test_a_model_without_another_arm_has_no_panel_and_panels_of_the_gap_stand_in_the_plans_order():
+    records = curve_records(arrangement=("whole", "permuted"))
+    runs = records.runs[(records.runs["model"] != "ViT") | (records.runs["arrangement"] == "whole")]
+    fewer = dataclasses.replace(records, runs=runs.reset_index(drop=True))
+    figure = ArmCurve(arm="arrangement", baseline="whole")
+    table = figure.table(fewer)
+    assert list(table["model"].unique()) == ["ResNet", "ViT, 7x7 convolution"]
+    assert len(figure.draw(table, fewer).axes) == 2
+    gap = Gap(reference="ResNet")
+    titles = [axes.get_title() for axes in gap.draw(gap.table(records), records).axes]
+    assert titles == ["whole", "permuted"]
 
 
 @each(FIGURES)

@@ -62,9 +62,9 @@ def rows_of(probe, factors, index):
                 yield row("accuracy", value, share=share, fill=fill, repeat=repeat)
 
 
-def records_of(root, *, write=lambda cell: True, **plan):
+def records_of(root, *, write=lambda cell: True, rows=rows_of, **plan):
     made = made_up.make_plan(**{**SMALL, "probes": PROBES, **plan})
-    made_up.write_store(root, made, write=write, probe_rows=lambda *given: list(rows_of(*given)))
+    made_up.write_store(root, made, write=write, probe_rows=lambda *given: list(rows(*given)))
     return load(made, root)
 
 
@@ -99,6 +99,23 @@ def test_a_figure_keeps_to_the_levels_it_is_given(tmp_path):
     assert "train size" not in figure.caption(table, both)
     applies = [ShiftSawtooth(given=(("train_size", size),)).applies(both.plan) for size in (100, 200, 400)]
     assert applies == [True, True, False]
+
+
+def test_panels_whose_data_have_no_such_coordinate_are_left_out_and_those_that_failed_are_not(tmp_path):
+    def rows(probe, factors, index):
+        if probe["kind"] != "AccuracyBy" or factors["train_size"] > 100:
+            yield from rows_of(probe, factors, index)
+
+    def all_but_one(cell):
+        return cell["train_size"] != 400
+
+    some = records_of(tmp_path, sizes=(100, 200, 400), rows=rows, write=all_but_one)
+    figure = QuadrantAccuracy()
+    table = figure.table(some)
+    assert list(table["train_size"].unique()) == [200, 400]
+    assert table.loc[table["train_size"] == 400, "n"].sum() == 0
+    assert [axes.get_title() for axes in figure.draw(table, some).axes] == ["200 images", "400 images"]
+    assert list(ShuffleCurve().table(some)["train_size"].unique()) == [100, 200, 400]
 
 
 def test_quadrants_stand_side_by_side(records):

@@ -22,6 +22,7 @@ class ArmCurve(OverSeeds):
     """A metric against `x`, a panel a level of `hue` on common axes, a line a level of `arm`; `baseline` is solid.
 
     A model whose lines lie apart relies on what the arm takes away, such as the order of the pieces of an image.
+    Models that are planned at the baseline only are left out.
     The table has the difference to the baseline, paired by `over`, with its Student-t interval.
     """
 
@@ -56,7 +57,9 @@ class ArmCurve(OverSeeds):
         by = self._factors(records)
         values = pick(records, self.metric, at={"split": self.split})
         means = mean_interval(values, by=by, level=self.level)
-        out = planned(records, by).merge(means, on=by, how="left")
+        grid = planned(records, by)
+        compared = grid.loc[grid[self.arm] != self.baseline, self.hue].unique()
+        out = grid[grid[self.hue].isin(compared)].merge(means, on=by, how="left")
         if (values[self.arm] == self.baseline).any():
             options = {"compare": self.arm, "reference": self.baseline, "level": self.level}
             gaps = paired_difference(values, by=by[:-1], pair_on=[self.over], **options)  # type: ignore[arg-type]
@@ -83,7 +86,7 @@ class ArmCurve(OverSeeds):
         models = theme.looks(records.plan, self.hue)
         with theme.style():
             parts = theme.panels(table, by[:-2])
-            figure, axes = theme.canvas(len(parts), columns=len(models) if len(models) <= 4 else 3, into=into)
+            figure, axes = theme.canvas(len(parts), columns=len(parts) if len(parts) <= 4 else 3, into=into)
             for each, (title, rows) in zip(axes, parts, strict=True):
                 self._panel(each, rows, records, models[rows[self.hue].iloc[0]].colour)
                 theme.titled(each, title)

@@ -57,7 +57,7 @@ class CoordinateCurve:
 
     def table(self, records: Records) -> pd.DataFrame:
         by, x, singles = self._factors(records), self._column(records), self._singles(records)
-        cells, columns = planned(records, by), ["estimate", "low", "high", "n", "sd"]
+        cells, columns = self._cells(records, by, singles), ["estimate", "low", "high", "n", "sd"]
         if singles.empty:
             out = cells.assign(**{x: np.nan}, **dict.fromkeys(columns, np.nan))
         else:
@@ -66,6 +66,15 @@ class CoordinateCurve:
             out = cells.merge(levels, how="cross").merge(means, on=[*by, x], how="left")
         out["n"] = out["n"].fillna(0).astype(int)
         return out[[*by, x, *columns, "planned"]]
+
+    def _cells(self, records: Records, by: list[str], singles: pd.DataFrame) -> pd.DataFrame:
+        """The cells planned, without panels whose runs are all done and have no such x, as their data do not."""
+        cells, panels = planned(records, by), by[:-1]
+        if singles.empty or not panels:
+            return cells
+        others = records.runs.loc[records.runs["state"] != "done", panels]
+        kept = {tuple(row) for frame in (singles, others) for row in frame[panels].itertuples(index=False)}
+        return cells[[tuple(row) in kept for row in cells[panels].itertuples(index=False)]].reset_index(drop=True)
 
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         by, singles = self._factors(records), self._singles(records)
@@ -84,7 +93,8 @@ class CoordinateCurve:
                     each.set_ylabel(f"{self.y_label} (%)" if wording.is_share(self.metric) else self.y_label)
             if wording.is_share(self.metric):
                 share_axes(axes)
-            theme.legend(figure, {wording.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
+            shown = {name: look for name, look in looks.items() if name in set(table[self.hue])}
+            theme.legend(figure, {wording.level_text(self.hue, k): theme.handle(look) for k, look in shown.items()})
         return figure
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records) -> None:

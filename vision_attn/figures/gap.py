@@ -64,6 +64,7 @@ class Gap(OverSeeds):
             level=self.level,
         )
         out = grid.merge(gaps, on=by, how="left").merge(self._tests(records, by), on=by, how="left")
+        out = out.astype(grid[by].dtypes.to_dict())  # a merge forgets the order of levels
         out["p_holm"] = np.nan
         alike = [name for name in by if name != self.x]
         for _, own in out.groupby(alike, observed=True, dropna=False):
