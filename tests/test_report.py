@@ -84,6 +84,12 @@ def test_the_title_is_the_first_sentence_of_the_question(tmp_path):
     assert protocol.sentences("Why\nso? Because.\nYes.\n\nMore.") == ("Why so?", ["Because. Yes.", "More."])
 
 
+def test_names_of_files_in_the_question_are_set_as_code(tmp_path):
+    folder = made(tmp_path)
+    write_json(folder / "plan.json", read_json(folder / "plan.json") | {"question": "Why? As in `a<b>.py` here."})
+    assert "<p>As in <code>a&lt;b&gt;.py</code> here.</p>" in page_of(folder)
+
+
 def test_the_page_stands_alone(tmp_path):
     page = page_of(made(tmp_path))
     read = Reader(page)

@@ -209,6 +209,13 @@ def test_the_words_count_the_parts(records):
     assert rule.decide(records).words == "Of 3 parts: 2 supports, 1 not measured."
 
 
+def test_parts_are_numbered_and_rules_of_one_claim_are_lettered(records):
+    part = difference(far("attention"), far("convolution"))
+    whole = AllOf(claim="C4", statement="All.", parts=(part, part))
+    found = [rule.decide(records) for rule in (part.replace(claim="C1"), whole, whole)]
+    assert list(table(found)["claim"]) == ["C1", "C4a", "C4a.1", "C4a.2", "C4b", "C4b.1", "C4b.2"]
+
+
 def test_the_learning_rate_is_settled_before_anything_is_decided():
     factors = {"model": ["attention", "LSTM"], "learning_rate": [0.001, 0.01], "distance": [7], "seed": [0, 1, 2]}
 

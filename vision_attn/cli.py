@@ -111,7 +111,7 @@ def plan(
     updates = sum(sweep.updates(entry["run"]) or 0 for entry in runs.values())
     console.print(f"  {len(planned['cells'])} cells, {len(runs)} runs, {updates:,} updates in all")
     if planned["omitted"]:
-        console.print(f"  {len(planned['omitted'])} cells make no sense and are left out")
+        console.print(f"  {len(planned['omitted'])} combinations of levels are left out")
     if len(runs) < len(planned["cells"]):
         console.print(f"  {len(planned['cells']) - len(runs)} cells share a run with another cell")
     for kind, reason in sorted({(k, r) for entry in runs.values() for k, r in entry["skips"].items()}):

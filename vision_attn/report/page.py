@@ -182,7 +182,7 @@ def _headline(records: Records) -> list[tuple[str, str]]:
         texts = [wording.level_cell(level) for level in levels]
         said.append((factor.replace("_", " ").capitalize(), wording.listing(texts, most=12)))
     if plan["omitted"]:
-        said.append(("Left out", f"{len(plan['omitted']):,} cells that make no sense"))
+        said.append(("Left out", f"{len(plan['omitted']):,} combinations of levels, by the experiment's own choice"))
     levels = sorted({figure.get("level", 0.95) for figure in plan["figures"] if figure["kind"] != "Matching"})
     if levels:
         said.append(("Intervals", f"Student-t over seeds, {', '.join(f'{100 * level:g} %' for level in levels)}"))

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import string
 from collections.abc import Sequence
 from typing import Literal
 
@@ -105,7 +106,7 @@ def findings(records: Records) -> list[Finding]:
 
 
 def table(found: Sequence[Finding]) -> pd.DataFrame:
-    """The findings as a table, the parts of a claim below it and numbered: C1, C1.1, C1.2."""
+    """The findings as a table, the parts of a claim below it and numbered: C1, C1.1, C1.2; C4a, C4b for two of one."""
     names = ["claim", "statement", "estimate", "low", "high", "n", "baseline", "verdict", "words", "rule", "metric"]
     rows = []
     for one, claim in flat(found):
@@ -115,9 +116,10 @@ def table(found: Sequence[Finding]) -> pd.DataFrame:
 
 def flat(found: Sequence[Finding], *, above: str = "") -> list[tuple[Finding, str]]:
     """Every finding and part with its number."""
-    out = []
-    for i, one in enumerate(found, start=1):
-        claim = f"{above}.{i}" if above else one.claim
+    out, claims = [], [one.claim for one in found]
+    for i, one in enumerate(found):
+        letter = string.ascii_lowercase[claims[:i].count(one.claim)] if claims.count(one.claim) > 1 else ""
+        claim = f"{above}.{i + 1}" if above else one.claim + letter
         out += [(one, claim), *flat(one.parts, above=claim)]
     return out
 
