@@ -215,12 +215,20 @@ def test_probes_that_were_skipped_are_listed_with_the_reason(tmp_path):
 
 
 def test_a_figure_that_cannot_be_drawn_says_why_and_spares_the_others(tmp_path):
-    figures = ({"kind": "Gap", "reference": "VGG"}, {"kind": "Nonsense"}, *made_up.FIGURES)
+    figures = ({"kind": "Gap", "reference": "ViT", "x": "size"}, {"kind": "Nonsense"}, *made_up.FIGURES)
     read = Reader(page_of(made(tmp_path, figures=figures)))
-    assert "This figure could not be drawn: reference of Gap must be a level of model" in read.text
+    assert "This figure could not be drawn: x of Gap must be a factor of the experiment" in read.text
     assert "kind of Figure must be one of" in read.text
     assert "tables/LearningCurve.csv" in read.links
     assert "tables/Gap-2.csv" in read.links
+
+
+def test_a_figure_whose_reference_is_not_planned_is_named_as_left_out(tmp_path):
+    figures = ({"kind": "Gap", "reference": "VGG"}, {"kind": "Matching", "reference": "VGG"}, *made_up.FIGURES)
+    read = Reader(page_of(made(tmp_path, figures=figures)))
+    assert "for which this plan lacks levels are left out: Gap and Matching." in read.text
+    assert "could not be drawn" not in read.text
+    assert "left out" not in Reader(page_of(made(tmp_path, name="whole"))).text
 
 
 def test_the_protocol_shows_what_models_share_once_and_what_differs_each(tmp_path):

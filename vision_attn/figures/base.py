@@ -25,7 +25,7 @@ class Figure(Spec, abc.ABC):
     """The formats it is written in."""
 
     def applies(self, plan: dict[str, Any]) -> bool:
-        """Whether the plan has what the figure is about; the page leaves it out otherwise."""
+        """Whether the plan has what the figure is about; the page only names it otherwise."""
         return True
 
     @abc.abstractmethod

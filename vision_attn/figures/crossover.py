@@ -43,6 +43,10 @@ class ComparedSizes(OverSeeds, abc.ABC):
         self.require("metric", wording.is_share(self.metric), "a share that is best at 1, such as 'accuracy'")
         self.require("resamples", self.resamples >= 20, "20 or more")
 
+    def applies(self, plan: dict[str, Any]) -> bool:
+        """Where the reference is among the levels of `hue`."""
+        return super().applies(plan) and self.reference in plan["factors"].get(self.hue, (self.reference,))
+
     @abc.abstractmethod
     def _estimate(self, values: pd.DataFrame, other: Any) -> Estimate:
         """The size for one level of `hue`."""

@@ -33,6 +33,10 @@ class Gap(OverSeeds):
     split: str = "test"
     x: str = "train_size"
 
+    def applies(self, plan: dict[str, Any]) -> bool:
+        """Where the reference is among the levels of `hue`."""
+        return super().applies(plan) and self.reference in plan["factors"].get(self.hue, (self.reference,))
+
     def _settled(self, records: Records) -> Records:
         records = super()._settled(records)
         require_level(records.plan, "reference", "Gap", self.hue, self.reference)

@@ -35,6 +35,10 @@ class Matching(Figure):
         self.require("on", bool(self.on) and set(self.on) <= set(MEASURES), "one or both of 'params', 'flops'")
         self.require("tolerance", 0 < self.tolerance < 1, "between 0 and 1")
 
+    def applies(self, plan: dict[str, Any]) -> bool:
+        """Where the reference is among the levels of `hue`."""
+        return self.reference in plan["factors"].get(self.hue, (self.reference,))
+
     def _factors(self, records: Records) -> list[str]:
         """The factors that tell models apart: those with which parameters or FLOPs change, and `hue`."""
         require_factor(records.plan, "hue", "Matching", self.hue)

@@ -42,8 +42,9 @@ class Variation(OverSeeds):
         self.require("outer", self.outer not in (self.hue, self.over), "a factor other than hue and over")
 
     def applies(self, plan: dict[str, Any]) -> bool:
-        """Where there are several subsets."""
-        return super().applies(plan) and len(plan["factors"].get(self.outer, ())) != 1
+        """Where there are several subsets, and the reference is among the levels of `hue`."""
+        has_reference = self.reference in plan["factors"].get(self.hue, (self.reference,))
+        return super().applies(plan) and has_reference and len(plan["factors"].get(self.outer, ())) != 1
 
     def _settled(self, records: Records) -> Records:
         records = super()._settled(records)

@@ -18,6 +18,8 @@ def level_text(factor: str, level: Any) -> str:
     """A level in a title: labels speak for themselves, numbers need the factor's name."""
     if factor == "train_size":
         return f"{short(level)} images"
+    if isinstance(level, bool | np.bool_):
+        return factor.replace("_", " ") if level else f"not {factor.replace('_', ' ')}"
     return f"{factor.replace('_', ' ')} {short(level)}" if is_number(level) else str(level)
 
 

@@ -60,8 +60,8 @@ def write(records: Records, folder: Path) -> Path:
     """Write tables, figures and page of the records into `folder`, each file atomically; returns the page."""
     for part in (folder, folder / "tables", folder / "figures"):
         part.mkdir(parents=True, exist_ok=True)
-    made = [_drawn(name, figure, records, folder) for name, figure in _named(records.plan["figures"])]
-    drawn = [figure for figure in made if figure is not None]
+    made = {name: _drawn(name, figure, records, folder) for name, figure in _named(records.plan["figures"])}
+    drawn = [figure for figure in made.values() if figure is not None]
     _delete_others(folder, {figure.name for figure in drawn if not figure.problem})
     for name, frame in (("records", records.values), ("history", records.history), ("runs", records.runs)):
         write_atomic(folder / f"{name}.csv", to_csv(frame))
@@ -70,7 +70,8 @@ def write(records: Records, folder: Path) -> Path:
         write_atomic(folder / "verdicts.csv", to_csv(verdict_table(found)))
     else:
         (folder / "verdicts.csv").unlink(missing_ok=True)
-    write_atomic(folder / PAGE, _page(records, folder, drawn, found).encode())
+    left_out = [name for name, figure in made.items() if figure is None]
+    write_atomic(folder / PAGE, _page(records, folder, drawn, found, left_out).encode())
     return folder / PAGE
 
 
@@ -130,7 +131,7 @@ def _said(field: str, value: Any) -> str:
     return field if value is True else f"{field} {value}"
 
 
-def _page(records: Records, folder: Path, drawn: list[Drawn], found: list[Finding]) -> str:
+def _page(records: Records, folder: Path, drawn: list[Drawn], found: list[Finding], left_out: list[str]) -> str:
     """The page: every text is escaped, nothing is loaded from elsewhere, no script."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vision_attn", "templates"),
@@ -157,6 +158,7 @@ def _page(records: Records, folder: Path, drawn: list[Drawn], found: list[Findin
         skips=protocol.skips(plan),
         facts=provenance.facts(records),
         commands=protocol.commands(plan, folder),
+        left_out=wording.listing(left_out, most=99),
     )
 
 
