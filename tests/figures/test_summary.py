@@ -106,16 +106,16 @@ def test_the_page_fits_a_sheet_of_paper_and_grows_for_many_panels(records, table
 
 
 def test_what_does_not_apply_is_said_in_its_place(records):
-    summary = Summary(parts=(LearningCurve(), Gap(reference="VGG"), Choice(), OcclusionCurve()))
+    summary = Summary(parts=(LearningCurve(), Gap(reference="ViT", x="size"), Choice(), OcclusionCurve()))
     table = summary.table(records)
-    assert "reference of Gap must be a level of model" in table.loc[table["part"] == "b", "problem"].iloc[0]
+    assert "x of Gap must be a factor of the experiment" in table.loc[table["part"] == "b", "problem"].iloc[0]
     places = leaves(summary.draw(table, records))
     said = [" ".join(text.get_text() for axes in place.axes for text in axes.texts) for place in places]
-    assert "reference of Gap" in said[1].replace("\n", " ")
+    assert "x of Gap" in said[1].replace("\n", " ")
     assert "nothing measured yet" in said[3]
     caption = summary.caption(table, records)
     assert caption.startswith("(a) Learning curve: Test accuracy")
-    assert "(b) Gap to the reference: reference of Gap must be" in caption
+    assert "(b) Gap to the reference: x of Gap must be" in caption
     assert list(summary.printed(table, records)["part"]) == list("abcd")
 
 

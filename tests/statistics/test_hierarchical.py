@@ -85,6 +85,7 @@ def test_intervals_of_the_scatter_cover_what_they_say(units, inner, between, wit
         assert covered == pytest.approx(0.95, abs=0.03)
 
 
+@pytest.mark.filterwarnings("ignore:The MLE may be on the boundary")
 def test_the_scatter_agrees_with_another_implementation():
     """The estimates of restricted maximum likelihood, which are those of the mean squares in a balanced design."""
     formula = pytest.importorskip("statsmodels.formula.api")
