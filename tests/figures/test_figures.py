@@ -2,6 +2,7 @@
 
 import made_up
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -301,3 +302,18 @@ def test_numbers_in_tables():
     assert wording.interval({**row, "low": np.nan}, metric="accuracy") == "50.0"
     assert wording.listing(["a", "b", "c"]) == "a, b and c"
     assert wording.listing(["a, b", "c", "d", "e"], most=3) == "a, b; c and 2 others"
+
+
+@pytest.mark.parametrize(
+    ("n", "planned", "said"),
+    [
+        ((3, 3), (3, 3), "Mean over 3 seeds."),
+        ((6, 3), (6, 3), "Mean over 3 to 6 seeds."),
+        ((6, 2), (6, 3), "Mean over 6 seeds. Not all planned seeds are in: ViT (2 of 3)."),
+        ((1, 1), (1, 1), "One seed a point, so there is no interval."),
+        ((0, 0), (3, 3), "Nothing is measured yet."),
+    ],
+)
+def test_the_numbers_of_seeds_in_words(n, planned, said):
+    table = pd.DataFrame({"model": ["ResNet", "ViT"], "n": n, "planned": planned})
+    assert wording.seeds_text(table, ["model"]) == said

@@ -178,7 +178,7 @@ def _ratio_axis(axes: Any, ratios: np.ndarray) -> None:
     high = np.ceil(np.log2(known.max() * 1.01)) if known.size else 1
     ticks = 2.0 ** np.arange(min(low, -1), max(high, 1) + 1)
     axes.set_xscale("log", base=2)
-    axes.set_xlim(ticks[0] * 0.55, ticks[-1] * 1.9)
+    axes.set_xlim(ticks[0] * 0.55, ticks[-1] * 2.2)
     axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"×{x:g}"))

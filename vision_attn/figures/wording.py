@@ -88,7 +88,10 @@ def seeds_text(table: pd.DataFrame, names: Sequence[str], *, unit: str = "seed")
     if not table["n"].sum():
         return "Nothing is measured yet."
     most = int(table["n"].max())
-    said = f"Mean over {most} {unit}s." if most > 1 else f"One {unit} a point, so there is no interval."
+    complete = table.loc[(table["n"] == table["planned"]) & (table["n"] > 0), "n"]
+    least = int(complete.min()) if len(complete) else most
+    counts = f"{least} to {most}" if least < most else f"{most}"
+    said = f"Mean over {counts} {unit}s." if most > 1 else f"One {unit} a point, so there is no interval."
     lacking = table[table["n"] < table["planned"]].to_dict("records")
     if lacking:
         cells = [f"{cell_text(row, names)} ({row['n']} of {row['planned']})" for row in lacking]
