@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
 COUNTS = (count_params, count_flops)
 PLANS = {}
-for name in ("recipe_search", "data_size", "priors"):
+for name in ("recipe_search", "data_size", "priors", "variation"):
     _, experiment = load(ROOT / "experiments" / f"{name}.py")
     PLANS[name] = plan(experiment, name=name)
 
@@ -35,7 +35,7 @@ def test_every_family_has_the_same_trials_at_the_same_sizes():
 
 def test_the_search_sees_neither_test_images_nor_the_seeds_of_the_other_experiments():
     searched = {run["seed"] for _, run in cells("recipe_search")}
-    assert not searched & {run["seed"] for name in ("data_size", "priors") for _, run in cells(name)}
+    assert not searched & {run["seed"] for name in ("data_size", "priors", "variation") for _, run in cells(name)}
     assert all(run["data"]["val_size"] == 2000 for _, run in cells("recipe_search"))
     assert [probe["kind"] for probe in PLANS["recipe_search"]["probes"]] == ["Size"]
 
@@ -95,3 +95,25 @@ def test_priors_are_made_false_for_all_models_alike():
         assert found == {("Permuted", patch_size)}
         models = {levels["model"] for levels, _ in cells("priors", arrangement=arrangement)}
         assert models == {"ResNet", "ViT", "ViT, 3x3 convolution"}
+
+
+def test_small_subsets_have_twice_the_seeds_where_augmentation_is_weak():
+    for augmentation, few in (("weak", 6), ("strong", 3)):
+        seeds = Counter(
+            levels["train_size"] for levels, _ in cells("data_size", model="ViT", augmentation=augmentation)
+        )
+        assert seeds == {250: few, 500: few, 1000: 3, 2000: 3, 4000: 3, 8000: 3}
+
+
+def test_scatter_is_taken_apart_around_runs_of_the_learning_curves():
+    """The first seed of every subset is a run of data_size; the others differ from it in the seed alone."""
+    known = {cell["run"] for cell in PLANS["data_size"]["cells"]}
+    first = [cell for cell in PLANS["variation"]["cells"] if cell["factors"]["seed"] == 0]
+    assert {cell["run"] for cell in first} <= known
+    for subset in range(6):
+        runs = [run for _, run in cells("variation", model="ViT", subset=subset)]
+        assert len({run["seed"] for run in runs}) == 3
+        assert {run["data"].get("subset_seed", 0) for run in runs} == {subset}
+    models = {name: {run["seed"] for _, run in cells("variation", model=name)} for name in ("ResNet", "ViT")}
+    assert models["ResNet"] == models["ViT"]
+    assert len(models["ViT"]) == 18

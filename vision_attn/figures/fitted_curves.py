@@ -61,6 +61,7 @@ class FittedCurves(OverSeeds):
         )
         fits["failed"] = fits["failed"].astype(object).fillna("not measured yet")
         out = pd.concat([means.assign(kind=MEASURED, failed=""), fits.astype({self.x: float})], ignore_index=True)
+        out = out.astype(means[by[:-1]].dtypes.to_dict())  # a merge forgets the order of levels
         for name in ("n", "sizes"):
             out[name] = out[name].fillna(0).astype(int)
         out["chosen"] = out["chosen"].astype("boolean").fillna(False).astype(bool)
