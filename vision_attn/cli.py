@@ -338,12 +338,12 @@ def _planned(path: Path, preset: str | None, levels: list[str] | None, smoke: bo
     """The plan of an experiment file, and the name of its folder in the results."""
     from vision_attn import experiment as experiments
 
-    name, found = experiments.load(path)
-    parts = [name]
+    name, whole = experiments.load(path)
+    found, parts = whole, [name]
     if preset is not None:
-        found = found.preset(preset)
+        found = whole.preset(preset)
         parts.append(preset)
-    chosen = dict(_parse_levels(text, found) for text in levels or ())
+    chosen = dict(_parse_levels(text, whole) for text in levels or ())
     found = found.with_levels(chosen)
     if smoke:
         found = experiments.smoke(found)
