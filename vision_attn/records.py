@@ -148,6 +148,11 @@ def require_factor(plan: dict[str, Any], field: str, what: str, name: str) -> No
         raise InputError(f"{field} of {what} must be {allowed}. Got {name!r} instead.")
 
 
+def may_have(plan: dict[str, Any], factor: str, level: Any) -> bool:
+    """Whether the plan has that level of the factor, or no such factor, which is another matter."""
+    return level in plan["factors"].get(factor, (level,))
+
+
 def require_level(plan: dict[str, Any], field: str, what: str, factor: str, level: Any) -> None:
     """Raise the standard sentence where a figure asks for a level that a factor does not have."""
     levels = plan["factors"][factor]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from vision_attn.choice import settled
 from vision_attn.figures import theme
-from vision_attn.records import Records, require_factor
+from vision_attn.records import Records, may_have, require_factor
 from vision_attn.spec import Spec, spec
 
 Levels = tuple[tuple[str, str | int | float | bool], ...]
@@ -69,8 +69,7 @@ class OverSeeds(Figure, abc.ABC):
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
 
     def applies(self, plan: dict[str, Any]) -> bool:
-        factors = plan["factors"]
-        return all(level in factors[name] for name, level in self.given if name in factors)
+        return all(may_have(plan, name, level) for name, level in self.given)
 
     def _settled(self, records: Records) -> Records:
         """The records that the figure shows. Raises `InputError` where a field of `factor_fields` holds none."""

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import require_sizes, rows_axis, size_axis
 from vision_attn.figures.base import OverSeeds
-from vision_attn.records import Records, facets, pick, planned, require_level
+from vision_attn.records import Records, facets, may_have, pick, planned, require_level
 from vision_attn.spec import spec
 from vision_attn.statistics import Estimate, crossover, equivalent_size
 
@@ -45,7 +45,7 @@ class ComparedSizes(OverSeeds, abc.ABC):
 
     def applies(self, plan: dict[str, Any]) -> bool:
         """Where the reference is among the levels of `hue`."""
-        return super().applies(plan) and self.reference in plan["factors"].get(self.hue, (self.reference,))
+        return super().applies(plan) and may_have(plan, self.hue, self.reference)
 
     @abc.abstractmethod
     def _estimate(self, values: pd.DataFrame, other: Any) -> Estimate:

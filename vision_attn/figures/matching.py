@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from vision_attn.figures import theme, wording
 from vision_attn.figures.base import Figure
-from vision_attn.records import Records, column, facets, pick, require_factor, require_level
+from vision_attn.records import Records, column, facets, may_have, pick, require_factor, require_level
 from vision_attn.spec import spec
 
 MEASURES = {"params": "parameters", "flops": "forward FLOPs"}
@@ -37,7 +37,7 @@ class Matching(Figure):
 
     def applies(self, plan: dict[str, Any]) -> bool:
         """Where the reference is among the levels of `hue`."""
-        return self.reference in plan["factors"].get(self.hue, (self.reference,))
+        return may_have(plan, self.hue, self.reference)
 
     def _factors(self, records: Records) -> list[str]:
         """The factors that tell models apart: those with which parameters or FLOPs change, and `hue`."""

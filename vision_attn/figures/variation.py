@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter
 from vision_attn.figures import theme, wording
 from vision_attn.figures.axes import rows_axis
 from vision_attn.figures.base import OverSeeds
-from vision_attn.records import Records, facets, pick, planned, require_level
+from vision_attn.records import Records, facets, may_have, pick, planned, require_level
 from vision_attn.spec import spec
 from vision_attn.statistics import hierarchical_interval, pairs, variance_components
 
@@ -43,7 +43,7 @@ class Variation(OverSeeds):
 
     def applies(self, plan: dict[str, Any]) -> bool:
         """Where there are several subsets, and the reference is among the levels of `hue`."""
-        has_reference = self.reference in plan["factors"].get(self.hue, (self.reference,))
+        has_reference = may_have(plan, self.hue, self.reference)
         return super().applies(plan) and has_reference and len(plan["factors"].get(self.outer, ())) != 1
 
     def _settled(self, records: Records) -> Records:

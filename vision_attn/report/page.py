@@ -77,17 +77,18 @@ def write(records: Records, folder: Path) -> Path:
 
 def _delete_others(folder: Path, names: set[str]) -> None:
     """Delete the tables and figures of an earlier report that this one does not have; nothing else that lies there."""
+    known = kinds(Figure)
     for path in (*folder.glob("tables/*.csv"), *folder.glob("figures/*.*")):
-        if path.stem not in names and path.stem.partition("-")[0] in kinds(Figure):
+        if path.stem not in names and path.stem.partition("-")[0] in known:
             path.unlink()
 
 
 def _named(figures: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     """Every figure with the name of its files: its kind, numbered where there are several."""
-    kinds = [str(figure.get("kind")) for figure in figures]
+    named = [str(figure.get("kind")) for figure in figures]
     out = []
-    for i, (kind, figure) in enumerate(zip(kinds, figures, strict=True)):
-        place = kinds[: i + 1].count(kind)
+    for i, (kind, figure) in enumerate(zip(named, figures, strict=True)):
+        place = named[: i + 1].count(kind)
         out.append((kind if place == 1 else f"{kind}-{place}", figure))
     return out
 
