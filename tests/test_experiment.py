@@ -134,6 +134,24 @@ def test_errors_in_an_experiment_file_pass_through(tmp_path):
         load(tmp_path / "broken.py")
 
 
+@pytest.mark.parametrize("wrapped", ['Gap(reference="{}")', 'Summary(parts=(Gap(reference="{}"),))'])
+def test_a_reference_that_no_preset_has_is_refused_before_anything_runs(wrapped, tmp_path):
+    text = """\"\"\"Why?\"\"\"
+from vision_attn import Accuracy, Experiment, Gap, Summary
+factors, presets = {{"model": ("ViT", "ResNet")}}, {{"cnn": {{"model": ("VGG",)}}}}
+run = lambda model: None
+experiment = Experiment(
+    question=__doc__, factors=factors, presets=presets, run=run, probes=(Accuracy(),), figures=({},)
+)
+"""
+    (tmp_path / "good.py").write_text(text.format(wrapped.format("VGG")))
+    assert load(tmp_path / "good.py")[0] == "good"
+    (tmp_path / "bad.py").write_text(text.format(wrapped.format("VIT")))
+    sentence = r"^reference of Gap must be a level of model \('ViT', 'ResNet', 'VGG'\)\. Got 'VIT' instead\.$"
+    with pytest.raises(InputError, match=sentence):
+        load(tmp_path / "bad.py")
+
+
 def test_levels_of_truth_values_are_given_as_they_are_printed():
     """`--levels aligned=False`, of a factor that is neither text nor number."""
     made = experiment(factors={"aligned": (True, False), "seed": (0,)}, run=lambda aligned, seed: None)

@@ -360,8 +360,7 @@ def _parse_levels(text: str, experiment: "Experiment") -> tuple[str, tuple[Any, 
     if not equals or factor not in experiment.factors:
         allowed = f"FACTOR=level,level with a factor among {', '.join(experiment.factors)}"
         raise InputError(f"levels must be {allowed}. Got {text!r} instead.")
-    presets = [preset.get(factor, ()) for preset in experiment.presets.values()]
-    known = list(dict.fromkeys(itertools.chain(experiment.factors[factor], *presets)))
+    known = experiment.levels(factor)
     if not all(isinstance(level, int | float) and not isinstance(level, bool) for level in known):
         return factor, tuple(_text_level(factor, known, value) for value in _split(values, known))
     levels: list[Any] = []

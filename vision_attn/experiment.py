@@ -12,6 +12,7 @@ from typing import Any
 
 from vision_attn.figures.base import Figure
 from vision_attn.probes.base import Probe
+from vision_attn.records import require_level
 from vision_attn.run import Run
 from vision_attn.spec import InputError, Spec, digest, to_json
 from vision_attn.store import SCHEMA
@@ -60,6 +61,11 @@ class Experiment:
             if name not in self.factors:
                 raise InputError(f"factor must be one of {', '.join(map(repr, self.factors))}. Got {name!r} instead.")
         return dataclasses.replace(self, factors={**self.factors, **levels})
+
+    def levels(self, factor: str) -> list[Level]:
+        """The levels of a factor, with those that presets give it instead."""
+        presets = [preset.get(factor, ()) for preset in self.presets.values()]
+        return list(dict.fromkeys(itertools.chain(self.factors[factor], *presets)))
 
     def preset(self, name: str) -> "Experiment":
         """The experiment at one of its presets."""
@@ -115,7 +121,18 @@ def load(path: Path) -> tuple[str, Experiment]:
     experiment = getattr(module, "experiment", None)
     if not isinstance(experiment, Experiment):
         raise InputError(f"{path} must define `experiment = Experiment(...)`. It does not.")
+    _check_references(experiment)
     return name, experiment
+
+
+def _check_references(experiment: Experiment) -> None:
+    """Raise `InputError` where a figure, or a part of one, compares to a level that no preset has either."""
+    parts = [part for figure in experiment.figures for part in (figure, *getattr(figure, "parts", ()))]
+    for part in parts:
+        hue, reference = getattr(part, "hue", ""), getattr(part, "reference", None)
+        if reference is not None and hue in experiment.factors:
+            known = {"factors": {hue: experiment.levels(hue)}}
+            require_level(known, "reference", type(part).__name__, hue, reference)
 
 
 def plan(experiment: Experiment, *, name: str) -> dict[str, Any]:
