@@ -29,11 +29,12 @@ MAY_IMPORT = {
     "records": {"spec", "store"},
     "statistics": {"spec"},
     "choice": {"spec", "records"},
-    "figures": {"spec", "records", "statistics", "choice"},
-    "verdicts": {"spec", "records", "statistics", "choice", "figures"},
+    "wording": {"records"},
+    "figures": {"spec", "records", "statistics", "choice", "wording"},
+    "verdicts": {"spec", "records", "statistics", "choice", "wording"},
     "protocol": {"spec", "records"},
     "provenance": {"spec", "records"},
-    "report": {"spec", "store", "records", "statistics", "figures", "verdicts", "protocol", "provenance"},
+    "report": {"spec", "store", "records", "statistics", "wording", "figures", "verdicts", "protocol", "provenance"},
 }
 HEAVY = {
     "seaborn": {"figures"},
@@ -95,7 +96,7 @@ def test_a_module_imports_only_what_stands_above_it(path):
 @pytest.mark.parametrize("folder", ["probes", "figures"])
 def test_siblings_do_not_import_each_other(folder):
     shared = {"altered", "axes", "base", "canvas", "capture", "coordinate_curve", "gradients", "lattice", "recalled"}
-    shared |= {"support", "theme", "wording"}
+    shared |= {"support", "theme"}
     siblings = {path.stem for path in (PACKAGE / folder).glob("*.py")} - shared - {"__init__"}
     for path in (PACKAGE / folder).glob("*.py"):
         if path.stem == "__init__":
@@ -123,6 +124,14 @@ def test_the_reading_half_needs_no_torch():
 
 def test_the_check_for_torch_can_fail():
     assert "torch" in loaded_after("import vision_attn.run")
+
+
+def test_verdicts_are_decided_without_anything_that_draws():
+    assert not {"matplotlib", "seaborn"} & loaded_after("import vision_attn.verdicts, vision_attn.wording")
+
+
+def test_the_check_for_matplotlib_can_fail():
+    assert "matplotlib" in loaded_after("import vision_attn.figures")
 
 
 def test_nothing_but_the_command_line_prints():

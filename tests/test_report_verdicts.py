@@ -133,7 +133,7 @@ def test_data_sets_may_follow_the_factors_but_models_must_share_them():
 
 
 def test_many_data_sets_are_counted_in_a_caption():
-    from vision_attn.figures import wording
+    from vision_attn import wording
 
     records = make_records({"model": ["a"], "distance": [1, 2, 3, 4], "seed": [0]}, rows=lambda one: [])
     records.runs["dataset"] = [f"cued-recall-{one}" for one in records.runs["distance"]]

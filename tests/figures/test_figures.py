@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from vision_attn.figures import Figure, Gap, Generalisation, LearningCurve, Matching, theme, wording
+from vision_attn import wording
+from vision_attn.figures import Figure, Gap, Generalisation, LearningCurve, Matching, theme
 from vision_attn.records import load, pick
 from vision_attn.spec import InputError, from_json, kinds
 

@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from vision_attn.figures import theme, wording
+from vision_attn import wording
+from vision_attn.figures import theme
 from vision_attn.figures.axes import size_axis
 from vision_attn.figures.base import OverSeeds
 from vision_attn.records import Records, column, facets, pick, planned

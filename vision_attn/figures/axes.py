@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from vision_attn.figures import theme
-from vision_attn.figures.wording import is_number, short
 from vision_attn.records import require_factor
 from vision_attn.spec import InputError
+from vision_attn.wording import is_number, short
 
 
 def rows_axis(axes: Axes, texts: Sequence[str]) -> None:

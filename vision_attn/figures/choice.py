@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from vision_attn import wording
 from vision_attn.choice import choices
-from vision_attn.figures import theme, wording
+from vision_attn.figures import theme
 from vision_attn.figures.axes import percent_axis, size_axis
 from vision_attn.figures.base import Figure
 from vision_attn.records import Records, require_factor

@@ -7,7 +7,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from vision_attn.figures import theme, wording
+from vision_attn import wording
+from vision_attn.figures import theme
 from vision_attn.figures.axes import log_axis, percent_axis, size_axis
 from vision_attn.figures.base import OverSeeds
 from vision_attn.records import Records, column, facets, planned

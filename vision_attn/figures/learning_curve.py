@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from vision_attn.figures import theme, wording
+from vision_attn import wording
+from vision_attn.figures import theme
 from vision_attn.figures.axes import share_axes, size_axis
 from vision_attn.figures.base import OverSeeds
 from vision_attn.records import Records, chance, facets, pick, planned

@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from vision_attn.figures import theme, wording
+from vision_attn import wording
+from vision_attn.figures import theme
 from vision_attn.figures.base import Figure
 from vision_attn.records import Records, column, facets, may_have, pick, require_factor, require_level
 from vision_attn.spec import spec

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 import pandas as pd
 from matplotlib.axes import Axes
 
-from vision_attn.figures import theme, wording
+from vision_attn import wording
+from vision_attn.figures import theme
 from vision_attn.figures.axes import powers_axis
 from vision_attn.figures.base import OverSeeds
 from vision_attn.records import Records, column, facets, pick, planned

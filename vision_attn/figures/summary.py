@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure as Page
 from matplotlib.figure import SubFigure
 
-from vision_attn.figures import theme, wording
+from vision_attn import wording
+from vision_attn.figures import theme
 from vision_attn.figures.base import Figure
 from vision_attn.records import Records
 from vision_attn.spec import InputError, spec

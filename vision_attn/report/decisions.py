@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from vision_attn.figures import wording
+from vision_attn import wording
 from vision_attn.verdicts import Finding, flat
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import jinja2
 
-from vision_attn.figures import Figure, theme, wording
+from vision_attn import wording
+from vision_attn.figures import Figure, theme
 from vision_attn.records import Records, column, load, to_csv
 from vision_attn.report import decisions, protocol, provenance
 from vision_attn.spec import InputError, from_json, kinds

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from vision_attn import wording
 from vision_attn.choice import settled
-from vision_attn.figures import wording
 from vision_attn.records import Records, pick
 from vision_attn.spec import InputError, spec
 from vision_attn.statistics import mean_interval

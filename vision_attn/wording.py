@@ -1,4 +1,4 @@
-"""The wording of figures: numbers, intervals, levels, seeds and data sets as texts."""
+"""The wording of figures, rules and pages: numbers, intervals, levels, seeds and data sets as texts."""
 
 import itertools
 import numbers
