@@ -6,6 +6,7 @@ from vision_attn.statistics.curves import CURVES, Fit, fit, left_out_error
 from vision_attn.statistics.fits import fitted_curves, fitted_error
 from vision_attn.statistics.hierarchical import hierarchical_interval, variance_components
 from vision_attn.statistics.intervals import mean_interval
+from vision_attn.statistics.limits import limits
 from vision_attn.statistics.paired import paired_difference, pairs
 from vision_attn.statistics.steps import share_interval, step_position, steps_to
 
@@ -21,6 +22,7 @@ __all__ = [
     "hierarchical_interval",
     "holm",
     "left_out_error",
+    "limits",
     "mean_interval",
     "outperformance",
     "paired_difference",
