@@ -8,6 +8,7 @@ from vision_attn.statistics.hierarchical import hierarchical_interval, variance_
 from vision_attn.statistics.intervals import mean_interval
 from vision_attn.statistics.limits import limits
 from vision_attn.statistics.paired import paired_difference, pairs
+from vision_attn.statistics.search import expected_best, search_leads
 from vision_attn.statistics.steps import share_interval, step_position, steps_to
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Fit",
     "crossover",
     "equivalent_size",
+    "expected_best",
     "fit",
     "fitted_curves",
     "fitted_error",
@@ -28,6 +30,7 @@ __all__ = [
     "paired_difference",
     "paired_p",
     "pairs",
+    "search_leads",
     "share_interval",
     "step_position",
     "steps_to",
