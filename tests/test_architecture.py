@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "execution": {*BOTTOM, "data", "models", "training", "probes", "run"},
     "group": {*BOTTOM, "training", "run", "execution"},
     "worker": {*BOTTOM, "probes", "run", "execution", "group"},
+    "bench": {*BOTTOM, "models", "training"},
     "executors": {"spec", "store"},
     "records": {"spec", "store"},
     "statistics": {"spec"},
@@ -55,6 +56,7 @@ HEAVY = {
         "worker",
         "sweep",
         "doctor",
+        "bench",
     },
 }
 

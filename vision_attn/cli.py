@@ -1,4 +1,4 @@
-"""The command `vision-attn`: plan, run, status, retry, report, data, models, doctor. The only module that prints."""
+"""The command `vision-attn`: run experiments, read results, look at data and machine. The only module that prints."""
 
 import errno
 import itertools
@@ -274,6 +274,36 @@ def doctor(
             table.add_row("[green]ok[/]" if check.ok else "[red]no[/]", check.name, escape(check.found))
         _console().print(table)
     raise typer.Exit(DONE if all(check.ok for check in found) else FAILED)
+
+
+@app.command()
+def bench(
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    threads: Annotated[int, typer.Option(min=1, help="Threads on a CPU.")] = 1,
+    save: Annotated[Path | None, typer.Option(help="A CSV to put the numbers into, beside those it has.")] = None,
+) -> None:
+    """Measure a training step of the suite's models on this machine, eager and compiled. Takes some minutes."""
+    from vision_attn import bench as benchmark
+    from vision_attn.worker import pick_device
+
+    table = Table(
+        "model", "arithmetic", "batch", "eager", "compiled", "gain", "compiling takes", box=None, pad_edge=False
+    )
+    found = []
+    for name, gain in benchmark.compile_gains(pick_device(device), threads=threads):
+        found.append(gain)
+        table.add_row(
+            name,
+            gain.units,
+            str(gain.batch_size),
+            f"{gain.eager_ms:.1f} ms",
+            f"{gain.compiled_ms:.1f} ms",
+            f"{gain.eager_ms / gain.compiled_ms:.2f}",
+            f"{gain.warmup_s:.0f} s",
+        )
+        if save is not None:
+            benchmark.save(found, save)
+    _console().print(table)
 
 
 @data_app.command("list")

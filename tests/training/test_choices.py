@@ -7,10 +7,11 @@ from tiny_training import TinyAttention, TinyConv, data
 from torch import nn
 
 from vision_attn.layers.attention import Attention, attention_path
+from vision_attn.models import DepthwiseConv, ResNet, ViT
 from vision_attn.spec import InputError, canonical
 from vision_attn.training import Recipe, choices
 from vision_attn.training.choices import Choices, bf16_units, choose, deterministic, is_convnet, keep_memory
-from vision_attn.training.compiling import COMPILE_SECONDS, GAIN, forward_flops, pays
+from vision_attn.training.compiling import Gain, forward_flops, gains, kind_of, pays
 
 CPU = torch.device("cpu")
 
@@ -64,19 +65,47 @@ def test_arranging_a_model_lays_its_kernels_out_and_keeps_its_parameters():
     assert all(a is b for a, b in zip(parameters, model.parameters(), strict=True))
 
 
-def test_compiling_pays_from_the_number_of_images_on_that_the_formula_says():
-    rate, part = GAIN["amx"]
-    break_even = COMPILE_SECONDS * rate * 2 / (part * 3 * 10**8)
-    assert not pays(flops=10**8, images=int(break_even * 0.99), units="amx", threads=2)[0]
-    assert pays(flops=10**8, images=int(break_even * 1.01), units="amx", threads=2)[0]
-    assert pays(flops=10**8, images=int(break_even * 0.51), units="amx", threads=1)[0]
+STEP = Gain("Net", "fp32", flops=10**8, batch_size=32, threads=1, eager_ms=40, compiled_ms=30, warmup_s=20, source="")
 
 
-@pytest.mark.parametrize("units", [None, "avx512_bf16", "cuda"])
-def test_nothing_is_compiled_where_no_gain_was_measured(units):
-    worth, reason = pays(flops=10**12, images=10**9, units=units, threads=1)
+def test_compiling_pays_from_the_number_of_updates_on_that_repays_the_warm_up():
+    def worth(updates, **changes):
+        step = {"kind": "Net", "units": "fp32", "flops": 10**8, "batch_size": 32, "threads": 1, **changes}
+        return pays(**step, updates=updates, measured=[STEP])[0]
+
+    break_even = 20 / 0.010
+    assert not worth(int(break_even * 0.99))
+    assert worth(int(break_even * 1.01))
+    assert worth(int(break_even * 0.51), flops=2 * 10**8)  # twice the work, twice the saving
+    assert not worth(int(break_even * 1.99), threads=2)
+
+
+def test_of_several_measured_steps_the_one_nearest_in_work_decides():
+    large = dataclasses.replace(STEP, batch_size=512, compiled_ms=41)
+    for batch_size, expected in ((64, True), (256, False)):
+        asked = {"kind": "Net", "units": "fp32", "flops": 10**8, "updates": 10**6, "threads": 1}
+        assert pays(**asked, batch_size=batch_size, measured=[large, STEP])[0] is expected
+
+
+@pytest.mark.parametrize(("kind", "units"), [("Net", "cuda"), ("OtherNet", "fp32")])
+def test_nothing_is_compiled_where_no_gain_was_measured(kind, units):
+    worth, reason = pays(kind=kind, flops=10**12, updates=10**9, batch_size=1, units=units, threads=1, measured=[STEP])
     assert not worth
-    assert reason == f"no gain from compiling was measured with {units or 'fp32'} arithmetic"
+    assert reason == f"no gain from compiling was measured for {kind} with {units} arithmetic"
+
+
+def test_a_model_is_known_by_its_spec_and_mixer_and_otherwise_by_its_class():
+    shape = {"image_size": 8, "in_chans": 1, "num_classes": 2}
+    assert kind_of(ViT(dim=16, depth=1).build(**shape)) == "ViT, SelfAttention"
+    assert kind_of(ViT(dim=16, depth=1, mixer=DepthwiseConv(kernel_size=3)).build(**shape)) == "ViT, DepthwiseConv"
+    assert kind_of(ResNet(width=4, blocks=1).build(**shape)) == "ResNet"
+    assert kind_of(TinyConv()) == "TinyConv"
+
+
+def test_the_table_in_the_package_is_of_known_units_and_positive_times():
+    for one in gains():
+        assert one.units in ("amx", "avx512_bf16", "cuda", "fp32")
+        assert min(one.flops, one.batch_size, one.threads, one.eager_ms, one.compiled_ms, one.warmup_s) > 0
 
 
 def test_flops_of_a_linear_model_are_two_for_each_weight():
@@ -91,7 +120,7 @@ def test_choices_depend_on_nothing_that_ran_before(units):
     torch.rand(3)
     assert chosen(Recipe(updates=50)) == first
     assert not first.compile
-    assert first.compile_reason == f"compiling would save 0 s and costs {COMPILE_SECONDS:.0f} s"
+    assert first.compile_reason == "no gain from compiling was measured for TinyConv with amx arithmetic"
 
 
 def test_choices_are_plain_json():

@@ -11,7 +11,7 @@ from torch import nn
 from vision_attn.data.base import Data
 from vision_attn.layers.attention import Attention, attention_path
 from vision_attn.spec import InputError
-from vision_attn.training.compiling import failure, forward_flops, pays
+from vision_attn.training.compiling import failure, forward_flops, kind_of, pays
 from vision_attn.training.recipe import Recipe
 
 
@@ -68,9 +68,11 @@ def choose(recipe: Recipe, model: nn.Module, *, data: Data, device: torch.device
     )
     if recipe.compile == "auto":
         worth, reason = pays(
+            kind=kind_of(model),
             flops=forward_flops(model, data=data),
-            images=recipe.num_updates(data.train_size) * recipe.batch_size,
-            units=units if precision == "bf16" else None,
+            updates=recipe.num_updates(data.train_size),
+            batch_size=recipe.batch_size,
+            units=units if units and precision == "bf16" else "fp32",
             threads=threads,
         )
         choices = dataclasses.replace(choices, compile=worth, compile_reason=reason)

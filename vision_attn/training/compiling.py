@@ -1,9 +1,14 @@
 """Compilation of the training objective: shared by the runs of one architecture, and only where it pays."""
 
+import contextlib
 import copy
+import csv
+import dataclasses
 import functools
+import math
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -13,16 +18,28 @@ from torch import Tensor, nn
 from vision_attn.data.base import Data
 from vision_attn.models.size import flops_of
 
-COMPILE_SECONDS = 35.0
-"""What compiling a training step costs, once an architecture and process: 8 to 35 s were measured."""
+GAINS = Path(__file__).with_name("compile_gains.csv")
+"""Measured training steps, eager and compiled; `vision-attn bench --save` adds those of another machine."""
 
-GAIN = {"amx": (130e9, 0.2)}
-"""By bf16 units: FLOP/s a thread of an uncompiled training step, and the part of its time that compilation saves.
 
-With AMX the products are so fast that the passes over memory between them weigh, and fusing them saves a fifth to a
-quarter. With AVX512_BF16, and in fp32, the products take nearly all the time: compiled over uncompiled throughput was
-1.01 for a ViT (dim 96, depth 6) and 0.92 for a ResNet-20, so nothing is gained.
-"""
+@dataclasses.dataclass(frozen=True)
+class Gain:
+    """One measured training step: of a kind of model, with some arithmetic, of so many forward FLOPs an image."""
+
+    kind: str
+    units: str
+    flops: int
+    batch_size: int
+    threads: int
+    eager_ms: float
+    compiled_ms: float
+    warmup_s: float
+    source: str
+
+    @property
+    def work(self) -> float:
+        """Forward FLOPs of a step a thread."""
+        return self.flops * self.batch_size / self.threads
 
 
 class Objective(Protocol):
@@ -76,18 +93,63 @@ def failure(
     return None
 
 
-def pays(*, flops: int, images: int, units: str | None, threads: int) -> tuple[bool, str]:
-    """Whether compiling saves more time than it costs in a run over `images`, and the reason in words.
+@functools.cache
+def gains() -> tuple[Gain, ...]:
+    """The measured steps of the package's table."""
+    return read_gains(GAINS)
 
-    seconds saved = images * 3 * (forward FLOPs an image) / (FLOP/s a thread * threads) * (part saved),
-    a training step being three times its forward pass.
+
+def read_gains(path: Path) -> tuple[Gain, ...]:
+    """The measured steps of a table."""
+    with path.open(newline="") as lines:
+        return tuple(
+            Gain(**{field.name: _number(row[field.name]) for field in dataclasses.fields(Gain)})
+            for row in csv.DictReader(lines)
+        )
+
+
+def _number(cell: str) -> Any:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(cell)
+    return cell
+
+
+def kind_of(model: nn.Module) -> str:
+    """What is measured together: the kind of the model's spec and of its mixer; without a spec its class."""
+    spec = getattr(model, "spec", None)
+    parts = [spec, getattr(spec, "mixer", None)] if spec is not None else [model]
+    return ", ".join(type(part).__name__ for part in parts if part is not None)
+
+
+def pays(
+    *,
+    kind: str,
+    flops: int,
+    updates: int,
+    batch_size: int,
+    units: str,
+    threads: int,
+    measured: Sequence[Gain] | None = None,
+) -> tuple[bool, str]:
+    """Whether compiling saves more time than it costs in a run of so many updates, and the reason in words.
+
+    `flops` are those of one image forward, `units` the arithmetic: amx, avx512_bf16 or cuda for bf16, or fp32. Of the
+    steps measured for this kind of model with these units, the one nearest in work a thread says
+
+    seconds saved = updates * (eager - compiled) * (work of a step / work of the measured step),
+
+    to be compared with the seconds that compiling takes, once an architecture and process.
     """
-    if units not in GAIN:
-        return False, f"no gain from compiling was measured with {units or 'fp32'} arithmetic"
-    rate, part = GAIN[units]
-    saved = images * 3 * flops / (rate * threads) * part
-    worth = saved > COMPILE_SECONDS
-    return worth, f"compiling would save {saved:.0f} s and costs {COMPILE_SECONDS:.0f} s"
+    alike = [one for one in (gains() if measured is None else measured) if one.kind == kind and one.units == units]
+    if not alike:
+        return False, f"no gain from compiling was measured for {kind} with {units} arithmetic"
+    work = flops * batch_size / threads
+    nearest = min(alike, key=lambda one: abs(math.log(one.work / work)))
+    saved = updates * (nearest.eager_ms - nearest.compiled_ms) / 1000 * work / nearest.work
+    if saved <= 0:
+        return False, f"compiling saves nothing for {kind} with {units} arithmetic"
+    return saved > nearest.warmup_s, f"compiling would save {saved:.0f} s and costs {nearest.warmup_s:.0f} s"
 
 
 def forward_flops(model: nn.Module, *, data: Data) -> int:
