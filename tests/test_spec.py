@@ -1,5 +1,6 @@
 """Specs: checks, JSON, digests."""
 
+import hashlib
 import json
 from typing import Literal
 
@@ -93,6 +94,32 @@ def test_unknown_kinds_and_fields_are_refused():
         from_json({"kind": "os.system"}, Wheel)
     with pytest.raises(InputError, match="Bicycle needs the field 'name'"):
         from_json({"kind": "Bicycle"}, Bicycle)
+
+
+@spec
+class Lamp(Spec):
+    version = 2
+    watts: int = 3
+
+
+def test_a_version_stands_in_the_json_from_two_on_and_another_one_is_refused():
+    assert to_json(Lamp(watts=5)) == {"kind": "Lamp", "version": 2, "watts": 5}
+    assert from_json(to_json(Lamp(watts=5)), Lamp) == Lamp(watts=5)
+    assert digest(Lamp()) != hashlib.sha256(canonical({"kind": "Lamp"})).hexdigest()
+    for stored, other in (({"kind": "Lamp"}, 1), ({"kind": "Lamp", "version": 3}, 3)):
+        with pytest.raises(InputError) as error:
+            from_json(stored, Lamp)
+        assert str(error.value) == f"version of Lamp must be 2, as its results have changed. Got {other} instead."
+    with pytest.raises(InputError, match="version of Wheel must be 1"):
+        from_json({"kind": "Wheel", "version": 2}, Wheel)
+
+
+def test_no_field_takes_a_name_that_has_a_meaning_in_the_json():
+    with pytest.raises(TypeError, match="A field of Dynamo must not be named version"):
+
+        @spec
+        class Dynamo(Spec):
+            version: int = 1
 
 
 def test_an_integer_where_a_number_is_due_has_the_same_digest_as_the_float():

@@ -2,7 +2,8 @@
 
 A spec is compared, hashed and stored by its JSON. Defining the class registers it; a file can only name
 registered kinds, never an import path. Fields at their default are left out of the JSON, so that a new field
-keeps every stored run valid; the price is that a default never changes.
+keeps every stored run valid; the price is that a default never changes. Where the same fields come to mean something
+else, the class raises its `version`, which stands in the JSON from 2 on.
 """
 
 import dataclasses
@@ -14,9 +15,11 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal, Self, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Literal, Self, TypeVar, dataclass_transform
 
 T = TypeVar("T", bound="Spec")
+RESERVED = ("kind", "version")
+"""Keys of a spec's JSON that are no fields."""
 
 
 class InputError(ValueError):
@@ -24,7 +27,13 @@ class InputError(ValueError):
 
 
 class Spec:
-    """Base of every spec. Subclasses are decorated with `@spec`; `check` is the place for rules between fields."""
+    """Base of every spec. Subclasses are decorated with `@spec`; `check` is the place for rules between fields.
+
+    `version` is raised where equal fields give other results than before: what was stored under an earlier version has
+    another digest, so it is never taken for what this one gives, and it cannot be made again.
+    """
+
+    version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         for name, annotation in _annotations(type(self)).items():  # type: ignore[arg-type]
@@ -51,6 +60,9 @@ _KINDS: dict[str, type[Spec]] = {}
 def spec(cls: type[T]) -> type[T]:
     """Make `cls` a frozen, keyword-only dataclass and, unless it is abstract, a registered kind."""
     made = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    taken = [field.name for field in dataclasses.fields(made) if field.name in RESERVED]  # type: ignore[arg-type]
+    if taken:
+        raise TypeError(f"A field of {made.__name__} must not be named {taken[0]}: the name has a meaning in the JSON.")
     if not inspect.isabstract(made):
         if made.__name__ in _KINDS:
             other = _KINDS[made.__name__].__module__
@@ -65,8 +77,10 @@ def kinds(role: type[T]) -> dict[str, type[T]]:
 
 
 def to_json(value: Spec) -> dict[str, Any]:
-    """The spec as plain JSON: its kind and the fields that are not at their default."""
+    """The spec as plain JSON: its kind, its version from 2 on, and the fields that are not at their default."""
     out: dict[str, Any] = {"kind": type(value).__name__}
+    if value.version > 1:
+        out["version"] = value.version
     for field in dataclasses.fields(value):  # type: ignore[arg-type]
         plain = _plain(getattr(value, field.name))
         if field.default is dataclasses.MISSING or plain != _plain(field.default):
@@ -75,16 +89,18 @@ def to_json(value: Spec) -> dict[str, Any]:
 
 
 def from_json(data: Any, role: type[T]) -> T:
-    """The spec of `role` that `data` describes. Raises `InputError` on an unknown kind or field."""
+    """The spec of `role` that `data` describes. Raises `InputError` on an unknown kind or field and another version."""
     known = kinds(role)
     if not isinstance(data, Mapping) or data.get("kind") not in known:
         given = data.get("kind") if isinstance(data, Mapping) else data
         allowed = "one of " + ", ".join(map(repr, known))
         raise InputError(_sentence("kind", role.__name__, allowed, given))
     cls = known[data["kind"]]
+    if (given := data.get("version", 1)) != cls.version:
+        raise InputError(_sentence("version", cls.__name__, f"{cls.version}, as its results have changed", given))
     fields = _annotations(cls)  # type: ignore[arg-type]
     for name in data:
-        if name != "kind" and name not in fields:
+        if name not in (*RESERVED, *fields):
             raise InputError(f"{cls.__name__} has no field {name!r}. Its fields are {', '.join(fields)}.")
     missing = [
         f.name
@@ -93,7 +109,7 @@ def from_json(data: Any, role: type[T]) -> T:
     ]
     if missing:
         raise InputError(f"{cls.__name__} needs the field {missing[0]!r}, which is not there.")
-    return cls(**{name: _from_plain(value) for name, value in data.items() if name != "kind"})
+    return cls(**{name: _from_plain(value) for name, value in data.items() if name not in RESERVED})
 
 
 def canonical(data: Any) -> bytes:

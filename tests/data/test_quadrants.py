@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from vision_attn import AccuracyBy, CuedRecall, Mnist5k, Quadrants, ViT
+from vision_attn import AccuracyBy, CuedRecall, Mnist5k, Quadrants, Recipe, ViT
 from vision_attn.data import Split
-from vision_attn.spec import InputError
+from vision_attn.spec import InputError, from_json, to_json
+from vision_attn.training.fitting import require_fit
+from vision_attn.training.loop import _augmented as augmented
 
 LEFT = Quadrants(of=Mnist5k(), train_quadrants=(0, 2), train_size=100, val_size=20)
 
@@ -72,12 +74,46 @@ def test_accuracy_is_told_by_quadrant(data):
         list(AccuracyBy(fact="colour")(UpperHalf(), data))
 
 
+def test_no_training_input_stands_in_a_quadrant_that_counts_as_unseen(monkeypatch):
+    plain = Mnist5k.load
+    monkeypatch.setattr(Mnist5k, "load", lambda self: dataclasses.replace(plain(self), flip=True))
+    data, recipe = LEFT.load(), Recipe(updates=1, crop_padding=0)
+    for seed in range(3):
+        inputs = augmented(data.train.images, torch.Generator().manual_seed(seed), recipe=recipe, flip=data.flip)
+        assert not boxes(Split(inputs, data.train.labels))[:, [1, 3]].any()
+
+
+@pytest.mark.parametrize("recipe", [Recipe(updates=1, crop_padding=7), Recipe(updates=1, rand_augment=9)])
+def test_augmentation_that_moves_objects_to_other_quadrants_is_refused(data, recipe):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))
+    require_fit(Recipe(updates=1), model, data=data)
+    with pytest.raises(InputError, match=r"of Recipe must be .* on mnist5k-quadrants-02"):
+        require_fit(recipe, model, data=data)
+
+
+def test_with_an_inset_objects_lie_no_multiple_of_the_patch_apart():
+    images = Quadrants(of=Mnist5k(), train_size=100, inset=1).load().test.images
+    whole = Mnist5k(train_size=100).load().test.images
+    small = nn.functional.avg_pool2d(whole[:4].float(), 2).round()
+    for image, object_, (top, left) in zip(images[:4], small, [(1, 1), (1, 13), (13, 1), (13, 13)], strict=True):
+        assert torch.equal(image[:, top : top + 14, left : left + 14].float(), object_)
+        assert image.sum() == object_.sum()
+
+
+def test_runs_made_with_flips_have_another_digest():
+    assert to_json(LEFT)["version"] == 2
+    with pytest.raises(InputError, match="version of Quadrants must be 2, as its results have changed"):
+        from_json({key: value for key, value in to_json(LEFT).items() if key != "version"}, Quadrants)
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: Quadrants(of=Mnist5k(val_size=3)), "of of Quadrants must be a data set with its subset left"),
         (lambda: Quadrants(of=Mnist5k(), train_quadrants=()), "train_quadrants of Quadrants must be rising numbers"),
         (lambda: Quadrants(of=Mnist5k(), train_quadrants=(4,)), "train_quadrants of Quadrants must be rising numbers"),
+        (lambda: Quadrants(of=Mnist5k(), inset=-1), "inset of Quadrants must be at least 0"),
+        (lambda: Quadrants(of=Mnist5k(), inset=8).load(), "inset of Quadrants must be at most 7 on mnist5k"),
         (lambda: Quadrants(of=CuedRecall(distance=1, val_size=0)).load(), "of of Quadrants must be images of an even"),
     ],
 )

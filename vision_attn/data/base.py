@@ -62,11 +62,12 @@ class Stream:
 class Data:
     """A data set in memory: the training images, the validation split, which no training image is in, the test split.
 
-    `fingerprint` is the sha256 of all pixels and labels, train then test, before any subset was taken;
-    `subset_sha256` that of the indices of the training subset. `mean` and `std` are per channel, in [0, 1],
-    taken from the training subset. Of images that are drawn, both checksums are over those that are held, and mean
-    and std are the constants they are drawn with. `flip` and `crop` say whether an image mirrored, or moved, keeps its
-    label. `order`, int64 (H * W,), is the order in which models get the pixels, None being the one they are in.
+    `fingerprint` is the sha256 of all pixels and labels, train then test, before any subset was taken; `subset_sha256`
+    that of the indices of the training subset. `mean` and `std` are per channel, in [0, 1], taken from the training
+    subset. Of images that are drawn, both checksums are over those that are held, and mean and std are the constants
+    they are drawn with. `flip` and `crop` say whether an image mirrored, or moved, is still one of these data;
+    `farthest` by how many pixels it may be moved, None being any number. `order`, int64 (H * W,), is the order in which
+    models get the pixels, None being the one they are in.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Data:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     crop: bool = True
+    farthest: int | None = None
     order: Tensor | None = None
 
     @property

@@ -15,21 +15,27 @@ from vision_attn.spec import InputError, spec
 class Quadrants(Dataset):
     """The images of `of` at half their size in one quadrant of a black canvas of their own size.
 
-    Training and validation images stand in `train_quadrants` in turn (0 upper left, 1 upper right, 2 lower left,
-    3 lower right), test images in all four in turn; the facts `quadrant` and `seen` (1: one of training) say where. The
-    subset is that of this spec's own `train_size`, `subset_seed` and `val_size`; those of `of` must be left alone.
+    They touch the border, or keep `inset` pixels from it, and so lie half the side less 2 `inset` apart: choose that no
+    multiple of the patch size, by which a transformer's tokens move without change. Training and validation images
+    stand in `train_quadrants` in turn (0 upper left, 1 upper right, 2 lower left, 3 lower right), test images in all
+    four in turn; the facts `quadrant` and `seen` (1: one of training) say where. Mirrored images would stand in another
+    quadrant, so there are none, and crops move an image by less than half its size. The subset is that of this spec's
+    own `train_size`, `subset_seed` and `val_size`; those of `of` must be left alone.
     """
 
+    version: ClassVar[int] = 2
     facts: ClassVar[tuple[str, ...]] = ("quadrant", "seen")
 
     of: Dataset
     train_quadrants: tuple[int, ...] = (0,)
+    inset: int = 0
 
     def check(self) -> None:
         alone = (self.of.train_size, self.of.subset_seed, self.of.val_size) == (None, 0, 0)
         self.require("of", alone, "a data set with its subset left to Quadrants")
         rising = list(self.train_quadrants) == sorted(set(self.train_quadrants) & set(range(4)))
         self.require("train_quadrants", bool(self.train_quadrants) and rising, "rising numbers from 0 to 3")
+        self.require("inset", self.inset >= 0, "at least 0")
 
     @property
     def label(self) -> str:
@@ -42,6 +48,7 @@ class Quadrants(Dataset):
             raise InputError(
                 f"of of Quadrants must be images of an even side, with a label each. Got {data.name} instead."
             )
+        self.require("inset", self.inset <= data.image_size // 4, f"at most {data.image_size // 4} on {data.name}")
         train = self._standing(data.train, self.train_quadrants)
         mean, std = channel_statistics(train.images)
         return dataclasses.replace(
@@ -50,6 +57,8 @@ class Quadrants(Dataset):
             train=train,
             val=None if data.val is None else self._standing(data.val, self.train_quadrants),
             test=self._standing(data.test, (0, 1, 2, 3)),
+            flip=False,
+            farthest=data.image_size // 4 - 1,
             mean=mean,
             std=std,
         )
@@ -62,7 +71,7 @@ class Quadrants(Dataset):
         canvas = torch.zeros_like(split.images)
         for number in set(quadrants):
             there = quadrant == number
-            top, left = number // 2 * half, number % 2 * half
+            top, left = (half - self.inset if far else self.inset for far in divmod(number, 2))
             canvas[there, :, top : top + half, left : left + half] = small[there]
         seen = torch.isin(quadrant, torch.tensor(self.train_quadrants)).long()
         return Split(canvas, split.labels, {"quadrant": quadrant, "seen": seen})

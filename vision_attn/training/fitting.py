@@ -9,14 +9,17 @@ from vision_attn.training.recipe import Recipe
 
 
 def require_fit(recipe: Recipe, model: nn.Module, *, data: Data) -> None:
-    """Raise `InputError` where images may not be cropped but are, or predictions are not where the labels are.
+    """Raise `InputError` where images may not be moved (so far) but are, or predictions are not where the labels are.
 
     One image goes through the model, in eval mode and outside of its random numbers.
     """
     if recipe.crop_padding and not data.crop:
         allowed = f"0 on {data.name}, where it matters what lies where"
         raise InputError(f"crop_padding of Recipe must be {allowed}. Got {recipe.crop_padding} instead.")
-    if recipe.rand_augment is not None and not data.crop:
+    if data.farthest is not None and recipe.crop_padding > data.farthest:
+        allowed = f"at most {data.farthest} on {data.name}, where it matters what lies where"
+        raise InputError(f"crop_padding of Recipe must be {allowed}. Got {recipe.crop_padding} instead.")
+    if recipe.rand_augment is not None and not (data.crop and data.farthest is None):
         allowed = f"None on {data.name}, where it matters what lies where"
         raise InputError(f"rand_augment of Recipe must be {allowed}. Got {recipe.rand_augment} instead.")
     if (recipe.mixup or recipe.cutmix) and data.label_shape:
