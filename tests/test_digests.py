@@ -10,7 +10,6 @@ from vision_attn import (
     CuedRecall,
     DepthwiseConv,
     Gap,
-    Identity,
     ImageFolder,
     Mnist5k,
     Parity,
@@ -23,6 +22,7 @@ from vision_attn import (
     Size,
     Timm,
     ViT,
+    ZeroMixer,
 )
 from vision_attn.spec import digest
 
@@ -30,7 +30,7 @@ COMMITTED = {
     ViT(): "5f15ab4b7aee06aa",
     ViT(dim=48, depth=2, patch_size=7, mixer=SelfAttention(num_heads=3)): "652af661a986e8bb",
     ViT(mixer=DepthwiseConv(kernel_size=3), position="sincos2d", drop_path=0.1): "e8905b69652b3bd7",
-    ViT(mixer=Identity()): "4f94fee99a392d97",
+    ViT(mixer=ZeroMixer()): "4f94fee99a392d97",  # stored as Identity
     ResNet(width=14, blocks=1): "6b99c5c6aa82315d",
     ViT(mixer=LSTM()): "e199559a96b4419d",
     ViT(mixer=LSTM(bidirectional=False, order="columns")): "cf29a8bbe8486669",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_attn.spec import InputError, Spec, canonical, digest, from_json, kinds, spec, to_json
+from vision_attn.spec import _KINDS, RENAMED, InputError, Spec, canonical, digest, from_json, kinds, spec, to_json
 
 
 @spec
@@ -131,6 +131,34 @@ def test_two_specs_of_one_name_are_refused():
 
         @spec
         class Wheel(Spec):
+            pass
+
+
+@pytest.fixture
+def renamed(monkeypatch):
+    """A spec that was called Penny and is called Farthing now."""
+    monkeypatch.setitem(RENAMED, "Penny", "Farthing")
+    monkeypatch.setattr("vision_attn.spec._KINDS", dict(_KINDS))
+
+    @spec
+    class Farthing(Spec):
+        spokes: int = 40
+
+    return Farthing
+
+
+def test_a_renamed_spec_keeps_its_stored_name_and_so_its_digest(renamed):
+    stored = {"kind": "Penny", "spokes": 36}
+    assert to_json(renamed(spokes=36)) == stored
+    assert digest(renamed(spokes=36)) == hashlib.sha256(b'{"kind":"Penny","spokes":36}').hexdigest()
+    assert from_json(stored, Spec) == renamed(spokes=36) == from_json({**stored, "kind": "Farthing"}, Spec)
+
+
+def test_the_earlier_name_of_a_spec_is_taken(renamed):
+    with pytest.raises(TypeError, match="Penny must have another name: in stored JSON it is Farthing"):
+
+        @spec
+        class Penny(Spec):
             pass
 
 

@@ -14,7 +14,7 @@ from vision_attn.figures.base import Figure
 from vision_attn.probes.base import Probe
 from vision_attn.records import require_level
 from vision_attn.run import Run
-from vision_attn.spec import InputError, Spec, digest, to_json
+from vision_attn.spec import InputError, Spec, digest, kind_of, to_json
 from vision_attn.store import SCHEMA
 from vision_attn.training import Recipe
 from vision_attn.verdicts import Verdict
@@ -153,9 +153,7 @@ def plan(experiment: Experiment, *, name: str) -> dict[str, Any]:
         if key not in runs:
             _check_home(run)
             skips = {
-                type(probe).__name__: reason
-                for probe in experiment.probes
-                if (reason := probe.skip(run.model, run.data))
+                kind_of(probe): reason for probe in experiment.probes if (reason := probe.skip(run.model, run.data))
             }
             runs[key] = {"hint": run.hint, "run": to_json(run), "skips": skips}
     for part in (*experiment.probes, *experiment.figures, *experiment.verdicts):

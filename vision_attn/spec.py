@@ -54,6 +54,8 @@ class Spec:
 
 
 _KINDS: dict[str, type[Spec]] = {}
+RENAMED = {"Identity": "ZeroMixer"}
+"""Kinds that were renamed: the name that stands in JSON for good, as digests are taken of it, and that of the class."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -64,6 +66,8 @@ def spec(cls: type[T]) -> type[T]:
     if taken:
         raise TypeError(f"A field of {made.__name__} must not be named {taken[0]}: the name has a meaning in the JSON.")
     if not inspect.isabstract(made):
+        if made.__name__ in RENAMED:
+            raise TypeError(f"{made.__name__} must have another name: in stored JSON it is {RENAMED[made.__name__]}.")
         if made.__name__ in _KINDS:
             other = _KINDS[made.__name__].__module__
             raise TypeError(f"Two specs are named {made.__name__}: in {other} and in {made.__module__}.")
@@ -76,9 +80,15 @@ def kinds(role: type[T]) -> dict[str, type[T]]:
     return {name: kind for name, kind in _KINDS.items() if issubclass(kind, role)}
 
 
+def kind_of(value: Spec) -> str:
+    """The name that stands in JSON for what the spec is: that of its class, or the class's earlier name."""
+    name = type(value).__name__
+    return next((stored for stored, now in RENAMED.items() if now == name), name)
+
+
 def to_json(value: Spec) -> dict[str, Any]:
     """The spec as plain JSON: its kind, its version from 2 on, and the fields that are not at their default."""
-    out: dict[str, Any] = {"kind": type(value).__name__}
+    out: dict[str, Any] = {"kind": kind_of(value)}
     if value.version > 1:
         out["version"] = value.version
     for field in dataclasses.fields(value):  # type: ignore[arg-type]
@@ -91,11 +101,12 @@ def to_json(value: Spec) -> dict[str, Any]:
 def from_json(data: Any, role: type[T]) -> T:
     """The spec of `role` that `data` describes. Raises `InputError` on an unknown kind or field and another version."""
     known = kinds(role)
-    if not isinstance(data, Mapping) or data.get("kind") not in known:
-        given = data.get("kind") if isinstance(data, Mapping) else data
+    given = data.get("kind") if isinstance(data, Mapping) else data
+    name = RENAMED.get(given, given) if isinstance(given, str) else None
+    if not isinstance(data, Mapping) or name not in known:
         allowed = "one of " + ", ".join(map(repr, known))
         raise InputError(_sentence("kind", role.__name__, allowed, given))
-    cls = known[data["kind"]]
+    cls = known[name]
     if (given := data.get("version", 1)) != cls.version:
         raise InputError(_sentence("version", cls.__name__, f"{cls.version}, as its results have changed", given))
     fields = _annotations(cls)  # type: ignore[arg-type]

@@ -11,13 +11,16 @@ from vision_attn.models import (
     ConvNeXt,
     ConvStack,
     DepthwiseConv,
-    Identity,
+    IdentityMixer,
     Mixer,
     Model,
+    PoolingMixer,
+    RandomMixer,
     ResNet,
     SelfAttention,
     Timm,
     ViT,
+    ZeroMixer,
     count_flops,
     count_params,
     flops_of,
@@ -29,6 +32,7 @@ MIXERS = {name: kind() for name, kind in kinds(Mixer).items()}
 MODELS = {
     **{f"ViT-{name}": ViT(dim=16, depth=2, mixer=mixer) for name, mixer in MIXERS.items()},
     "ViT-sincos2d": ViT(dim=16, depth=1, position="sincos2d"),
+    "ViT-mimetic": ViT(dim=16, depth=2, position="sincos2d", init="mimetic"),
     "ViT-none": ViT(dim=16, depth=1, position="none"),
     "ViT-drop": ViT(dim=16, depth=2, drop_path=0.3),
     "ViT-token": ViT(dim=16, depth=2, pool="token"),
@@ -119,7 +123,10 @@ def trunk_flops(*, dim, depth, tokens, patch_dim, classes, hidden, mixer):
         (LSTM(), lambda n, d: 2 * 4 * (d // 2) * (d + d // 2) * n),
         (LSTM(bidirectional=False), lambda n, d: 4 * d * 2 * d * n),
         (SelfAttention(pattern="neighbourhood", pattern_size=2), lambda n, d: 4 * n * d * d + 2 * n * n * d),
-        (Identity(), lambda n, d: 0),
+        (ZeroMixer(), lambda n, d: 0),
+        (IdentityMixer(), lambda n, d: 0),
+        (PoolingMixer(), lambda n, d: 0),
+        (RandomMixer(), lambda n, d: n * n * d),
     ],
 )
 def test_flops_of_the_trunk_equal_the_closed_formula(mixer, macs):
@@ -132,7 +139,7 @@ def test_flops_of_the_trunk_equal_the_closed_formula(mixer, macs):
 def test_attention_is_counted_on_either_path(image_size):
     tokens = (image_size // 4) ** 2
     full = count_flops(ViT(dim=16, depth=1), **{**SHAPE, "image_size": image_size})
-    none = count_flops(ViT(dim=16, depth=1, mixer=Identity()), **{**SHAPE, "image_size": image_size})
+    none = count_flops(ViT(dim=16, depth=1, mixer=ZeroMixer()), **{**SHAPE, "image_size": image_size})
     assert full - none == 2 * (4 * tokens * 16 * 16 + 2 * tokens * tokens * 16)
 
 
@@ -237,6 +244,11 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean():
         (
             lambda: DepthwiseConv(kernel_size=4),
             "kernel_size of DepthwiseConv must be odd and at least 1. Got 4 instead.",
+        ),
+        (lambda: PoolingMixer(kernel_size=2), "kernel_size of PoolingMixer must be odd and at least 1. Got 2 instead."),
+        (
+            lambda: DepthwiseConv(branch_sd=0.0),
+            "branch_sd of DepthwiseConv must be None or more than 0. Got 0.0",
         ),
         (lambda: ViT(depth=3, merge_after=(3,)), "merge_after of ViT must be rising numbers from 1 to depth - 1 = 2."),
         (

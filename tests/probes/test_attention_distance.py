@@ -7,7 +7,7 @@ from torch import nn
 
 from vision_attn.data import Mnist5k
 from vision_attn.layers import Attention
-from vision_attn.models import DepthwiseConv, Identity, ResNet, SelfAttention, Timm, ViT
+from vision_attn.models import DepthwiseConv, ResNet, SelfAttention, Timm, ViT, ZeroMixer
 from vision_attn.probes import AttentionDistance
 from vision_attn.probes.attention_distance import Geometry, shuffled_patches, statistics
 from vision_attn.probes.lattice import places
@@ -157,7 +157,7 @@ def test_models_without_attention_are_skipped_with_a_reason():
     probe = AttentionDistance()
     assert probe.skip(ViT(), Mnist5k()) is None
     assert probe.skip(ViT(mixer=DepthwiseConv()), Mnist5k()) == "DepthwiseConv has no attention weights"
-    assert probe.skip(ViT(mixer=Identity()), Mnist5k()) == "Identity has no attention weights"
+    assert probe.skip(ViT(mixer=ZeroMixer()), Mnist5k()) == "ZeroMixer has no attention weights"
     assert "ResNet has no attention" in probe.skip(ResNet(), Mnist5k())
     assert "no attention whose weights can be read" in probe.skip(Timm(name="resnet18"), Mnist5k())
     with pytest.raises(InputError, match="model of AttentionDistance must have attention"):

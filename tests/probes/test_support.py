@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vision_attn import LSTM, ConvStack, DepthwiseConv, Identity, ResNet, SelfAttention, ViT
+from vision_attn import LSTM, ConvStack, DepthwiseConv, ResNet, SelfAttention, ViT, ZeroMixer
 from vision_attn._torchvision import repair
 from vision_attn.probes.support import OUTPUT, Reach, leaks_between_samples, reach, support
 from vision_attn.spec import InputError
@@ -155,7 +155,7 @@ def test_windows_in_turn_shifted_grow_window_by_window_and_do_not_wrap_around(mo
     shifts = (0, 2, 0)
     model.layers = nn.Sequential(*(swin(8, (16, 16), num_heads=1, window_size=4, shift_size=s) for s in shifts))
     model.feature_info = [{"module": f"layers.{i}"} for i in range(3)]
-    model.norm, model.head = nn.Identity(), nn.Identity()
+    model.norm, model.head = nn.ZeroMixer(), nn.ZeroMixer()
     seen, expected = torch.eye(16, dtype=torch.bool), [0]
     for shift in shifts:
         seen = (windows(16, size=4, shift=shift).int() @ seen.int()) > 0
@@ -184,7 +184,7 @@ def test_a_memory_in_one_direction_has_not_seen_what_comes_later(mode):
 
 
 def test_without_mixing_no_cell_sees_another():
-    model = ViT(dim=16, depth=2, mixer=Identity()).build(**SMALL)
+    model = ViT(dim=16, depth=2, mixer=ZeroMixer()).build(**SMALL)
     assert set(reach(model, image_size=32, patch_size=4).values()) == {Reach()}
 
 

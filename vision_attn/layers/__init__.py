@@ -1,7 +1,7 @@
 """Layers that anyone may import: plain modules, torch only."""
 
 from vision_attn.layers.attention import Attention, attention_path
-from vision_attn.layers.mixers import DepthwiseConvolution, NoMixing, RecurrentMixing
+from vision_attn.layers.mixers import AveragePooling, DepthwiseConvolution, NoMixing, RandomMixing, RecurrentMixing
 from vision_attn.layers.patch import ConvEmbed, PatchEmbed, TokenMerging
 from vision_attn.layers.patterns import (
     Axial,
@@ -25,6 +25,7 @@ from vision_attn.layers.positions import (
 
 __all__ = [
     "Attention",
+    "AveragePooling",
     "Axial",
     "ConvEmbed",
     "ConvPosition",
@@ -36,6 +37,7 @@ __all__ = [
     "PatchEmbed",
     "Pattern",
     "Position",
+    "RandomMixing",
     "RecurrentMixing",
     "RelativeBias",
     "Rotary",

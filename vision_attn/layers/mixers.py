@@ -3,21 +3,37 @@
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class DepthwiseConvolution(nn.Module):
     """A k x k convolution of every channel by itself over the grid of tokens, zero-padded to the same size.
 
-    N must be grid[0] * grid[1], in raster order. `kernel_size` must be odd.
+    N must be grid[0] * grid[1], in raster order. `kernel_size` must be odd. Without `branch_sd` the kernels start as in
+    PyTorch. With it they are normal and the biases 0, so that tokens whose channels have mean square 1, as behind a
+    LayerNorm, come out with that standard deviation, however they are correlated:
+
+        Var(out) = Var(weight) x (mean number of kernel taps that lie inside of the grid)
+
+    Raises `ValueError` where `kernel_size` or `branch_sd` does not fit.
     """
 
-    def __init__(self, dim: int, *, grid: tuple[int, int], kernel_size: int = 7) -> None:
+    def __init__(
+        self, dim: int, *, grid: tuple[int, int], kernel_size: int = 7, branch_sd: float | None = None
+    ) -> None:
         super().__init__()
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"kernel_size of DepthwiseConvolution must be odd. Got {kernel_size!r} instead.")
+        if branch_sd is not None and not branch_sd > 0:
+            raise ValueError(f"branch_sd of DepthwiseConvolution must be more than 0. Got {branch_sd!r} instead.")
         self.grid = grid
         self.conv = nn.Conv2d(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
+        if branch_sd is not None:
+            taps = _mean_taps(grid[0], kernel_size) * _mean_taps(grid[1], kernel_size)
+            nn.init.normal_(self.conv.weight, std=branch_sd * taps**-0.5)
+            assert self.conv.bias is not None
+            nn.init.zeros_(self.conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         image = x.transpose(1, 2).unflatten(2, self.grid)
@@ -67,11 +83,56 @@ class RecurrentMixing(nn.Module):
         return f"grid={self.grid}, order={self.order!r}"
 
 
+class AveragePooling(nn.Module):
+    """The mean of a token and its neighbours, less the token, as in PoolFormer (Yu et al. 2022, arXiv:2111.11418).
+
+    The mean is over those tokens of a `kernel_size` x `kernel_size` square that lie inside of the grid; it has no
+    weights. N must be grid[0] * grid[1], in raster order. Raises `ValueError` where `kernel_size` is not odd.
+    """
+
+    def __init__(self, *, grid: tuple[int, int], kernel_size: int = 3) -> None:
+        super().__init__()
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size of AveragePooling must be odd. Got {kernel_size!r} instead.")
+        self.grid, self.kernel_size = grid, kernel_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        image = x.transpose(1, 2).unflatten(2, self.grid)
+        size = self.kernel_size
+        pooled = F.avg_pool2d(image, size, stride=1, padding=size // 2, count_include_pad=False)
+        return (pooled - image).flatten(2).transpose(1, 2)
+
+    def extra_repr(self) -> str:
+        return f"grid={self.grid}, kernel_size={self.kernel_size}"
+
+
+class RandomMixing(nn.Module):
+    """A fixed random mean over all tokens, the same for every image and channel (Yu et al. 2024, arXiv:2210.13452).
+
+    out = softmax(R) x with R (N, N) uniform in [0, 1), drawn once, in the state but never trained; N = `num_tokens`.
+    """
+
+    weights: Tensor
+
+    def __init__(self, num_tokens: int) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.rand(num_tokens, num_tokens).softmax(dim=-1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weights.to(x.dtype) @ x
+
+
 class NoMixing(nn.Module):
     """The zero function: with the block's residual connection every token stays as it was."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x * 0
+
+
+def _mean_taps(side: int, kernel_size: int) -> float:
+    """How many of a kernel's places along one side lie inside of the grid, on average over the side."""
+    reach = kernel_size // 2
+    return sum(min(side, place + reach + 1) - max(0, place - reach) for place in range(side)) / side
 
 
 def _transposed(x: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -5,7 +5,15 @@ from vision_attn.models.classifier import Classifier
 from vision_attn.models.conv_stack import ConvStack, rf_dial
 from vision_attn.models.convnets import ConvNeXt, ResNet
 from vision_attn.models.matching import match
-from vision_attn.models.mixers import LSTM, DepthwiseConv, Identity, SelfAttention
+from vision_attn.models.mixers import (
+    LSTM,
+    DepthwiseConv,
+    IdentityMixer,
+    PoolingMixer,
+    RandomMixer,
+    SelfAttention,
+    ZeroMixer,
+)
 from vision_attn.models.registration import register_models
 from vision_attn.models.size import count_flops, count_params, flops_of, params_of
 from vision_attn.models.transfer import from_timm, replace_attention
@@ -18,13 +26,16 @@ __all__ = [
     "ConvNeXt",
     "ConvStack",
     "DepthwiseConv",
-    "Identity",
+    "IdentityMixer",
     "Mixer",
     "Model",
+    "PoolingMixer",
+    "RandomMixer",
     "ResNet",
     "SelfAttention",
     "Timm",
     "ViT",
+    "ZeroMixer",
     "count_flops",
     "count_params",
     "flops_of",

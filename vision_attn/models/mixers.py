@@ -7,6 +7,7 @@ from torch import nn
 
 from vision_attn.layers import (
     Attention,
+    AveragePooling,
     Axial,
     ConvPosition,
     DepthwiseConvolution,
@@ -16,6 +17,7 @@ from vision_attn.layers import (
     NoMixing,
     Pattern,
     Position,
+    RandomMixing,
     RecurrentMixing,
     RelativeBias,
     Rotary,
@@ -63,6 +65,11 @@ class SelfAttention(Mixer):
         self.require("pattern_size", self.pattern_size >= 1, "at least 1")
         for field in ("attn_drop", "proj_drop"):
             self.require(field, 0 <= getattr(self, field) < 1, "at least 0 and less than 1")
+
+    @property
+    def is_dot_product(self) -> bool:
+        """Whether scores are the products of q and k as the weights give them, all as wide as the tokens."""
+        return self.similarity == "dot" and not self.qk_norm and self.key_dim is None and self.value_dim is None
 
     @property
     def width_multiple(self) -> int:
@@ -137,15 +144,22 @@ class SelfAttention(Mixer):
 
 @spec
 class DepthwiseConv(Mixer):
-    """A k x k depthwise convolution: every token takes from its neighbours, by place."""
+    """A k x k depthwise convolution: every token takes from its neighbours, by place.
+
+    `branch_sd` is the standard deviation of its output before training, on the normed tokens of a block. None: kernels
+    start as in PyTorch, which gives about 0.5; attention has that with the init "mimetic" and much less without. Given
+    what the probe `BranchScale` measures of attention, twins differ in the mixer and not in its scale.
+    """
 
     kernel_size: int = 7
+    branch_sd: float | None = None
 
     def check(self) -> None:
         self.require("kernel_size", self.kernel_size >= 1 and self.kernel_size % 2 == 1, "odd and at least 1")
+        self.require("branch_sd", self.branch_sd is None or self.branch_sd > 0, "None or more than 0")
 
     def build(self, *, dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> nn.Module:
-        return DepthwiseConvolution(dim, grid=grid, kernel_size=self.kernel_size)
+        return DepthwiseConvolution(dim, grid=grid, kernel_size=self.kernel_size, branch_sd=self.branch_sd)
 
 
 @spec
@@ -169,8 +183,41 @@ class LSTM(Mixer):
 
 
 @spec
-class Identity(Mixer):
-    """No mixing at all: every token stays by itself until the pooling. The floor that a mixer must beat."""
+class PoolingMixer(Mixer):
+    """The mean of a token's neighbourhood, less the token: by place, with no weights (Yu et al. 2022, PoolFormer)."""
+
+    kernel_size: int = 3
+
+    def check(self) -> None:
+        self.require("kernel_size", self.kernel_size >= 1 and self.kernel_size % 2 == 1, "odd and at least 1")
+
+    def build(self, *, dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> nn.Module:
+        return AveragePooling(grid=grid, kernel_size=self.kernel_size)
+
+
+@spec
+class RandomMixer(Mixer):
+    """A random mean over all tokens, drawn from the run's seed and never trained (Yu et al. 2024, arXiv:2210.13452)."""
+
+    takes_prefix: ClassVar[bool] = True
+
+    def build(self, *, dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> nn.Module:
+        return RandomMixing(num_prefix_tokens + grid[0] * grid[1])
+
+
+@spec
+class IdentityMixer(Mixer):
+    """The identity: a token gets itself, normed, once more. No token sees another before the pooling."""
+
+    takes_prefix: ClassVar[bool] = True
+
+    def build(self, *, dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> nn.Module:
+        return nn.Identity()
+
+
+@spec
+class ZeroMixer(Mixer):
+    """Nothing: the branch of the mixer is 0 and a block is its MLP. The floor that a mixer must beat."""
 
     takes_prefix: ClassVar[bool] = True
 

@@ -12,10 +12,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from vision_attn.layers import ConvEmbed, PatchEmbed, TokenMerging, sincos2d
+from vision_attn.layers import Attention, ConvEmbed, PatchEmbed, TokenMerging, sincos2d
 from vision_attn.models.base import Mixer, Model
 from vision_attn.models.classifier import Classifier
 from vision_attn.models.drop_path import DropPath, drop_path_rates
+from vision_attn.models.mimetic import initialise_mimetic
 from vision_attn.models.mixers import SelfAttention
 from vision_attn.spec import InputError, spec
 
@@ -30,6 +31,10 @@ class ViT(Model):
     hierarchy of stages (Liu et al. 2021): heads double with the width, window sizes stay. The `stem` "convolution"
     makes the tokens with overlapping convolutions, as in the compact convolutional transformer (Hassani et al. 2021),
     rather than with one linear map a patch; `patch_size` is then the stride of its output, a power of two.
+
+    The `init` "mimetic" lets attention start as it looks in trained networks (Trockman and Kolter 2023,
+    arXiv:2305.09828): W_q W_k^T = 0.7 Z + 0.7 I, cut to the rank of a head, and W_v W_proj = 0.4 Z - 0.4 I, with Z
+    normal of variance 1 / dim. It is meant for the position "sincos2d". All other weights start as with "default".
     """
 
     width_field: ClassVar[str] = "dim"
@@ -46,6 +51,7 @@ class ViT(Model):
     reg_tokens: int = 0
     merge_after: tuple[int, ...] = ()
     stem: Literal["patch", "convolution"] = "patch"
+    init: Literal["default", "mimetic"] = "default"
 
     @property
     def num_prefix_tokens(self) -> int:
@@ -71,6 +77,9 @@ class ViT(Model):
             allowed = "one that takes a class token and registers, such as SelfAttention"
             self.require("mixer", self.mixer.takes_prefix, allowed)
             self.require("merge_after", not self.merge_after, "() with a class token or registers")
+        plain = isinstance(self.mixer, SelfAttention) and self.mixer.is_dot_product
+        allowed = "SelfAttention with the similarity 'dot', as wide as the tokens, without qk_norm, with init 'mimetic'"
+        self.require("mixer", self.init == "default" or plain, allowed)
 
     def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
         if image_size % self.patch_size:
@@ -143,6 +152,9 @@ class VisionTransformer(Classifier):
             mixer = spec.mixer.widened(2**stage) if stage else spec.mixer
             block.mixer = mixer.build(dim=dim << stage, grid=grid, num_prefix_tokens=spec.num_prefix_tokens)
             _initialise(block.mixer.modules())
+            if spec.init == "mimetic":
+                assert isinstance(block.mixer, Attention)
+                initialise_mimetic(block.mixer)
         self.feature_info = [
             {"module": f"blocks.{i}", "num_chs": width, "reduction": spec.patch_size << stage}
             for i, (width, stage) in enumerate(zip(widths, stages, strict=True))

@@ -4,6 +4,7 @@ from vision_attn.probes.accuracy import Accuracy
 from vision_attn.probes.accuracy_by import AccuracyBy
 from vision_attn.probes.attention_distance import AttentionDistance
 from vision_attn.probes.base import Probe, Row
+from vision_attn.probes.branch_scale import BranchScale
 from vision_attn.probes.influence import Influence
 from vision_attn.probes.intervention import Intervention
 from vision_attn.probes.occlusion import Occlusion
@@ -18,6 +19,7 @@ __all__ = [
     "Accuracy",
     "AccuracyBy",
     "AttentionDistance",
+    "BranchScale",
     "Influence",
     "Intervention",
     "Occlusion",

@@ -65,6 +65,14 @@ def grid_shapes(model: nn.Module, x: Tensor, names: list[str]) -> dict[str, tupl
         return {name: (z.shape[2], z.shape[3]) for name, z in grids(model, x[:1], names).items()}
 
 
+def mixer_outputs(model: nn.Module, x: Tensor) -> list[Tensor]:
+    """What the mixer of every block gives for images x, in order of depth, from one forward pass."""
+    modules = {name: module for name, module in model.named_modules() if name.endswith(".mixer")}
+    with _recording(modules) as calls:
+        model(x)
+    return [call.output for call in calls.values()]
+
+
 def attention_inputs(model: nn.Module, x: Tensor) -> dict[str, tuple[nn.Module, Tensor]]:
     """Every self-attention that ran for images x, by name, with its true input; empty where there is none.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_attn.records import Records
+from vision_attn.spec import RENAMED
 
 Specs = dict[str, Any]
 
@@ -106,7 +107,7 @@ def call(spec: Any, *, without: Sequence[str] = ()) -> str:
     if not isinstance(spec, dict):
         return repr(spec)
     fields = [f"{key}={'…' if key in without else call(value)}" for key, value in spec.items() if key != "kind"]
-    return f"{spec['kind']}({', '.join(fields)})"
+    return f"{RENAMED.get(spec['kind'], spec['kind'])}({', '.join(fields)})"
 
 
 def plain(value: Any) -> str:
