@@ -69,7 +69,7 @@ def test_a_paired_difference_by_hand(records):
     assert found.estimate == pytest.approx(0.42)
     assert found.n == 3
     assert found.verdict == "supports"
-    assert found.baseline == "accuracy at LSTM, distance 7, split test: 55.0 %"
+    assert found.baseline == "accuracy of LSTM at distance 7, test images: 55.0 %"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_several_values_of_a_seed_need_to_be_reduced(records):
         BoundVerdict(**SAID, **options, at=at, along=("head",), bound=9.0).decide(records)
     assert str(error.value) == (
         "cells of BoundVerdict must name one value a seed, or reduce must not be 'one'. "
-        "Got several of attention distance at attention, distance 1, layer 1, images true instead."
+        "Got several of attention distance of attention at distance 1, layer 1, images true instead."
     )
     for reduce, expected in (("min", 6.0), ("mean", 9.0), ("max", 12.0)):
         rule = BoundVerdict(**SAID, **options, at=at, along=("head",), reduce=reduce, bound=0.0)
@@ -206,7 +206,7 @@ def test_a_claim_of_parts_holds_where_all_of_them_do(records, parts, verdict):
 
 def test_the_words_count_the_parts(records):
     rule = AllOf(**SAID, parts=tuple(DifferenceVerdict(**SAID, **part) for part in (SUPPORTS, UNMEASURED, SUPPORTS)))
-    assert rule.decide(records).words == "Of 3 parts: 2 supports, 1 not measured."
+    assert rule.decide(records).words == "Of 3 parts 2 support it and 1 is not measured."
 
 
 def test_parts_are_numbered_and_rules_of_one_claim_are_lettered(records):
@@ -273,9 +273,9 @@ def test_a_rule_that_asks_for_what_is_not_there_says_so_and_spares_the_others(re
 def test_the_rule_in_words():
     rule = difference(cell(model="attention"), cell(model="LSTM"), bound=0.1, given=cell(distance=7, split="test"))
     assert rule.rule == (
-        "Accuracy at attention minus accuracy at LSTM (distance 7, split test), mean over seeds with 95 % Student-t "
-        "interval, paired by seed. Supports where the interval lies above +10.0 percentage points, contradicts where "
-        "it lies below, else inconclusive."
+        "Accuracy of attention minus accuracy of LSTM (distance 7, test images): mean over seeds with 95 % Student-t "
+        "interval, paired by seed. Supports where the interval is entirely above +10.0 percentage points, contradicts "
+        "where it is entirely below, else inconclusive."
     )
 
 

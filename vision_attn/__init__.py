@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     )
     from vision_attn.run import Run
     from vision_attn.training import Recipe
-    from vision_attn.verdicts import AllOf, BoundVerdict, DifferenceVerdict, EquivalenceVerdict, cell
+    from vision_attn.verdicts import AllOf, BoundVerdict, DifferenceVerdict, EquivalenceVerdict, Quantity, cell, claim
 
 _HOMES = {
     "_torchvision": ("repair_torchvision",),
@@ -159,7 +159,9 @@ _HOMES = {
         "BoundVerdict",
         "DifferenceVerdict",
         "EquivalenceVerdict",
+        "Quantity",
         "cell",
+        "claim",
     ),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -211,6 +213,7 @@ __all__ = [
     "PoolingMixer",
     "QuadrantAccuracy",
     "Quadrants",
+    "Quantity",
     "RandomMixer",
     "Recall",
     "RecallByDistance",
@@ -233,6 +236,7 @@ __all__ = [
     "Zoom",
     "ZoomCurve",
     "cell",
+    "claim",
     "from_timm",
     "match",
     "register_models",

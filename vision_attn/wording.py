@@ -60,6 +60,12 @@ def interval(row: Any, *, metric: str, signed: bool = False) -> str:
     return text if row["n"] == row["planned"] else f"{text} (n = {row['n']})"
 
 
+def metric_text(metric: str) -> str:
+    """A metric in a sentence: relative influence distance."""
+    name = metric.removesuffix("_relative")
+    return ("relative " if name != metric else "") + name.replace("_", " ")
+
+
 def short(value: Any) -> str:
     """A number in few characters: 250, 1k, 1.5k, 121k, 48.1M."""
     if pd.isna(value):

@@ -10,6 +10,7 @@ from vision_attn.statistics.limits import limits
 from vision_attn.statistics.paired import paired_difference, pairs
 from vision_attn.statistics.search import expected_best, search_leads
 from vision_attn.statistics.steps import share_interval, step_position, steps_to
+from vision_attn.statistics.tails import share_tails, t_tails
 
 __all__ = [
     "CURVES",
@@ -32,7 +33,9 @@ __all__ = [
     "pairs",
     "search_leads",
     "share_interval",
+    "share_tails",
     "step_position",
     "steps_to",
+    "t_tails",
     "variance_components",
 ]

@@ -1,17 +1,35 @@
 """Verdicts: rules that decide a claim, stated in the experiment before it runs and kept in its plan."""
 
-from vision_attn.verdicts.base import AllOf, Finding, Verdict, findings, flat, table
-from vision_attn.verdicts.means import BoundVerdict, DifferenceVerdict, EquivalenceVerdict, MeanVerdict, cell
+from vision_attn.verdicts.algebra import Contrast, Part, Quantity, Share, claim
+from vision_attn.verdicts.base import AllOf, Finding, Verdict
+from vision_attn.verdicts.findings import findings, flat, table
+from vision_attn.verdicts.means import (
+    BoundVerdict,
+    ContrastVerdict,
+    DifferenceVerdict,
+    EquivalenceVerdict,
+    MeanVerdict,
+)
+from vision_attn.verdicts.seeds import SeedVerdict, cell
+from vision_attn.verdicts.shares import ShareVerdict
 
 __all__ = [
     "AllOf",
     "BoundVerdict",
+    "Contrast",
+    "ContrastVerdict",
     "DifferenceVerdict",
     "EquivalenceVerdict",
     "Finding",
     "MeanVerdict",
+    "Part",
+    "Quantity",
+    "SeedVerdict",
+    "Share",
+    "ShareVerdict",
     "Verdict",
     "cell",
+    "claim",
     "findings",
     "flat",
     "table",

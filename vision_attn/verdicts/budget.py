@@ -1,0 +1,99 @@
+"""Rules about data: at which training budget their cells are taken, and whether budget is what limits them."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from vision_attn import wording
+from vision_attn.records import Records, pick, require_factor
+from vision_attn.spec import InputError
+from vision_attn.statistics import limits
+from vision_attn.verdicts.base import Finding
+
+if TYPE_CHECKING:
+    from vision_attn.verdicts.seeds import SeedVerdict
+
+Levels = dict[str, Any]
+
+
+def rule_text(factor: str) -> str:
+    """What a rule about data says of budgets."""
+    return (
+        " Decided only where every cell is limited by its data: at least 95 % accuracy on its training images, or a "
+        f"gain from the last ×4 of {factor.replace('_', ' ')} whose interval is entirely below 1.5 points; else "
+        "budget-limited."
+    )
+
+
+def at_largest(
+    records: Records, cells: Sequence[tuple[float, Levels]], factor: str, what: str
+) -> list[tuple[float, Levels]]:
+    """The cells at the largest budget that all of them are planned at, unless one names its budget itself."""
+    require_factor(records.plan, "needs_data_limited", what, factor)
+    if any(factor in levels for _, levels in cells):
+        return list(cells)
+    planned = [set(_at(records.runs, levels, records)[factor]) for _, levels in cells]
+    if not all(planned):
+        return list(cells)
+    if not (shared := set.intersection(*planned)):
+        raise InputError(f"cells of {what} must be planned at one common level of {factor}. Got none instead.")
+    return [(weight, {**levels, factor: max(shared)}) for weight, levels in cells]
+
+
+def limited(found: Finding, records: Records, cells: Sequence[Levels], rule: "SeedVerdict") -> Finding:
+    """The finding, or "budget-limited" in the place of its answer where a cell is limited by its budget."""
+    factor = str(rule.needs_data_limited)
+    reasons, unknown = [], []
+    for levels in cells:
+        row = _limit(records, levels, factor, rule.over)
+        if row is None or row["limited_by"] == "not measured":
+            unknown.append(_named(levels, factor))
+        elif row["limited_by"] == "budget":
+            reasons.append(f"{_named(levels, factor)} ({_reason(row, factor)})")
+    if unknown:
+        words = f"Accuracy on training images is not measured: {wording.listing(list(dict.fromkeys(unknown)))}."
+        return dataclasses.replace(found, verdict="not measured", words=words, p=float("nan"))
+    if reasons:
+        words = f"Limited by budget rather than data: {wording.listing(list(dict.fromkeys(reasons)))}."
+        return dataclasses.replace(found, verdict="budget-limited", words=words, p=float("nan"))
+    return found
+
+
+def _limit(records: Records, levels: Levels, factor: str, over: str) -> dict[Any, Any] | None:
+    """The row of `statistics.limits` of one cell, at the budget that it names."""
+    others = {name: level for name, level in levels.items() if name != factor}
+    frames = []
+    for split in ("train", "test"):
+        frame = _at(pick(records, "accuracy", at={"split": split}), others, records)
+        frames.append(frame[frame[factor] <= levels[factor]].assign(all=0))
+    rows = limits(*frames, by=["all"], budget=factor, over=over).to_dict("records")
+    return rows[0] if rows else None
+
+
+def _at(frame: pd.DataFrame, levels: Levels, records: Records) -> pd.DataFrame:
+    for name, level in levels.items():
+        if name in records.plan["factors"]:
+            frame = frame[frame[name] == level]
+    return frame
+
+
+def _named(levels: Levels, factor: str) -> str:
+    names = [name for name in levels if name in ("model", "train_size")]
+    names = names or [name for name in levels if name != factor]
+    return " with ".join(wording.level_text(name, levels[name]) for name in names)
+
+
+def _reason(row: dict[Any, Any], factor: str) -> str:
+    said = []
+    if not pd.isna(row["train_accuracy"]):
+        said.append(f"{wording.quantity(row['train_accuracy'], metric='accuracy')} on its training images")
+    if not pd.isna(row["gain_high"]):
+        gain = wording.interval(
+            {**row, "estimate": row["gain"], "low": row["gain_low"], "high": row["gain_high"], "planned": row["n"]},
+            metric="accuracy",
+            signed=True,
+        )
+        said.append(f"{gain} points from the last ×4 of {factor.replace('_', ' ')}")
+    return ", ".join(said)

@@ -1,0 +1,48 @@
+"""The findings of a plan: what every rule says of the records, as a list and as a table."""
+
+import dataclasses
+import string
+from collections.abc import Sequence
+
+import pandas as pd
+
+from vision_attn.records import Records
+from vision_attn.spec import InputError, from_json
+from vision_attn.verdicts.base import Finding, Verdict, judged
+
+COLUMNS = (
+    *("claim", "statement", "estimate", "low", "high", "n", "baseline", "verdict", "words", "rule", "metric"),
+    *("sd", "p", "p_holm", "is_exact"),
+)
+
+
+def findings(records: Records) -> list[Finding]:
+    """What every rule of the plan says, in its order; rules for which the plan lacks cells are left out."""
+    out = []
+    for data in records.plan.get("verdicts", []):
+        try:
+            verdict = from_json(data, Verdict)
+        except InputError as error:
+            claim, statement = str(data.get("claim", "")), str(data.get("statement", ""))
+            out.append(Finding(claim, statement, "", "not measured", words=str(error)))
+            continue
+        out.append(judged(verdict, records))
+    return [one for one in out if one.is_planned]
+
+
+def table(found: Sequence[Finding]) -> pd.DataFrame:
+    """The findings as a table, the parts of a claim below it and numbered: C1, C1.1, C1.2; C4a, C4b for two of one."""
+    rows = []
+    for one, claim in flat(found):
+        rows.append(dataclasses.asdict(dataclasses.replace(one, claim=claim, parts=())))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def flat(found: Sequence[Finding], *, above: str = "") -> list[tuple[Finding, str]]:
+    """Every finding and part with its number."""
+    out, claims = [], [one.claim for one in found]
+    for i, one in enumerate(found):
+        letter = string.ascii_lowercase[claims[:i].count(one.claim)] if claims.count(one.claim) > 1 else ""
+        claim = f"{above}.{i + 1}" if above else one.claim + letter
+        out += [(one, claim), *flat(one.parts, above=claim)]
+    return out

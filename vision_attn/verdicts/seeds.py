@@ -1,0 +1,229 @@
+"""Rules on one number a seed: which cells it is taken from, and what the seeds that are there say."""
+
+import abc
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from vision_attn import wording
+from vision_attn.choice import settled
+from vision_attn.records import Records, pick, require_factor
+from vision_attn.spec import InputError, spec
+from vision_attn.verdicts import budget
+from vision_attn.verdicts.base import Answer, Finding, Verdict, decided
+
+Cell = tuple[tuple[str, str | int | float | bool], ...]
+Terms = tuple[tuple[float, Cell], ...]
+
+SAID = {("split", "test"): "test images", ("split", "train"): "training images"} | {
+    ("own", own): f"own cell {said}" for own, said in (("without", "excluded"), ("with", "included"))
+}
+"""Levels of coordinates that have words of their own."""
+
+
+def cell(**levels: str | int | float | bool) -> Cell:
+    """A place in the records: levels of factors and of coordinates, such as model="ViT", distance=7, split="test"."""
+    return tuple(levels.items())
+
+
+@spec
+class SeedVerdict(Verdict, abc.ABC):
+    """A rule on one number a seed: the value of a metric in a cell, or a weighted sum of its values in several.
+
+    A cell names levels of factors and coordinates; `given` is common to all cells. Other factors of several levels
+    must be named too, unless `reduce` says what becomes of several values of a seed; `along` names coordinates that
+    may vary among them. `choose` is a factor settled on validation images for every level of `choose_by` beforehand.
+
+    Fewer seeds than `min_seeds` decide nothing. `needs_data_limited` names the factor that is the training budget of a
+    rule about data: where a cell does not name its level, all are taken at the largest that they share, and where one
+    is limited by its budget rather than its data (`statistics.limits`) the answer is "budget-limited". `exact` marks
+    what holds by construction, in every run: a condition of other parts, and a fault of the suite where it fails.
+    """
+
+    metric: str = "accuracy"
+    given: Cell = ()
+    along: tuple[str, ...] = ()
+    reduce: Literal["one", "mean", "min", "max"] = "one"
+    over: str = "seed"
+    level: float = 0.95
+    choose: str | None = "learning_rate"
+    choose_by: tuple[str, ...] = ("model",)
+    min_seeds: int = 2
+    needs_data_limited: str | None = None
+    exact: bool = False
+
+    def check(self) -> None:
+        self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
+        self.require("min_seeds", self.min_seeds >= 2, "2 or more")
+
+    @property
+    @abc.abstractmethod
+    def cells(self) -> Terms:
+        """The cells with their weights; a seed's number is the sum of its weighted values."""
+
+    @property
+    @abc.abstractmethod
+    def sentence(self) -> str:
+        """What the rule asserts, in words."""
+
+    @abc.abstractmethod
+    def holds(self, numbers: np.ndarray) -> np.ndarray:
+        """Whether it is so of single numbers, element by element."""
+
+    @abc.abstractmethod
+    def test(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of numbers (..., seeds): whether they support the claim, and the two-sided p-value against it, both (...)."""
+
+    @abc.abstractmethod
+    def estimated(self, numbers: np.ndarray) -> dict[str, float]:
+        """Estimate, low, high and sd of the numbers of the seeds; missing ones NaN."""
+
+    @property
+    def rule(self) -> str:
+        if self.exact:
+            return f"{self.sentence} In every run, by construction: were it not so, it would be a fault of the suite."
+        text = f"{self._measured_how}. {self._decided_how}"
+        if self.min_seeds > 2:
+            text += f" Inconclusive with fewer than {self.min_seeds} {self.over}s."
+        return text + (budget.rule_text(self.needs_data_limited) if self.needs_data_limited else "")
+
+    @property
+    @abc.abstractmethod
+    def _measured_how(self) -> str:
+        """The quantity and its interval, in words."""
+
+    @property
+    @abc.abstractmethod
+    def _decided_how(self) -> str:
+        """When it supports and when it contradicts, in words."""
+
+    def decide(self, records: Records) -> Finding:
+        require_factor(records.plan, "over", type(self).__name__, self.over)
+        named = [name for _, one in ((1, self.given), *self.cells) for name, _ in one]
+        own = settled(records, choose=self.choose, used=[self.over, *named], by=self.choose_by)
+        places = [(weight, dict([*self.given, *at])) for weight, at in self.cells]
+        if self.needs_data_limited:
+            places = budget.at_largest(own, places, self.needs_data_limited, type(self).__name__)
+        columns = [self._values(own, at) for _, at in places]
+        planned = _common([seeds for _, seeds in columns])
+        values = pd.concat([column for column, _ in columns], axis=1).reindex(planned).dropna()
+        numbers = values.to_numpy(float) @ np.array([weight for weight, _ in places])
+        found = self._found(numbers, planned, values)
+        if self.needs_data_limited and found.verdict != "not measured":
+            found = budget.limited(found, own, [at for _, at in places], self)
+        return found
+
+    def _values(self, records: Records, levels: dict[str, Any]) -> tuple[pd.Series, list[Any]]:
+        """One number a seed of the cell, and the seeds planned for it. A seed that lacks a run has no number."""
+        factors = records.plan["factors"]
+        fixed = {name: level for name, level in levels.items() if name in factors}
+        runs = _rows(records.runs, fixed)
+        coordinates = {name: level for name, level in levels.items() if name not in factors}
+        values = _rows(pick(records, self.metric, at=coordinates, along=self.along), fixed)
+        lacking = runs.loc[~runs["run"].isin(values["run"]), self.over]
+        groups = values[~values[self.over].isin(lacking)].groupby(self.over, observed=True)["value"]
+        if self.reduce == "one" and (groups.size() > 1).any():
+            sentence = f"cells of {type(self).__name__} must name one value a {self.over}, or reduce must not be 'one'"
+            raise InputError(f"{sentence}. Got several of {self._place(tuple(levels.items()))} instead.")
+        return groups.agg("first" if self.reduce == "one" else self.reduce), list(runs[self.over].unique())
+
+    def _found(self, numbers: np.ndarray, planned: Sequence[Any], cells: pd.DataFrame) -> Finding:
+        """The finding of complete seeds; "not measured" where a planned seed is missing or one has no interval."""
+        n, p = len(numbers), np.nan
+        words = self._unmeasured(n, planned)
+        verdict: Answer = "inconclusive"
+        if words:
+            verdict = "not measured"
+        elif self.exact:
+            verdict = "supports" if self.holds(numbers).all() else "contradicts"
+        elif n < self.min_seeds:
+            words = f"{n} {self.over}s are too few: the rule asks for {self.min_seeds}."
+        else:
+            supports, against = self.test(numbers)
+            p = float(against)
+            verdict = decided(supports=bool(supports), contradicts=p < 1 - self.level)
+        return Finding(
+            self.claim,
+            self.statement,
+            self.rule,
+            verdict,
+            words=words,
+            **self.estimated(numbers),  # type: ignore[arg-type]
+            n=n,
+            p=p,
+            level=self.level,
+            baseline=self._compared_with(cells),
+            metric=self._reported,
+            is_difference=len(self.cells) > 1,
+            is_exact=self.exact,
+            is_planned=bool(planned),
+        )
+
+    def _unmeasured(self, n: int, planned: Sequence[Any]) -> str:
+        """Why nothing can be decided; empty where something can."""
+        if not planned:
+            return "The plan has no such cell."
+        if n < len(planned):
+            return f"{n} of {len(planned)} planned {self.over}s are in."
+        return f"One {self.over} has no interval." if n < 2 and not self.exact else ""
+
+    @property
+    def _reported(self) -> str:
+        """The metric whose unit the estimate has."""
+        return self.metric
+
+    def _compared_with(self, cells: pd.DataFrame) -> str:
+        """What the estimate is compared with, given the values of each cell by seed."""
+        return ""
+
+    def _place(self, at: Cell) -> str:
+        """A cell in words: accuracy of ViT at distance 7."""
+        return f"{self._quantity}{_words(at)}"
+
+    @property
+    def _quantity(self) -> str:
+        which = {"one": "", "mean": "mean ", "min": "smallest ", "max": "largest "}[self.reduce]
+        return which + wording.metric_text(self.metric)
+
+    @property
+    def _common(self) -> str:
+        """What holds of all cells."""
+        return f" ({', '.join(map(_level, self.given))})" if self.given else ""
+
+    def _amount(self, value: float) -> str:
+        return wording.quantity(value, metric=self.metric)
+
+    def _points(self, value: float, *, signed: bool = False) -> str:
+        """An amount by which two values differ."""
+        return wording.quantity(value, metric=self.metric, signed=signed, unit="percentage points")
+
+
+def capital(text: str) -> str:
+    """The text with its first letter upper case."""
+    return text[:1].upper() + text[1:]
+
+
+def _words(levels: Cell) -> str:
+    """A cell in words: of ViT at distance 7, test images."""
+    model = "".join(f" of {level}" for name, level in levels if name == "model")
+    others = ", ".join(_level(one) for one in levels if one[0] != "model")
+    return model + (f" at {others}" if others else "")
+
+
+def _level(one: tuple[str, Any]) -> str:
+    """A level with the name of its factor; models by their labels."""
+    name, level = one
+    return SAID.get(one) or (str(level) if name == "model" else f"{name.replace('_', ' ')} {level}")
+
+
+def _rows(frame: pd.DataFrame, fixed: dict[str, Any]) -> pd.DataFrame:
+    for name, level in fixed.items():
+        frame = frame[frame[name] == level]
+    return frame
+
+
+def _common(seeds: Sequence[Sequence[Any]]) -> list[Any]:
+    """The seeds that are planned in every cell."""
+    return [seed for seed in seeds[0] if all(seed in others for others in seeds[1:])]
