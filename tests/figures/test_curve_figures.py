@@ -292,3 +292,21 @@ def test_figures_refuse_what_the_experiment_does_not_have(records, figure, sente
 def test_curves_of_what_is_not_best_at_one_are_refused(wrong):
     with pytest.raises(InputError, match="must be a share that is best at 1, such as 'accuracy'"):
         wrong()
+
+
+@each(SIZED)
+def test_sizes_with_more_seeds_use_them_and_values_without_a_partner_are_said(figure):
+    def state(cell):
+        lost = cell["train_size"] > 8000 and (cell["seed"] == 2 or (cell["seed"] == 1 and cell["model"] == "ViT"))
+        return "failed" if lost else "done"
+
+    records = curve_records(seeds=range(4), state=state)
+    table = figure.table(records).set_index("model")
+    large = sum(size > 8000 for size in SIZES)
+    row = table.loc["ViT"]
+    assert (row["n"], row["n_most"], row["dropped"]) == (2, 4, large)
+    assert f"seed=1 at {SIZES[-1]:,} (without ViT)" in row["dropped_pairs"]
+    caption = figure.caption(figure.table(records), records)
+    assert "Sizes with more pairs use them all (up to 4)." in caption
+    assert f"{large} values have no partner and are left out" in caption
+    assert "2 of 4, up to 4" in set(figure.printed(figure.table(records), records)["paired seeds"])

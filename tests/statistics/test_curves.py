@@ -1,10 +1,15 @@
 """Fits of learning curves, crossover, data equivalence."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from vision_attn.statistics import crossover, equivalent_size, fit, left_out_error
+from vision_attn.statistics.intervals import mean_interval, resampled_means
+
+TABLES = Path(__file__).resolve().parents[2] / "results" / "data_size" / "tables"
 
 SIZES = np.array([250, 500, 1000, 2000, 4000, 8000, 16000, 32000, 50000], float)
 
@@ -31,6 +36,48 @@ def test_the_exponent_is_identified_as_well_as_the_noise_allows():
     exponents = [fit(SIZES, power(SIZES) + generator.normal(0, sd), sd**2).parameters[1] for _ in range(200)]
     assert np.mean(exponents) == pytest.approx(0.4, abs=0.02)
     assert 0.005 < np.std(exponents) < 0.06
+
+
+def least_sum(sizes, errors, variances, kind):
+    """The least weighted sum of squares on a dense grid of b and c, with the best a >= 0 at each."""
+    b = np.linspace(0, 2, 801) if kind == "power" else np.geomspace(1e-3 / sizes.max(), 20 / sizes.min(), 801)
+    shape = sizes ** -b[:, None] if kind == "power" else np.exp(-b[:, None] * sizes)
+    best = np.inf
+    for c in np.linspace(0, 1, 401):
+        a = np.maximum((shape * (errors - c) / variances).sum(1) / (shape**2 / variances).sum(1), 0)
+        best = min(best, float((((a[:, None] * shape + c - errors) ** 2) / variances).sum(1).min()))
+    return best
+
+
+def committed_curves():
+    """The measured mean errors of every committed learning curve, all sizes and all but the largest."""
+    table = pd.read_csv(TABLES / "FittedCurves.csv").query("kind == 'measured' and n > 1")
+    names = list(table.columns[: list(table.columns).index("kind")])
+    for key, rows in table.groupby(names):
+        for part in (rows, rows.iloc[:-1]):
+            yield pytest.param(part, id=f"{'-'.join(map(str, key))}-{len(part)}")
+
+
+@pytest.mark.parametrize("kind", ["power", "exponential"])
+@pytest.mark.parametrize("rows", [*committed_curves()])
+def test_no_point_of_a_dense_grid_is_nearer_to_a_committed_curve_than_its_fit(rows, kind):
+    sizes, errors = rows["train_size"].to_numpy(float), rows["estimate"].to_numpy(float)
+    smooth = np.polyfit(np.log(sizes), np.log(rows["high"] - rows["low"]), 1)
+    variances = np.exp(2 * np.polyval(smooth, np.log(sizes)))
+    found = fit(sizes, errors, variances, kind=kind)
+    own = float(((found.error(sizes) - errors) ** 2 / variances).sum())
+    assert own <= least_sum(sizes, errors, variances, kind) * (1 + 1e-9)
+    assert found.parameters[0] >= 0
+    assert 0 <= found.parameters[2] <= 1
+
+
+@pytest.mark.parametrize("kind", ["power", "exponential"])
+def test_a_noisy_curve_that_hardly_falls_does_not_end_in_the_wrong_one_of_two_minima(kind):
+    errors = np.array([0.6273, 0.5982, 0.5883, 0.6215, 0.599])
+    variances = np.array([1.22e-4, 6.02e-5, 2.96e-5, 1.46e-5, 7.17e-6])
+    own = fit(SIZES[:5], errors, variances, kind=kind)
+    misses = float(((own.error(SIZES[:5]) - errors) ** 2 / variances).sum())
+    assert misses <= least_sum(SIZES[:5], errors, variances, kind) * (1 + 1e-9)
 
 
 def test_sizes_with_small_variance_decide():
@@ -116,11 +163,51 @@ def test_the_size_that_is_worth_as_much():
     )
 
 
-def test_seeds_without_a_partner_are_left_out_and_none_is_said():
+def test_every_size_uses_all_seeds_that_have_both_models_there():
+    frame = curves(np.log10(2500 / 4000), seeds=6, noise=0.02)
+    fewer = frame[(frame["seed"] < 3) | (frame["train_size"] <= 1000)]
+    means = fewer.groupby(["model", "train_size"])["value"].mean()
+    exact = means.reset_index().assign(seed=0)
+    for size in (crossover, equivalent_size):
+        found = size(fewer, **PAIR)
+        assert (found.n, found.n_most, found.dropped) == (3, 6, 0)
+        assert found.estimate == pytest.approx(size(exact, **PAIR).estimate)
+        alone = size(fewer[fewer["seed"] < 3], **PAIR)
+        assert alone.estimate != found.estimate or np.isinf(found.estimate)
+
+
+def test_a_size_of_one_seed_leaves_no_interval_and_is_named():
+    frame = curves(np.log10(2500 / 4000), noise=0.01)
+    found = crossover(frame[(frame["seed"] == 0) | (frame["train_size"] < 50000)], **PAIR)
+    assert found.said.endswith("; one seed at 50,000, no interval")
+    assert np.isnan([found.low, found.high]).all()
+
+
+def test_seeds_without_a_partner_are_left_out_and_named():
     frame = curves(0.0)
-    lacking = frame[~((frame["seed"] == 3) & (frame["model"] == "ViT"))]
-    assert crossover(lacking, **PAIR).n == 3
+    lacking = frame[~((frame["seed"] == 3) & (frame["model"] == "ViT") & (frame["train_size"] > 20000))]
+    found = crossover(lacking, **PAIR)
+    assert (found.n, found.n_most, found.dropped) == (3, 4, 2)
+    assert found.dropped_pairs == "seed=3 at 32,000 (without ViT); seed=3 at 50,000 (without ViT)"
     assert crossover(frame[frame["model"] == "CNN"], **PAIR).said.startswith("not measured")
     one = crossover(frame[frame["seed"] == 0], **PAIR)
     assert np.isnan(one.low)
     assert one.said.endswith("one seed, no interval")
+
+
+def test_percentiles_of_resampled_means_are_the_bounds_of_student_of_every_cell_with_its_own_seeds():
+    values = np.random.default_rng(3).normal(size=(6, 3))
+    values[3:, 2] = np.nan
+    values[1:, 1] = np.nan
+    means = resampled_means(values, level=0.9, resamples=100_000, seed=0)
+    for cell in (0, 2):
+        row = mean_interval(pd.DataFrame({"value": values[:, cell], "g": 0}), by=["g"], level=0.9).iloc[0]
+        bounds = np.quantile(means[:, cell], [0.05, 0.95])
+        np.testing.assert_allclose(bounds, [row["low"], row["high"]], atol=0.03 * row["sd"])
+    assert np.isnan(means[:, 1]).all()
+
+
+def test_resampled_means_keep_pairs():
+    values = np.random.default_rng(3).normal(size=(5, 1))
+    means = resampled_means(np.hstack([values, values + 1]), level=0.95, resamples=50, seed=0)
+    np.testing.assert_allclose(means[:, 1] - means[:, 0], 1.0)

@@ -116,6 +116,24 @@ def test_a_size_that_only_some_seeds_have_still_counts():
     assert row["low"] < row["estimate"] < row["high"]
 
 
+def test_the_largest_size_of_few_seeds_is_as_unsure_as_those_few():
+    spread = []
+    for start in range(30):
+        data = frame(noise=1, start=start, seeds=6)
+        fewer = data[(data["seed"] < 2) | (data["train_size"] < 16000)]
+        rows = [one(part, "power", resamples=100) for part in (data, fewer)]
+        spread.append([row["high"] - row["low"] for row in rows])
+    all_six, only_two = np.median(spread, axis=0)
+    assert only_two > 1.5 * all_six
+
+
+@pytest.mark.parametrize("kind", ["power", "exponential"])
+def test_a_curve_that_does_not_fall_has_no_rate(kind):
+    row = one(frame(lambda n: 0.4 + 1e-6 * n), kind, resamples=20)
+    assert row["estimate"] == pytest.approx(0.4, abs=0.03)
+    assert row["failed"].startswith("b is not known: it lies at the bound, ")
+
+
 def test_a_group_without_values_is_not_measured():
     table = fitted_curves(frame().assign(value=np.nan), by=["model"])
     assert list(table["failed"]) == ["not measured yet"] * 3

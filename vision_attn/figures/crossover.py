@@ -17,14 +17,19 @@ from vision_attn.spec import spec
 from vision_attn.statistics import Estimate, crossover, equivalent_size
 
 NOT_MEASURED = "not measured"
+COLUMNS = [
+    *("estimate", "low", "high", "n", "n_most", "dropped", "dropped_pairs"),
+    *("censored", "low_censored", "high_censored", "smallest", "largest", "said"),
+]
 
 
 @spec
 class ComparedSizes(OverSeeds, abc.ABC):
     """A number of images for every level of `hue` but the reference, read off the measured means.
 
-    Intervals are percentiles over resampled seeds, taken whole. What lies outside the sizes that both have been
-    measured at is censored: "above" the largest, "below" the smallest; such estimates and bounds are missing.
+    Intervals are percentiles over resampled seeds. What lies outside the sizes that both have been measured at is
+    censored: "above" the largest, "below" the smallest; such estimates and bounds are missing. `n` is the number of
+    pairs at the size that has fewest, `n_most` at the one that has most; `dropped` values have no partner.
     """
 
     opens_table: ClassVar[bool] = True
@@ -81,12 +86,11 @@ class ComparedSizes(OverSeeds, abc.ABC):
             for name in by[:-1]:
                 mine = mine[mine[name] == cell[name]]
             rows.append(self._row(self._estimate(mine, cell[self.hue])))
-        columns = ["estimate", "low", "high", "n", "censored", "low_censored", "high_censored", "smallest", "largest"]
-        out = pd.concat([grid, pd.DataFrame(rows, columns=[*columns, "said"])], axis=1)
-        return out.assign(reference=self.reference)[[*by, "reference", *columns, "planned", "said"]]
+        out = pd.concat([grid, pd.DataFrame(rows, columns=COLUMNS)], axis=1).assign(reference=self.reference)
+        return out[[*by, "reference", *COLUMNS[:-1], "planned", "said"]]
 
     def _row(self, found: Estimate) -> dict[str, Any]:
-        row: dict[str, Any] = {"n": found.n}
+        row: dict[str, Any] = {name: getattr(found, name) for name in ("n", "n_most", "dropped", "dropped_pairs")}
         for name, mark in (("estimate", "censored"), ("low", "low_censored"), ("high", "high_censored")):
             size = getattr(found, name)
             row[mark] = "above" if np.isinf(size) else "below" if size == 0 else ""
@@ -135,6 +139,10 @@ class ComparedSizes(OverSeeds, abc.ABC):
         ]
         if (table["n"] > 1).any():
             said.append(f"Bars: {100 * self.level:g} % percentile intervals over resampled {self.over}s.")
+        if (table["n_most"] > table["n"]).any():
+            said.append(f"Sizes with more pairs use them all (up to {table['n_most'].max()}).")
+        if alone := int(table["dropped"].sum()):
+            said.append(f"{alone} values have no partner and are left out (dropped_pairs in the CSV names them).")
         if (table[["censored", "low_censored", "high_censored"]] != "").any(axis=None):
             said.append("Arrows: beyond the sizes measured, so only a bound is known.")
         return " ".join(said)
@@ -152,7 +160,7 @@ class ComparedSizes(OverSeeds, abc.ABC):
                     f"{100 * self.level:g} % interval": " to ".join(dict.fromkeys(ends)) if is_known else "–",
                 }
                 | self._further(row)
-                | {f"paired {self.over}s": f"{row['n']} of {row['planned']}"}
+                | {f"paired {self.over}s": _pairs_text(row)}
             )
         return pd.DataFrame(out)
 
@@ -200,6 +208,11 @@ class DataEquivalence(ComparedSizes):
         times = "–" if np.isnan(row["estimate"]) else f"{row['largest'] / row['estimate']:.2g}"
         most = "–" if np.isnan(row["largest"]) else f"{row['largest']:,.0f}"
         return {"as good as with": most, "times as many": times}
+
+
+def _pairs_text(row: dict[Any, Any]) -> str:
+    """The pairs at the size that has fewest, of those planned, and at the one that has most: 3 of 3, up to 6."""
+    return f"{row['n']} of {row['planned']}" + (f", up to {row['n_most']}" if row["n_most"] > row["n"] else "")
 
 
 def _draw_row(axes: Axes, row: dict[Any, Any], place: int, look: theme.Look) -> None:

@@ -12,16 +12,19 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
 
-from vision_attn.statistics.intervals import check_level, stretch
+from vision_attn.statistics.intervals import check_level, resampled_means
+from vision_attn.statistics.paired import pairs
 
 Crossing = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A size with its interval over resamples of the seeds, and in words what was found at which sizes.
+    """A size with its interval over resampled seeds, and in words what was found at which sizes.
 
-    0 stands for "below the smallest size", infinity for "above the largest"; either bound may be censored so.
+    0 stands for "below the smallest size", infinity for "above the largest"; either bound may be censored so. `n` is
+    the number of pairs at the size that has fewest, `n_most` at the one that has most. `dropped` values have no
+    partner and are left out; `dropped_pairs` names them.
     """
 
     estimate: float
@@ -30,6 +33,9 @@ class Estimate:
     n: int
     said: str
     sizes: tuple[float, ...] = ()
+    n_most: int = 0
+    dropped: int = 0
+    dropped_pairs: str = ""
 
 
 def crossover(
@@ -47,8 +53,10 @@ def crossover(
 ) -> Estimate:
     """The size from which on `other` is at least as good as `reference` at every larger size (higher is better).
 
-    The last change of sign of the mean difference, over the sizes that both have at some seed. Seeds that have them
-    all are resampled whole, for all sizes and both models at once, so that pairs stay pairs.
+    The last change of sign of the mean difference, over the sizes that both have at some seed. The interval holds the
+    percentiles over `intervals.resampled_means`: a seed has one weight for all sizes and both models, and every size
+    uses all seeds that have both models there, also where others have fewer. Without `n` >= 2 there is none.
+    Raises `InputError` where a cell has several values.
     """
     return _resampled(frame, value, x, compare, pair_on, reference, other, level, resamples, seed, _last_crossing)
 
@@ -112,24 +120,41 @@ def _resampled(
 ) -> Estimate:
     check_level(level)
     cells = frame[frame[compare].isin([reference, other])].dropna(subset=[value])
-    table = cells.pivot_table(index=list(pair_on), columns=[compare, x], values=value, observed=True)
-    sizes = sorted(cells[x].unique())
-    table = table.reindex(columns=pd.MultiIndex.from_product([(other, reference), sizes]))
-    sizes = [size for size in sizes if table[[(other, size), (reference, size)]].notna().all(axis=1).any()]
-    table = table.reindex(columns=pd.MultiIndex.from_product([(other, reference), sizes])).dropna()
-    number = len(table) if sizes else 0
-    if number == 0 or len(sizes) < 2:
-        return Estimate(np.nan, np.nan, np.nan, number, "not measured: no seed has both models at two sizes or more")
-    values = table.to_numpy(float).reshape(number, 2, len(sizes))
-    places, at = np.asarray(sizes, float), tuple(map(float, sizes))
-    estimate = crossing(places, *values.mean(axis=0))
-    if number < 2:
-        return Estimate(estimate, np.nan, np.nan, number, f"{_size(estimate, sizes)}; one seed, no interval", at)
-    drawn = np.random.default_rng(seed).integers(0, number, (resamples, number))
-    centre, wide = values.mean(axis=0), stretch(number, level)
-    found = [crossing(places, *(centre + wide * (mean - centre))) for mean in values[drawn].mean(axis=1)]
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
-    return Estimate(estimate, float(low), float(high), number, _size(estimate, sizes), at)
+    if set(cells[compare]) != {reference, other}:
+        return _not_measured("one of the two models has no values")
+    both = pairs(cells, value=value, by=[x], pair_on=pair_on, compare=compare, reference=reference)
+    alone = both[both["difference"].isna()]
+    names = [_alone(row, x=x, pair_on=pair_on, names=(other, reference)) for row in alone.to_dict("records")]
+    counts = both.groupby(x)["difference"].count()
+    sizes = [size for size, count in counts.items() if count]
+    if len(sizes) < 2:
+        return _not_measured("no seed has both models at two sizes or more", names)
+    table = both.dropna(subset=["difference"]).pivot(index=list(pair_on), columns=x, values=["value", "reference"])
+    values = table.to_numpy(float)  # seeds x (sizes of other, sizes of reference)
+    places, shape = np.asarray(sizes, float), (-1, 2, len(sizes))
+    estimate = crossing(places, *np.nanmean(values, axis=0).reshape(shape)[0])
+    least, most = int(counts[sizes].min()), int(counts.max())
+    low, high, said = np.nan, np.nan, _size(estimate, sizes)
+    if least >= 2:
+        means = resampled_means(values, level=level, resamples=resamples, seed=seed).reshape(shape)
+        found = [crossing(places, *mean) for mean in means]
+        tails = [(1 - level) / 2, (1 + level) / 2]
+        low, high = map(float, np.quantile(found, tails, method="inverted_cdf"))
+    else:
+        single = [f"{size:,.0f}" for size in sizes if counts[size] == 1]
+        said += f"; one seed at {', '.join(single)}, no interval" if most > 1 else "; one seed, no interval"
+    return Estimate(estimate, low, high, least, said, tuple(map(float, sizes)), most, len(names), "; ".join(names))
+
+
+def _not_measured(why: str, names: Sequence[str] = ()) -> Estimate:
+    missing = (np.nan, np.nan, np.nan)
+    return Estimate(*missing, 0, f"not measured: {why}", dropped=len(names), dropped_pairs="; ".join(names))
+
+
+def _alone(row: dict[Any, Any], *, x: str, pair_on: Sequence[str], names: tuple[Any, Any]) -> str:
+    """A value without a partner: seed=3 at 8,000 (without ViT)."""
+    lacks = names[0] if pd.isna(row["value"]) else names[1]
+    return f"{', '.join(f'{name}={row[name]}' for name in pair_on)} at {row[x]:,.0f} (without {lacks})"
 
 
 def _size(size: float, sizes: Sequence[Any]) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vision_attn.statistics.curves import CURVES, Fit, fit, left_out_error
-from vision_attn.statistics.intervals import check_level, stretch
+from vision_attn.statistics.curves import CURVES, FALLING, Fit, fit, fitted_parameters, left_out_error, rates
+from vision_attn.statistics.intervals import check_level, resampled_means
 
 PARAMETERS = ("a", "b", "c")
 QUANTITIES = ("estimate", *PARAMETERS, "data_reliance")
@@ -32,10 +32,10 @@ def fitted_curves(
     The variances are those of a line, log variance against log n: single ones, of a few seeds, are mostly noise.
     `estimate` is the fitted error at N and `data_reliance` what quarter the data would add to it (Hoiem et al. 2021,
     arXiv:2010.09029): e_N = e(N), beta_N = -2 N e'(N). `left_out_error` is how far the curve through all sizes but N
-    misses N; the kind that misses least is `chosen`. Intervals are percentiles of refits on resampled seeds, drawn
-    whole for all sizes. `failed` says in words what there is not. One row a group and kind: `by`, kind, `x` (N),
-    estimate, a, b, c, data_reliance, each with its _low and _high (`low` and `high` of the estimate), n (seeds),
-    sizes, left_out_error, chosen, failed.
+    misses N; the kind that misses least is `chosen`. Intervals are percentiles of refits on `resampled_means`, every
+    size with all seeds that it has. `failed` says in words what there is not. One row a group and kind: `by`, kind,
+    `x` (N), estimate, a, b, c, data_reliance, each with its _low and _high (`low` and `high` of the estimate), n
+    (seeds), sizes, left_out_error, chosen, failed.
     """
     check_level(level)
     rows = []
@@ -52,8 +52,7 @@ def fitted_curves(
 
 def fitted_error(kind: str, n: np.ndarray, *, a: float, b: float, c: float) -> np.ndarray:
     """a n^-b + c, a exp(-b n) + c or a - b log n, of a kind and parameters that `fitted_curves` found."""
-    inner = {"power": (np.log(a), b, c), "exponential": (np.log(a), np.log(b), c), "logarithm": (a, b)}
-    return Fit(kind, inner[kind]).error(n)
+    return Fit(kind, (a, b) if kind == "logarithm" else (a, b, c)).error(n)
 
 
 def _rows(cells: pd.DataFrame, level: float, resamples: int, seed: int) -> list[dict[str, Any]]:
@@ -68,8 +67,8 @@ def _rows(cells: pd.DataFrame, level: float, resamples: int, seed: int) -> list[
         row: dict[str, Any] = {"kind": kind, "n": len(errors), "sizes": len(sizes), "failed": found.failed}
         row["left_out_error"] = left_out_error(sizes, means, variances, kind=kind) if len(sizes) > 1 else np.nan
         row |= dict(zip(QUANTITIES, _quantities(found, sizes[-1]), strict=True))
-        if kind == "power" and row["b"] > 0.999 * CURVES[kind][2][1][1]:
-            row["failed"] = f"b is not known: it lies at the bound, {CURVES[kind][2][1][1]}"
+        if kind in FALLING and not found.failed:
+            row["failed"] = _at_bound(row["b"], *rates(kind, sizes))
         if not found.failed and np.isnan(row["left_out_error"]):
             row["failed"] = f"{len(sizes)} sizes are too few to leave out the largest"
         if not found.failed and len(errors) > 1:
@@ -97,18 +96,23 @@ def _quantities(found: Fit, largest: float) -> list[float]:
     """The fitted error at the largest size, a, b, c, and the reliance on data there."""
     if found.failed:
         return [np.nan] * len(QUANTITIES)
-    p = found.parameters
+    a, b, c = (*found.parameters, np.nan)[:3]
     match found.kind:
         case "power":
-            a, b, c = np.exp(p[0]), p[1], p[2]
             reliance = 2 * a * b * largest**-b
         case "exponential":
-            a, b, c = np.exp(p[0]), np.exp(p[1]), p[2]
             reliance = 2 * a * b * largest * np.exp(-b * largest)
         case _:
-            a, b, c = p[0], p[1], np.nan
             reliance = 2 * b
     return [float(each) for each in (found.error(largest), a, b, c, reliance)]
+
+
+def _at_bound(b: float, low: float, high: float) -> str:
+    """Words where the best b is the least or the largest one allowed."""
+    for bound, is_there in ((low, b <= low + 1e-3 * abs(low) + 1e-9), (high, b >= 0.999 * high)):
+        if is_there:
+            return f"b is not known: it lies at the bound, {bound:.3g}"
+    return ""
 
 
 def _intervals(
@@ -121,23 +125,18 @@ def _intervals(
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """The bounds of every quantity; none, and words, where more refits fail than the interval may leave out."""
-    number = len(errors)
-    draws = np.sort(np.random.default_rng(seed).integers(0, number, (resamples, number)), axis=1)
-    unique, times = np.unique(draws, axis=0, return_counts=True)
-    centre, wide = np.nanmean(errors, axis=0), stretch(number, level)
-    found = []
-    for draw in unique:
-        there = ~np.isnan(errors[draw]).all(axis=0)
-        moved = centre[there] + wide * (np.nanmean(errors[draw][:, there], axis=0) - centre[there])
-        found.append(_quantities(fit(sizes[there], moved, variances[there], kind=kind), sizes[-1]))
-    values = np.repeat(np.array(found), times, axis=0)
-    kept = values[~np.isnan(values[:, 0])]
-    lost = len(values) - len(kept)
-    if lost > (1 - level) * len(values):
-        return {"failed": f"no interval: {lost} of {len(values)} refits failed"}
+    """The bounds of every quantity.
+
+    A size of one seed has no scatter of its own; the line of variances gives it one.
+    """
+    means = resampled_means(errors, level=level, resamples=resamples, seed=seed)
+    single = (~np.isnan(errors)).sum(axis=0) == 1
+    normal = np.random.default_rng([seed, 1]).standard_normal((resamples, len(sizes)))
+    means[:, single] = (np.nanmean(errors, axis=0) + normal * np.sqrt(variances))[:, single]
+    refits = fitted_parameters(sizes, means, variances, kind=kind)
+    values = np.array([_quantities(Fit(kind, tuple(row)), sizes[-1]) for row in refits])
     tail = (1 - level) / 2
-    bounds = np.quantile(kept, [tail, 1 - tail], axis=0, method="inverted_cdf")
+    bounds = np.quantile(values, [tail, 1 - tail], axis=0, method="inverted_cdf")
     return {
         _bound(name, end): bounds[side, i]
         for i, name in enumerate(QUANTITIES)

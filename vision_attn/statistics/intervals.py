@@ -34,13 +34,23 @@ def half_width(sd: np.ndarray, n: np.ndarray, *, level: float) -> np.ndarray:
     return np.where(known, width, np.nan)
 
 
-def stretch(number: int, level: float) -> float:
-    """How far resampled means must be moved from the mean for percentiles of so few seeds to cover what they say.
+def resampled_means(values: np.ndarray, *, level: float, resamples: int, seed: int) -> np.ndarray:
+    """Means over seeds as they might have been: (resamples, cells), of values (seeds, cells), missing ones NaN.
 
-    sqrt(n / (n - 1)) for the bootstrap's spread, Student's quantile over the normal one for its tails.
+        mean_c + t(n_c - 1) / z * sum_s g_s (value_sc - mean_c) / sqrt(n_c (n_c - 1)),   g_s ~ N(0, 1)
+
+    The multiplier bootstrap (van der Vaart and Wellner 1996, chapter 2.9) with Student's quantile over the normal one,
+    both at (1 + level) / 2: the percentiles at `level` of one cell are the bounds of `mean_interval`. A seed has one
+    weight for all cells, so pairs stay pairs, and a cell keeps all its seeds though others have more. A cell of one
+    seed, whose spread nobody knows, is NaN.
     """
-    tail = (1 + level) / 2
-    return float(np.sqrt(number / (number - 1)) * stdtrit(number - 1, tail) / ndtri(tail))
+    count = (~np.isnan(values)).sum(axis=0)
+    mean = np.full(values.shape[1], np.nan)
+    mean[count > 0] = np.nanmean(values[:, count > 0], axis=0)
+    degrees = np.where(count >= 2, count - 1, np.nan)
+    wide = stdtrit(degrees, (1 + level) / 2) / ndtri((1 + level) / 2)
+    weights = np.random.default_rng(seed).standard_normal((resamples, len(values)))
+    return np.asarray(mean + wide * (weights @ np.nan_to_num(values - mean)) / np.sqrt(count * degrees))
 
 
 def check_level(level: float) -> None:
