@@ -61,7 +61,7 @@ def test_the_page_shows_claim_estimate_interval_n_baseline_verdict_and_rule(tmp_
     )
     assert "+84.0 [+84.0, +84.0] points 3 accuracy of convolution at distance 7, test images: 14.0 % supports" in text
     assert "C7 Convolution ends at its radius. Rule Supports where every part does" in text
-    assert "contradicts Of 2 parts 1 supports it and 1 contradicts it." in text
+    assert "contradicts 1 of 2 parts contradicts it and 1 supports it." in text
     assert "C7.2 It guesses far off." in text
     assert "14.0 [11.5, 16.5] % 3 10.0 % contradicts" in text
 

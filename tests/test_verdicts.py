@@ -206,7 +206,7 @@ def test_a_claim_of_parts_holds_where_all_of_them_do(records, parts, verdict):
 
 def test_the_words_count_the_parts(records):
     rule = AllOf(**SAID, parts=tuple(DifferenceVerdict(**SAID, **part) for part in (SUPPORTS, UNMEASURED, SUPPORTS)))
-    assert rule.decide(records).words == "Of 3 parts 2 support it and 1 is not measured."
+    assert rule.decide(records).words == "2 of 3 parts support it and 1 is not measured."
 
 
 def test_parts_are_numbered_and_rules_of_one_claim_are_lettered(records):

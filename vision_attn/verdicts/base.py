@@ -143,14 +143,16 @@ def _conjunction(parts: list[Finding], *, leaves_out: bool) -> Answer:
 
 
 def _counted(parts: list[Finding]) -> str:
-    """How many parts say what, in words."""
-    verbs = {"supports": ("supports it", "support it"), "contradicts": ("contradicts it", "contradict it")}
-    counts = Counter(part.verdict for part in parts)
-    said = []
-    for answer, count in counts.items():
-        one, several = verbs.get(answer, (f"is {answer}", f"are {answer}"))
-        said.append(f"{count} {one if count == 1 else several}")
-    text = f"Of {len(parts)} parts {wording.listing(said)}."
+    """How many parts say what, in words: 4 of 9 parts contradict it, 1 is inconclusive."""
+    verbs = {"contradicts": ("contradicts it", "contradict it"), "supports": ("supports it", "support it")}
+    counts: Counter[str] = Counter(part.verdict for part in parts)
+    said: list[str] = []
+    for answer in [*verbs, *(other for other in counts if other not in verbs)]:
+        if count := counts[answer]:
+            one, several = verbs.get(answer, (f"is {answer}", f"are {answer}"))
+            among = "" if said else f" of {len(parts)} part{'s' * (len(parts) > 1)}"
+            said.append(f"{count}{among} {one if count == 1 else several}")
+    text = f"{wording.listing(said)}."
     if counts["contradicts"]:
         smallest = min(part.p_holm for part in parts if part.verdict == "contradicts")
         text += f" Smallest p-value after Holm's correction: {smallest:.2g}."

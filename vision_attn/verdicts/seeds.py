@@ -1,6 +1,7 @@
 """Rules on one number a seed: which cells it is taken from, and what the seeds that are there say."""
 
 import abc
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -111,6 +112,11 @@ class SeedVerdict(Verdict, abc.ABC):
         values = pd.concat([column for column, _ in columns], axis=1).reindex(planned).dropna()
         numbers = values.to_numpy(float) @ np.array([weight for weight, _ in places])
         found = self._found(numbers, planned, values)
+        alone = dict.fromkeys(seed for _, seeds in columns for seed in seeds if seed not in planned)
+        if planned and alone:
+            said = wording.listing([str(seed) for seed in alone])
+            words = f"{found.words} Left out, as not planned in every cell: {self.over} {said}."
+            found = dataclasses.replace(found, words=words.strip())
         if self.needs_data_limited and found.verdict != "not measured":
             found = budget.limited(found, own, [at for _, at in places], self)
         return found

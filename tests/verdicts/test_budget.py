@@ -1,0 +1,127 @@
+"""Rules about data decide only where data is what limits a cell."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from frames import make_records
+from scipy import stats
+
+from vision_attn.spec import InputError
+from vision_attn.verdicts import Quantity, claim
+
+LADDER = [48_000, 192_000, 768_000]
+FACTORS = {"model": ["ViT", "CNN"], "train_size": [250, 4000], "images_seen": LADDER, "seed": list(range(5))}
+NOISE = (-0.002, -0.001, 0.0, 0.001, 0.002)
+TEST = {
+    ("ViT", 250): (0.30, 0.32, 0.33),
+    ("CNN", 250): (0.35, 0.39, 0.40),
+    ("ViT", 4000): (0.40, 0.48, 0.56),
+    ("CNN", 4000): (0.45, 0.60, 0.605),
+}
+TRAIN = {("ViT", 250): 0.99, ("CNN", 250): 0.99, ("ViT", 4000): 0.70, ("CNN", 4000): 0.80}
+
+
+def rows(one):
+    key, rung = (one["model"], one["train_size"]), LADDER.index(one["images_seen"])
+    noise = NOISE[one["seed"]] * (-1) ** rung * (2 if one["model"] == "ViT" else 1)
+    yield {"metric": "accuracy", "split": "test", "value": TEST[key][rung] + noise}
+    yield {"metric": "accuracy", "split": "train", "value": TRAIN[key] if rung == 2 else 0.5}
+
+
+@pytest.fixture(scope="module")
+def records():
+    return make_records(FACTORS, rows)
+
+
+accuracy = Quantity("accuracy", given=(("split", "test"),), needs_data_limited="images_seen")
+
+
+def worse(size, **levels):
+    return accuracy(model="ViT", train_size=size, **levels) - accuracy(model="CNN", train_size=size, **levels)
+
+
+def test_a_rule_decides_where_both_cells_fit_their_training_images(records):
+    found = claim("C2", "So.", worse(250).below(0)).decide(records)
+    assert (found.verdict, found.words) == ("supports", "")
+    assert found.estimate == pytest.approx(-0.07)
+
+
+def test_its_cells_are_taken_at_the_largest_budget_unless_they_name_one(records):
+    found = claim("C2", "So.", worse(250, images_seen=192_000).below(0)).decide(records)
+    assert found.estimate == pytest.approx(-0.07 + 0.0)
+    assert found.verdict == "budget-limited"
+    half = stats.t.ppf(0.975, 4) * 4 * np.std(NOISE, ddof=1) / np.sqrt(5)
+    gain = f"+2.0 [+{2 - 100 * half:.1f}, +{2 + 100 * half:.1f}]"
+    said = "50.0 % on its training images, {} points from the last ×4 of images seen"
+    assert found.words == (
+        f"Limited by budget rather than data: ViT with 250 images ({said.format(gain)}) and CNN with 250 images "
+        f"({said.format('+4.0 [+3.6, +4.4]')})."
+    )
+
+
+def test_a_cell_that_still_gains_from_budget_leaves_the_rule_undecided(records):
+    """The CNN gains half a point from the last step: it is not the one that is limited by the budget."""
+    found = claim("C3", "So.", worse(4000).above(0)).decide(records)
+    assert found.verdict == "budget-limited"
+    assert found.words.startswith("Limited by budget rather than data: ViT with 4k images (70.0 % on its training ima")
+    assert "CNN" not in found.words
+    assert (found.estimate, found.n) == (pytest.approx(-0.045), 5)
+    assert found.low < found.estimate < found.high
+    assert found.p != found.p
+
+
+def test_two_sizes_share_the_largest_budget_that_both_are_planned_at(records):
+    def planned(frame):
+        return frame[(frame["model"] != "CNN") | (frame["images_seen"] < LADDER[-1])]
+
+    fewer = dataclasses.replace(records, runs=planned(records.runs), values=planned(records.values))
+    assert claim("C2", "So.", worse(250).below(0)).decide(fewer).estimate == pytest.approx(0.32 - 0.39)
+
+
+@pytest.mark.parametrize(
+    ("leave_out", "parts", "answer"),
+    [
+        ("nothing", (250, 4000), "budget-limited"),
+        ("budget-limited", (250, 4000), "supports"),
+        ("budget-limited", (4000, 4000), "budget-limited"),
+        ("nothing", (4000, 4000), "budget-limited"),
+        ("nothing", (250, 250), "supports"),
+    ],
+)
+def test_a_claim_over_several_sizes_may_speak_for_those_that_data_limits(records, leave_out, parts, answer):
+    made = claim("C2", "All.", *(worse(size).below(0, f"With {size}.") for size in parts), leave_out=leave_out)
+    assert made.decide(records).verdict == answer
+    assert made.rule.endswith("left out.") == (leave_out == "budget-limited")
+
+
+def test_a_part_that_is_limited_by_its_budget_contradicts_nothing(records):
+    made = claim("C3", "All.", worse(4000).above(0, "Better."), worse(250).below(0, "Worse."))
+    found = made.decide(records)
+    assert found.verdict == "budget-limited"
+    assert found.words == "1 of 2 parts supports it and 1 is budget-limited."
+    beside = claim("C3", "All.", worse(4000).above(0, "Better."), worse(250).above(0, "Better."))
+    assert beside.decide(records).verdict == "contradicts"
+
+
+def test_without_accuracy_on_training_images_nothing_is_known(records):
+    untold = make_records(FACTORS, lambda one: list(rows(one))[:1])
+    flat = claim("C2", "So.", worse(4000).below(0)).decide(untold)
+    assert flat.verdict == "budget-limited"
+    none = make_records({**FACTORS, "images_seen": LADDER[-1:]}, lambda one: list(rows(one))[:1])
+    found = claim("C2", "So.", worse(4000).below(0)).decide(none)
+    assert found.verdict == "not measured"
+    assert found.words == ("Accuracy on training images is not measured: ViT with 4k images and CNN with 4k images.")
+
+
+def test_the_rule_says_when_it_is_decided():
+    assert claim("C2", "So.", worse(250).below(0)).rule.endswith(
+        "Decided only where every cell is limited by its data: at least 95 % accuracy on its training images, or a "
+        "gain from the last ×4 of images seen whose interval is entirely below 1.5 points; else budget-limited."
+    )
+
+
+def test_a_budget_that_is_no_factor_is_refused_with_a_sentence(records):
+    wrong = Quantity("accuracy", given=(("split", "test"),), needs_data_limited="epochs")
+    with pytest.raises(InputError, match=r"^needs_data_limited of BoundVerdict must be a factor of the experiment"):
+        claim("C2", "So.", wrong(model="ViT", train_size=250, images_seen=LADDER[0]).above(0)).decide(records)
