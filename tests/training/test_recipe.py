@@ -38,7 +38,7 @@ def test_constant_schedule_warms_up_and_stays():
     assert rates[4:] == [0.1] * 16
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "nadamuon"])
 @pytest.mark.parametrize("make_model", [TinyConv, TinyAttention])
 def test_only_weight_matrices_and_kernels_are_decayed(optimizer, make_model):
     model = make_model()
@@ -95,7 +95,10 @@ def test_a_budget_of_epochs_is_rounded_to_updates(epochs, train_size, updates):
             {"updates": 5, "label_smoothing": 1},
             "label_smoothing of Recipe must be at least 0 and less than 1. Got 1.0 instead.",
         ),
-        ({"updates": 5, "optimizer": "adam"}, "optimizer of Recipe must be one of 'adamw', 'sgd'. Got 'adam' instead."),
+        (
+            {"updates": 5, "optimizer": "adam"},
+            "optimizer of Recipe must be one of 'adamw', 'sgd', 'nadamuon'. Got 'adam' instead.",
+        ),
     ],
 )
 def test_fields_out_of_range_are_refused_with_a_sentence(fields, sentence):

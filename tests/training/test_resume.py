@@ -32,7 +32,7 @@ def resumed(make_model, recipe, choices, stops, images):
 
 
 @pytest.mark.parametrize("make_model", [TinyConv, TinyAttention])
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "nadamuon"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("stops", [[1], [3], [6, 7], [12, 18, 23]])

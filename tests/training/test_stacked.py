@@ -293,6 +293,7 @@ def test_on_a_gpu_norms_and_softmax_are_computed_in_float32():
         (RECIPE, MODELS["batch norm"], None),
         (RECIPE.replace(schedule="constant", patience=2), ATTENTION, "patience"),
         (RECIPE.replace(compile="on"), ATTENTION, "compilation"),
+        (RECIPE.replace(optimizer="nadamuon"), ATTENTION, "whole matrices"),
         (RECIPE, ATTENTION.replace(drop_path=0.1), "drop path"),
         (RECIPE, ATTENTION.replace(mixer=SelfAttention(attn_drop=0.1)), "dropout"),
         (RECIPE, ATTENTION.replace(mixer=LSTM()), "recurrent"),

@@ -7,6 +7,7 @@ from torch import nn
 
 from vision_attn._torchvision import repair
 from vision_attn.spec import InputError, Spec, spec
+from vision_attn.training.muon import orthogonalise_in_float32
 
 STALL = 0.01
 """Nats by which the training loss must fall below its best for training not to stall."""
@@ -28,8 +29,11 @@ class Recipe(Spec):
         u <= w:   learning_rate * u / w
         u > w:    learning_rate * (1 + cos(pi * (u - w) / (N - w + 1))) / 2     (cosine; constant: learning_rate)
 
-    AdamW has timm's betas 0.9, 0.999; SGD has Nesterov momentum 0.9. Biases, norms and what the model lists in
-    `no_weight_decay()` are not decayed. `flip` applies where the data set allows flips; `clip_grad` bounds the norm
+    AdamW has timm's betas 0.9, 0.999; SGD has Nesterov momentum 0.9. "nadamuon" is timm's AdaMuon (Si et al. 2025,
+    arXiv:2507.11005) with Nesterov momentum 0.95: the step of a weight matrix, or of a kernel flattened to one, is
+    orthogonalised and scaled to a root mean square of 0.2 x the rate, about that of AdamW; depthwise kernels, positions
+    and vectors get NAdamW with betas 0.9, 0.95. Biases, norms and what the model lists in `no_weight_decay()` are not
+    decayed. `flip` applies where the data set allows flips; `clip_grad` bounds the norm
     of the gradient over all parameters. `rand_augment` is the magnitude of two operations of RandAugment (None:
     none); `mixup` and `cutmix` are the alphas of Mixup and CutMix (0: none), of which each batch has one.
     """
@@ -37,7 +41,7 @@ class Recipe(Spec):
     updates: int | None = None
     epochs: float | None = None
     batch_size: int = 128
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "nadamuon"] = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warmup_fraction: float = 0.05
@@ -91,13 +95,16 @@ class Recipe(Spec):
         return max(1, round(self.epochs * train_size / self.batch_size))
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """timm's optimiser with its groups of decayed and not decayed parameters, in the fused kernel."""
+        """timm's optimiser with its groups of decayed and not decayed parameters, in its fused kernel if it has one."""
         repair()
         from timm.optim import create_optimizer_v2
 
-        return create_optimizer_v2(
-            model, opt=self.optimizer, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
-        )
+        options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        if self.optimizer == "nadamuon":
+            orthogonalise_in_float32()
+        else:
+            options["fused"] = True
+        return create_optimizer_v2(model, opt=self.optimizer, **options)
 
     def make_scheduler(self, optimizer: torch.optim.Optimizer, *, num_updates: int) -> Any:
         """timm's cosine schedule, to be stepped with u before update u = 1...num_updates."""

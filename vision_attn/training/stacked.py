@@ -31,6 +31,8 @@ def stackable(recipe: Recipe, model: nn.Module) -> str | None:
     """Why runs of the recipe and the model cannot be trained in a stack, or None where they can."""
     if recipe.patience is not None:
         return "with patience each run ends at an update of its own"
+    if recipe.optimizer == "nadamuon":
+        return "the optimiser nadamuon acts on whole matrices, not element by element"
     if recipe.compile == "on":
         return "the recipe asks for compilation"
     for module in model.modules():
