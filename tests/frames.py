@@ -6,6 +6,7 @@ import random
 
 import pandas as pd
 
+from vision_attn.plan import Cell, Plan, PlannedRun
 from vision_attn.records import Records
 
 RUN = {"kind": "Run", "model": {"kind": "Made"}, "data": {"kind": "Mnist5k"}, "recipe": {"kind": "Recipe"}, "seed": 0}
@@ -34,8 +35,8 @@ def make_records(factors, rows, *, history=lambda cell: [], state=lambda cell: "
         cell = dict(zip(factors, levels, strict=True))
         run = hashlib.sha256(repr(cell).encode()).hexdigest()
         head = {**cell, "run": run}
-        cells.append({"factors": cell, "run": run})
-        entries[run] = {"hint": "run", "run": RUN, "skips": {}}
+        cells.append(Cell(factors=cell, run=run))
+        entries[run] = PlannedRun(hint="run", run=RUN)
         became = state(cell)
         facts = {"num_classes": classes, "dataset": "cued-recall"} if became in ("done", "diverged") else {}
         runs.append({**head, "state": became, "reason": "", **facts})
@@ -43,8 +44,9 @@ def make_records(factors, rows, *, history=lambda cell: [], state=lambda cell: "
             updates += [head | renamed(row, factors) for row in history(cell)]
         if became == "done":
             values += [head | renamed(row, factors) for row in rows(cell)]
-    whole = {"name": "distance", "question": "How far? So far.", "factors": factors, "cells": cells, "omitted": []}
-    whole |= {"schema": 1, "runs": entries, "probes": [], "figures": [], **plan}
+    table = {name: tuple(levels) for name, levels in factors.items()}
+    question = "How far? So far."
+    whole = Plan(name="distance", question=question, factors=table, cells=tuple(cells), runs=entries).replace(**plan)
     return Records(
         values=frame_of(factors, values, ("metric", "value")).astype({"value": float}),
         history=frame_of(factors, updates, ("update",)),

@@ -6,6 +6,7 @@ import json
 import math
 import random
 
+from vision_attn.plan import Cell, Plan, PlannedRun
 from vision_attn.spec import canonical
 from vision_attn.store import probe_file, write_json
 
@@ -34,20 +35,21 @@ def make_plan(*, models=MODELS, sizes=SIZES, seeds=SEEDS, probes=PROBES, figures
         cell = dict(zip(table, levels, strict=True))
         run = make_run(cell)
         key = hashlib.sha256(canonical(run)).hexdigest()
-        cells.append({"factors": cell, "run": key})
+        cells.append(Cell(factors=cell, run=key))
         reasons = (skips or {}).get(cell["model"], {})
-        runs[key] = {"hint": f"run-{cell['train_size']}-s{cell['seed']}", "run": run, "skips": reasons}
-    return {
-        "schema": 1,
-        "name": "quickstart",
-        "question": QUESTION,
-        "factors": table,
-        "cells": cells,
-        "omitted": [],
-        "runs": runs,
-        "probes": list(probes),
-        "figures": list(figures),
-    }
+        hint = f"run-{cell['train_size']}-s{cell['seed']}"
+        files = {probe_file(probe): reasons[probe["kind"]] for probe in probes if probe["kind"] in reasons}
+        runs[key] = PlannedRun(hint=hint, run=run, skips=files)
+    return Plan(
+        name="quickstart",
+        experiment="experiments/quickstart.py",
+        question=QUESTION,
+        factors={name: tuple(levels) for name, levels in table.items()},
+        cells=tuple(cells),
+        runs=runs,
+        probes=tuple(probes),
+        figures=tuple(figures),
+    )
 
 
 def make_run(cell):
@@ -73,20 +75,20 @@ def numbers(cell, model_index):
 def write_store(root, plan, *, write=lambda cell: True, probe_rows=None, change=lambda cell, result: None):
     """Write the folder of every run of the plan whose cell satisfies `write`; `change` may alter a result first."""
     done = set()
-    models = plan["factors"]["model"]
-    for cell in plan["cells"]:
-        if cell["run"] not in done and write(cell["factors"]):
-            done.add(cell["run"])
-            write_run(root, plan, cell, models.index(cell["factors"]["model"]), probe_rows=probe_rows, change=change)
+    models = plan.levels("model")
+    for cell in plan.cells:
+        if cell.run not in done and write(cell.factors):
+            done.add(cell.run)
+            write_run(root, plan, cell, models.index(cell.factors["model"]), probe_rows=probe_rows, change=change)
 
 
 def write_run(root, plan, cell, model_index, *, probe_rows=None, change=lambda cell, result: None):
     """One run folder, done: config, history, result and probe files."""
-    key, factors = cell["run"], cell["factors"]
-    entry = plan["runs"][key]
-    folder = root / f"{entry['hint']}--{key[:12]}"
+    key, factors = cell.run, cell.factors
+    entry = plan.runs[key]
+    folder = root / f"{entry.hint}--{key[:12]}"
     (folder / "probes").mkdir(parents=True, exist_ok=True)
-    config = {"schema": 1, "digest": key, "hint": entry["hint"], "run": entry["run"]}
+    config = {"schema": 1, "digest": key, "hint": entry.hint, "run": entry.run}
     write_json(folder / "config.json", config)
     rows = [history_row(step, factors) for step in range(20, 401, 20)]
     history = b"".join(canonical(row) + b"\n" for row in rows)
@@ -96,11 +98,10 @@ def write_run(root, plan, cell, model_index, *, probe_rows=None, change=lambda c
     write_json(folder / "result.json", result)
     (folder / "log.txt").write_text("attempt 1: done\n")
     if result["state"] == "done":
-        for probe in plan["probes"]:
-            if probe["kind"] not in entry["skips"]:
-                records = (probe_rows or rows_of)(probe, factors, model_index)
-                content = {"schema": 1, "run": key, "probe": probe, "records": records, "seconds": 0.4}
-                write_json(folder / "probes" / probe_file(probe), content)
+        for file, probe in plan.asked(key).items():
+            records = (probe_rows or rows_of)(probe, factors, model_index)
+            content = {"schema": 1, "run": key, "probe": probe, "records": records, "seconds": 0.4}
+            write_json(folder / "probes" / file, content)
     return folder
 
 

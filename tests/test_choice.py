@@ -39,11 +39,11 @@ def test_the_best_final_mean_is_chosen_and_of_equal_ones_the_smaller():
 
 def test_the_chosen_records_are_as_if_there_had_been_no_choice():
     own = chosen(made())
-    assert list(own.plan["factors"]) == ["model", "distance", "seed"]
+    assert list(own.plan.factors) == ["model", "distance", "seed"]
     assert "learning_rate" not in own.values
     assert dict(own.values.groupby("model", observed=True)["value"].unique().map(list)) == {"a": [0.01], "b": [0.001]}
-    assert len(own.runs) == len(own.plan["cells"]) == 2 * 2 * 2
-    assert set(own.runs["run"]) == {cell["run"] for cell in own.plan["cells"]}
+    assert len(own.runs) == len(own.plan.cells) == 2 * 2 * 2
+    assert set(own.runs["run"]) == {cell.run for cell in own.plan.cells}
     assert set(own.history["learning_rate"]) == {0.5, 0.25, 0.1}
 
 

@@ -21,9 +21,9 @@ for name in ("recipe_search", "data_size", "priors", "variation"):
 
 def cells(name, **levels):
     """The cells of a plan at some levels, each with its run."""
-    for cell in PLANS[name]["cells"]:
-        if levels.items() <= cell["factors"].items():
-            yield cell["factors"], PLANS[name]["runs"][cell["run"]]["run"]
+    for cell in PLANS[name].cells:
+        if levels.items() <= cell.factors.items():
+            yield cell.factors, PLANS[name].runs[cell.run].run
 
 
 def test_every_family_has_the_same_trials_at_the_same_sizes():
@@ -37,7 +37,7 @@ def test_the_search_sees_neither_test_images_nor_the_seeds_of_the_other_experime
     searched = {run["seed"] for _, run in cells("recipe_search")}
     assert not searched & {run["seed"] for name in ("data_size", "priors", "variation") for _, run in cells(name)}
     assert all(run["data"]["val_size"] == 2000 for _, run in cells("recipe_search"))
-    assert [probe["kind"] for probe in PLANS["recipe_search"]["probes"]] == ["Size"]
+    assert [probe["kind"] for probe in PLANS["recipe_search"].probes] == ["Size"]
 
 
 def test_recipes_are_those_that_the_committed_search_chose():
@@ -79,11 +79,11 @@ def test_models_of_one_seed_share_subset_and_data_order():
 
 
 def test_intact_images_of_the_priors_are_runs_of_the_learning_curves():
-    shared = {cell["run"] for cell in PLANS["priors"]["cells"] if cell["factors"]["arrangement"] == "intact"}
-    assert shared <= set(PLANS["data_size"]["runs"])
+    shared = {cell.run for cell in PLANS["priors"].cells if cell.factors["arrangement"] == "intact"}
+    assert shared <= set(PLANS["data_size"].runs)
     assert len(shared) == 6 * 3 * 3
-    probes = PLANS["data_size"]["probes"]
-    assert PLANS["priors"]["probes"][: len(probes)] == probes
+    probes = PLANS["data_size"].probes
+    assert PLANS["priors"].probes[: len(probes)] == probes
 
 
 def test_priors_are_made_false_for_all_models_alike():
@@ -107,9 +107,9 @@ def test_small_subsets_have_twice_the_seeds_where_augmentation_is_weak():
 
 def test_scatter_is_taken_apart_around_runs_of_the_learning_curves():
     """The first seed of every subset is a run of data_size; the others differ from it in the seed alone."""
-    known = {cell["run"] for cell in PLANS["data_size"]["cells"]}
-    first = [cell for cell in PLANS["variation"]["cells"] if cell["factors"]["seed"] == 0]
-    assert {cell["run"] for cell in first} <= known
+    known = {cell.run for cell in PLANS["data_size"].cells}
+    first = [cell for cell in PLANS["variation"].cells if cell.factors["seed"] == 0]
+    assert {cell.run for cell in first} <= known
     for subset in range(6):
         runs = [run for _, run in cells("variation", model="ViT", subset=subset)]
         assert len({run["seed"] for run in runs}) == 3

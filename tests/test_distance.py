@@ -1,6 +1,5 @@
 """The distance experiment: its learning rates are those that were chosen, its models see as far as they say."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +8,7 @@ import torch
 
 from vision_attn.experiment import load, plan
 from vision_attn.models import Model
+from vision_attn.plan import Plan
 from vision_attn.probes.support import reach
 from vision_attn.spec import from_json, to_json
 
@@ -16,10 +16,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 8}
 _, EXPERIMENT = load(ROOT / "experiments" / "distance.py")
 MODELS = {
-    cell["factors"]["model"]: from_json(run["run"]["model"], Model)
+    cell.factors["model"]: from_json(run.run["model"], Model)
     for planned in [plan(EXPERIMENT, name="distance")]
-    for cell in planned["cells"]
-    for run in [planned["runs"][cell["run"]]]
+    for cell in planned.cells
+    for run in [planned.runs[cell.run]]
 }
 FARTHEST = {"CNN, radius 1": 1, "CNN, radius 2": 2, "CNN, radius 4": 4, "attention to radius 1": 2}
 
@@ -42,11 +42,10 @@ def test_learning_rates_are_those_of_the_committed_choice():
     table = pd.read_csv(folder / "tables" / "Choice.csv")
     best = table[table["chosen"]].set_index("model")["learning_rate"].to_dict()
     chosen_by_run = {}
-    for cell in plan(EXPERIMENT, name="distance")["cells"]:
-        chosen_by_run[cell["factors"]["model"]] = EXPERIMENT.run(**cell["factors"]).recipe.learning_rate
+    for cell in plan(EXPERIMENT, name="distance").cells:
+        chosen_by_run[cell.factors["model"]] = EXPERIMENT.run(**cell.factors).recipe.learning_rate
     assert {name: chosen_by_run[name] for name in best} == best
-    ran = json.loads((folder / "plan.json").read_text())
-    assert ran["factors"] == json.loads(json.dumps(plan(EXPERIMENT.preset("rates"), name="distance")["factors"]))
+    assert Plan.read(folder).factors == plan(EXPERIMENT.preset("rates"), name="distance").factors
 
 
 def test_the_pooled_control_asks_the_same_networks_for_one_answer_an_image():

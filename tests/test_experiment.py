@@ -9,6 +9,7 @@ import pytest
 from vision_attn import Accuracy, Experiment, LearningCurve, Mnist5k, Recipe, Run, Size, ViT
 from vision_attn.cli import _parse_levels
 from vision_attn.experiment import load, plan, smoke
+from vision_attn.plan import Plan
 from vision_attn.spec import InputError, from_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,36 +35,36 @@ def experiment(**changes):
 
 def test_a_plan_crosses_the_factors_and_counts_what_is_left_out():
     made = plan(experiment(), name="why")
-    assert [cell["factors"] for cell in made["cells"]] == [
+    assert [cell.factors for cell in made.cells] == [
         {"model": "a", "seed": 0},
         {"model": "a", "seed": 1},
         {"model": "none", "seed": 0},
     ]
-    assert made["omitted"] == [{"factors": {"model": "none", "seed": 1}}]
+    assert made.omitted == ({"model": "none", "seed": 1},)
 
 
 def test_cells_with_the_same_run_share_it():
     made = plan(experiment(), name="why")
-    assert made["cells"][0]["run"] == made["cells"][2]["run"]
-    assert len(made["runs"]) == 2
+    assert made.cells[0].run == made.cells[2].run
+    assert len(made.runs) == 2
 
 
 def test_planning_twice_gives_the_same_bytes_and_survives_a_round_trip():
-    first, second = (json.dumps(plan(experiment(), name="why")) for _ in range(2))
+    first, second = (json.dumps(plan(experiment(), name="why").to_json()) for _ in range(2))
     assert first == second
-    entry = next(iter(json.loads(first)["runs"].values()))
-    assert from_json(entry["run"], Run) == run("a", 0)
+    entry = next(iter(Plan.from_json(json.loads(first)).runs.values()))
+    assert from_json(entry.run, Run) == run("a", 0)
 
 
 def test_a_display_label_is_no_part_of_the_run_and_a_probe_neither():
-    keys = set(plan(experiment(), name="why")["runs"])
+    keys = set(plan(experiment(), name="why").runs)
     renamed = experiment(factors={"model": ("another",), "seed": range(2)}, probes=(Accuracy(), Size()))
-    assert set(plan(renamed, name="other")["runs"]) == keys
+    assert set(plan(renamed, name="other").runs) == keys
 
 
 def test_hints_are_readable_and_stay_in_the_store():
-    entry = next(iter(plan(experiment(), name="why")["runs"].values()))
-    assert entry["hint"] == "vit-selfattention--mnist5k-50--s0"
+    entry = next(iter(plan(experiment(), name="why").runs.values()))
+    assert entry.hint == "vit-selfattention--mnist5k-50--s0"
 
 
 @pytest.mark.parametrize(
@@ -93,18 +94,18 @@ def test_presets_change_levels_and_nothing_else():
 def test_smoke_takes_two_levels_of_each_factor_and_two_updates():
     made = smoke(experiment(factors={"model": ("a", "b", "c"), "seed": range(5)}))
     planned = plan(made, name="why")
-    assert len(planned["cells"]) == 4
-    assert {entry["run"]["recipe"]["updates"] for entry in planned["runs"].values()} == {2}
+    assert len(planned.cells) == 4
+    assert {entry.run["recipe"]["updates"] for entry in planned.runs.values()} == {2}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_experiment_file_plans_twice_alike_with_its_docstring_as_the_question(path):
     name, found = load(path)
     first = plan(found, name=name)
-    assert json.dumps(first) == json.dumps(plan(load(path)[1], name=name))
-    assert first["question"].splitlines()[0].endswith("?")
+    assert first == plan(load(path)[1], name=name) == Plan.from_json(json.loads(json.dumps(first.to_json())))
+    assert first.question.splitlines()[0].endswith("?")
     for preset in found.presets:
-        assert plan(found.preset(preset), name=name)["cells"]
+        assert plan(found.preset(preset), name=name).cells
 
 
 def test_a_file_without_an_experiment_is_refused(tmp_path):

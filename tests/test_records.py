@@ -1,6 +1,6 @@
 """Run folders as tidy frames."""
 
-import copy
+import dataclasses
 import json
 import shutil
 
@@ -8,9 +8,9 @@ import made_up
 import pandas as pd
 import pytest
 
+from vision_attn.plan import Plan
 from vision_attn.records import Records, chance, column, load, pick, read_csv, to_csv
 from vision_attn.report import build
-from vision_attn.store import write_json
 
 SMALL = {"sizes": (50, 200), "seeds": (0, 1)}
 
@@ -28,7 +28,7 @@ def same(first: Records, second: Records):
 
 
 def folder_of(root, plan, **factors):
-    key = next(cell["run"] for cell in plan["cells"] if cell["factors"] == factors)
+    key = next(cell.run for cell in plan.cells if cell.factors == factors)
     (path,) = root.glob(f"*--{key[:12]}")
     return path
 
@@ -45,8 +45,8 @@ def test_every_number_of_every_probe_file_is_one_row(swept):
     values = records.values
     found = zip(values["run"], values["metric"], values["split"].fillna(""), values["value"], strict=True)
     assert sorted(found) == expected
-    assert len(records.runs) == len(plan["cells"])
-    assert len(records.history) == 20 * len(plan["cells"])
+    assert len(records.runs) == len(plan.cells)
+    assert len(records.history) == 20 * len(plan.cells)
 
 
 def test_factors_stand_in_front_texts_in_the_order_of_the_plan_numbers_as_numbers(swept):
@@ -68,11 +68,8 @@ def test_renaming_run_folders_changes_nothing(swept):
 
 def test_renaming_a_level_renames_it_in_the_records(swept):
     plan, root = swept
-    renamed = copy.deepcopy(plan)
-    renamed["factors"]["model"][2] = "Residual network"
-    for cell in renamed["cells"]:
-        if cell["factors"]["model"] == "ResNet":
-            cell["factors"]["model"] = "Residual network"
+    data = json.loads(json.dumps(plan.to_json()).replace('"ResNet"', '"Residual network"'))
+    renamed = plan.replace(factors=data["factors"], cells=Plan.from_json(data).cells)
     assert set(load(renamed, root).values["model"]) == {"ViT", "ViT, 3x3 convolution", "Residual network"}
 
 
@@ -112,7 +109,7 @@ def test_a_damaged_file_is_named_and_costs_only_itself(swept, name):
     file.write_bytes(file.read_bytes().replace(b"0", b"1", 1))
     records = load(plan, root)
     assert records.damaged == (f"{path.name}/{file.relative_to(path)}",)
-    assert (records.runs["state"] == "done").sum() == len(plan["cells"]) - (name != "history.jsonl")
+    assert (records.runs["state"] == "done").sum() == len(plan.cells) - (name != "history.jsonl")
 
 
 def test_a_measured_column_gives_way_to_a_factor_of_its_name(tmp_path):
@@ -131,11 +128,11 @@ def test_a_measured_column_gives_way_to_a_factor_of_its_name(tmp_path):
 
 def test_cells_that_share_a_run_share_its_records(swept):
     plan, root = swept
-    shared = plan["cells"][0]["run"]
-    gone = plan["cells"][1]["run"]
-    plan["cells"][1]["run"] = shared
-    del plan["runs"][gone]
-    values = load(plan, root).values
+    first, second, *rest = plan.cells
+    shared = first.run
+    runs = {key: entry for key, entry in plan.runs.items() if key != second.run}
+    cells = (first, dataclasses.replace(second, run=shared), *rest)
+    values = load(plan.replace(cells=cells, runs=runs), root).values
     assert len(values[values["run"] == shared]) == 2 * 6
 
 
@@ -172,14 +169,14 @@ def test_the_committed_tables_stand_in_for_runs_that_the_pool_does_not_have(swep
     plan, root = swept
     folder = tmp_path / "quickstart"
     folder.mkdir()
-    write_json(folder / "plan.json", plan)
+    plan.write(folder)
     build(folder, root)
     before = load(plan, root)
     for path in list(root.iterdir())[:-1]:
         shutil.rmtree(path)
     after = load(plan, root, committed=folder)
     same(before, after)
-    assert len(after.committed) == len(plan["cells"]) - 1
+    assert len(after.committed) == len(plan.cells) - 1
     assert before.committed == ()
 
 
@@ -187,7 +184,7 @@ def test_a_failure_in_the_pool_is_not_covered_by_the_committed_tables(swept, tmp
     plan, root = swept
     folder = tmp_path / "quickstart"
     folder.mkdir()
-    write_json(folder / "plan.json", plan)
+    plan.write(folder)
     build(folder, root)
     path = folder_of(root, plan, model="ViT", train_size=50, seed=0)
     (path / "result.json").unlink()

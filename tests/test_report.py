@@ -10,10 +10,10 @@ from pathlib import Path
 import made_up
 import pytest
 
+from vision_attn.plan import Plan
 from vision_attn.records import load
 from vision_attn.report import build, protocol, provenance
 from vision_attn.spec import InputError
-from vision_attn.store import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {"sizes": (50, 200), "seeds": (0, 1)}
@@ -25,7 +25,7 @@ def made(tmp_path, *, write=lambda cell: True, change=lambda cell, result: None,
     made_up.write_store(tmp_path / "runs", planned, write=write, change=change)
     folder = tmp_path / name
     folder.mkdir()
-    write_json(folder / "plan.json", planned)
+    planned.write(folder)
     return folder
 
 
@@ -86,7 +86,7 @@ def test_the_title_is_the_first_sentence_of_the_question(tmp_path):
 
 def test_names_of_files_in_the_question_are_set_as_code(tmp_path):
     folder = made(tmp_path)
-    write_json(folder / "plan.json", read_json(folder / "plan.json") | {"question": "Why? As in `a<b>.py` here."})
+    Plan.read(folder).replace(question="Why? As in `a<b>.py` here.").write(folder)
     assert "<p>As in <code>a&lt;b&gt;.py</code> here.</p>" in page_of(folder)
 
 
@@ -233,12 +233,12 @@ def test_a_figure_whose_reference_is_not_planned_is_named_as_left_out(tmp_path):
 
 def test_the_protocol_shows_what_models_share_once_and_what_differs_each(tmp_path):
     plan = made_up.make_plan(**SMALL)
-    plan["defaults"] = {"Recipe": {"optimizer": "adamw", "batch_size": 128}}
-    for entry in plan["runs"].values():
-        if entry["run"]["data"]["subset_seed"] == 0:
-            del entry["run"]["data"]["subset_seed"]
-        if entry["run"]["model"]["name"] == "ResNet":
-            entry["run"]["recipe"]["optimizer"] = "sgd"
+    plan = plan.replace(defaults={"Recipe": {"optimizer": "adamw", "batch_size": 128}})
+    for entry in plan.runs.values():
+        if entry.run["data"]["subset_seed"] == 0:
+            del entry.run["data"]["subset_seed"]
+        if entry.run["model"]["name"] == "ResNet":
+            entry.run["recipe"]["optimizer"] = "sgd"
     rows = {row.name: row for row in protocol.settings(plan)}
     assert rows["optimizer"].values == ("adamw", "adamw", "sgd")
     assert not rows["optimizer"].common
@@ -248,20 +248,25 @@ def test_the_protocol_shows_what_models_share_once_and_what_differs_each(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("name", "command"),
+    ("name", "typed", "command"),
     [
-        ("quickstart", "vision-attn run experiments/quickstart.py"),
-        ("quickstart-small", "vision-attn run experiments/quickstart.py --preset small"),
-        ("quickstart-very-small-smoke", "vision-attn run experiments/quickstart.py --preset very-small --smoke"),
+        ("quickstart", {}, "vision-attn run experiments/quickstart.py"),
+        ("quickstart-small", {"preset": "small"}, "vision-attn run experiments/quickstart.py --preset small"),
+        (
+            "quickstart-very-small-smoke",
+            {"preset": "very-small", "smoke": True},
+            "vision-attn run experiments/quickstart.py --preset very-small --smoke",
+        ),
     ],
 )
-def test_the_command_that_does_it_again(name, command):
-    found = protocol.commands(made_up.make_plan(**SMALL), Path("results") / name)
+def test_the_command_that_does_it_again(name, typed, command):
+    found = protocol.commands(made_up.make_plan(**SMALL).replace(**typed), Path("results") / name)
     assert found == [command, f"vision-attn report results/{name}"]
 
 
 def test_the_command_names_the_levels_that_were_asked_for():
-    plan = made_up.make_plan(**SMALL) | {"levels": {"model": ["ViT, 3x3 convolution"], "seed": [0, 1]}}
+    given = {"model": ("ViT, 3x3 convolution",), "seed": (0, 1)}
+    plan = made_up.make_plan(**SMALL).replace(given_levels=given, smoke=True)
     command, _ = protocol.commands(plan, Path("results") / "quickstart-smoke")
     levels = "--levels 'model=ViT, 3x3 convolution' --levels seed=0,1"
     assert command == f"vision-attn run experiments/quickstart.py {levels} --smoke"
@@ -272,8 +277,8 @@ def test_what_an_earlier_report_had_and_this_one_has_not_is_gone(tmp_path):
     page_of(folder)
     (folder / "tables" / "my own.csv").write_text("kept")
     (folder / "verdicts.csv").write_text("of a rule that is gone")
-    plan = read_json(folder / "plan.json")
-    write_json(folder / "plan.json", plan | {"figures": [one for one in plan["figures"] if one["kind"] != "Gap"]})
+    plan = Plan.read(folder)
+    plan.replace(figures=tuple(one for one in plan.figures if one["kind"] != "Gap")).write(folder)
     page_of(folder)
     left = sorted(path.name for path in folder.glob("*/*"))
     assert not [name for name in left if name.startswith("Gap")]
@@ -282,7 +287,9 @@ def test_what_an_earlier_report_had_and_this_one_has_not_is_gone(tmp_path):
 
 
 def test_a_folder_without_a_plan_is_refused_with_a_sentence(tmp_path):
-    with pytest.raises(InputError, match=r"^folder must be one that `vision-attn run` has written\. Got '"):
+    with pytest.raises(
+        InputError, match=r"^folder must be one that `vision-attn run` has written, with a plan.json\. Got '"
+    ):
         build(tmp_path, tmp_path)
 
 

@@ -105,8 +105,8 @@ def experiment(**changes):
 
 
 def test_the_plan_keeps_the_rules():
-    assert plan(experiment(verdicts=RULES), name="why")["verdicts"] == [to_json(rule) for rule in RULES]
-    assert plan(experiment(), name="why")["verdicts"] == []
+    assert plan(experiment(verdicts=RULES), name="why").verdicts == tuple(to_json(rule) for rule in RULES)
+    assert plan(experiment(), name="why").verdicts == ()
 
 
 def test_a_rule_is_a_kind_of_the_package():

@@ -1,6 +1,5 @@
 """Every file in experiments/, from its plan to its report: two levels of each factor, two updates a run."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 from image_trees import image_files, write_folder
 
 from vision_attn.experiment import load
+from vision_attn.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "experiments").glob("*.py"))
@@ -60,7 +60,7 @@ def test_a_smoke_run_ends_in_a_report_that_uses_every_record(path, data_dir, tmp
         accuracies = records[(records["metric"] == "accuracy") & (records["split"] == "test")]
         accuracies = accuracies[accuracies[sorted(coordinates)].isna().all(axis=1)]  # those of the probe Accuracy
         assert pd.read_csv(folder / "tables" / f"{name}.csv")["n"].sum() == len(accuracies) > 0
-    plan = json.loads((folder / "plan.json").read_text())
+    plan = Plan.read(folder)
     for figure in (figure for figure in experiment.figures if figure.applies(plan)):
         for suffix in ("svg", "png"):
             assert (folder / "figures" / f"{type(figure).__name__}.{suffix}").stat().st_size > 1000

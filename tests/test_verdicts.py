@@ -174,7 +174,7 @@ def test_a_claim_for_which_the_plan_lacks_a_cell_is_left_out(records):
     here = difference(far("attention"), far("LSTM"))
     elsewhere = difference(far("attention"), cell(model="LSTM", distance=3, split="test"))
     whole = AllOf(**SAID, parts=(here, elsewhere))
-    plan = {**records.plan, "verdicts": [to_json(one) for one in (here, elsewhere, whole)]}
+    plan = records.plan.replace(verdicts=tuple(to_json(one) for one in (here, elsewhere, whole)))
     found = findings(dataclasses.replace(records, plan=plan))
     assert [one.rule for one in found] == [here.rule]
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vision_attn.plan import Cell
 from vision_attn.records import Records, column, require_factor, require_level
 from vision_attn.spec import InputError
 
@@ -80,18 +81,18 @@ def _kept(records: Records, keys: pd.DataFrame, *, without: Sequence[str]) -> Re
         return own.rename(columns={f"measured_{name}": name for name in without})
 
     wanted = {tuple(row) for row in keys.itertuples(index=False)}
-    cells = [
-        {**cell, "factors": {name: level for name, level in cell["factors"].items() if name not in without}}
-        for cell in records.plan["cells"]
-        if tuple(cell["factors"][name] for name in on) in wanted
-    ]
-    factors = {name: levels for name, levels in records.plan["factors"].items() if name not in without}
+    cells = tuple(
+        Cell(factors={name: level for name, level in cell.factors.items() if name not in without}, run=cell.run)
+        for cell in records.plan.cells
+        if tuple(cell.factors[name] for name in on) in wanted
+    )
+    factors = {name: levels for name, levels in records.plan.factors.items() if name not in without}
     return dataclasses.replace(
         records,
         values=kept(records.values),
         history=kept(records.history),
         runs=kept(records.runs),
-        plan={**records.plan, "factors": factors, "cells": cells},
+        plan=records.plan.replace(factors=factors, cells=cells),
     )
 
 
@@ -106,7 +107,7 @@ def settled(
 
 
 def _settled(records: Records, *, choose: str | None, used: Sequence[str], by: Sequence[str]) -> Records:
-    factors: dict[str, Any] = records.plan["factors"]
+    factors = records.plan.factors
     if choose is None or choose in used or choose not in factors:
         return records
     return chosen(records, over=choose, by=[name for name in by if name in factors])
@@ -114,7 +115,7 @@ def _settled(records: Records, *, choose: str | None, used: Sequence[str], by: S
 
 def _finals(records: Records, name: str) -> pd.DataFrame:
     """The last validated value of every cell whose run has ended."""
-    factors = list(records.plan["factors"])
+    factors = list(records.plan.factors)
     runs = records.runs[[*factors, "run", "state"]]
     history = records.history
     if name in history:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from vision_attn.plan import Plan
 from vision_attn.spec import InputError
 
 if TYPE_CHECKING:
@@ -98,24 +99,25 @@ def plan(
     _use_data_dirs(data_dir)
     planned, _ = _planned(experiment, preset, levels, smoke)
     if as_json:
-        _print_json(planned)
+        _print_json(planned.to_json())
         return
     from vision_attn import sweep
+    from vision_attn.report import protocol
 
     states = sweep.states(planned, results / "runs")
     console = _console()
-    console.print(f"[bold]{escape(planned['name'])}[/]  {escape(planned['question'].splitlines()[0])}")
-    for factor, values in planned["factors"].items():
+    console.print(f"[bold]{escape(planned.name)}[/]  {escape(planned.question.splitlines()[0])}")
+    for factor, values in planned.factors.items():
         console.print(f"  {escape(factor)}: {escape(' | '.join(map(str, values)))}")
-    runs = planned["runs"]
-    updates = sum(sweep.updates(entry["run"]) or 0 for entry in runs.values())
-    console.print(f"  {len(planned['cells'])} cells, {len(runs)} runs, {updates:,} updates in all")
-    if planned["omitted"]:
-        console.print(f"  {len(planned['omitted'])} combinations of levels are left out")
-    if len(runs) < len(planned["cells"]):
-        console.print(f"  {len(planned['cells']) - len(runs)} cells share a run with another cell")
-    for kind, reason in sorted({(k, r) for entry in runs.values() for k, r in entry["skips"].items()}):
-        console.print(f"  {kind} is skipped for some models: {escape(reason)}")
+    runs = planned.runs
+    updates = sum(sweep.updates(entry.run) or 0 for entry in runs.values())
+    console.print(f"  {len(planned.cells)} cells, {len(runs)} runs, {updates:,} updates in all")
+    if planned.omitted:
+        console.print(f"  {len(planned.omitted)} combinations of levels are left out")
+    if len(runs) < len(planned.cells):
+        console.print(f"  {len(planned.cells) - len(runs)} cells share a run with another cell")
+    for probe, names, reason in protocol.skips(planned):
+        console.print(f"  {escape(probe)} is skipped for {escape(names)}: {escape(reason)}")
     console.print("  " + _count_line(states))
 
 
@@ -197,7 +199,7 @@ def status(
     from vision_attn import sweep
 
     if experiment.is_dir():
-        planned = sweep.read_plan(experiment)
+        planned = Plan.read(experiment)
     else:
         planned, _ = _planned(experiment, preset, levels, False)
     states = sweep.states(planned, results / "runs")
@@ -208,7 +210,7 @@ def status(
         table = Table("run", "state", "reason", box=None, pad_edge=False)
         for key, state in states.items():
             if state.name not in ("done", "pending") or state.reason:
-                table.add_row(escape(f"{planned['runs'][key]['hint']}--{key[:12]}"), state.name, escape(state.reason))
+                table.add_row(escape(f"{planned.runs[key].hint}--{key[:12]}"), state.name, escape(state.reason))
         if table.row_count:
             console.print(table)
         console.print(_count_line(states))
@@ -223,10 +225,6 @@ def report(
     """Rebuild tables, figures and report.html from the records. Needs no torch and no GPU."""
     from vision_attn.report import build
 
-    if not (folder / "plan.json").is_file():
-        raise InputError(
-            f"folder must be one that `vision-attn run` has written, with a plan.json. Got '{folder}' instead."
-        )
     _console().print(f"{build(folder, runs or folder.parent / 'runs')}")
 
 
@@ -364,7 +362,7 @@ def data_verify(as_json: Json = False) -> None:
     raise typer.Exit(DONE if all(row["ok"] for row in rows) else FAILED)
 
 
-def _planned(path: Path, preset: str | None, levels: list[str] | None, smoke: bool) -> tuple[dict[str, Any], str]:
+def _planned(path: Path, preset: str | None, levels: list[str] | None, smoke: bool) -> tuple[Plan, str]:
     """The plan of an experiment file, and the name of its folder in the results."""
     from vision_attn import experiment as experiments
 
@@ -378,9 +376,7 @@ def _planned(path: Path, preset: str | None, levels: list[str] | None, smoke: bo
     if smoke:
         found = experiments.smoke(found)
         parts.append("smoke")
-    planned = experiments.plan(found, name=name)
-    if chosen:
-        planned["levels"] = {factor: list(own) for factor, own in chosen.items()}
+    planned = experiments.plan(found, name=name).replace(preset=preset, given_levels=chosen, smoke=smoke)
     return planned, "-".join(parts)
 
 

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from vision_attn.figures.base import Figure
+from vision_attn.plan import Cell, Level, Plan, PlannedRun
 from vision_attn.probes.base import Probe
 from vision_attn.records import require_level
 from vision_attn.run import Run
-from vision_attn.spec import InputError, Spec, digest, kind_of, to_json
-from vision_attn.store import SCHEMA
+from vision_attn.spec import InputError, Spec, digest, to_json
+from vision_attn.store import probe_file
 from vision_attn.training import Recipe
 from vision_attn.verdicts import Verdict
 
-Level = str | int | float | bool
 RESERVED = {"run", "metric", "value", "state", "reason"}
 SMOKE_UPDATES = 2
 
@@ -131,46 +131,49 @@ def _check_references(experiment: Experiment) -> None:
     for part in parts:
         hue, reference = getattr(part, "hue", ""), getattr(part, "reference", None)
         if reference is not None and hue in experiment.factors:
-            known = {"factors": {hue: experiment.levels(hue)}}
-            require_level(known, "reference", type(part).__name__, hue, reference)
+            known = {hue: tuple(experiment.levels(hue))}
+            whole = Plan(name="", question="", factors=known, cells=(), runs={})
+            require_level(whole, "reference", type(part).__name__, hue, reference)
 
 
-def plan(experiment: Experiment, *, name: str) -> dict[str, Any]:
-    """The experiment as pure JSON: its cells, their runs, what will be measured and drawn. Same input, same bytes."""
-    cells: list[dict[str, Any]] = []
-    omitted: list[dict[str, Any]] = []
-    runs: dict[str, dict[str, Any]] = {}
+def plan(experiment: Experiment, *, name: str) -> Plan:
+    """The experiment as data: its cells, their runs, what will be measured and drawn. Same input, same bytes."""
+    cells: list[Cell] = []
+    omitted: list[dict[str, Level]] = []
+    runs: dict[str, PlannedRun] = {}
     for levels in itertools.product(*experiment.factors.values()):
         cell = dict(zip(experiment.factors, levels, strict=True))
         run = experiment.run(**cell)
         if run is None:
-            omitted.append({"factors": cell})
+            omitted.append(cell)
             continue
         if not isinstance(run, Run):
             raise InputError(f"run of {name} must return a Run or None. Got {run!r} for {cell} instead.")
         key = digest(run)
-        cells.append({"factors": cell, "run": key})
+        cells.append(Cell(factors=cell, run=key))
         if key not in runs:
             _check_home(run)
             skips = {
-                kind_of(probe): reason for probe in experiment.probes if (reason := probe.skip(run.model, run.data))
+                probe_file(to_json(probe)): reason
+                for probe in experiment.probes
+                if (reason := probe.skip(run.model, run.data))
             }
-            runs[key] = {"hint": run.hint, "run": to_json(run), "skips": skips}
+            runs[key] = PlannedRun(hint=run.hint, run=to_json(run), skips=skips)
     for part in (*experiment.probes, *experiment.figures, *experiment.verdicts):
         _check_home(part)
-    return {
-        "schema": SCHEMA,
-        "name": name,
-        "question": inspect.cleandoc(experiment.question),
-        "factors": {factor: list(levels) for factor, levels in experiment.factors.items()},
-        "cells": cells,
-        "omitted": omitted,
-        "runs": runs,
-        "defaults": {"Recipe": _defaults(Recipe)},
-        "probes": [to_json(probe) for probe in experiment.probes],
-        "figures": [to_json(figure) for figure in experiment.figures],
-        "verdicts": [to_json(verdict) for verdict in experiment.verdicts],
-    }
+    return Plan(
+        name=name,
+        experiment=f"experiments/{name}.py",
+        question=inspect.cleandoc(experiment.question),
+        factors={factor: tuple(levels) for factor, levels in experiment.factors.items()},
+        cells=tuple(cells),
+        omitted=tuple(omitted),
+        runs=runs,
+        defaults={"Recipe": _defaults(Recipe)},
+        probes=tuple(to_json(probe) for probe in experiment.probes),
+        figures=tuple(to_json(figure) for figure in experiment.figures),
+        verdicts=tuple(to_json(verdict) for verdict in experiment.verdicts),
+    )
 
 
 def _defaults(kind: type[Spec]) -> dict[str, Any]:

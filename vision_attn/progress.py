@@ -4,13 +4,14 @@ import os
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import rich.progress
 from rich.console import Console
 from rich.markup import escape
 
 from vision_attn.executors.base import Event
+from vision_attn.plan import Plan
 from vision_attn.store import FAILURES, LOG, Store
 from vision_attn.sweep import states, updates
 
@@ -20,9 +21,9 @@ LINE_SECONDS = 30.0
 class Progress:
     """Called with every event of the sweep, and with None now and then."""
 
-    def __init__(self, console: Console, plan: dict[str, Any], *, store: Path, quiet: bool = False) -> None:
+    def __init__(self, console: Console, plan: Plan, *, store: Path, quiet: bool = False) -> None:
         self.console, self.plan, self.quiet, self.store = console, plan, quiet, store
-        self.cost = {key: max(1, updates(entry["run"])) for key, entry in plan["runs"].items()}
+        self.cost = {key: max(1, updates(entry.run)) for key, entry in plan.runs.items()}
         self.ended = {key for key, state in states(plan, store).items() if state.name == "done"}
         self.before = sum(self.cost[key] for key in self.ended)
         self.partial: dict[str, int] = {}
@@ -73,7 +74,7 @@ class Progress:
         self.partial.pop(event.run, None)
         if event.outcome != "interrupted":
             self.ended.add(event.run)
-        name = f"{self.plan['runs'][event.run]['hint']}--{event.run[:12]}"
+        name = f"{self.plan.runs[event.run].hint}--{event.run[:12]}"
         seconds = time.monotonic() - self.since.get(event.run, self.begun)
         if event.outcome in FAILURES or event.outcome == "diverged":
             self._line(f"{event.outcome.upper()} {name}: {event.error}", always=True)

@@ -13,8 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from vision_attn.plan import Plan
 from vision_attn.spec import InputError
-from vision_attn.store import RunFolder, State, Store, probe_file, read_rows
+from vision_attn.store import RunFolder, State, Store, read_rows
 
 Row = dict[str, Any]
 
@@ -67,7 +68,7 @@ class Records:
     values: pd.DataFrame
     history: pd.DataFrame
     runs: pd.DataFrame
-    plan: dict[str, Any]
+    plan: Plan
     folders: Mapping[str, Path] = dataclasses.field(default_factory=dict)
     damaged: tuple[str, ...] = ()
     committed: tuple[str, ...] = ()
@@ -83,18 +84,18 @@ class _Found:
     damaged: list[str] = dataclasses.field(default_factory=list)
 
 
-def load(plan: dict[str, Any], store_root: Path, *, committed: Path | None = None) -> Records:
+def load(plan: Plan, store_root: Path, *, committed: Path | None = None) -> Records:
     """The records of a plan from the pool of runs, and from tables written earlier where the pool knows nothing.
 
     `committed` is a folder with records.csv, history.csv and runs.csv, as a report leaves it.
     """
     index = Store(store_root).index()
-    folders = {key: index[key] for key in plan["runs"] if key in index}
+    folders = {key: index[key] for key in plan.runs if key in index}
     found = {key: _from_pool(plan, key, folder) for key, folder in folders.items()}
-    unknown = [key for key in plan["runs"] if key not in found or found[key].facts["state"] in ("pending", "running")]
+    unknown = [key for key in plan.runs if key not in found or found[key].facts["state"] in ("pending", "running")]
     earlier = _from_tables(committed, unknown) if committed is not None and unknown else {}
     damaged = [text for one in found.values() for text in one.damaged] + _damaged_configs(store_root, index)
-    found = {key: _Found({"state": "pending", "reason": ""}) for key in plan["runs"]} | found | earlier
+    found = {key: _Found({"state": "pending", "reason": ""}) for key in plan.runs} | found | earlier
     cells = _cells(plan)
     return Records(
         values=_joined(cells, _flat(found, "values"), ("metric", "value")),
@@ -135,27 +136,27 @@ def planned(records: Records, by: Sequence[str]) -> pd.DataFrame:
     return records.runs.groupby(list(by), observed=True, dropna=False).size().rename("planned").reset_index()
 
 
-def facets(plan: dict[str, Any], *, used: Iterable[str]) -> list[str]:
+def facets(plan: Plan, *, used: Iterable[str]) -> list[str]:
     """The factors of more than one level that a figure has not used: it has to draw a panel for each combination."""
     taken = set(used)
-    return [name for name, levels in plan["factors"].items() if name not in taken and len(levels) > 1]
+    return [name for name, levels in plan.factors.items() if name not in taken and len(levels) > 1]
 
 
-def require_factor(plan: dict[str, Any], field: str, what: str, name: str) -> None:
+def require_factor(plan: Plan, field: str, what: str, name: str) -> None:
     """Raise the standard sentence where a figure asks for a factor that the experiment does not have."""
-    if name not in plan["factors"]:
-        allowed = f"a factor of the experiment ({', '.join(plan['factors'])})"
+    if name not in plan.factors:
+        allowed = f"a factor of the experiment ({', '.join(plan.factors)})"
         raise InputError(f"{field} of {what} must be {allowed}. Got {name!r} instead.")
 
 
-def may_have(plan: dict[str, Any], factor: str, level: Any) -> bool:
+def may_have(plan: Plan, factor: str, level: Any) -> bool:
     """Whether the plan has that level of the factor, or no such factor, which is another matter."""
-    return level in plan["factors"].get(factor, (level,))
+    return level in plan.factors.get(factor, (level,))
 
 
-def require_level(plan: dict[str, Any], field: str, what: str, factor: str, level: Any) -> None:
+def require_level(plan: Plan, field: str, what: str, factor: str, level: Any) -> None:
     """Raise the standard sentence where a figure asks for a level that a factor does not have."""
-    levels = plan["factors"][factor]
+    levels = plan.levels(factor)
     if level not in levels:
         allowed = f"a level of {factor} ({', '.join(map(repr, levels))})"
         raise InputError(f"{field} of {what} must be {allowed}. Got {level!r} instead.")
@@ -163,7 +164,7 @@ def require_level(plan: dict[str, Any], field: str, what: str, factor: str, leve
 
 def column(records: Records, name: str) -> str:
     """The measured column of `runs` that is meant by `name`, where a factor may have taken the name itself."""
-    return f"measured_{name}" if name in records.plan["factors"] else name
+    return f"measured_{name}" if name in records.plan.factors else name
 
 
 def chance(records: Records) -> float | None:
@@ -191,9 +192,8 @@ def read_csv(path: Path) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _from_pool(plan: dict[str, Any], key: str, folder: RunFolder) -> _Found:
-    skipped = plan["runs"][key]["skips"]
-    files = [probe_file(probe) for probe in plan["probes"] if probe["kind"] not in skipped]
+def _from_pool(plan: Plan, key: str, folder: RunFolder) -> _Found:
+    files = list(plan.asked(key))
     result = folder.result()
     probes = {file: folder.probe(file) for file in files} if result and result["state"] == "done" else {}
     complete = bool(probes or not files) and all(content is not None for content in probes.values())
@@ -263,13 +263,13 @@ def _rows_by_run(frame: pd.DataFrame, keys: set[str]) -> dict[str, list[Row]]:
     return out
 
 
-def _cells(plan: dict[str, Any]) -> pd.DataFrame:
+def _cells(plan: Plan) -> pd.DataFrame:
     columns: dict[str, Any] = {}
-    for name, levels in plan["factors"].items():
-        cells = [cell["factors"][name] for cell in plan["cells"]]
+    for name, levels in plan.factors.items():
+        cells = [cell.factors[name] for cell in plan.cells]
         is_number = all(isinstance(level, int | float) for level in levels)
         columns[name] = cells if is_number else pd.Categorical(cells, categories=levels, ordered=True)
-    return pd.DataFrame({**columns, "run": pd.Series([cell["run"] for cell in plan["cells"]], dtype="str")})
+    return pd.DataFrame({**columns, "run": pd.Series([cell.run for cell in plan.cells], dtype="str")})
 
 
 def _flat(found: Mapping[str, _Found], part: str) -> list[Row]:

@@ -15,9 +15,10 @@ from vision_attn.data import Dataset
 from vision_attn.executors.base import Event
 from vision_attn.executors.local import Local
 from vision_attn.models import Model, count_flops, count_params
+from vision_attn.plan import Plan
 from vision_attn.run import Run
 from vision_attn.spec import InputError, from_json
-from vision_attn.store import FAILURES, RunFolder, State, Store, probe_file, read_json, write_json
+from vision_attn.store import FAILURES, RunFolder, State, Store
 from vision_attn.training import Recipe
 from vision_attn.training.stacked import stackable
 from vision_attn.worker import pick_device
@@ -37,26 +38,17 @@ class Ended:
     why: Literal["", "interrupted", "disk full", "failures in a row"] = ""
 
 
-def states(plan: dict[str, Any], store: Path) -> dict[str, State]:
+def states(plan: Plan, store: Path) -> dict[str, State]:
     """The state of every run of the plan, by its id, from the files of the store."""
     index = Store(store).index()
-    return {key: state_of(plan, key, index) for key in plan["runs"]}
+    return {key: state_of(plan, key, index) for key in plan.runs}
 
 
-def state_of(plan: dict[str, Any], key: str, index: dict[str, RunFolder]) -> State:
+def state_of(plan: Plan, key: str, index: dict[str, RunFolder]) -> State:
     """The state of one run of the plan."""
     if key not in index:
         return State("pending")
-    skipped = plan["runs"][key]["skips"]
-    return index[key].state([probe_file(probe) for probe in plan["probes"] if probe["kind"] not in skipped])
-
-
-def read_plan(folder: Path) -> dict[str, Any]:
-    """The plan in a folder of the results. Raises `InputError` where there is none."""
-    try:
-        return read_json(folder / "plan.json")
-    except FileNotFoundError:
-        raise InputError(f"folder must be one that `vision-attn run` has written. Got '{folder}' instead.") from None
+    return index[key].state(plan.asked(key))
 
 
 def updates(run: dict[str, Any]) -> int:
@@ -67,22 +59,22 @@ def updates(run: dict[str, Any]) -> int:
     return made.recipe.num_updates(made.data.train_size or 0)
 
 
-def forget_failures(plan: dict[str, Any], store: Path, *, diverged: bool) -> list[str]:
+def forget_failures(plan: Plan, store: Path, *, diverged: bool) -> list[str]:
     """Make failed (and diverged) runs of the plan pending again."""
     names = (*FAILURES, "diverged") if diverged else FAILURES
     index = Store(store).index()
-    again = [key for key in plan["runs"] if state_of(plan, key, index).name in names]
+    again = [key for key in plan.runs if state_of(plan, key, index).name in names]
     for key in again:
         index[key].forget_failure()
     return again
 
 
-def sizes(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def sizes(plan: Plan) -> dict[str, dict[str, Any]]:
     """Parameters and forward FLOPs of every model of the plan, by its label where the plan has a factor `model`."""
     found: dict[str, dict[str, Any]] = {}
-    for cell in plan["cells"]:
-        made = _run(plan, cell["run"])
-        label = str(cell["factors"].get("model", type(made.model).__name__))
+    for cell in plan.cells:
+        made = _run(plan, cell.run)
+        label = plan.label(cell, "model") if "model" in plan.factors else type(made.model).__name__
         if label in found:
             continue
         shape, model = _shape(made.data), made.model
@@ -94,7 +86,7 @@ def sizes(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def check(plan: dict[str, Any], keys: list[str]) -> None:
+def check(plan: Plan, keys: list[str]) -> None:
     """Raise `InputError` before any run starts, where data are missing or a model does not fit its images."""
     shapes: dict[Dataset, dict[str, int]] = {}
     for data, model in dict.fromkeys((made.data, made.model) for made in (_run(plan, key) for key in keys)):
@@ -103,7 +95,7 @@ def check(plan: dict[str, Any], keys: list[str]) -> None:
         count_params(model, **shapes[data])
 
 
-def groups(plan: dict[str, Any], todo: Sequence[str], *, at_most: int) -> list[tuple[str, ...]]:
+def groups(plan: Plan, todo: Sequence[str], *, at_most: int) -> list[tuple[str, ...]]:
     """The runs to do, those together that can be trained in a stack: of one model, recipe, data set and size.
 
     A group is made of neighbours in the whole plan, done or not, so that a continued sweep makes the same groups.
@@ -111,7 +103,7 @@ def groups(plan: dict[str, Any], todo: Sequence[str], *, at_most: int) -> list[t
     if at_most == 1:
         return [(key,) for key in todo]
     alike: dict[tuple[Model, Recipe, Dataset], list[str]] = {}
-    for key in plan["runs"]:
+    for key in plan.runs:
         made = _run(plan, key)
         alike.setdefault((made.model, made.recipe, made.data.replace(subset_seed=0)), []).append(key)
     shapes: dict[Dataset, dict[str, int]] = {}
@@ -142,12 +134,12 @@ def _shape(dataset: Dataset) -> dict[str, int]:
     return {"image_size": data.image_size, "in_chans": data.in_chans, "num_classes": data.num_classes}
 
 
-def _run(plan: dict[str, Any], key: str) -> Run:
-    return from_json(plan["runs"][key]["run"], Run)
+def _run(plan: Plan, key: str) -> Run:
+    return from_json(plan.runs[key].run, Run)
 
 
 def run(
-    plan: dict[str, Any],
+    plan: Plan,
     *,
     results: Path,
     name: str,
@@ -167,18 +159,18 @@ def run(
     at_most = _at_most(stack, kind)
     store, folder = results / "runs", results / name
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "plan.json", plan)
+    plan.write(folder)
     index = Store(store).index()
-    todo = [key for key in plan["runs"] if state_of(plan, key, index).name not in FINAL]
+    todo = [key for key in plan.runs if state_of(plan, key, index).name not in FINAL]
     if not todo:
         return Ended(states(plan, store))
     check(plan, todo)
     for key in todo:
-        Store(store).open(key, hint=plan["runs"][key]["hint"], run=plan["runs"][key]["run"], index=index)
+        Store(store).open(key, hint=plan.runs[key].hint, run=plan.runs[key].run, index=index)
     grouped = groups(plan, todo, at_most=at_most)
     fitting = 1 if kind == "cuda" else max(1, _cores() // threads)
     executor = Local(
-        folder / "plan.json",
+        folder,
         store=store,
         folders=index,
         log=store / "workers.log",

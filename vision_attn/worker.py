@@ -25,10 +25,11 @@ import torch
 
 from vision_attn.execution import execute
 from vision_attn.group import train_group
+from vision_attn.plan import Plan
 from vision_attn.probes import Probe
 from vision_attn.run import Outcome, Run
 from vision_attn.spec import InputError, from_json
-from vision_attn.store import LOG, RunFolder, Store, read_json
+from vision_attn.store import LOG, RunFolder, Store
 
 LOG_FORMAT = "%(asctime)s %(message)s"
 
@@ -36,14 +37,14 @@ LOG_FORMAT = "%(asctime)s %(message)s"
 def main() -> None:
     """A worker: execute the runs whose ids come in, alike ones in one line, until the input ends."""
     parser = argparse.ArgumentParser(prog="python -m vision_attn.worker", description=main.__doc__)
-    parser.add_argument("plan", type=Path)
+    parser.add_argument("plan", type=Path, help="the folder of plan.json")
     parser.add_argument("store", type=Path)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     device = pick_device(arguments.device)
-    plan = read_json(arguments.plan)
-    probes = [from_json(item, Probe) for item in plan["probes"]]
+    plan = Plan.read(arguments.plan)
+    probes = [from_json(item, Probe) for item in plan.probes]
     asked_to_stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -69,9 +70,9 @@ def main() -> None:
         keys = line.split()
         members = []
         for key in keys:
-            planned = plan["runs"][key]
-            folder = Store(arguments.store).open(key, hint=planned["hint"], run=planned["run"], index=index)
-            members.append((folder, from_json(planned["run"], Run), functools.partial(_tell_progress, tell, key)))
+            planned = plan.runs[key]
+            folder = Store(arguments.store).open(key, hint=planned.hint, run=planned.run, index=index)
+            members.append((folder, from_json(planned.run, Run), functools.partial(_tell_progress, tell, key)))
             tell("started", key)
         ended = _together(members, options) if len(members) > 1 else {}
         for place, (key, (folder, run, progress)) in enumerate(zip(keys, members, strict=True)):

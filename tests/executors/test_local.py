@@ -25,7 +25,7 @@ def executor(store, code, *, runs="abc", jobs=2, **options):
     for run in runs:
         store.open(run * 64, hint="run", run={}, index=index)
     made = Local(
-        store.root / "plan.json",
+        store.root,
         store=store.root,
         folders=index,
         log=store.root / "workers.log",

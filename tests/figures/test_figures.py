@@ -238,7 +238,7 @@ def test_colours_follow_the_plan_not_what_is_drawn(tmp_path, records):
 
 
 def test_sixty_four_levels_look_different():
-    looks = theme.looks({"factors": {"model": [f"m{i}" for i in range(64)]}}, "model")
+    looks = theme.looks(made_up.make_plan(models=[f"m{i}" for i in range(64)], sizes=(50,), seeds=(0,)), "model")
     assert len(set(looks.values())) == 64
 
 

@@ -272,7 +272,7 @@ def test_convergence_of_more_than_six_models_is_a_map_of_updates_and_shares(crow
 
 def test_a_choice_among_one_level_is_no_figure(rates, crowd):
     assert Choice().applies(rates.plan)
-    assert not Choice().applies({**rates.plan, "factors": {**rates.plan["factors"], "learning_rate": ["chosen"]}})
+    assert not Choice().applies(rates.plan.replace(factors={**rates.plan.factors, "learning_rate": ("chosen",)}))
 
 
 def test_words_that_would_touch_are_slanted_and_none_is_left_out():

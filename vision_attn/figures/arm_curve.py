@@ -10,6 +10,7 @@ from vision_attn import wording
 from vision_attn.figures import theme
 from vision_attn.figures.axes import share_axes, size_axis
 from vision_attn.figures.base import OverSeeds
+from vision_attn.plan import Plan
 from vision_attn.records import Records, chance, facets, pick, planned, require_level
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval, paired_difference
@@ -40,9 +41,9 @@ class ArmCurve(OverSeeds):
         super().check()
         self.require("arm", self.arm not in (self.x, self.hue, self.over), "a factor other than x, hue and over")
 
-    def applies(self, plan: dict[str, Any]) -> bool:
+    def applies(self, plan: Plan) -> bool:
         """Where there are several arms to compare."""
-        return super().applies(plan) and len(plan["factors"].get(self.arm, ())) != 1
+        return super().applies(plan) and len(plan.factors.get(self.arm, ())) != 1
 
     def _settled(self, records: Records) -> Records:
         records = super()._settled(records)
@@ -74,7 +75,7 @@ class ArmCurve(OverSeeds):
 
     def _looks(self, records: Records, colour: str) -> dict[Any, dict[str, Any]]:
         """How the line of every arm is drawn in a colour: the baseline's solid and filled, the others' not."""
-        others = [level for level in records.plan["factors"][self.arm] if level != self.baseline]
+        others = [level for level in records.plan.levels(self.arm) if level != self.baseline]
         own: dict[Any, dict[str, Any]] = {self.baseline: {"look": theme.Look(colour, theme.MARKERS[0])}}
         for i, level in enumerate(others):
             marker = theme.MARKERS[(i + 1) % len(theme.MARKERS)]
@@ -104,7 +105,7 @@ class ArmCurve(OverSeeds):
         return figure
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, records: Records, colour: str) -> None:
-        levels = records.plan["factors"][self.x]
+        levels = records.plan.levels(self.x)
         places = size_axis(axes, levels, label=wording.factor_text(self.x))
         if self.metric == "accuracy" and (guess := chance(records)) is not None:
             theme.reference_line(axes, guess, "chance", dotted=True)
@@ -143,4 +144,4 @@ class ArmCurve(OverSeeds):
                 gap = {key: row[name] for key, name in NAMES.items()} | {"planned": row["planned"]}
                 cell += f"; difference {wording.interval(gap, metric=self.metric, signed=True)}"
             cells.append(cell)
-        return wording.wide(table, cells, rows=by[:-1], columns=self.arm, names=records.plan["factors"][self.arm])
+        return wording.wide(table, cells, rows=by[:-1], columns=self.arm, names=records.plan.levels(self.arm))

@@ -172,7 +172,7 @@ class MinimumHeadDistance(OverSeeds):
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         records = self._settled(records)
         by = self._factors(records)
-        levels = records.plan["factors"][self.x]
+        levels = records.plan.levels(self.x)
         own = self._attentive(table)
         looks = {name: look for name, look in theme.looks(records.plan, self.hue).items() if name in own}
         singles = self._values(records)
@@ -209,7 +209,7 @@ class MinimumHeadDistance(OverSeeds):
         ]
         if (table["n"] > 1).any():
             said.append(f"Bars: {100 * self.level:g} % Student-t intervals; faint points: single {self.over}s.")
-        lacking = [str(name) for name in records.plan["factors"][self.hue] if name not in names]
+        lacking = [str(name) for name in records.plan.levels(self.hue) if name not in names]
         if lacking:
             said.append(f"Without attention weights, or not measured: {wording.listing(lacking)}.")
         return " ".join(said)
@@ -218,5 +218,5 @@ class MinimumHeadDistance(OverSeeds):
         records = self._settled(records)
         by = self._factors(records)
         cells = [wording.interval(row, metric="") for row in table.to_dict("records")]
-        names = [name for name in records.plan["factors"][self.hue] if name in self._attentive(table)]
+        names = [name for name in records.plan.levels(self.hue) if name in self._attentive(table)]
         return wording.wide(table, cells, rows=[*by[:-2], self.x], columns=self.hue, names=names)

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from vision_attn.figures import theme
+from vision_attn.plan import Plan
 from vision_attn.records import require_factor
 from vision_attn.spec import InputError
 from vision_attn.wording import is_number, short
@@ -21,10 +22,10 @@ def rows_axis(axes: Axes, texts: Sequence[str]) -> None:
     axes.grid(visible=True, axis="x")
 
 
-def require_sizes(plan: dict[str, Any], what: str, name: str) -> None:
+def require_sizes(plan: Plan, what: str, name: str) -> None:
     """Raise the standard sentence where `x` of the figure `what` is no factor of positive numbers."""
     require_factor(plan, "x", what, name)
-    if not all(is_number(level) and level > 0 for level in plan["factors"][name]):
+    if not all(is_number(level) and level > 0 for level in plan.levels(name)):
         raise InputError(f"x of {what} must be a factor of positive numbers. Got {name!r} instead.")
 
 

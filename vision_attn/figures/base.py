@@ -1,12 +1,13 @@
 """Figure: a table computed from the records, and the drawing of that table."""
 
 import abc
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
 
 from vision_attn.choice import settled
 from vision_attn.figures import theme
+from vision_attn.plan import Plan
 from vision_attn.records import Records, may_have, require_factor
 from vision_attn.spec import Spec, spec
 
@@ -24,7 +25,7 @@ class Figure(Spec, abc.ABC):
     files: ClassVar[tuple[str, ...]] = ("svg", "png")
     """The formats it is written in."""
 
-    def applies(self, plan: dict[str, Any]) -> bool:
+    def applies(self, plan: Plan) -> bool:
         """Whether the plan has what the figure is about; the page only names it otherwise."""
         return True
 
@@ -68,7 +69,7 @@ class OverSeeds(Figure, abc.ABC):
     def check(self) -> None:
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
 
-    def applies(self, plan: dict[str, Any]) -> bool:
+    def applies(self, plan: Plan) -> bool:
         return all(may_have(plan, name, level) for name, level in self.given)
 
     def _settled(self, records: Records) -> Records:

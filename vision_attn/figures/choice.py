@@ -11,6 +11,7 @@ from vision_attn.choice import choices
 from vision_attn.figures import theme
 from vision_attn.figures.axes import percent_axis, size_axis
 from vision_attn.figures.base import Figure
+from vision_attn.plan import Plan
 from vision_attn.records import Records, require_factor
 from vision_attn.spec import spec
 
@@ -31,9 +32,9 @@ class Choice(Figure):
     metric: str = "val_accuracy"
     by: tuple[str, ...] = ()
 
-    def applies(self, plan: dict[str, Any]) -> bool:
+    def applies(self, plan: Plan) -> bool:
         """Where there are several levels to choose from."""
-        return len(plan["factors"].get(self.choose, ())) != 1
+        return len(plan.factors.get(self.choose, ())) != 1
 
     def table(self, records: Records) -> pd.DataFrame:
         names = {"choose": (self.choose,), "hue": (self.hue,), "by": self.by}
@@ -90,5 +91,5 @@ class Choice(Figure):
         return wording.wide(table, cells, rows=[*self.by, self.hue], columns=self.choose, names=self._levels(records))
 
     def _levels(self, records: Records) -> list[Any]:
-        levels = list(records.plan["factors"][self.choose])
+        levels = list(records.plan.levels(self.choose))
         return sorted(levels) if all(map(wording.is_number, levels)) else levels

@@ -80,11 +80,11 @@ class ConvergenceSteps(OverSeeds):
         return figure
 
     def _is_map(self, records: Records) -> bool:
-        return len(records.plan["factors"][self.hue]) > CROWDED and len(self._factors(records)) == 2
+        return len(records.plan.levels(self.hue)) > CROWDED and len(self._factors(records)) == 2
 
     def _map(self, table: pd.DataFrame, records: Records, into: theme.Sheet | None) -> theme.Sheet:
         """Models in rows, `x` in columns: the colour is the share of runs that get there, the number their updates."""
-        names, levels = (records.plan["factors"][factor] for factor in (self.hue, self.x))
+        names, levels = (records.plan.levels(factor) for factor in (self.hue, self.x))
         place = table.set_index([self.hue, self.x])
         shares = place["share"].unstack().reindex(index=names, columns=levels).astype(float)
         texts = place["estimate"].unstack().reindex(index=names, columns=levels)
@@ -103,7 +103,7 @@ class ConvergenceSteps(OverSeeds):
         return figure
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, records: Records, *, names: tuple[str, str, str]) -> None:
-        levels = records.plan["factors"][self.x]
+        levels = records.plan.levels(self.x)
         places = size_axis(axes, levels, label=_axis_text(self.x), linear=True)
         looks = theme.looks(records.plan, self.hue)
         for i, (name, look) in enumerate(looks.items()):
@@ -143,7 +143,7 @@ class ConvergenceSteps(OverSeeds):
         by = self._factors(records)
         cells = [_cell(row) for row in table.to_dict("records")]
         return wording.wide(
-            table, cells, rows=[*by[:-2], self.x], columns=self.hue, names=records.plan["factors"][self.hue]
+            table, cells, rows=[*by[:-2], self.x], columns=self.hue, names=records.plan.levels(self.hue)
         )
 
 

@@ -46,7 +46,7 @@ class CoordinateCurve:
             if wanted is not None and len(values):
                 values = values[values[names[name]].isin(wanted)]
         values = values.rename(columns={names[self.x]: self._column(records)})
-        keys = [*records.plan["factors"], self._column(records)]
+        keys = [*records.plan.factors, self._column(records)]
         if values.empty:
             return pd.DataFrame(columns=[*keys, "value"])
         means = values.groupby(keys, observed=True, dropna=False)["value"].mean().reset_index()
@@ -132,7 +132,7 @@ class CoordinateCurve:
         by, x = self._factors(records), self._column(records)
         cells = [wording.interval(row, metric=self.metric) for row in table.to_dict("records")]
         texts = table.assign(**{x: table[x].astype(object).where(table[x].notna(), "–")})
-        names = records.plan["factors"][self.hue]
+        names = records.plan.levels(self.hue)
         return wording.wide(texts, cells, rows=[*by[:-1], x], columns=self.hue, names=names)
 
 

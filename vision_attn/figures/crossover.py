@@ -12,6 +12,7 @@ from vision_attn import wording
 from vision_attn.figures import theme
 from vision_attn.figures.axes import require_sizes, rows_axis, size_axis
 from vision_attn.figures.base import OverSeeds
+from vision_attn.plan import Plan
 from vision_attn.records import Records, facets, may_have, pick, planned, require_level
 from vision_attn.spec import spec
 from vision_attn.statistics import Estimate, crossover, equivalent_size
@@ -49,7 +50,7 @@ class ComparedSizes(OverSeeds, abc.ABC):
         self.require("metric", wording.is_share(self.metric), "a share that is best at 1, such as 'accuracy'")
         self.require("resamples", self.resamples >= 20, "20 or more")
 
-    def applies(self, plan: dict[str, Any]) -> bool:
+    def applies(self, plan: Plan) -> bool:
         """Where the reference is among the levels of `hue`."""
         return super().applies(plan) and may_have(plan, self.hue, self.reference)
 
@@ -119,7 +120,7 @@ class ComparedSizes(OverSeeds, abc.ABC):
             for each, (title, own) in zip(axes, parts, strict=True):
                 room = max(12, int((theme.width(each) - 0.072 * longest) / 0.08))
                 label = "\n".join(textwrap.wrap(self._label(), room))
-                size_axis(each, records.plan["factors"][self.x], label=label)
+                size_axis(each, records.plan.levels(self.x), label=label)
                 for place, (name, look) in enumerate(looks.items()):
                     for row in own[own[self.hue] == name].to_dict("records"):
                         _draw_row(each, row, place, look)

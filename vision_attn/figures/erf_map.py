@@ -63,7 +63,7 @@ class ErfMap(OverSeeds):
         shown = table[table["n"] > 0]
         layers = sorted(shown["layer"].dropna().unique())
         blocks = theme.panels(table, by[:-1])
-        names = records.plan["factors"][self.hue]
+        names = records.plan.levels(self.hue)
         with theme.style():
             if not layers:
                 figure, (axes,) = theme.canvas(1, into=into)

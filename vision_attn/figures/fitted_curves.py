@@ -98,7 +98,7 @@ class FittedCurves(OverSeeds):
         return figure
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, records: Records) -> None:
-        levels = records.plan["factors"][self.x]
+        levels = records.plan.levels(self.x)
         places = size_axis(axes, levels, label=wording.factor_text(self.x))
         looks = theme.looks(records.plan, self.hue)
         for name, look in looks.items():

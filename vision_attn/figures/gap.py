@@ -10,6 +10,7 @@ from vision_attn import wording
 from vision_attn.figures import theme
 from vision_attn.figures.axes import percent_axis, size_axis
 from vision_attn.figures.base import OverSeeds
+from vision_attn.plan import Plan
 from vision_attn.records import Records, facets, may_have, pick, planned, require_level
 from vision_attn.spec import spec
 from vision_attn.statistics import holm, outperformance, paired_difference, paired_p, pairs
@@ -34,7 +35,7 @@ class Gap(OverSeeds):
     split: str = "test"
     x: str = "train_size"
 
-    def applies(self, plan: dict[str, Any]) -> bool:
+    def applies(self, plan: Plan) -> bool:
         """Where the reference is among the levels of `hue`."""
         return super().applies(plan) and may_have(plan, self.hue, self.reference)
 
@@ -117,13 +118,13 @@ class Gap(OverSeeds):
         return both.dropna(subset="difference").merge(rows[by].drop_duplicates(), on=by)
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records) -> None:
-        levels = records.plan["factors"]
-        places = size_axis(axes, levels[self.x], label=wording.factor_text(self.x))
+        levels = records.plan.levels(self.x)
+        places = size_axis(axes, levels, label=wording.factor_text(self.x))
         theme.reference_line(axes, 0, self.reference)
         looks = {k: v for k, v in theme.looks(records.plan, self.hue).items() if k != self.reference}
         for i, (name, look) in enumerate(looks.items()):
             at, aside = theme.dodge(places, i, len(looks), logarithmic=axes.get_xscale() == "log")
-            mine = rows[rows[self.hue] == name].set_index(self.x).reindex(levels[self.x])
+            mine = rows[rows[self.hue] == name].set_index(self.x).reindex(levels)
             points = singles[(singles[self.hue] == name) & singles[self.x].isin(mine.index[mine["n"] > 1])]
             theme.seeds_scatter(axes, [aside[x] for x in points[self.x]], points["difference"].to_numpy(float), look)
             theme.interval_line(axes, np.array(list(at.values())), mine, look)
@@ -174,5 +175,5 @@ class Gap(OverSeeds):
         records = self._settled(records)
         by = self._factors(records)
         cells = [wording.interval(row, metric=self.metric, signed=True) for row in table.to_dict("records")]
-        names = [level for level in records.plan["factors"][self.hue] if level != self.reference]
+        names = [level for level in records.plan.levels(self.hue) if level != self.reference]
         return wording.wide(table, cells, rows=by[:-1], columns=self.hue, names=names)

@@ -70,7 +70,7 @@ class Generalisation(OverSeeds):
         return figure
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, look: theme.Look, records: Records) -> None:
-        levels = records.plan["factors"][self.x]
+        levels = records.plan.levels(self.x)
         places = size_axis(axes, levels, label=wording.factor_text(self.x))
         if self.metric == "accuracy" and (level := chance(records)) is not None:
             theme.reference_line(axes, level, "chance", dotted=True)
@@ -108,4 +108,4 @@ class Generalisation(OverSeeds):
             texts = [wording.number(each["estimate"], metric=self.metric) for each in (other, row)]
             cells.append(" → ".join(texts) if row["n"] or other["n"] else "–")
         rows = [*by[:-2], self.x]
-        return wording.wide(test, cells, rows=rows, columns=self.hue, names=records.plan["factors"][self.hue])
+        return wording.wide(test, cells, rows=rows, columns=self.hue, names=records.plan.levels(self.hue))

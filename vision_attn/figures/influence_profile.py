@@ -94,7 +94,7 @@ class InfluenceProfile(OverSeeds):
     def _panel(self, axes: Axes, rows: pd.DataFrame, looks: dict[Any, theme.Look], records: Records) -> None:
         for name, look in looks.items():
             mine = rows[(rows[self.hue] == name) & (rows["n"] > 0)]
-            for level in records.plan["factors"][self.dashed] if self.dashed else [None]:
+            for level in records.plan.levels(self.dashed) if self.dashed else [None]:
                 own = mine[mine[self.dashed] == level] if self.dashed else mine
                 own = own.assign(estimate=own["estimate"].where(own["estimate"] > 0))
                 own = own.assign(low=own["low"].clip(lower=1e-9))
@@ -103,13 +103,13 @@ class InfluenceProfile(OverSeeds):
                 )
 
     def _hollow(self, level: Any, records: Records) -> bool:
-        return self.dashed is not None and level == records.plan["factors"][self.dashed][0]
+        return self.dashed is not None and level == records.plan.levels(self.dashed)[0]
 
     def _entries(self, looks: dict[Any, theme.Look], records: Records) -> dict[str, Any]:
         entries = {wording.level_text(self.hue, name): theme.handle(look) for name, look in looks.items()}
         if self.dashed:
             ink = theme.Look(theme.INK, "o")
-            for level in records.plan["factors"][self.dashed]:
+            for level in records.plan.levels(self.dashed):
                 text = wording.level_text(self.dashed, level)
                 entries[text] = theme.handle(ink, hollow=self._hollow(level, records))
         return entries
@@ -137,7 +137,7 @@ class InfluenceProfile(OverSeeds):
         cells = [wording.interval(row, metric=self.metric) for row in shown.to_dict("records")]
         rows = [*by[:-1], "layer", "distance_px"]
         shown = shown.assign(layer=shown["layer"].astype(object), distance_px=shown["distance_px"].astype(object))
-        return wording.wide(shown, cells, rows=rows, columns=self.hue, names=records.plan["factors"][self.hue])
+        return wording.wide(shown, cells, rows=rows, columns=self.hue, names=records.plan.levels(self.hue))
 
 
 def _cells(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -62,14 +62,14 @@ class LearningCurve(OverSeeds):
         return figure
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records) -> None:
-        levels = records.plan["factors"]
-        places = size_axis(axes, levels[self.x], label=wording.factor_text(self.x))
+        levels = records.plan.levels(self.x)
+        places = size_axis(axes, levels, label=wording.factor_text(self.x))
         if self.metric == "accuracy" and (level := chance(records)) is not None:
             theme.reference_line(axes, level, "chance", dotted=True)
         looks = theme.looks(records.plan, self.hue)
         for i, (name, look) in enumerate(looks.items()):
             at, aside = theme.dodge(places, i, len(looks), logarithmic=axes.get_xscale() == "log")
-            mine = rows[rows[self.hue] == name].set_index(self.x).reindex(levels[self.x])
+            mine = rows[rows[self.hue] == name].set_index(self.x).reindex(levels)
             points = singles[(singles[self.hue] == name) & singles[self.x].isin(mine.index[mine["n"] > 1])]
             theme.seeds_scatter(axes, [aside[x] for x in points[self.x]], points["value"].to_numpy(float), look)
             theme.interval_line(axes, np.array(list(at.values())), mine, look)
@@ -102,4 +102,4 @@ class LearningCurve(OverSeeds):
         by = self._factors(records)
         cells = [wording.interval(row, metric=self.metric) for row in table.to_dict("records")]
         rows = [*by[:-2], self.x]
-        return wording.wide(table, cells, rows=rows, columns=self.hue, names=records.plan["factors"][self.hue])
+        return wording.wide(table, cells, rows=rows, columns=self.hue, names=records.plan.levels(self.hue))

@@ -10,6 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from vision_attn import wording
 from vision_attn.figures import theme
 from vision_attn.figures.base import Figure
+from vision_attn.plan import Plan
 from vision_attn.records import Records, column, facets, may_have, pick, require_factor, require_level
 from vision_attn.spec import spec
 
@@ -36,7 +37,7 @@ class Matching(Figure):
         self.require("on", bool(self.on) and set(self.on) <= set(MEASURES), "one or both of 'params', 'flops'")
         self.require("tolerance", 0 < self.tolerance < 1, "between 0 and 1")
 
-    def applies(self, plan: dict[str, Any]) -> bool:
+    def applies(self, plan: Plan) -> bool:
         """Where the reference is among the levels of `hue`."""
         return may_have(plan, self.hue, self.reference)
 
@@ -47,7 +48,7 @@ class Matching(Figure):
         sizes = pd.concat([pick(records, metric, at={}) for metric in MEASURES])
         changing = []
         for name in facets(records.plan, used=(self.hue,)):
-            others = [other for other in records.plan["factors"] if other != name]
+            others = [other for other in records.plan.factors if other != name]
             groups = sizes.groupby([*others, "metric"], observed=True, dropna=False)["value"]
             if (groups.nunique() > 1).any():
                 changing.append(name)
@@ -158,8 +159,8 @@ def _budgets(records: Records, by: list[str]) -> pd.DataFrame:
 
 def _planned_rates(records: Records) -> dict[str, float]:
     """The learning rate that each run's recipe asks for, where the plan says it."""
-    usual = records.plan.get("defaults", {}).get("Recipe", {}).get("learning_rate")
-    rates = {key: entry["run"]["recipe"].get("learning_rate", usual) for key, entry in records.plan["runs"].items()}
+    usual = records.plan.defaults.get("Recipe", {}).get("learning_rate")
+    rates = {key: entry.run["recipe"].get("learning_rate", usual) for key, entry in records.plan.runs.items()}
     return {key: rate for key, rate in rates.items() if rate is not None}
 
 

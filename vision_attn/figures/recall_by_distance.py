@@ -185,7 +185,7 @@ class RecallByDistance(OverSeeds):
         if (table["n"] > 1).any():
             said.append(f"Bars: {100 * self.level:g} % Student-t intervals; faint points: single {self.over}s.")
             said.append(wording.cut_text(table, self.metric))
-        apart = len(records.plan["factors"][self.hue]) > CROWDED and by[:-2] == []
+        apart = len(records.plan.levels(self.hue)) > CROWDED and by[:-2] == []
         if apart and not self.direction:
             said.append("Pale: the other models.")
         if table["reach_low"].notna().any():
@@ -203,7 +203,7 @@ class RecallByDistance(OverSeeds):
         by = self._factors(records)
         cells = [wording.interval(row, metric=self.metric) for row in table.to_dict("records")]
         rows = [*(["direction"] if self.direction else []), *by[:-2], self.x]
-        return wording.wide(table, cells, rows=rows, columns=self.hue, names=records.plan["factors"][self.hue])
+        return wording.wide(table, cells, rows=rows, columns=self.hue, names=records.plan.levels(self.hue))
 
 
 def _directions(table: pd.DataFrame) -> list[Any]:

@@ -14,7 +14,7 @@ def recalled(records: Records, *, what: str, metric: str, split: str, x: str, di
     Where `x` is a factor the values of the probe Accuracy are taken, and those of Recall where there are none.
     Raises `InputError` in the name of `what` where `x` is neither a factor nor measured.
     """
-    is_factor = x in records.plan["factors"]
+    is_factor = x in records.plan.factors
     if not is_factor and len(records.values) and x not in records.values:
         require_factor(records.plan, "x", what, x)
     names = (x, "direction") if direction else (x,)
@@ -27,11 +27,11 @@ def recalled(records: Records, *, what: str, metric: str, split: str, x: str, di
 def distances(records: Records, values: pd.DataFrame, x: str) -> list[Any]:
     """The levels of `x`: those of the plan, or those measured; 0 stands in as long as there are none."""
     measured = sorted(values[x].dropna().unique()) if x in values else []
-    return list(records.plan["factors"].get(x, measured or [0]))
+    return list(records.plan.factors.get(x, measured or [0]))
 
 
 def cells(records: Records, values: pd.DataFrame, *, by: Sequence[str], x: str) -> pd.DataFrame:
     """How many cells are planned at every combination of `by` and level of `x`."""
-    if x in records.plan["factors"]:
+    if x in records.plan.factors:
         return planned(records, [*by, x])
     return planned(records, by).merge(pd.DataFrame({x: distances(records, values, x)}), how="cross")

@@ -65,7 +65,7 @@ class Summary(Figure):
         heights = np.array([max(natural[i][0] for i in line) for line in lines])
         heights *= max(LEAST, min(1.0, TALLEST / heights.sum()))
         entries = {}
-        if self.hue in records.plan["factors"]:
+        if self.hue in records.plan.factors:
             looks = theme.looks(records.plan, self.hue)
             entries = {wording.level_text(self.hue, name): theme.handle(look) for name, look in looks.items()}
         with theme.style():

@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
+from vision_attn.plan import Plan
 from vision_attn.wording import level_text
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#5b5b5b")
@@ -44,11 +45,11 @@ class Look:
     marker: str
 
 
-def looks(plan: dict[str, Any], factor: str) -> dict[Any, Look]:
+def looks(plan: Plan, factor: str) -> dict[Any, Look]:
     """The look of every level of a factor, by its place in the plan; 64 levels differ."""
     return {
         level: Look(COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)])
-        for i, level in enumerate(plan["factors"][factor])
+        for i, level in enumerate(plan.levels(factor))
     }
 
 

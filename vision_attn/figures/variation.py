@@ -11,6 +11,7 @@ from vision_attn import wording
 from vision_attn.figures import theme
 from vision_attn.figures.axes import rows_axis
 from vision_attn.figures.base import OverSeeds
+from vision_attn.plan import Plan
 from vision_attn.records import Records, facets, may_have, pick, planned, require_level
 from vision_attn.spec import spec
 from vision_attn.statistics import hierarchical_interval, pairs, variance_components
@@ -42,10 +43,10 @@ class Variation(OverSeeds):
         super().check()
         self.require("outer", self.outer not in (self.hue, self.over), "a factor other than hue and over")
 
-    def applies(self, plan: dict[str, Any]) -> bool:
+    def applies(self, plan: Plan) -> bool:
         """Where there are several subsets, and the reference is among the levels of `hue`."""
         has_reference = may_have(plan, self.hue, self.reference)
-        return super().applies(plan) and has_reference and len(plan["factors"].get(self.outer, ())) != 1
+        return super().applies(plan) and has_reference and len(plan.factors.get(self.outer, ())) != 1
 
     def _settled(self, records: Records) -> Records:
         records = super()._settled(records)
@@ -79,7 +80,7 @@ class Variation(OverSeeds):
 
     def _rows(self, records: Records) -> dict[tuple[Any, str], str]:
         """The rows of a panel, values first, with their names."""
-        names = {name: wording.level_text(self.hue, name) for name in records.plan["factors"][self.hue]}
+        names = {name: wording.level_text(self.hue, name) for name in records.plan.levels(self.hue)}
         rows = {(name, VALUE): text for name, text in names.items()}
         others = {name: text for name, text in names.items() if name != self.reference}
         return rows | {(name, DIFFERENCE): f"{text} − {names[self.reference]}" for name, text in others.items()}

@@ -8,6 +8,7 @@ No clock is read: the same records give the same bytes.
 import base64
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import jinja2
 
 from vision_attn import wording
 from vision_attn.figures import Figure, theme
+from vision_attn.plan import Plan
 from vision_attn.records import Records, column, load, to_csv
 from vision_attn.report import decisions, protocol, provenance
 from vision_attn.spec import InputError, from_json, kinds
-from vision_attn.store import DamagedFile, read_json, write_atomic
+from vision_attn.store import write_atomic
 from vision_attn.verdicts import Finding, findings
 from vision_attn.verdicts import table as verdict_table
 
@@ -44,24 +46,16 @@ def build(results_dir: Path, store_root: Path) -> Path:
     """Rebuild everything derived in a folder of the results from its plan.json and the run store; returns the page.
 
     Runs that are not in the store are taken from the tables an earlier report left in the folder. Raises
-    `InputError` where there is no plan.
+    `InputError` where there is no plan that is intact.
     """
-    try:
-        plan = read_json(results_dir / "plan.json")
-    except FileNotFoundError:
-        raise InputError(
-            f"folder must be one that `vision-attn run` has written. Got '{results_dir}' instead."
-        ) from None
-    except DamagedFile as error:
-        raise InputError(f"{error} Plan the experiment again with `vision-attn run`.") from None
-    return write(load(plan, store_root, committed=results_dir), results_dir)
+    return write(load(Plan.read(results_dir), store_root, committed=results_dir), results_dir)
 
 
 def write(records: Records, folder: Path) -> Path:
     """Write tables, figures and page of the records into `folder`, each file atomically; returns the page."""
     for part in (folder, folder / "tables", folder / "figures"):
         part.mkdir(parents=True, exist_ok=True)
-    made = {name: _drawn(name, figure, records, folder) for name, figure in _named(records.plan["figures"])}
+    made = {name: _drawn(name, figure, records, folder) for name, figure in _named(records.plan.figures)}
     drawn = [figure for figure in made.values() if figure is not None]
     _delete_others(folder, {figure.name for figure in drawn if not figure.problem})
     for name, frame in (("records", records.values), ("history", records.history), ("runs", records.runs)):
@@ -84,7 +78,7 @@ def _delete_others(folder: Path, names: set[str]) -> None:
             path.unlink()
 
 
-def _named(figures: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+def _named(figures: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     """Every figure with the name of its files: its kind, numbered where there are several."""
     named = [str(figure.get("kind")) for figure in figures]
     out = []
@@ -143,7 +137,7 @@ def _page(records: Records, folder: Path, drawn: list[Drawn], found: list[Findin
         lstrip_blocks=True,
     )
     plan = records.plan
-    title, paragraphs = protocol.sentences(plan["question"])
+    title, paragraphs = protocol.sentences(plan.question)
     return environment.get_template("report.html.j2").render(
         title=title,
         paragraphs=paragraphs,
@@ -152,9 +146,9 @@ def _page(records: Records, folder: Path, drawn: list[Drawn], found: list[Findin
         decisions=decisions.decisions(found),
         notices=provenance.notices(records),
         figures=drawn,
-        models=protocol.labels(plan),
+        models=plan.labels("model"),
         settings=protocol.settings(plan),
-        has_defaults="defaults" in plan,
+        has_defaults=bool(plan.defaults),
         missing=protocol.missing(records, page=folder),
         states=Counter(records.runs["state"]),
         skips=protocol.skips(plan),
@@ -175,21 +169,21 @@ def _headline(records: Records) -> list[tuple[str, str]]:
     for name, text in (("dataset", "Data"), ("fingerprint", "Fingerprint")):
         at = column(records, name)
         values = list(dict.fromkeys(single[at].dropna())) if at in single else []
-        if values and text.lower() not in plan["factors"]:
+        if values and text.lower() not in plan.factors:
             said.append(
                 (
                     text,
                     wording.listing([f"{one[:16]}…" if name == "fingerprint" else str(one) for one in values], most=5),
                 )
             )
-    for factor, levels in plan["factors"].items():
+    for factor, levels in plan.factors.items():
         texts = [wording.level_cell(level) for level in levels]
         said.append((factor.replace("_", " ").capitalize(), wording.listing(texts, most=12)))
-    if plan["omitted"]:
-        said.append(("Left out", f"{len(plan['omitted']):,} combinations of levels, by the experiment's own choice"))
-    levels = sorted({figure.get("level", 0.95) for figure in plan["figures"] if figure["kind"] != "Matching"})
-    if levels:
-        said.append(("Intervals", f"Student-t over seeds, {', '.join(f'{100 * level:g} %' for level in levels)}"))
+    if plan.omitted:
+        said.append(("Left out", f"{len(plan.omitted):,} combinations of levels, by the experiment's own choice"))
+    shares = sorted({figure.get("level", 0.95) for figure in plan.figures if figure["kind"] != "Matching"})
+    if shares:
+        said.append(("Intervals", f"Student-t over seeds, {', '.join(f'{100 * share:g} %' for share in shares)}"))
     if "train_seconds" in single and single["train_seconds"].notna().any():
         said.append(("Training time", f"{_duration(float(single['train_seconds'].sum()))} in all"))
     return said

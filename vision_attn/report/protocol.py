@@ -9,8 +9,10 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from vision_attn.plan import Plan
 from vision_attn.records import Records
 from vision_attn.spec import RENAMED
+from vision_attn.store import probe_file
 
 Specs = dict[str, Any]
 
@@ -34,22 +36,17 @@ class Missing:
     log: str
 
 
-def labels(plan: Specs) -> list[str]:
-    """The models, by their labels; the experiment itself where it has no factor `model`."""
-    return [str(level) for level in plan["factors"].get("model", ["all runs"])]
-
-
-def settings(plan: Specs) -> list[Setting]:
+def settings(plan: Plan) -> list[Setting]:
     """Model, data and every field of the recipe, a value a model; a range where it changes within a model."""
-    names = labels(plan)
+    names = plan.labels("model")
     runs: dict[str, list[Specs]] = {name: [] for name in names}
-    for cell in plan["cells"]:
-        runs[str(cell["factors"].get("model", "all runs"))].append(plan["runs"][cell["run"]]["run"])
+    for cell in plan.cells:
+        runs[plan.label(cell, "model")].append(plan.runs[cell.run].run)
     rows = [_setting("model", [[call(run["model"]) for run in runs[name]] for name in names])]
     varied = _varied(plan)
     full = [[{**dict.fromkeys(varied), **run["data"]} for run in runs[name]] for name in names]
     rows.append(_setting("data", [[call(data, without=varied) for data in own] for own in full]))
-    usual = plan.get("defaults", {}).get("Recipe", {})
+    usual = plan.defaults.get("Recipe", {})
     fields = dict.fromkeys(key for own in runs.values() for run in own for key in run["recipe"])
     for field in dict.fromkeys([*usual, *fields]):
         if field != "kind":
@@ -60,7 +57,7 @@ def settings(plan: Specs) -> list[Setting]:
 
 def missing(records: Records, *, page: Path) -> list[Missing]:
     """Every cell that is not done, in the order of the plan; logs as paths relative to the folder of the page."""
-    factors = list(records.plan["factors"])
+    factors = list(records.plan.factors)
     out = []
     for row in records.runs[records.runs["state"] != "done"].to_dict("records"):
         folder = records.folders.get(row["run"])
@@ -71,30 +68,28 @@ def missing(records: Records, *, page: Path) -> list[Missing]:
     return out
 
 
-def skips(plan: Specs) -> list[tuple[str, str, str]]:
+def skips(plan: Plan) -> list[tuple[str, str, str]]:
     """Probes that do not fit some models: the probe, the models with the number of runs, the reason."""
+    names = _probe_names(plan)
     found: dict[tuple[str, str], dict[str, set[str]]] = {}
-    for cell in plan["cells"]:
-        for probe, reason in plan["runs"][cell["run"]]["skips"].items():
-            label = str(cell["factors"].get("model", "all runs"))
-            found.setdefault((probe, reason), {}).setdefault(label, set()).add(cell["run"])
+    for cell in plan.cells:
+        for file, reason in plan.runs[cell.run].skips.items():
+            keys = found.setdefault((names[file], reason), {}).setdefault(plan.label(cell, "model"), set())
+            keys.add(cell.run)
     return [
         (probe, ", ".join(f"{label} ({len(keys)})" for label, keys in by_label.items()), reason)
         for (probe, reason), by_label in found.items()
     ]
 
 
-def commands(plan: Specs, folder: Path) -> list[str]:
+def commands(plan: Plan, folder: Path) -> list[str]:
     """What to type to make these results again, and to rebuild this page from them."""
-    name, _, suffix = folder.name.partition(plan["name"])
-    rest = [part for part in suffix.split("-") if part] if not name else []
-    smoke = ["--smoke"] if rest and rest[-1] == "smoke" else []
-    preset = "-".join(rest[: len(rest) - len(smoke)])
-    words = ["vision-attn", "run", f"experiments/{plan['name']}.py", *(["--preset", preset] if preset else [])]
-    for factor, levels in plan.get("levels", {}).items():
+    preset = ["--preset", shlex.quote(plan.preset)] if plan.preset else []
+    words = ["vision-attn", "run", shlex.quote(plan.experiment), *preset]
+    for factor, levels in plan.given_levels.items():
         words += ["--levels", shlex.quote(f"{factor}={','.join(map(str, levels))}")]
-    words += smoke
-    kinds = {entry["run"]["data"]["kind"] for entry in plan["runs"].values()}
+    words += ["--smoke"] if plan.smoke else []
+    kinds = {entry.run["data"]["kind"] for entry in plan.runs.values()}
     if kinds & {"ImageFolder", "Idx"}:
         words += ["--data-dir", "FOLDER_OF_THE_DATA"]
     return [" ".join(words), f"vision-attn report results/{folder.name}"]
@@ -128,10 +123,18 @@ def sentences(question: str) -> tuple[str, list[str]]:
     return " ".join(title.split()), [" ".join(part.split()) for part in re.split(r"\n\s*\n", rest) if part.strip()]
 
 
-def _varied(plan: Specs) -> list[str]:
+def _probe_names(plan: Plan) -> dict[str, str]:
+    """What the page calls every probe, by its file: its kind, with its fields where the plan has several of one."""
+    kinds = [probe["kind"] for probe in plan.probes]
+    return {
+        probe_file(probe): call(probe) if kinds.count(probe["kind"]) > 1 else probe["kind"] for probe in plan.probes
+    }
+
+
+def _varied(plan: Plan) -> list[str]:
     """Fields of data that change from cell to cell within a model, shown by the factors already."""
     fields = ("train_size", "subset_seed")
-    data = [entry["run"]["data"] for entry in plan["runs"].values()]
+    data = [entry.run["data"] for entry in plan.runs.values()]
     return [field for field in fields if len({str(one.get(field)) for one in data}) > 1]
 
 

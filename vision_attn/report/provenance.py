@@ -98,7 +98,7 @@ def _ought_to_agree(records: Records, runs: pd.DataFrame, key: str) -> bool:
         return bool(_about_fingerprints(records, runs))
     if key in DATA:
         return key == "dataset" and _is_compared_across(records, runs[column(records, key)])
-    if key in BY_MODEL and "model" in records.plan["factors"]:
+    if key in BY_MODEL and "model" in records.plan.factors:
         values = runs[column(records, key)].astype(str)
         return bool((values.groupby(runs["model"], observed=True).nunique() > 1).any())
     return True
@@ -106,7 +106,7 @@ def _ought_to_agree(records: Records, runs: pd.DataFrame, key: str) -> bool:
 
 def _is_compared_across(records: Records, values: pd.Series) -> bool:
     """Whether models or seeds differ in what ought to follow from the other factors."""
-    others = [name for name in records.plan["factors"] if name not in ("model", "seed")]
+    others = [name for name in records.plan.factors if name not in ("model", "seed")]
     cells = records.runs.assign(
         value=records.runs["run"].map(dict(zip(records.runs.loc[values.index, "run"], values, strict=True)))
     )
@@ -132,8 +132,8 @@ def _about_fingerprints(records: Records, runs: pd.DataFrame) -> list[Notice]:
 
 def _about_subsets(records: Records, runs: pd.DataFrame) -> list[Notice]:
     """Models are compared seed by seed: within a cell of all other factors they should share the training subset."""
-    others = [name for name in records.plan["factors"] if name != "model"]
-    if "model" not in records.plan["factors"] or not others or "subset_sha256" not in runs:
+    others = [name for name in records.plan.factors if name != "model"]
+    if "model" not in records.plan.factors or not others or "subset_sha256" not in runs:
         return []
     groups = records.runs.groupby(others, observed=True, dropna=False)["subset_sha256"].nunique()
     count = int((groups > 1).sum())

@@ -74,7 +74,7 @@ def _limit(records: Records, levels: Levels, factor: str, over: str) -> dict[Any
 
 def _at(frame: pd.DataFrame, levels: Levels, records: Records) -> pd.DataFrame:
     for name, level in levels.items():
-        if name in records.plan["factors"]:
+        if name in records.plan.factors:
             frame = frame[frame[name] == level]
     return frame
 

@@ -19,7 +19,7 @@ COLUMNS = (
 def findings(records: Records) -> list[Finding]:
     """What every rule of the plan says, in its order; rules for which the plan lacks cells are left out."""
     out = []
-    for data in records.plan.get("verdicts", []):
+    for data in records.plan.verdicts:
         try:
             verdict = from_json(data, Verdict)
         except InputError as error:

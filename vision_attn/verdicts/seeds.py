@@ -123,7 +123,7 @@ class SeedVerdict(Verdict, abc.ABC):
 
     def _values(self, records: Records, levels: dict[str, Any]) -> tuple[pd.Series, list[Any]]:
         """One number a seed of the cell, and the seeds planned for it. A seed that lacks a run has no number."""
-        factors = records.plan["factors"]
+        factors = records.plan.factors
         fixed = {name: level for name, level in levels.items() if name in factors}
         runs = _rows(records.runs, fixed)
         coordinates = {name: level for name, level in levels.items() if name not in factors}

@@ -1,0 +1,99 @@
+"""The plan: what it says of runs and probes, and that it comes back from its file."""
+
+import json
+from pathlib import Path
+
+import made_up
+import pytest
+
+from vision_attn.plan import Plan
+from vision_attn.spec import InputError
+from vision_attn.store import probe_file, read_json, write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMITTED = sorted(path.parent for path in ROOT.glob("results/*/plan.json"))
+SMALL = {"sizes": (50, 200), "seeds": (0, 1)}
+BY_ROW, BY_COLUMN = {"kind": "AccuracyBy", "fact": "row"}, {"kind": "AccuracyBy", "fact": "column"}
+
+
+def test_a_plan_comes_back_from_its_file(tmp_path):
+    plan = made_up.make_plan(**SMALL, skips={"ResNet": {"Size": "no size"}}).replace(
+        preset="small", given_levels={"seed": (0, 1)}, smoke=True, omitted=({"model": "ViT"},), experiment="mine.py"
+    )
+    plan.write(tmp_path)
+    assert Plan.read(tmp_path) == plan
+
+
+@pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
+def test_a_committed_plan_is_read_whatever_version_wrote_it(folder):
+    data, plan = read_json(folder / "plan.json"), Plan.read(folder)
+    assert list(plan.factors) == list(data["factors"])
+    assert [(cell.factors, cell.run) for cell in plan.cells] == [(c["factors"], c["run"]) for c in data["cells"]]
+    for key, entry in data["runs"].items():
+        asked = [probe for probe in data["probes"] if not {probe["kind"], probe_file(probe)} & set(entry["skips"])]
+        assert list(plan.asked(key).values()) == asked
+        assert plan.runs[key].run == entry["run"]
+    assert "-".join([plan.name, *filter(None, [plan.preset]), *["smoke"] * plan.smoke]) == folder.name
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
+@pytest.mark.parametrize(
+    ("folder", "preset", "smoke"),
+    [
+        ("quickstart", None, False),
+        ("quickstart-small", "small", False),
+        ("quickstart-very-small-smoke", "very-small", True),
+        ("elsewhere", None, False),
+    ],
+)
+def test_the_folder_of_a_plan_of_format_1_says_which_preset_it_was(tmp_path, folder, preset, smoke):
+    (tmp_path / folder).mkdir()
+    data = made_up.make_plan(**SMALL).to_json()
+    earlier = {name: value for name, value in data.items() if name not in ("preset", "smoke", "levels", "experiment")}
+    write_json(tmp_path / folder / "plan.json", earlier | {"schema": 1})
+    found = Plan.read(tmp_path / folder)
+    assert (found.preset, found.smoke, found.experiment) == (preset, smoke, "experiments/quickstart.py")
+
+
+def test_probes_of_one_kind_are_skipped_each_by_itself():
+    plan = made_up.make_plan(**SMALL, probes=(BY_ROW, BY_COLUMN))
+    key = next(iter(plan.runs))
+    data = plan.to_json()
+    data["runs"][key]["skips"] = {probe_file(BY_ROW): "the data do not say the row"}
+    assert list(Plan.from_json(data).asked(key).values()) == [BY_COLUMN]
+
+
+def test_a_skip_of_format_1_names_a_kind_and_means_all_of_it():
+    data = made_up.make_plan(**SMALL, probes=(BY_ROW, BY_COLUMN, {"kind": "Size"})).to_json()
+    key = next(iter(data["runs"]))
+    data["runs"][key]["skips"] = {"AccuracyBy": "the data do not say the column"}
+    assert list(Plan.from_json(data | {"schema": 1}).asked(key).values()) == [{"kind": "Size"}]
+
+
+def test_levels_are_the_plans_and_labels_their_texts():
+    plan = made_up.make_plan(**SMALL)
+    assert plan.levels("train_size") == [50, 200]
+    assert plan.labels("train_size") == ["50", "200"]
+    assert plan.labels("colour") == ["all runs"]
+    assert {plan.label(cell, "train_size") for cell in plan.cells} == {"50", "200"}
+    with pytest.raises(InputError, match=r"must be one of 'model', 'train_size', 'seed'\. Got 'colour'"):
+        plan.levels("colour")
+
+
+def test_a_plan_of_a_later_version_is_refused():
+    with pytest.raises(InputError, match="of a later version of vision-attn"):
+        Plan.from_json(made_up.make_plan(**SMALL).to_json() | {"schema": 99})
+
+
+@pytest.mark.parametrize("field", ["factors", "cells", "runs", "probes", "name"])
+def test_a_plan_that_lacks_a_field_is_refused_by_its_name(field):
+    data = made_up.make_plan(**SMALL).to_json()
+    del data[field]
+    with pytest.raises(InputError, match=f"a plan must have the field '{field}'"):
+        Plan.from_json(data)
+
+
+def test_the_digest_follows_the_content():
+    plan = made_up.make_plan(**SMALL)
+    assert plan.digest == made_up.make_plan(**SMALL).digest
+    assert plan.digest != plan.replace(smoke=True).digest

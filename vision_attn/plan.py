@@ -1,0 +1,190 @@
+"""Plan: an experiment as data: its factors, cells and runs, and what will be measured, drawn and decided of them.
+
+A plan is made from an experiment file and kept as plan.json in the folder of its results. Everything that reads
+results reads the plan and not the experiment file. Specs stand in it as their JSON.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from vision_attn.spec import InputError, canonical
+from vision_attn.store import DamagedFile, probe_file, read_json, write_json
+
+Level = str | int | float | bool
+Json = dict[str, Any]
+
+SCHEMA = 2
+"""The format of plan.json. In format 1 skips were keyed by the kind of the probe; preset and path were not kept."""
+
+FILE = "plan.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One combination of levels, and the digest of the run that answers it."""
+
+    factors: Mapping[str, Level]
+    run: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """A run of the plan: a readable hint for its folder, its spec as JSON, and the probes that do not fit it.
+
+    `skips` gives the reason for each of these, by the name of the probe's file (`store.probe_file`).
+    """
+
+    hint: str
+    run: Json
+    skips: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be run, measured, drawn and decided.
+
+    `factors` maps every factor to its levels; `cells` are their combinations, but for those `omitted` by the
+    experiment's own choice; `runs` are the runs of the cells by digest. `defaults` are the fields that the JSON of a
+    recipe leaves out. `experiment` is the path of the experiment file, as a person would type it; `preset`,
+    `given_levels` and `smoke` say what else was typed.
+    """
+
+    name: str
+    question: str
+    factors: Mapping[str, tuple[Level, ...]]
+    cells: tuple[Cell, ...]
+    runs: Mapping[str, PlannedRun]
+    omitted: tuple[Mapping[str, Level], ...] = ()
+    defaults: Mapping[str, Json] = dataclasses.field(default_factory=dict)
+    probes: tuple[Json, ...] = ()
+    figures: tuple[Json, ...] = ()
+    verdicts: tuple[Json, ...] = ()
+    experiment: str = ""
+    preset: str | None = None
+    given_levels: Mapping[str, tuple[Level, ...]] = dataclasses.field(default_factory=dict)
+    smoke: bool = False
+
+    def levels(self, factor: str) -> list[Any]:
+        """The levels of a factor, in the plan's order. Raises `InputError` where there is no such factor."""
+        if factor not in self.factors:
+            allowed = ", ".join(map(repr, self.factors))
+            raise InputError(f"factor of a plan must be one of {allowed}. Got {factor!r} instead.")
+        return list(self.factors[factor])
+
+    def labels(self, factor: str) -> list[str]:
+        """The levels of a factor as texts; one that stands for all runs where there is no such factor."""
+        return [str(level) for level in self.factors.get(factor, ("all runs",))]
+
+    def label(self, cell: Cell, factor: str) -> str:
+        """The level of a cell as `labels` has it."""
+        return str(cell.factors.get(factor, "all runs"))
+
+    def asked(self, run: str) -> dict[str, Json]:
+        """The probes that a run is asked for, as JSON by the name of their file: all that fit it."""
+        skips = self.runs[run].skips
+        return {file: probe for probe in self.probes if (file := probe_file(probe)) not in skips}
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def to_json(self) -> Json:
+        """The plan as plain JSON."""
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "experiment": self.experiment,
+            "preset": self.preset,
+            "levels": _listed(self.given_levels),
+            "smoke": self.smoke,
+            "question": self.question,
+            "factors": _listed(self.factors),
+            "cells": [{"factors": dict(cell.factors), "run": cell.run} for cell in self.cells],
+            "omitted": [{"factors": dict(levels)} for levels in self.omitted],
+            "runs": {
+                key: {"hint": one.hint, "run": one.run, "skips": dict(one.skips)} for key, one in self.runs.items()
+            },
+            "defaults": dict(self.defaults),
+            "probes": list(self.probes),
+            "figures": list(self.figures),
+            "verdicts": list(self.verdicts),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The plan that `to_json` gave, of this or an earlier version. Raises `InputError` where it is neither."""
+        if data.get("schema", 1) > SCHEMA:
+            raise InputError(
+                f"schema of a plan must be at most {SCHEMA}: this one is of a later version of vision-attn. "
+                f"Got {data['schema']!r} instead."
+            )
+        try:
+            probes = tuple(data["probes"])
+            return cls(
+                name=data["name"],
+                question=data["question"],
+                factors=_fixed(data["factors"]),
+                cells=tuple(Cell(factors=cell["factors"], run=cell["run"]) for cell in data["cells"]),
+                runs={key: _planned_run(entry, probes) for key, entry in data["runs"].items()},
+                omitted=tuple(one["factors"] for one in data["omitted"]),
+                defaults=data.get("defaults", {}),
+                probes=probes,
+                figures=tuple(data["figures"]),
+                verdicts=tuple(data.get("verdicts", ())),
+                experiment=data.get("experiment", f"experiments/{data['name']}.py"),
+                preset=data.get("preset"),
+                given_levels=_fixed(data.get("levels", {})),
+                smoke=data.get("smoke", False),
+            )
+        except KeyError as error:
+            raise InputError(f"a plan must have the field {error}. It does not.") from None
+
+    @property
+    def digest(self) -> str:
+        """sha256, in hex, of the plan's canonical JSON."""
+        return hashlib.sha256(canonical(self.to_json())).hexdigest()
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The plan in a folder of the results. Raises `InputError` where there is none that is intact."""
+        try:
+            data = read_json(folder / FILE)
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError(
+                f"folder must be one that `vision-attn run` has written, with a plan.json. Got '{folder}' instead."
+            ) from None
+        except DamagedFile as error:
+            raise InputError(f"{error} Plan the experiment again with `vision-attn run`.") from None
+        made = cls.from_json(data)
+        return made if "preset" in data else made.replace(**_typed(folder.name, made.name))
+
+    def write(self, folder: Path) -> None:
+        """Write plan.json into a folder, atomically."""
+        write_json(folder / FILE, self.to_json())
+
+
+def _planned_run(entry: Mapping[str, Any], probes: Iterable[Json]) -> PlannedRun:
+    """A run as a plan has it; where its skips name kinds of probes, they mean every probe of the kind."""
+    skips = entry["skips"]
+    by_file = {file: skips[file] for probe in probes if (file := probe_file(probe)) in skips}
+    by_kind = {probe_file(probe): skips[probe["kind"]] for probe in probes if probe["kind"] in skips}
+    return PlannedRun(hint=entry["hint"], run=entry["run"], skips=by_kind | by_file)
+
+
+def _typed(folder: str, name: str) -> Json:
+    """What was typed for a plan of format 1, which only the name of its folder says: NAME-PRESET-smoke."""
+    before, _, suffix = folder.partition(name)
+    words = [word for word in suffix.split("-") if word] if not before else []
+    smoke = bool(words) and words[-1] == "smoke"
+    return {"preset": "-".join(words[: len(words) - smoke]) or None, "smoke": smoke}
+
+
+def _listed(factors: Mapping[str, tuple[Level, ...]]) -> dict[str, list[Level]]:
+    return {name: list(levels) for name, levels in factors.items()}
+
+
+def _fixed(factors: Mapping[str, Iterable[Level]]) -> dict[str, tuple[Level, ...]]:
+    return {name: tuple(levels) for name, levels in factors.items()}
