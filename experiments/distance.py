@@ -12,6 +12,7 @@ tokens pooled, and on lattices that are moved by pixels; the preset "full" asks 
 from vision_attn import (
     LSTM,
     Accuracy,
+    AccuracyByDistance,
     AllOf,
     BoundVerdict,
     Choice,
@@ -23,7 +24,6 @@ from vision_attn import (
     Experiment,
     Influence,
     Matching,
-    Recall,
     RecallByDistance,
     ReceptiveField,
     Recipe,
@@ -263,7 +263,7 @@ experiment = Experiment(
         },
     },
     run=run,
-    probes=(Accuracy(), Recall(), ReceptiveField(), Influence(images=8, maps=False), Size()),
+    probes=(Accuracy(), AccuracyByDistance(), ReceptiveField(), Influence(images=8, maps=False), Size()),
     figures=(
         RecallByDistance(),
         StepPosition(),

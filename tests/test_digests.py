@@ -5,6 +5,7 @@ import pytest
 from vision_attn import (
     LSTM,
     Accuracy,
+    AccuracyByDistance,
     Cifar10,
     ConvStack,
     CuedRecall,
@@ -14,7 +15,6 @@ from vision_attn import (
     Mnist5k,
     Parity,
     Quadrants,
-    Recall,
     Recipe,
     ResNet,
     Run,
@@ -51,7 +51,7 @@ COMMITTED = {
     CuedRecall(distance=None, aligned=False): "a66b1e7245328cf9",
     Parity(distance=4): "cb5e868de3fb1adf",
     Recipe(updates=4000, schedule="constant", patience=8, history_rows=40): "827dbd17c0840e69",
-    Recall(): "3b62ed1c8d9cf8f8",
+    AccuracyByDistance(): "3b62ed1c8d9cf8f8",
     Run(model=ViT(), data=Mnist5k(), recipe=Recipe(updates=1), seed=0): "e1e3dd4fd4436ffd",
 }
 

@@ -54,7 +54,7 @@ class Spec:
 
 
 _KINDS: dict[str, type[Spec]] = {}
-RENAMED = {"Identity": "ZeroMixer"}
+RENAMED = {"Identity": "ZeroMixer", "Recall": "AccuracyByDistance"}
 """Kinds that were renamed: the name that stands in JSON for good, as digests are taken of it, and that of the class."""
 
 

@@ -1,3 +1,4 @@
+import collections
 import hashlib
 import itertools
 import time
@@ -127,6 +128,54 @@ def test_cues_are_uniform_over_the_places_from_which_the_target_exists(distance)
         assert (counts[:, list(allowed)] - expected).abs().max() < 5 * expected**0.5
 
 
+def pairs_of(split: Split) -> collections.Counter[tuple[int, int, int, int]]:
+    """How often each distance, direction and cell of the cue occurs, the cells read from the pixels."""
+    grey, tinted = split.images.amin(1), (split.images != split.images.amin(1, keepdim=True)).any(1)
+    cells = []
+    for axis in (2, 1):
+        corner, cue = ((part != blank).any(axis).int().argmax(1) for part, blank in ((grey, 96), (tinted, False)))
+        cells.append((cue - corner) // 4)
+    parts = (split.facts["distance"], split.facts["direction"], *cells)
+    return collections.Counter(zip(*(part.tolist() for part in parts), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("aligned", "directions", "number"), [(True, "all", 32), (False, "all", 28), (True, "vertical", 16)]
+)
+@pytest.mark.parametrize("distance", [0, 1, 4, 6, None])
+def test_every_distance_has_the_same_number_of_pairs_equally_many_in_each_direction(
+    distance, aligned, directions, number
+):
+    task = CuedRecall(distance=distance, aligned=aligned, directions=directions, num_pairs=number, pair_seed=3)
+    distances = [distance] if distance is not None else range(task.side)
+    counts = pairs_of(drawn(task, 3000 * len(distances)))
+    assert {key[0] for key in counts} == set(distances)
+    for steps in distances:
+        own = {key: count for key, count in counts.items() if key[0] == steps}
+        assert len(own) == number
+        ways = collections.Counter(direction for _, direction, _, _ in own)
+        assert set(ways.values()) == {number // (4 if directions == "all" else 2)}
+        assert min(own.values()) > 3000 / number / 2
+
+
+def test_all_splits_and_all_cues_of_a_task_keep_to_the_same_pairs_and_another_seed_has_others():
+    fields = {"distance": 2, "num_pairs": 32, "val_size": 800, "test_size": 800}
+    data = CuedRecall(**fields).load()
+    test, val = pairs_of(data.test), pairs_of(data.val)
+    assert set(test) == set(val)
+    cells = {key[2:] for key in test}
+    many = CuedRecall(**fields, train_cues=8).draw_training(400, generator=torch.Generator().manual_seed(1))
+    assert {(row, column) for _, row, column in (many.labels != -100).nonzero().tolist()} == cells
+    other = pairs_of(CuedRecall(**fields, pair_seed=1).load().test)
+    assert len(set(test) & set(other)) < 20
+
+
+def test_as_many_pairs_as_there_are_are_all_of_them():
+    number = 20_000
+    split = drawn(CuedRecall(distance=7, num_pairs=32), number)
+    assert set(pairs_of(split)) == set(pairs_of(drawn(CuedRecall(distance=7), number)))
+
+
 @pytest.mark.parametrize("variant", ["popout", "filled"])
 def test_labels_are_uniform_whatever_the_place_the_direction_and_the_distance(variant):
     split = drawn(CuedRecall(distance=None, variant=variant), 80_000)
@@ -253,6 +302,14 @@ def test_fifty_thousand_images_take_less_than_two_seconds(task):
         (
             {"distance": 1, "train_cues": 2, "variant": "popout"},
             "train_cues of CuedRecall must be 1, or more where every cell is filled and not pooled. Got 2 instead.",
+        ),
+        (
+            {"distance": 7, "num_pairs": 36},
+            "num_pairs of CuedRecall must be None or a multiple of 4 up to 32. Got 36 instead.",
+        ),
+        (
+            {"distance": None, "aligned": False, "num_pairs": 30},
+            "num_pairs of CuedRecall must be None or a multiple of 4 up to 28. Got 30 instead.",
         ),
         ({"distance": 1, "train_size": 0}, "train_size of CuedRecall must be None or at least 1. Got 0 instead."),
         ({"distance": 1, "test_size": 0}, "test_size of CuedRecall must be at least 1. Got 0 instead."),

@@ -70,7 +70,7 @@ def test_recall_of_every_direction_has_a_panel_of_its_own():
 
 
 def recall_rows_only(cell):
-    """What the probe Recall says of a run that met every distance."""
+    """What the probe AccuracyByDistance says of a run that met every distance."""
     for distance in range(8):
         value = 1.0 if distance <= 2 else 0.125
         yield {"metric": "accuracy", "split": "test", "distance": distance, "value": value}

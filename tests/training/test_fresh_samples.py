@@ -8,7 +8,7 @@ import torch
 from tiny_training import EAGER, bits, rows, start, steps
 from torch import Tensor, nn
 
-from vision_attn import Accuracy, CuedRecall, Mnist5k, Recall, Recipe, Run, Size, ViT
+from vision_attn import Accuracy, AccuracyByDistance, CuedRecall, Mnist5k, Recipe, Run, Size, ViT
 from vision_attn.execution import execute
 from vision_attn.run import WEIGHTS
 from vision_attn.spec import InputError, digest, to_json
@@ -195,7 +195,7 @@ def executed(folder, run: Run, *probes, **options):
 
 
 def test_a_run_on_fresh_images_is_trained_measured_and_written_down(tmp_path):
-    probes = (Accuracy(), Recall(), Size())
+    probes = (Accuracy(), AccuracyByDistance(), Size())
     folder, outcome = executed(tmp_path, RUN, *probes)
     assert outcome.name == "done"
     result = folder.result()

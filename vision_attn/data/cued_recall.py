@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vision_attn.data.base import UNLABELLED, Split
 from vision_attn.data.generated import MOST_GLYPHS, Generated, dense, glyph_table
-from vision_attn.data.lattice import CELL, cells_of, ends, offsets, painted, placed, starts, token
+from vision_attn.data.lattice import CELL, cells_of, ends, kept_cells, offsets, painted, placed, starts, token
 from vision_attn.spec import spec
 
 Directions = Literal["all", "horizontal", "vertical"]
@@ -40,6 +40,11 @@ class CuedRecall(Generated):
     held to `multiset_baseline`. The label stands at the token that holds the cue's centre; with `pooled` it is one
     label an image, to be read out by mean pooling, which lets every model see everything (`bag_ceiling`).
 
+    There are L (L - d) places for a cue and its target in each direction, L cells along a side: near targets come in
+    more pairs than far ones, and who learns pairs by heart finds near ones harder. With `num_pairs` every distance has
+    so many, equally many in each direction, drawn by `pair_seed`, for all splits; all directions of the farthest
+    distance have 4 L, so 32 of 8 x 8 cells.
+
     Training images may hold up to `train_cues` cues, each with its label: as many lessons at the price of one. Where
     two fall on one cell, one counts. Validation and test images always hold one.
     """
@@ -52,6 +57,8 @@ class CuedRecall(Generated):
     pooled: bool = False
     num_glyphs: int = 8
     train_cues: int = 1
+    num_pairs: int | None = None
+    pair_seed: int = 0
 
     def check(self) -> None:
         super().check()
@@ -61,12 +68,17 @@ class CuedRecall(Generated):
         self.require(
             "train_cues", self.train_cues >= 1 and single, "1, or more where every cell is filled and not pooled"
         )
+        ways, farthest = len(CHOSEN[self.directions]), self.side - 1 if self.distance is None else self.distance
+        most = ways * self.side * (self.side - farthest)
+        fits = self.num_pairs is None or (1 <= self.num_pairs <= most and self.num_pairs % ways == 0)
+        self.require("num_pairs", fits, f"None or a multiple of {ways} up to {most}")
         self.require("num_glyphs", 2 <= self.num_glyphs <= MOST_GLYPHS, f"from 2 to {MOST_GLYPHS}")
 
     @property
     def label(self) -> str:
         parts = ["cued-recall", self.variant, "mixed" if self.distance is None else str(self.distance)]
         parts += [self.directions] * (self.directions != "all") + ["unaligned"] * (not self.aligned)
+        parts += [f"{self.num_pairs}-pairs"] * (self.num_pairs is not None)
         return "-".join(parts + ["pooled"] * self.pooled)
 
     @property
@@ -86,7 +98,7 @@ class CuedRecall(Generated):
         labels, colour, gap = torch.full((3, *shape), UNLABELLED).unbind()  # at the cues; the last cue of a cell counts
         for _ in range(cues):
             distance, direction = self._asked(number, generator)
-            rows, columns = starts(distance, direction, side=self.side, generator=generator)
+            rows, columns = self._places(distance, direction, generator)
             there = ends(rows, columns, distance, direction)
             shown[image, rows, columns] = shown[image, *there] = True
             labels[image, rows, columns] = kinds[image, *there]
@@ -108,6 +120,21 @@ class CuedRecall(Generated):
             distance = torch.randint(self.side, (number,), generator=generator)
         chosen = torch.tensor(CHOSEN[self.directions])
         return distance, chosen[torch.randint(len(chosen), (number,), generator=generator)]
+
+    def _places(self, distance: Tensor, direction: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The cells of the cues, uniform over those that may hold one."""
+        if self.num_pairs is None:
+            return starts(distance, direction, side=self.side, generator=generator)
+        ways = CHOSEN[self.directions]
+        number = self.num_pairs // len(ways)
+        options = {"number": number, "side": self.side, "seed": self.pair_seed}
+        which = torch.randint(number, (len(distance),), generator=generator)
+        places = torch.empty(len(distance), 2, dtype=torch.int64)
+        for steps in range(self.side) if self.distance is None else (self.distance,):
+            for way in ways:
+                here = (distance == steps) & (direction == way)
+                places[here] = kept_cells(steps, way, **options)[which[here]]
+        return places[:, 0], places[:, 1]
 
 
 def _cue(direction: Tensor, gap: Tensor | None) -> Tensor:

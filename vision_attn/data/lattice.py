@@ -58,6 +58,21 @@ def starts(distance: Tensor, direction: Tensor, *, side: int, generator: torch.G
     return place[:, 0], place[:, 1]
 
 
+def free_cells(distance: int, direction: int, *, side: int) -> Tensor:
+    """Every cell from which `distance` steps stay on the lattice: (places, 2), in raster order."""
+    (down, right) = (distance * step for step in STEPS[direction])
+    axes = [torch.arange(max(0, -step), side - max(0, step)) for step in (down, right)]
+    return torch.cartesian_prod(*axes).view(-1, 2)
+
+
+@functools.cache
+def kept_cells(distance: int, direction: int, *, number: int, side: int, seed: int) -> Tensor:
+    """So many of the `free_cells`, (number, 2), drawn without replacement: the same ones for ever."""
+    cells = free_cells(distance, direction, side=side)
+    order = permutation(len(cells), purpose=f"{DIRECTIONS[direction]} {distance} of {side}", seed=seed)
+    return cells[torch.from_numpy(np.sort(order[:number]))]
+
+
 def ends(rows: Tensor, columns: Tensor, distance: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
     """The cells `distance` steps from (rows, columns)."""
     steps = torch.tensor(STEPS)[direction] * distance[:, None]

@@ -1,5 +1,7 @@
 """Parity of two glyphs at a distance: are the two marks alike?"""
 
+from typing import ClassVar
+
 import torch
 
 from vision_attn.data.base import Split
@@ -22,6 +24,8 @@ class Parity(Generated):
     more than 3/4. Anything but a linear layer behind the pooling, be it a LayerNorm, can single out n = 1: ceiling 1.
     Without `pooled` the label stands at the token of the first glyph, the left or upper one, and no bag helps.
     """
+
+    facts: ClassVar[tuple[str, ...]] = ("distance", "direction")
 
     distance: int
     directions: Directions = "all"

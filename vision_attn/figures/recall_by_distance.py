@@ -24,8 +24,8 @@ class RecallByDistance(OverSeeds):
     """The mean accuracy over seeds against distance in cells, one line a level of `hue`, with Student-t intervals.
 
     Marks above a panel: the theoretical reach of each model (of the last layer, in the mode `mode`), beyond which
-    accuracy is due to be chance. `x` is a factor, or a coordinate of the probe Recall where one run meets several
-    distances; `direction` tells the directions apart, from that probe. More than six models have a panel each.
+    accuracy is due to be chance. `x` is a factor, or a coordinate of the probe AccuracyByDistance where one run meets
+    several distances; `direction` tells the directions apart, from that probe. More than six models have a panel each.
     """
 
     title: ClassVar[str] = "Recall by distance"

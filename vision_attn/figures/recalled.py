@@ -1,4 +1,4 @@
-"""Recalled: accuracy by distance, be distance a factor of the experiment or a coordinate of the probe Recall."""
+"""Recalled: accuracy by distance, with distance as a factor or as a coordinate of the probe AccuracyByDistance."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from vision_attn.records import Records, pick, planned, require_factor
 def recalled(records: Records, *, what: str, metric: str, split: str, x: str, direction: bool = False) -> pd.DataFrame:
     """The values of a metric with a column `x`, and one `direction` where every direction is wanted.
 
-    Where `x` is a factor the values of the probe Accuracy are taken, and those of Recall where there are none.
+    Where `x` is a factor the values of the probe Accuracy are taken, or of AccuracyByDistance where there are none.
     Raises `InputError` in the name of `what` where `x` is neither a factor nor measured.
     """
     is_factor = x in records.plan.factors

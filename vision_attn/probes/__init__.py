@@ -2,6 +2,7 @@
 
 from vision_attn.probes.accuracy import Accuracy
 from vision_attn.probes.accuracy_by import AccuracyBy
+from vision_attn.probes.accuracy_by_distance import AccuracyByDistance, AccuracyByLag
 from vision_attn.probes.attention_distance import AttentionDistance
 from vision_attn.probes.base import Probe, Row
 from vision_attn.probes.branch_scale import BranchScale
@@ -9,7 +10,6 @@ from vision_attn.probes.influence import Influence
 from vision_attn.probes.intervention import Intervention
 from vision_attn.probes.occlusion import Occlusion
 from vision_attn.probes.patch_shuffle import PatchShuffle
-from vision_attn.probes.recall import Recall
 from vision_attn.probes.receptive_field import ReceptiveField
 from vision_attn.probes.shift import ShiftConsistency
 from vision_attn.probes.size import Size
@@ -18,6 +18,8 @@ from vision_attn.probes.zoom import Zoom
 __all__ = [
     "Accuracy",
     "AccuracyBy",
+    "AccuracyByDistance",
+    "AccuracyByLag",
     "AttentionDistance",
     "BranchScale",
     "Influence",
@@ -25,7 +27,6 @@ __all__ = [
     "Occlusion",
     "PatchShuffle",
     "Probe",
-    "Recall",
     "ReceptiveField",
     "Row",
     "ShiftConsistency",
