@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from vision_attn.plan import Plan
-from vision_attn.records import Records, chance, column, load, pick, read_csv, to_csv
+from vision_attn.records import Records, chance, column, load, pick
 from vision_attn.report import build
+from vision_attn.tables import read_csv, to_csv
 
 SMALL = {"sizes": (50, 200), "seeds": (0, 1)}
 

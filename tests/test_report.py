@@ -1,5 +1,6 @@
 """The report: one page and its tables, from the files alone."""
 
+import gzip
 import html.parser
 import re
 import subprocess
@@ -70,7 +71,7 @@ def test_a_full_sweep_gives_all_files_and_a_page_that_names_what_matters(tmp_pat
         assert (folder / "tables" / f"{name}.csv").stat().st_size
         assert (folder / "figures" / f"{name}.svg").stat().st_size
         assert (folder / "figures" / f"{name}.png").stat().st_size
-        assert {f"tables/{name}.csv", f"figures/{name}.svg", f"figures/{name}.png"} <= set(read.links)
+        assert f"tables/{name}.csv" in read.links
     for text in ("12 of 12 done", "mnist5k", "Student-t over seeds, 95 %", "122,506 (×1.012)", "2.13.0+cpu"):
         assert text in read.text
     assert "vision-attn run experiments/quickstart.py" in read.text
@@ -98,7 +99,9 @@ def test_the_page_stands_alone(tmp_path):
     assert not [link for link in read.links if re.match(r"(https?:)?//", link)]
     assert len(read.ids) == len(set(read.ids))
     assert "@import" not in page
-    assert "url(" not in page
+    assert not re.search(r"url\((?!%23)", page)  # of a part of the same drawing
+    pictures = [link for link in read.links if link.startswith("data:")]
+    assert len(pictures) == len(set(pictures)) == 4
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
@@ -108,7 +111,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
         build(folder, tmp_path / "runs")
         contents.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
     assert contents[0] == contents[1]
-    assert len(contents[0]) == 1 + 3 + 4 * 3 + 1
+    assert len(contents[0]) == 1 + 3 + 4 * 3 + 1 + 1
 
 
 def test_a_clone_without_the_pool_gives_the_same_tables_and_figures(tmp_path):
@@ -127,7 +130,7 @@ def test_hostile_names_are_text(tmp_path):
     read = Reader(page_of(folder))
     assert "script" not in read.tags
     assert name in read.text
-    assert "'=HYPERLINK(" in (folder / "records.csv").read_text()
+    assert "'=HYPERLINK(" in gzip.decompress((folder / "records.csv.gz").read_bytes()).decode()
     for path in (folder / "tables").glob("*.csv"):
         assert not re.search(r'(^|,)"?=HYPER', path.read_text())
 

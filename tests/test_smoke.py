@@ -54,7 +54,7 @@ def test_a_smoke_run_ends_in_a_report_that_uses_every_record(path, data_dir, tmp
     folder = smoke_run(path, *preset, data_dir=data_dir, results=tmp_path)
     assert "<h1" in (folder / "report.html").read_text()
     assert "could not be drawn" not in (folder / "report.html").read_text()
-    records = pd.read_csv(folder / "records.csv", dtype={"direction": str})
+    records = pd.read_csv(folder / "records.csv.gz", dtype={"direction": str})
     coordinates = set(records) - {*experiment.factors, "run", "metric", "value", "split"}
     for name in {type(figure).__name__ for figure in experiment.figures} & {"LearningCurve", "RecallByDistance"}:
         accuracies = records[(records["metric"] == "accuracy") & (records["split"] == "test")]

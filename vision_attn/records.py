@@ -6,7 +6,6 @@ names mean nothing. A measured column that has the name of a factor is called `m
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,43 +15,12 @@ import pandas as pd
 from vision_attn.plan import Plan
 from vision_attn.spec import InputError
 from vision_attn.store import RunFolder, State, Store, read_rows
+from vision_attn.tables import read_tables, typed
 
 Row = dict[str, Any]
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""How a text cell begins that a spreadsheet would run as a formula."""
-
-TEXTS = frozenset(
-    {
-        *(
-            "run",
-            "metric",
-            "state",
-            "reason",
-            "ended",
-            "dataset",
-            "fingerprint",
-            "subset_sha256",
-            "device",
-            "precision",
-        ),
-        *(
-            "attention",
-            "compile_reason",
-            "python",
-            "torch",
-            "torchvision",
-            "timm",
-            "numpy",
-            "vision_attn",
-            "platform",
-            "cpu",
-            "commit",
-            "started",
-        ),
-    }
-)
-"""Columns that stay text when a table is read back, also where every cell looks like a number."""
+TABLES = {"runs": ("run", "state", "reason"), "records": ("run", "metric", "value"), "history": ("run", "update")}
+"""The tables that hold all there is to know of the runs, each with columns that it always has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,13 +55,14 @@ class _Found:
 def load(plan: Plan, store_root: Path, *, committed: Path | None = None) -> Records:
     """The records of a plan from the pool of runs, and from tables written earlier where the pool knows nothing.
 
-    `committed` is a folder with records.csv, history.csv and runs.csv, as a report leaves it.
+    `committed` is a folder with records.csv.gz, history.csv.gz, runs.csv and their checksums, as a report leaves it.
+    Raises `InputError` where it is needed and one of them is missing, damaged or of another experiment.
     """
     index = Store(store_root).index()
     folders = {key: index[key] for key in plan.runs if key in index}
     found = {key: _from_pool(plan, key, folder) for key, folder in folders.items()}
     unknown = [key for key in plan.runs if key not in found or found[key].facts["state"] in ("pending", "running")]
-    earlier = _from_tables(committed, unknown) if committed is not None and unknown else {}
+    earlier = _from_tables(committed, unknown, plan.name) if committed is not None and unknown else {}
     damaged = [text for one in found.values() for text in one.damaged] + _damaged_configs(store_root, index)
     found = {key: _Found({"state": "pending", "reason": ""}) for key in plan.runs} | found | earlier
     cells = _cells(plan)
@@ -174,24 +143,6 @@ def chance(records: Records) -> float | None:
     return 1 / int(classes.pop()) if len(classes) == 1 else None
 
 
-def to_csv(frame: pd.DataFrame) -> bytes:
-    """The frame as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front."""
-    out = frame.copy()
-    for name in out.columns:
-        if isinstance(out[name].dtype, pd.CategoricalDtype):
-            out[name] = out[name].astype(object)
-        if not pd.api.types.is_numeric_dtype(out[name].dtype):
-            out[name] = [_neutral(cell) for cell in out[name]]
-    return out.to_csv(index=False, lineterminator="\n").encode()
-
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """A frame that `to_csv` wrote, cell for cell. Raises `FileNotFoundError`."""
-    texts = pd.read_csv(path, dtype=str, keep_default_na=False)
-    columns: dict[str, Any] = {name: _parsed(name, list(texts[name])) for name in texts.columns}
-    return pd.DataFrame(columns)
-
-
 def _from_pool(plan: Plan, key: str, folder: RunFolder) -> _Found:
     files = list(plan.asked(key))
     result = folder.result()
@@ -235,11 +186,10 @@ def _damaged_configs(root: Path, index: Mapping[str, RunFolder]) -> list[str]:
     return [f"{path.name}/config.json" for path in others if "config.json" in RunFolder(path).damaged()]
 
 
-def _from_tables(folder: Path, keys: Iterable[str]) -> dict[str, _Found]:
+def _from_tables(folder: Path, keys: Iterable[str], experiment: str) -> dict[str, _Found]:
     """What the committed tables say of runs that are done or have diverged."""
-    try:
-        frames = {name: read_csv(folder / f"{name}.csv") for name in ("runs", "records", "history")}
-    except FileNotFoundError:
+    frames = read_tables(folder, TABLES, experiment=experiment)
+    if not frames:
         return {}
     wanted = set(keys)
     rows = {name: _rows_by_run(frame, wanted) for name, frame in frames.items()}
@@ -279,7 +229,7 @@ def _flat(found: Mapping[str, _Found], part: str) -> list[Row]:
 def _joined(cells: pd.DataFrame, rows: Sequence[Row], always: Sequence[str]) -> pd.DataFrame:
     """The rows with the factors of their cells in front, in the order of the plan; `always` names columns to have."""
     names = dict.fromkeys(["run", *always, *(name for row in rows for name in row)])
-    frame = pd.DataFrame({name: _typed([row.get(name) for row in rows]) for name in names})
+    frame = pd.DataFrame({name: typed([row.get(name) for row in rows]) for name in names})
     if "value" in names:
         frame["value"] = frame["value"].astype(float)
     frame["run"] = frame["run"].astype("str")
@@ -287,34 +237,3 @@ def _joined(cells: pd.DataFrame, rows: Sequence[Row], always: Sequence[str]) -> 
         columns={name: f"measured_{name}" for name in names if name in cells.columns and name != "run"}
     )
     return cells.merge(frame, on="run", how="inner")
-
-
-def _typed(cells: list[Any]) -> Any:
-    """A column of plain values: whole numbers stay whole and truth values stay true where some are missing."""
-    present = [cell for cell in cells if cell is not None]
-    if not present:
-        return pd.Series(cells, dtype=object)
-    if all(isinstance(cell, bool) for cell in present):
-        return pd.array(cells, dtype="boolean")
-    if all(isinstance(cell, int) and not isinstance(cell, bool) for cell in present):
-        return pd.array(cells, dtype="Int64")
-    if all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in present):
-        return pd.Series(cells, dtype=float)
-    return pd.Series(cells, dtype=object)
-
-
-def _neutral(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
-
-
-def _parsed(name: str, cells: list[str]) -> Any:
-    present = [cell for cell in cells if cell]
-    if name not in TEXTS and present:
-        if all(cell in ("True", "False") for cell in present):
-            return _typed([cell == "True" if cell else None for cell in cells])
-        if all(re.fullmatch(r"-?\d+", cell) for cell in present):
-            return _typed([int(cell) if cell else None for cell in cells])
-        if all(re.fullmatch(r"-?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", cell) for cell in present):
-            return _typed([float(cell) if cell else None for cell in cells])
-    guarded = re.compile(r"'[=+\-@\t\r]")
-    return pd.Series([(cell[1:] if guarded.match(cell) else cell) if cell else None for cell in cells], dtype=object)

@@ -9,9 +9,9 @@ from matplotlib.collections import LineCollection
 from scipy import stats
 
 from vision_attn.figures import ArmCurve, Crossover, DataEquivalence, Figure, FittedCurves, Gap, theme
-from vision_attn.records import read_csv, to_csv
 from vision_attn.spec import InputError, from_json, to_json
 from vision_attn.statistics import holm
+from vision_attn.tables import read_csv, to_csv
 
 FEW = {"resamples": 20}
 FITTED = FittedCurves(**FEW)

@@ -8,8 +8,9 @@ import pytest
 from scipy import stats
 
 from vision_attn.figures import Figure, OcclusionCurve, QuadrantAccuracy, ShiftSawtooth, ShuffleCurve, ZoomCurve, theme
-from vision_attn.records import load, read_csv, to_csv
+from vision_attn.records import load
 from vision_attn.spec import InputError, from_json, to_json
+from vision_attn.tables import read_csv, to_csv
 
 FIGURES = (
     ShiftSawtooth(),

@@ -18,8 +18,8 @@ from vision_attn.figures import (
     Summary,
     theme,
 )
-from vision_attn.records import to_csv
 from vision_attn.spec import InputError, from_json, to_json
+from vision_attn.tables import to_csv
 
 PARTS = (
     LearningCurve(),

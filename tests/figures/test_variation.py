@@ -5,9 +5,9 @@ import pytest
 from made_up_curves import curve_records
 
 from vision_attn.figures import Figure, LearningCurve, Variation, theme
-from vision_attn.records import read_csv, to_csv
 from vision_attn.spec import InputError, from_json, to_json
 from vision_attn.statistics import hierarchical_interval
+from vision_attn.tables import read_csv, to_csv
 
 FIGURE = Variation(reference="ResNet")
 SHARED = {0: -0.04, 1: 0.0, 2: 0.04}

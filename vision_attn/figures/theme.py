@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
+from vision_attn.figures import svg
 from vision_attn.plan import Plan
 from vision_attn.wording import level_text
 
@@ -249,5 +250,5 @@ def rendered(figure: Sheet, *, kinds: Sequence[str] = ("svg", "png")) -> dict[st
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, metadata=dict.fromkeys(UNWRITTEN[kind]))
             figure.set_layout_engine("none")
-            out[kind] = buffer.getvalue()
+            out[kind] = svg.compact(buffer.getvalue()) if kind == "svg" else buffer.getvalue()
     return out

@@ -1,11 +1,10 @@
 """Report: the plan and its records as tables, figures and one self-contained page.
 
-Reads plan.json and the run store, writes records.csv, history.csv, runs.csv, tables/, figures/, report.html and, where
-the experiment has verdicts, verdicts.csv.
+Reads plan.json and the run store, writes records.csv.gz, history.csv.gz, runs.csv, tables/, figures/, report.html and,
+where the experiment has verdicts, verdicts.csv; SHA256SUMS holds the checksums of the tables.
 No clock is read: the same records give the same bytes.
 """
 
-import base64
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
@@ -15,12 +14,13 @@ from typing import Any
 import jinja2
 
 from vision_attn import wording
-from vision_attn.figures import Figure, theme
+from vision_attn.figures import Figure, svg, theme
 from vision_attn.plan import Plan
-from vision_attn.records import Records, column, load, to_csv
+from vision_attn.records import Records, column, load
 from vision_attn.report import decisions, protocol, provenance
 from vision_attn.spec import InputError, from_json, kinds
 from vision_attn.store import write_atomic
+from vision_attn.tables import to_csv, write_tables
 from vision_attn.verdicts import Finding, findings
 from vision_attn.verdicts import table as verdict_table
 
@@ -40,13 +40,14 @@ class Drawn:
     rows: tuple[tuple[str, ...], ...] = ()
     is_open: bool = False
     problem: str = ""
+    table: bytes = b""
 
 
 def build(results_dir: Path, store_root: Path) -> Path:
     """Rebuild everything derived in a folder of the results from its plan.json and the run store; returns the page.
 
     Runs that are not in the store are taken from the tables an earlier report left in the folder. Raises
-    `InputError` where there is no plan that is intact.
+    `InputError` where there is no plan that is intact, and where those tables are damaged.
     """
     return write(load(Plan.read(results_dir), store_root, committed=results_dir), results_dir)
 
@@ -57,25 +58,26 @@ def write(records: Records, folder: Path) -> Path:
         part.mkdir(parents=True, exist_ok=True)
     made = {name: _drawn(name, figure, records, folder) for name, figure in _named(records.plan.figures)}
     drawn = [figure for figure in made.values() if figure is not None]
-    _delete_others(folder, {figure.name for figure in drawn if not figure.problem})
-    for name, frame in (("records", records.values), ("history", records.history), ("runs", records.runs)):
-        write_atomic(folder / f"{name}.csv", to_csv(frame))
     found = findings(records)
-    if found:
-        write_atomic(folder / "verdicts.csv", to_csv(verdict_table(found)))
-    else:
-        (folder / "verdicts.csv").unlink(missing_ok=True)
+    tables = {"records.csv.gz": to_csv(records.values), "history.csv.gz": to_csv(records.history)}
+    tables |= {"runs.csv": to_csv(records.runs)}
+    tables |= {f"tables/{figure.name}.csv": figure.table for figure in drawn if not figure.problem}
+    tables |= {"verdicts.csv": to_csv(verdict_table(found))} if found else {}
+    write_tables(folder, tables, experiment=records.plan.name)
+    _delete_others(folder, {figure.name for figure in drawn if not figure.problem}, set(tables))
     left_out = [name for name, figure in made.items() if figure is None]
     write_atomic(folder / PAGE, _page(records, folder, drawn, found, left_out).encode())
     return folder / PAGE
 
 
-def _delete_others(folder: Path, names: set[str]) -> None:
-    """Delete the tables and figures of an earlier report that this one does not have; nothing else that lies there."""
+def _delete_others(folder: Path, figures: set[str], tables: set[str]) -> None:
+    """Delete what an earlier report wrote and this one does not have; nothing else that lies there."""
     known = kinds(Figure)
     for path in (*folder.glob("tables/*.csv"), *folder.glob("figures/*.*")):
-        if path.stem not in names and path.stem.partition("-")[0] in known:
+        if path.stem not in figures and path.stem.partition("-")[0] in known:
             path.unlink()
+    for name in {"records.csv", "history.csv", "verdicts.csv"} - tables:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _named(figures: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
@@ -89,7 +91,7 @@ def _named(figures: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]
 
 
 def _drawn(name: str, data: dict[str, Any], records: Records, folder: Path) -> Drawn | None:
-    """Compute, draw and write one figure; None where it does not apply to the plan.
+    """Compute, draw and write one figure, and compute its table; None where it does not apply to the plan.
 
     What it asks for and the records do not have is said in its place.
     """
@@ -101,7 +103,6 @@ def _drawn(name: str, data: dict[str, Any], records: Records, folder: Path) -> D
         images = theme.rendered(drawing := figure.draw(table, records), kinds=figure.files)
     except InputError as error:
         return Drawn(name, data.get("kind", name), problem=str(error))
-    write_atomic(folder / "tables" / f"{name}.csv", to_csv(table))
     for kind, payload in images.items():
         write_atomic(folder / "figures" / f"{name}.{kind}", payload)
     printed = figure.printed(table, records)
@@ -110,11 +111,12 @@ def _drawn(name: str, data: dict[str, Any], records: Records, folder: Path) -> D
         name,
         f"{figure.title} ({own})" if name != data["kind"] and own else figure.title,
         caption=figure.caption(table, records),
-        image="data:image/svg+xml;base64," + base64.b64encode(images["svg"]).decode(),
+        image=svg.address(images["svg"]),
         width=round(theme.inches(drawing) * 96),
         header=tuple(map(str, printed.columns)),
         rows=tuple(tuple(map(str, row)) for row in printed.itertuples(index=False)),
         is_open=figure.opens_table,
+        table=to_csv(table),
     )
 
 

@@ -1,0 +1,230 @@
+"""Tables on disk: what was written is read again, and what was altered is refused."""
+
+import gzip
+import hashlib
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import made_up
+import pandas as pd
+import pytest
+
+from vision_attn.report import build
+from vision_attn.spec import InputError
+from vision_attn.tables import read_csv, read_tables, to_csv, write_tables
+
+ROOT = Path(__file__).resolve().parents[1]
+FRAME = pd.DataFrame({"run": ["a", "b"], "value": [0.1, 2.5]})
+COLUMNS = {"long": ("run", "value"), "short": ("run",)}
+FOLDERS = sorted(path.parent for path in ROOT.glob("results/*/plan.json"))
+SHOWN = re.findall(r"\]\((results/[^)]+)\)", (ROOT / "README.md").read_text())
+
+
+def written(folder, frame=FRAME, experiment="one"):
+    folder.mkdir(exist_ok=True)
+    write_tables(folder, {"long.csv.gz": to_csv(frame), "short.csv": to_csv(frame)}, experiment=experiment)
+    return folder
+
+
+def test_a_compressed_table_is_an_ordinary_csv_for_pandas_and_gunzip(tmp_path):
+    path = written(tmp_path) / "long.csv.gz"
+    pd.testing.assert_frame_equal(pd.read_csv(path), FRAME)
+    unpacked = subprocess.run(["gzip", "-dc", str(path)], capture_output=True, check=True).stdout
+    assert unpacked == b"run,value\na,0.1\nb,2.5\n" == (tmp_path / "short.csv").read_bytes()
+    pd.testing.assert_frame_equal(read_csv(path), read_csv(tmp_path / "short.csv"))
+
+
+def test_sha256sum_confirms_the_checksums_and_notices_a_change(tmp_path):
+    check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+    written(tmp_path)
+    assert subprocess.run(check, cwd=tmp_path, check=False).returncode == 0
+    (tmp_path / "short.csv").write_text("run,value\n")
+    assert subprocess.run(check, cwd=tmp_path, check=False).returncode != 0
+
+
+def test_the_same_table_gives_the_same_bytes_whatever_the_time(tmp_path, monkeypatch):
+    first = (written(tmp_path / "a") / "long.csv.gz").read_bytes()
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    assert (written(tmp_path / "b") / "long.csv.gz").read_bytes() == first
+    assert first[4:8] == bytes(4)  # RFC 1952: no time stamp
+
+
+def test_a_file_that_another_zlib_wrote_is_kept_while_it_holds_the_same_table(tmp_path):
+    other = gzip.compress(to_csv(FRAME), compresslevel=1, mtime=7)
+    (tmp_path / "long.csv.gz").write_bytes(other)
+    assert (written(tmp_path) / "long.csv.gz").read_bytes() == other
+    assert len(read_tables(tmp_path, COLUMNS)["long"]) == 2
+    assert (written(tmp_path, FRAME.iloc[:1]) / "long.csv.gz").read_bytes() != other
+
+
+def test_a_folder_without_tables_has_none(tmp_path):
+    assert read_tables(tmp_path, COLUMNS) == {}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A results folder as a clone has it, with its report and without the runs."""
+    root = tmp_path_factory.mktemp("reports")
+    plan = made_up.make_plan(sizes=(50,), seeds=(0,), figures=made_up.FIGURES[:1])
+    made_up.write_store(root / "runs", plan)
+    folder = root / "quickstart"
+    folder.mkdir()
+    plan.write(folder)
+    build(folder, root / "runs")
+    shutil.rmtree(root / "runs")
+    other = root / "other"
+    other.mkdir()
+    write_tables(
+        other,
+        {name: to_csv(read_csv(folder / name)) for name in ("records.csv.gz", "history.csv.gz", "runs.csv")},
+        experiment="other",
+    )
+    (other / "records.csv.gz").write_bytes(gzip.compress(b"run,metric,value\n", mtime=0))
+    return folder
+
+
+def flip(byte):
+    def apply(path):
+        content = bytearray(path.read_bytes())
+        content[byte] ^= 1
+        path.write_bytes(content)
+
+    return apply
+
+
+DAMAGES = {
+    "first byte": flip(0),
+    "time stamp": flip(5),
+    "middle": lambda path: flip(path.stat().st_size // 2)(path),
+    "last byte": flip(-1),
+    "cut in half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "without its last byte": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "empty": lambda path: path.write_bytes(b""),
+    "one byte more": lambda path: path.write_bytes(path.read_bytes() + b"\n"),
+    "twice": lambda path: path.write_bytes(path.read_bytes() * 2),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "text": lambda path: path.write_text("<html>404: not found</html>"),
+    "other line ends": lambda path: path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n") + b"\r\n"),
+    "header only": lambda path: path.write_bytes(path.read_bytes().partition(b"\n")[0] + b"\n"),
+    "of another folder": lambda path: shutil.copy(path.parent.parent / "other" / path.name, path),
+    "missing": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["records.csv.gz", "history.csv.gz", "runs.csv", "SHA256SUMS"])
+def test_a_damaged_file_is_refused_in_a_sentence_that_names_it(report, tmp_path, name, damage):
+    """And nothing is published."""
+    if (name, damage) in {("history.csv.gz", "of another folder"), ("runs.csv", "of another folder")}:
+        pytest.skip("the other folder has the same bytes there")
+    folder = Path(shutil.copytree(report.parent, tmp_path / "reports")) / report.name
+    DAMAGES[damage](folder / name)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(InputError) as refused:
+        build(folder, tmp_path / "nowhere")
+    assert str(folder) in str(refused.value)
+    assert name in str(refused.value)
+    assert f"`git checkout -- {folder}`" in str(refused.value)
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_the_report_writes_anyway_is_mended(report, tmp_path):
+    folder = Path(shutil.copytree(report, tmp_path / "quickstart"))
+    sums = (report / "SHA256SUMS").read_bytes()
+    (folder / "SHA256SUMS").write_bytes(re.sub(rb".(?=  tables/)", lambda one: b"%d" % (one[0] < b"1"), sums))
+    (folder / "tables" / "LearningCurve.csv").write_text("damaged")
+    assert (folder / "SHA256SUMS").read_bytes() != sums
+    build(folder, tmp_path / "nowhere")
+    for name in ("SHA256SUMS", "tables/LearningCurve.csv"):
+        assert (folder / name).read_bytes() == (report / name).read_bytes()
+
+
+def test_tables_with_the_checksums_of_another_experiment_are_refused(report, tmp_path):
+    folder = Path(shutil.copytree(report, tmp_path / "quickstart"))
+    for name in ("records.csv.gz", "history.csv.gz", "runs.csv", "SHA256SUMS"):
+        shutil.copy(report.parent / "other" / name, folder / name)
+    with pytest.raises(InputError, match=r"SHA256SUMS is of the experiment 'other', but plan.json is of 'quickstart'"):
+        build(folder, tmp_path / "nowhere")
+
+
+def test_what_the_store_has_is_built_again_over_damaged_tables(tmp_path):
+    plan = made_up.make_plan(sizes=(50,), seeds=(0,), figures=())
+    made_up.write_store(tmp_path / "runs", plan)
+    plan.write(tmp_path)
+    build(tmp_path, tmp_path / "runs")
+    good = (tmp_path / "records.csv.gz").read_bytes()
+    (tmp_path / "records.csv.gz").write_bytes(b"")
+    build(tmp_path, tmp_path / "runs")
+    assert (tmp_path / "records.csv.gz").read_bytes() == good
+
+
+def plain(report, folder):
+    """The report as it was written before there were checksums."""
+    shutil.copytree(report, folder)
+    for name in ("records", "history"):
+        (folder / f"{name}.csv").write_bytes(gzip.decompress((folder / f"{name}.csv.gz").read_bytes()))
+        (folder / f"{name}.csv.gz").unlink()
+    (folder / "SHA256SUMS").unlink()
+    return folder
+
+
+def test_a_report_from_before_checksums_is_read_and_written_anew(report, tmp_path):
+    folder = plain(report, tmp_path / "quickstart")
+    build(folder, tmp_path / "nowhere")
+    tables = ["records.csv.gz", "history.csv.gz", "runs.csv", "SHA256SUMS"]
+    assert [(folder / name).read_bytes() == (report / name).read_bytes() for name in tables] == [True] * 4
+    assert not (folder / "records.csv").exists()
+    assert not (folder / "history.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: "", "it has no column 'run'"),
+        (lambda text: text[: len(text) // 2], "a row is longer or shorter"),
+        (lambda text: text + "1,2,3\n", "a row is longer or shorter"),
+        (lambda text: text + "," * 99 + "\n", "a row is longer or shorter"),
+        (lambda text: text.replace(",metric,", ",metrics,"), "it has no column 'metric'"),
+        (lambda text: text + text.splitlines()[-1].replace("0.", "0,5.") + "\n", "a row is longer"),
+        (lambda text: text.replace(",0.", ",zero."), "a cell of column 'value' is no number"),
+        (lambda text: "\x00\udcff", "codec"),
+    ],
+)
+def test_a_plain_table_that_is_no_table_is_refused_too(report, tmp_path, change, said):
+    folder = plain(report, tmp_path / "quickstart")
+    path = folder / "records.csv"
+    path.write_bytes(change(path.read_text()).encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match=re.escape(str(path))) as refused:
+        build(folder, tmp_path / "nowhere")
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(path.parent for path in ROOT.glob("results/*/plan.json")), ids=lambda p: p.name
+)
+def test_every_committed_table_matches_its_checksum(folder):
+    sums = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines()[1:])
+    tables = [path for path in folder.rglob("*.csv*") if ".tmp" not in path.name]
+    assert {str(path.relative_to(folder)) for path in tables} == set(sums)
+    for path in tables:
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == sums[str(path.relative_to(folder))], path
+
+
+def tracked():
+    listed = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, cwd=ROOT, check=False)
+    if listed.returncode:
+        pytest.skip("not a checkout of git")
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_what_is_committed_stays_small_enough_to_travel():
+    assert sum(path.stat().st_size for path in tracked()) < 15e6
+
+
+def test_figures_that_the_readme_shows_are_committed():
+    assert len(SHOWN) > 10
+    files = set(tracked())
+    assert [name for name in SHOWN if (ROOT / name).is_file() and ROOT / name not in files] == []
+    assert [name for name in SHOWN if not (ROOT / name).exists()] == []

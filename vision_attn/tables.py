@@ -1,0 +1,180 @@
+"""Tables on disk: CSV in a folder of the results, the long ones compressed, all with a checksum.
+
+`SHA256SUMS` names every table of the folder with the sha256 of its file, as `sha256sum -c SHA256SUMS` reads it; its
+first line, a comment there, names the experiment. What does not match it is refused. A `.csv.gz` is an ordinary CSV
+compressed by gzip (RFC 1952): `pandas.read_csv` and `gunzip` read it. It holds no time, so the same table gives the
+same bytes.
+"""
+
+import csv
+import gzip
+import hashlib
+import io
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vision_attn.spec import InputError
+from vision_attn.store import write_atomic
+
+SUMS = "SHA256SUMS"
+HEADER = "# tables of "
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""How a text cell begins that a spreadsheet would run as a formula."""
+
+TEXTS = frozenset(
+    {
+        *("run", "metric", "state", "reason", "ended", "dataset", "fingerprint", "subset_sha256", "device"),
+        *("precision", "attention", "compile_reason", "python", "torch", "torchvision", "timm", "numpy"),
+        *("vision_attn", "platform", "cpu", "commit", "started"),
+    }
+)
+"""Columns that stay text when a table is read back, also where every cell looks like a number."""
+
+
+def to_csv(frame: pd.DataFrame) -> bytes:
+    """The frame as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    out = frame.copy()
+    for name in out.columns:
+        if isinstance(out[name].dtype, pd.CategoricalDtype):
+            out[name] = out[name].astype(object)
+        if not pd.api.types.is_numeric_dtype(out[name].dtype):
+            out[name] = [_neutral(cell) for cell in out[name]]
+    return out.to_csv(index=False, lineterminator="\n").encode()
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A frame that `to_csv` wrote, cell for cell. Raises `FileNotFoundError`, and `ValueError` where it is no table."""
+    return _frame(path.read_bytes(), compressed=path.suffix == ".gz")
+
+
+def write_tables(folder: Path, tables: Mapping[str, bytes], *, experiment: str) -> None:
+    """Write CSVs under their names in `folder`, those named `.csv.gz` compressed, and then their checksums.
+
+    A compressed file that holds the same CSV already is left as it is: another zlib would only write other bytes.
+    """
+    sums = {}
+    for name, content in tables.items():
+        path = folder / name
+        payload = _compressed(path, content) if name.endswith(".gz") else content
+        write_atomic(path, payload)
+        sums[name] = hashlib.sha256(payload).hexdigest()
+    lines = [f"{HEADER}{experiment}", *(f"{sums[name]}  {name}" for name in sorted(sums))]
+    write_atomic(folder / SUMS, ("\n".join(lines) + "\n").encode())
+
+
+def read_tables(
+    folder: Path, columns: Mapping[str, Sequence[str]], *, experiment: str | None = None
+) -> dict[str, pd.DataFrame]:
+    """Tables by their names without `.csv` or `.csv.gz`, after their checksums have been verified.
+
+    `columns` names the tables, each with the columns it must have. A folder of plain CSVs without `SHA256SUMS` was
+    written before there were checksums and is read without. Empty where the folder has none of the tables. Raises
+    `InputError` where one is missing, altered, no table, or, with `experiment`, of another experiment.
+    """
+    found = {name: _file(folder, name) for name in columns}
+    sums = _read_sums(folder, experiment)
+    if sums is None and all(path is None for path in found.values()):
+        return {}
+    frames = {}
+    for name, path in found.items():
+        if path is None:
+            raise _refused(folder, folder / f"{name}.csv.gz", "is missing")
+        if sums is None and path.suffix == ".gz":
+            raise _refused(folder, folder / SUMS, f"is missing, so that {path.name} cannot be checked")
+        payload = path.read_bytes()
+        if sums is not None and hashlib.sha256(payload).hexdigest() != sums.get(str(path.relative_to(folder))):
+            raise _refused(folder, path, f"and {SUMS} do not agree: one is damaged or of another report")
+        try:
+            frames[name] = _frame(payload, compressed=path.suffix == ".gz", columns=columns[name])
+        except (OSError, EOFError, zlib.error, csv.Error, ValueError) as error:
+            raise _refused(folder, path, f"is not the table that belongs there ({error})") from None
+    return frames
+
+
+def _refused(folder: Path, path: Path, problem: str) -> InputError:
+    mend = f"Restore the folder, for instance by `git checkout -- {folder}`"
+    return InputError(f"{path} {problem}. {mend}, or delete its tables and {SUMS} to count only runs in the store.")
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    paths = (folder / f"{name}.csv.gz", folder / f"{name}.csv")
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _read_sums(folder: Path, experiment: str | None) -> dict[str, str] | None:
+    """The checksums by the name of the file, None where the folder has no such file."""
+    path = folder / SUMS
+    try:
+        header, *lines, end = path.read_bytes().decode(errors="replace").split("\n")
+    except FileNotFoundError:
+        return None
+    except ValueError:  # not one whole line
+        header, lines, end = "", [], ""
+    found = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in lines]
+    if end or not header.startswith(HEADER) or not all(found):
+        raise _refused(folder, path, "is damaged")
+    if experiment is not None and header != f"{HEADER}{experiment}":
+        theirs = header.removeprefix(HEADER)
+        raise _refused(folder, path, f"is of the experiment {theirs!r}, but plan.json is of {experiment!r}")
+    return {match[2]: match[1] for match in found if match}
+
+
+def _frame(payload: bytes, *, compressed: bool, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Raises `ValueError`, or what gzip and csv raise, where the bytes are no such table."""
+    content = (gzip.decompress(payload) if compressed else payload).decode()
+    header, *rows = csv.reader(io.StringIO(content, newline="")) if content else [[]]
+    if missing := [name for name in columns if name not in header]:
+        raise ValueError(f"it has no column {missing[0]!r}")
+    if not content.endswith("\n") or any(len(row) != len(header) for row in rows):
+        raise ValueError("a row is longer or shorter than the header")
+    cells = dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(header, ())
+    frame = pd.DataFrame({name: _parsed(name, list(cells[name])) for name in header})
+    if "value" in columns and len(frame) and not pd.api.types.is_numeric_dtype(frame["value"].dtype):
+        raise ValueError("a cell of column 'value' is no number")
+    return frame
+
+
+def _compressed(path: Path, content: bytes) -> bytes:
+    try:
+        there = path.read_bytes()
+        if gzip.decompress(there) == content:
+            return there
+    except (OSError, EOFError, zlib.error):
+        pass
+    return gzip.compress(content, mtime=0)
+
+
+def typed(cells: list[Any]) -> Any:
+    """A column of plain values: whole numbers stay whole and truth values stay true where some are missing."""
+    present = [cell for cell in cells if cell is not None]
+    if not present:
+        return pd.Series(cells, dtype=object)
+    if all(isinstance(cell, bool) for cell in present):
+        return pd.array(cells, dtype="boolean")
+    if all(isinstance(cell, int) and not isinstance(cell, bool) for cell in present):
+        return pd.array(cells, dtype="Int64")
+    if all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in present):
+        return pd.Series(cells, dtype=float)
+    return pd.Series(cells, dtype=object)
+
+
+def _neutral(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+
+
+def _parsed(name: str, cells: list[str]) -> Any:
+    present = [cell for cell in cells if cell]
+    if name not in TEXTS and present:
+        if all(cell in ("True", "False") for cell in present):
+            return typed([cell == "True" if cell else None for cell in cells])
+        if all(re.fullmatch(r"-?\d+", cell) for cell in present):
+            return typed([int(cell) if cell else None for cell in cells])
+        if all(re.fullmatch(r"-?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", cell) for cell in present):
+            return typed([float(cell) if cell else None for cell in cells])
+    guarded = re.compile(r"'[=+\-@\t\r]")
+    return pd.Series([(cell[1:] if guarded.match(cell) else cell) if cell else None for cell in cells], dtype=object)
