@@ -213,7 +213,8 @@ def test_damaged_files_are_named(tmp_path):
 
 def test_probes_that_were_skipped_are_listed_with_the_reason(tmp_path):
     skips = {"ResNet": {"AttentionDistance": "ResNet has no attention"}}
-    read = Reader(page_of(made(tmp_path, skips=skips)))
+    probes = (*made_up.PROBES, {"kind": "AttentionDistance"})
+    read = Reader(page_of(made(tmp_path, skips=skips, probes=probes)))
     assert "AttentionDistance ResNet (4) ResNet has no attention" in read.text
 
 
