@@ -116,6 +116,23 @@ def test_a_censored_step_is_an_arrow_at_the_end_of_the_distances(records):
     assert arrows == {">": 7, "<": 0}
 
 
+def test_a_curve_that_is_no_step_has_no_mark_and_is_named_with_the_reason():
+    curves = {"hollow": [1, 1, 0.2, 0.2, 0.9, 1.0], "plateau": [1, 0.9, 0.6, 0.6, 0.6, 0.5]}
+
+    def rows(cell):
+        value = curves[cell["model"]][cell["distance"]] - 0.001 * cell["seed"]
+        yield {"metric": "accuracy", "split": "test", "value": value}
+
+    records = make_records({"model": list(curves), "distance": list(range(6)), "seed": [0, 1, 2]}, rows)
+    figure = StepPosition()
+    table = figure.table(records)
+    assert list(table["found"]) == ["not monotone", "no step"]
+    (axes,) = figure.draw(table, records).axes
+    assert not [line for line in axes.lines if len(line.get_xdata())]
+    assert "hollow (not monotone, no step) and plateau (no step fits)" in figure.caption(table, records)
+    assert list(figure.printed(table, records)["step"]) == ["not monotone, no step", "no step fits"]
+
+
 def test_convergence_by_hand(records):
     table = ConvergenceSteps().table(records).set_index(["variant", "model", "distance"])
     rows = records.history

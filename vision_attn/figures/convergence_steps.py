@@ -13,7 +13,7 @@ from vision_attn.figures.axes import log_axis, percent_axis, size_axis
 from vision_attn.figures.base import OverSeeds
 from vision_attn.records import Records, column, facets, planned
 from vision_attn.spec import spec
-from vision_attn.statistics import steps_to
+from vision_attn.statistics import updates_to_threshold
 
 CROWDED = 6
 
@@ -41,7 +41,9 @@ class ConvergenceSteps(OverSeeds):
         ended = records.runs.loc[records.runs["state"].isin(["done", "diverged"]), "run"]
         history = records.history[records.history["run"].isin(ended)]
         value, update = column(records, self.metric), column(records, "update")
-        found = steps_to(history, by=by, threshold=self.threshold, value=value, update=update, level=self.level)
+        found = updates_to_threshold(
+            history, by=by, threshold=self.threshold, value=value, update=update, level=self.level
+        )
         out = planned(records, by).merge(found, on=by, how="left")
         for name in ("n", "runs"):
             out[name] = out[name].fillna(0).astype(int)

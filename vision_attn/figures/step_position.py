@@ -14,23 +14,25 @@ from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.recalled import distances, recalled
 from vision_attn.records import Records, chance, column, facets, pick, planned
 from vision_attn.spec import spec
-from vision_attn.statistics import mean_interval, step_position
+from vision_attn.statistics import mean_interval, psychometric_midpoint
 
 FOUND = {
     "between": "between two distances",
-    "beyond": "never falls",
+    "beyond": "above midway throughout",
     "before": "never above midway",
-    "no step": "no step to fit",
+    "not monotone": "not monotone, no step",
+    "no step": "no step fits",
     "not measured": "–",
 }
 
 
 @spec
 class StepPosition(OverSeeds):
-    """The distance at which recall falls through midway, beside the theoretical reach and the influence radius d50.
+    """The distance at which accuracy falls through midway, beside the theoretical reach and the influence radius d50.
 
-    All in cells of `cell` pixels. The step is fitted between chance (of the data, or `chance`) and `ceiling`; its
-    interval is a bootstrap over seeds. d50 is that of the last layer without the own cell, averaged over distances.
+    All in cells of `cell` pixels. The step is fitted between chance (of the data, or `chance`) and `ceiling`, and
+    left out where the curve is no such step (`statistics.psychometric_midpoint`); its interval is a bootstrap over
+    seeds. d50 is that of the last layer without the own cell, averaged over distances.
     """
 
     title: ClassVar[str] = "Position of the step"
@@ -62,7 +64,7 @@ class StepPosition(OverSeeds):
         by = self._factors(records)
         guess = self.chance if self.chance is not None else chance(records)
         values = self._values(records)
-        steps = step_position(
+        steps = psychometric_midpoint(
             values,
             by=by,
             chance=0.0 if guess is None else guess,
@@ -131,6 +133,12 @@ class StepPosition(OverSeeds):
             table["high"] > max(distances(records, self._values(records), self.x)) + 1.5
         ).any():
             said.append("Intervals are drawn as far as the axis; the table has them whole.")
+        refused = [row for row in table.to_dict("records") if row["found"] in ("not monotone", "no step")]
+        if refused:
+            names = [
+                f"{wording.cell_text(row, self._factors(records)[::-1])} ({FOUND[row['found']]})" for row in refused
+            ]
+            said.append(f"Left out, as a step does not fit: {wording.listing(names)}.")
         said.append("An arrow: the fall lies beyond (or before) all distances measured, so the step is censored.")
         if table["reach_low"].notna().any():
             said.append(

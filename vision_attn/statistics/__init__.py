@@ -1,15 +1,16 @@
 """Statistics: from a tidy frame and the names of its columns to a frame of estimates with intervals."""
 
 from vision_attn.statistics.comparisons import holm, outperformance, paired_p
+from vision_attn.statistics.convergence import updates_to_threshold
 from vision_attn.statistics.crossover import Estimate, crossover, equivalent_size
 from vision_attn.statistics.curves import CURVES, Fit, fit, left_out_error
 from vision_attn.statistics.fits import fitted_curves, fitted_error
 from vision_attn.statistics.hierarchical import hierarchical_interval, variance_components
-from vision_attn.statistics.intervals import mean_interval
+from vision_attn.statistics.intervals import mean_interval, share_interval
 from vision_attn.statistics.limits import limits
 from vision_attn.statistics.paired import paired_difference, pairs
+from vision_attn.statistics.psychometric import psychometric_midpoint
 from vision_attn.statistics.search import expected_best, search_leads
-from vision_attn.statistics.steps import share_interval, step_position, steps_to
 from vision_attn.statistics.tails import share_tails, t_tails
 
 __all__ = [
@@ -31,11 +32,11 @@ __all__ = [
     "paired_difference",
     "paired_p",
     "pairs",
+    "psychometric_midpoint",
     "search_leads",
     "share_interval",
     "share_tails",
-    "step_position",
-    "steps_to",
     "t_tails",
+    "updates_to_threshold",
     "variance_components",
 ]

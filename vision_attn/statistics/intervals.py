@@ -1,10 +1,10 @@
-"""The mean of a few seeds with its Student-t interval."""
+"""Intervals over a few seeds: of a mean (Student), of resampled means, of a share (Clopper and Pearson)."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri, stdtrit
+from scipy.special import betaincinv, ndtri, stdtrit
 
 from vision_attn.spec import InputError
 
@@ -51,6 +51,15 @@ def resampled_means(values: np.ndarray, *, level: float, resamples: int, seed: i
     wide = stdtrit(degrees, (1 + level) / 2) / ndtri((1 + level) / 2)
     weights = np.random.default_rng(seed).standard_normal((resamples, len(values)))
     return np.asarray(mean + wide * (weights @ np.nan_to_num(values - mean)) / np.sqrt(count * degrees))
+
+
+def share_interval(successes: int, trials: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's interval of a probability: what neither tail of the binomial rules out."""
+    check_level(level)
+    tail = (1 - level) / 2
+    low = betaincinv(successes, trials - successes + 1, tail) if successes else 0.0
+    high = betaincinv(successes + 1, trials - successes, 1 - tail) if successes < trials else 1.0
+    return float(low), float(high)
 
 
 def check_level(level: float) -> None:
