@@ -6,7 +6,6 @@ best accuracy on 2,000 validation images, which are taken from the training data
 recipe; other experiments read it from `results/recipe_search`. Seed and subset are used for nothing else.
 """
 
-import csv
 import functools
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from vision_attn import (
     ViT,
     match,
 )
+from vision_attn.tables import read_table
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
 SCALES = {"small": ViT(dim=64, depth=4, patch_size=4), "large": ViT(dim=96, depth=6, patch_size=4)}
@@ -81,10 +81,11 @@ def configured(model, trial, augmentation, scale="small", **budget):
 
 @functools.cache
 def _choice():
-    table = Path(__file__).parents[1] / "results" / "recipe_search" / "tables" / "Choice.csv"
-    with table.open(newline="") as lines:
-        best = [row for row in csv.DictReader(lines) if row["chosen"] == "True"]
-    return {(row["augmentation"], row["model"], int(row["train_size"])): row["trial"] for row in best}
+    cell = ("augmentation", "model", "train_size")
+    folder = Path(__file__).parents[1] / "results" / "recipe_search"
+    table = read_table(folder, "tables/Choice", (*cell, "trial", "chosen"))
+    best = table[table["chosen"].astype(bool)]
+    return dict(zip(best[list(cell)].itertuples(index=False, name=None), best["trial"], strict=True))
 
 
 def chosen_trial(model, augmentation, train_size):

@@ -72,7 +72,13 @@ def test_a_full_sweep_gives_all_files_and_a_page_that_names_what_matters(tmp_pat
         assert (folder / "figures" / f"{name}.svg").stat().st_size
         assert (folder / "figures" / f"{name}.png").stat().st_size
         assert f"tables/{name}.csv" in read.links
-    for text in ("12 of 12 done", "mnist5k", "Student-t over seeds, 95 %", "122,506 (×1.012)", "2.13.0+cpu"):
+    for text in (
+        "12 of 12 done",
+        "mnist5k",
+        "95 %, of the kind that each caption and rule names",
+        "122,506 (×1.012)",
+        "2.13.0+cpu",
+    ):
         assert text in read.text
     assert "vision-attn run experiments/quickstart.py" in read.text
     assert "Nothing: every planned run is done." in read.text
@@ -243,12 +249,67 @@ def test_the_protocol_shows_what_models_share_once_and_what_differs_each(tmp_pat
             del entry.run["data"]["subset_seed"]
         if entry.run["model"]["name"] == "ResNet":
             entry.run["recipe"]["optimizer"] = "sgd"
-    rows = {row.name: row for row in protocol.settings(plan)}
+    rows = {row.name: row for row in protocol.settings(load(plan, tmp_path))}
     assert rows["optimizer"].values == ("adamw", "adamw", "sgd")
     assert not rows["optimizer"].common
     assert rows["batch size"].values == ("64",) * 3
     assert rows["batch size"].common
     assert rows["data"].values == ("Mnist5k(train_size=…, subset_seed=…)",) * 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed", "said"),
+    [
+        (True, True, "yes"),
+        (True, False, "no, as the data forbid it"),
+        (True, None, "yes, where the data allow it"),
+        (False, True, "no"),
+        (False, False, "no"),
+    ],
+)
+def test_flips_are_said_as_they_were_done(tmp_path, asked, allowed, said):
+    """`allowed` is what a run notes of its data; runs of earlier versions note nothing."""
+    plan = made_up.make_plan(**SMALL).replace(defaults={"Recipe": {"flip": asked}})
+
+    def change(cell, result):
+        result["data"].update({} if allowed is None else {"flip": allowed})
+
+    made_up.write_store(tmp_path, plan, change=change)
+    rows = {row.name: row for row in protocol.settings(load(plan, tmp_path))}
+    assert rows["flip"].values == (said,) * 3
+
+
+def test_a_model_without_attention_has_no_unknown_kernel(tmp_path):
+    def change(cell, result):
+        result["choices"]["attention"] = "math" if cell["model"] == "ViT" else None
+
+    read = Reader(page_of(made(tmp_path, change=change)))
+    assert "attention kernel none, as the model has no attention (8 runs), math (4 runs)" in read.text
+    assert "unknown" not in read.text
+    assert "Runs differ in attention" not in read.text
+
+
+def test_no_number_on_the_page_has_more_digits_than_one_reads(tmp_path):
+    sizes, ratio = (50, 200), 1 / 3
+    figures = (*made_up.FIGURES, {"kind": "LearningCurve", "given": [["ratio", ratio]]})
+    plan = made_up.make_plan(sizes=sizes, seeds=(0, 1), factors={"ratio": [ratio, 0.5]}, figures=figures)
+    plan = plan.replace(defaults={"Recipe": {"warmup_fraction": 1 / 24}}, given_levels={"ratio": [ratio]})
+    made_up.write_store(tmp_path / "runs", plan, write=lambda cell: cell["seed"] == 0)
+    plan.write(tmp_path)
+    read = Reader(build(tmp_path, tmp_path / "runs").read_text())
+    exact = "--levels ratio=0.3333333333333333"
+    assert exact in read.text  # what is to be typed is exact
+    assert "0.333333" in read.text
+    assert "0.0416667" in read.text
+    words = re.sub(r"\w+\([^()]*\)", "", read.text.replace(exact, ""))  # specs are Python
+    assert re.findall(r"\d\.\d{8,}", words) == []
+
+
+def test_the_levels_of_intervals_are_those_of_the_figures_drawn(tmp_path):
+    figures = ({"kind": "LearningCurve", "level": 0.9}, {"kind": "Gap", "reference": "VGG", "level": 0.5})
+    assert "Intervals 90 %, of the kind" in Reader(page_of(made(tmp_path, figures=figures))).text
+    figures = ({"kind": "Matching", "reference": "ViT"},)
+    assert "Intervals" not in Reader(page_of(made(tmp_path, figures=figures, name="other"))).text
 
 
 @pytest.mark.parametrize(

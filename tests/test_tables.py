@@ -13,7 +13,7 @@ import pytest
 
 from vision_attn.report import build
 from vision_attn.spec import InputError
-from vision_attn.tables import read_csv, read_tables, to_csv, write_tables
+from vision_attn.tables import read_csv, read_table, read_tables, to_csv, write_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAME = pd.DataFrame({"run": ["a", "b"], "value": [0.1, 2.5]})
@@ -147,6 +147,21 @@ def test_tables_with_the_checksums_of_another_experiment_are_refused(report, tmp
         shutil.copy(report.parent / "other" / name, folder / name)
     with pytest.raises(InputError, match=r"SHA256SUMS is of the experiment 'other', but plan.json is of 'quickstart'"):
         build(folder, tmp_path / "nowhere")
+
+
+def test_a_table_of_a_figure_is_read_after_its_checksum(report, tmp_path):
+    folder = Path(shutil.copytree(report, tmp_path / "quickstart"))
+    name, columns = "tables/LearningCurve", ("model", "estimate")
+    assert len(read_table(folder, name, columns)) == len(pd.read_csv(folder / f"{name}.csv"))
+    with pytest.raises(InputError, match=r"LearningCurve\.csv is not the table .* no column 'median'"):
+        read_table(folder, name, ("model", "median"))
+    flip(-2)(folder / f"{name}.csv")
+    with pytest.raises(InputError, match=r"LearningCurve\.csv and SHA256SUMS do not agree"):
+        read_table(folder, name, columns)
+    with pytest.raises(InputError, match=r"Gap\.csv(\.gz)? is missing"):
+        read_table(folder, "tables/Gap", columns)
+    with pytest.raises(InputError, match=r"Gap\.csv is missing"):
+        read_table(tmp_path, "tables/Gap", columns)
 
 
 def test_what_the_store_has_is_built_again_over_damaged_tables(tmp_path):

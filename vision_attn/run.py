@@ -229,6 +229,7 @@ class Attempt:
             "num_classes": data.num_classes,
             "image_size": data.image_size,
             "in_chans": data.in_chans,
+            "flip": data.flip,
         }
         result = {
             "schema": SCHEMA,

@@ -140,7 +140,7 @@ def level_cell(level: Any) -> str:
         return "–"
     if not is_number(level):
         return str(level)
-    return f"{level:,.0f}" if level == int(level) else f"{level:,}"
+    return f"{level:,.0f}" if level == int(level) else f"{level:,.6g}"
 
 
 def is_number(level: Any) -> bool:

@@ -86,11 +86,12 @@ class ReceptiveFieldByLayer(OverSeeds):
         records = self._settled(records)
         by = self._factors(records)
         cells = table.groupby(by, observed=True)[["n", "planned"]].max().reset_index()
+        bars = f" Bars: {100 * self.level:g} % Student-t intervals." if (table["n"] > 1).any() else ""
         return (
             f"Filled: the theoretical receptive field, the longer side of what a unit depends on ({self.mode} mode; "
             "the side of the image where it has no end). Hollow: twice the radius that holds half of the influence on "
             f"a unit ({self.own} its own cell){wording.data_text(records)}. Layer 0 is the patch embedding or stem. "
-            f"{wording.seeds_text(cells, by[::-1], unit=self.over)}"
+            f"{wording.seeds_text(cells, by[::-1], unit=self.over)}{bars}"
         )
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:

@@ -41,6 +41,7 @@ class Drawn:
     is_open: bool = False
     problem: str = ""
     table: bytes = b""
+    levels: tuple[float, ...] = ()
 
 
 def build(results_dir: Path, store_root: Path) -> Path:
@@ -117,16 +118,17 @@ def _drawn(name: str, data: dict[str, Any], records: Records, folder: Path) -> D
         rows=tuple(tuple(map(str, row)) for row in printed.itertuples(index=False)),
         is_open=figure.opens_table,
         table=to_csv(table),
+        levels=tuple(part.level for part in getattr(figure, "parts", (figure,)) if hasattr(part, "level")),
     )
 
 
 def _said(field: str, value: Any) -> str:
     """A field of a figure in its title: metric loss, distance 6, direction."""
     if field == "given":
-        return ", ".join(f"{name} {level}" for name, level in value)
+        return ", ".join(f"{name} {protocol.plain(level)}" for name, level in value)
     if isinstance(value, list):
-        value = ", ".join(str(one["kind"]) if isinstance(one, dict) else str(one) for one in value)
-    return field if value is True else f"{field} {value}"
+        value = ", ".join(str(one["kind"]) if isinstance(one, dict) else protocol.plain(one) for one in value)
+    return field if value is True else f"{field} {protocol.plain(value)}"
 
 
 def _page(records: Records, folder: Path, drawn: list[Drawn], found: list[Finding], left_out: list[str]) -> str:
@@ -144,12 +146,12 @@ def _page(records: Records, folder: Path, drawn: list[Drawn], found: list[Findin
         title=title,
         paragraphs=paragraphs,
         plan=plan,
-        headline=_headline(records),
+        headline=_headline(records, drawn),
         decisions=decisions.decisions(found),
         notices=provenance.notices(records),
         figures=drawn,
         models=plan.labels("model"),
-        settings=protocol.settings(plan),
+        settings=protocol.settings(records),
         has_defaults=bool(plan.defaults),
         missing=protocol.missing(records, page=folder),
         states=Counter(records.runs["state"]),
@@ -160,7 +162,7 @@ def _page(records: Records, folder: Path, drawn: list[Drawn], found: list[Findin
     )
 
 
-def _headline(records: Records) -> list[tuple[str, str]]:
+def _headline(records: Records, drawn: Sequence[Drawn]) -> list[tuple[str, str]]:
     """What one wants to know before looking at any figure."""
     runs, plan = records.runs, records.plan
     single = runs.drop_duplicates("run")
@@ -183,9 +185,10 @@ def _headline(records: Records) -> list[tuple[str, str]]:
         said.append((factor.replace("_", " ").capitalize(), wording.listing(texts, most=12)))
     if plan.omitted:
         said.append(("Left out", f"{len(plan.omitted):,} combinations of levels, by the experiment's own choice"))
-    shares = sorted({figure.get("level", 0.95) for figure in plan.figures if figure["kind"] != "Matching"})
+    shares = sorted({level for figure in drawn for level in figure.levels})
     if shares:
-        said.append(("Intervals", f"Student-t over seeds, {', '.join(f'{100 * share:g} %' for share in shares)}"))
+        texts = [f"{100 * share:g} %" for share in shares]
+        said.append(("Intervals", f"{wording.listing(texts)}, of the kind that each caption and rule names"))
     if "train_seconds" in single and single["train_seconds"].notna().any():
         said.append(("Training time", f"{_duration(float(single['train_seconds'].sum()))} in all"))
     return said

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_attn.plan import Plan
-from vision_attn.records import Records
+from vision_attn.records import Records, column
 from vision_attn.spec import RENAMED
 from vision_attn.store import probe_file
 
@@ -36,12 +36,14 @@ class Missing:
     log: str
 
 
-def settings(plan: Plan) -> list[Setting]:
+def settings(records: Records) -> list[Setting]:
     """Model, data and every field of the recipe, a value a model; a range where it changes within a model."""
+    plan, flips = records.plan, _flips(records)
     names = plan.labels("model")
-    runs: dict[str, list[Specs]] = {name: [] for name in names}
+    keys: dict[str, list[str]] = {name: [] for name in names}
     for cell in plan.cells:
-        runs[plan.label(cell, "model")].append(plan.runs[cell.run].run)
+        keys[plan.label(cell, "model")].append(cell.run)
+    runs = {name: [plan.runs[key].run for key in own] for name, own in keys.items()}
     rows = [_setting("model", [[call(run["model"]) for run in runs[name]] for name in names])]
     varied = _varied(plan)
     full = [[{**dict.fromkeys(varied), **run["data"]} for run in runs[name]] for name in names]
@@ -50,9 +52,28 @@ def settings(plan: Plan) -> list[Setting]:
     fields = dict.fromkeys(key for own in runs.values() for run in own for key in run["recipe"])
     for field in dict.fromkeys([*usual, *fields]):
         if field != "kind":
-            values = [[plain(run["recipe"].get(field, usual.get(field, "default"))) for run in runs[n]] for n in names]
+            asked = {key: plan.runs[key].run["recipe"].get(field, usual.get(field, "default")) for key in plan.runs}
+            if field == "flip":
+                asked = {key: _flip(value, flips.get(key)) for key, value in asked.items()}
+            values = [[plain(asked[key]) for key in keys[name]] for name in names]
             rows.append(_setting(field.replace("_", " "), values))
     return rows
+
+
+def _flips(records: Records) -> dict[str, bool]:
+    """Whether the data of a run allow flips, as far as it is known."""
+    name = column(records, "flip")
+    if name not in records.runs:
+        return {}
+    known = records.runs[records.runs[name].notna()]
+    return dict(zip(known["run"], known[name].astype(bool), strict=True))
+
+
+def _flip(asked: Any, allowed: bool | None) -> Any:
+    """What became of the flips that a recipe asks for, which are left out where the data forbid them."""
+    if asked is not True or allowed:
+        return asked
+    return "yes, where the data allow it" if allowed is None else "no, as the data forbid it"
 
 
 def missing(records: Records, *, page: Path) -> list[Missing]:
@@ -111,7 +132,9 @@ def plain(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, Integral) else str(value)
+    if isinstance(value, Integral):
+        return f"{value:,}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def sentences(question: str) -> tuple[str, list[str]]:

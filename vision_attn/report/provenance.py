@@ -32,6 +32,8 @@ FACTS = {
     "platform": "platform",
     "cpu": "processor",
 }
+ABSENT = {"attention": "none, as the model has no attention"}
+"""What it means that a run says nothing of a fact, where that is not that it is unknown."""
 DATA = ("dataset", "fingerprint", "image_size", "in_chans", "num_classes", "val_size", "test_size")
 BY_MODEL = ("precision", "compile", "channels_last", "attention")
 """Choices that follow from the model, so that models may differ in them and runs of one model may not."""
@@ -62,7 +64,8 @@ def facts(records: Records) -> list[Fact]:
         at = column(records, key)
         if at not in runs or not len(runs):
             continue
-        counts = runs[at].map(lambda value: "unknown" if pd.isna(value) else _text(value)).value_counts(sort=False)
+        texts = [ABSENT.get(key, "unknown") if pd.isna(value) else _text(value) for value in runs[at]]
+        counts = pd.Series(texts).value_counts(sort=False)
         values = sorted(((str(value), int(count)) for value, count in counts.items()), key=lambda pair: -pair[1])
         found.append(Fact(name, tuple(values), len(values) > 1 and _ought_to_agree(records, runs, key)))
     return found
