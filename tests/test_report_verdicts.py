@@ -64,6 +64,19 @@ def test_the_page_shows_claim_estimate_interval_n_baseline_verdict_and_rule(tmp_
     assert "contradicts 1 of 2 parts contradicts it and 1 supports it." in text
     assert "C7.2 It guesses far off." in text
     assert "14.0 [11.5, 16.5] % 3 10.0 % contradicts" in text
+    assert "else inconclusive. Simulated with 3 seeds and the scatter found: contradicted in 2." in text
+
+
+def test_what_holds_by_construction_is_told_from_what_was_measured(tmp_path):
+    exact = BoundVerdict(
+        claim="C1", statement="It sees 4.", metric="reach", at=cell(), bound=5, side="below", exact=True
+    )
+    rules = [to_json(exact), to_json(RULES[0])]
+    reach = make_records({"seed": [0, 1]}, lambda one: [{"metric": "reach", "value": 4.0}], verdicts=rules)
+    text = Reader(write(reach, tmp_path).read_text()).text
+    assert "In every run, by construction: were it not so, it would be a fault of the suite." in text
+    assert "4 all runs 5 supports exact, by construction" in text
+    assert "Simulated with" not in text
 
 
 def test_the_verdicts_stand_above_the_figures_and_below_the_headline(tmp_path):

@@ -77,7 +77,7 @@ def test_a_rule_comes_back_from_its_json_and_says_itself_in_words(name):
 @pytest.mark.parametrize("name", KINDS)
 def test_a_rule_answers_whatever_the_records_are_and_the_page_shows_it(name, situation):
     own = MADE_UP[situation]
-    planned = dataclasses.replace(own, plan={**own.plan, "verdicts": [to_json(made(KINDS[name]))]})
+    planned = dataclasses.replace(own, plan=own.plan.replace(verdicts=(to_json(made(KINDS[name])),)))
     found = findings(planned)
     assert all(one.verdict in typing.get_args(Answer) for one in found)
     shown = decisions(found)

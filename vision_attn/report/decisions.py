@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from vision_attn import wording
-from vision_attn.verdicts import Finding, flat
+from vision_attn.verdicts import Finding, flat, rates_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,11 @@ class Decision:
     verdict: str
     words: str
     rule: str
+    simulated: str
+    """Error rates and power of the rule."""
     is_part: bool
+    is_exact: bool
+    """Whether it holds by construction rather than by measurement."""
 
     @property
     def style(self) -> str:
@@ -36,12 +40,14 @@ def decisions(found: Sequence[Finding]) -> list[Decision]:
             claim=claim,
             statement=one.statement,
             estimate=_estimate(one),
-            n=str(one.n) if one.n else "–",
+            n="all runs" if one.is_exact and one.n else str(one.n or "–"),
             baseline=one.baseline or "–",
             verdict=one.verdict,
             words=one.words,
             rule=one.rule,
+            simulated=rates_text(one.rates, one) if one.rates else "",
             is_part="." in claim and claim != one.claim,
+            is_exact=one.is_exact,
         )
         for one, claim in flat(found)
     ]

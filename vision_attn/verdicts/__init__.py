@@ -10,6 +10,7 @@ from vision_attn.verdicts.means import (
     EquivalenceVerdict,
     MeanVerdict,
 )
+from vision_attn.verdicts.rates import Rates, answers, rates, rates_text
 from vision_attn.verdicts.seeds import SeedVerdict, cell
 from vision_attn.verdicts.shares import ShareVerdict
 
@@ -24,13 +25,17 @@ __all__ = [
     "MeanVerdict",
     "Part",
     "Quantity",
+    "Rates",
     "SeedVerdict",
     "Share",
     "ShareVerdict",
     "Verdict",
+    "answers",
     "cell",
     "claim",
     "findings",
     "flat",
+    "rates",
+    "rates_text",
     "table",
 ]

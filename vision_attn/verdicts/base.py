@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections import Counter
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from vision_attn import wording
 from vision_attn.records import Records
 from vision_attn.spec import InputError, Spec, spec
 from vision_attn.statistics import holm
+
+if TYPE_CHECKING:
+    from vision_attn.verdicts.rates import Rates
 
 Answer = Literal["supports", "contradicts", "inconclusive", "budget-limited", "not measured"]
 
@@ -21,7 +24,8 @@ class Finding:
 
     `p` is the two-sided p-value against the claim: below 1 - `level` the rule contradicts it. `p_holm` is the same,
     corrected for the number of parts of the claim (Holm 1979). `is_exact` tells what holds by construction from what
-    was measured. `is_planned` is False where the plan lacks a cell that the rule asks for, as in another preset.
+    was measured. `rates` are the simulated error rates and power of the rule. `is_planned` is False where the plan
+    lacks a cell that the rule asks for, as in another preset.
     """
 
     claim: str
@@ -42,6 +46,7 @@ class Finding:
     is_difference: bool = False
     is_exact: bool = False
     is_planned: bool = True
+    rates: "Rates | None" = None
     parts: tuple["Finding", ...] = ()
 
 

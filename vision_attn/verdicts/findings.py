@@ -8,11 +8,12 @@ import pandas as pd
 
 from vision_attn.records import Records
 from vision_attn.spec import InputError, from_json
-from vision_attn.verdicts.base import Finding, Verdict, judged
+from vision_attn.verdicts.base import AllOf, Finding, Verdict, judged
+from vision_attn.verdicts.rates import found_rates
 
 COLUMNS = (
     *("claim", "statement", "estimate", "low", "high", "n", "baseline", "verdict", "words", "rule", "metric"),
-    *("sd", "p", "p_holm", "is_exact"),
+    *("sd", "p", "p_holm", "is_exact", "false_supports", "false_contradicts", "detectable"),
 )
 
 
@@ -26,7 +27,7 @@ def findings(records: Records) -> list[Finding]:
             claim, statement = str(data.get("claim", "")), str(data.get("statement", ""))
             out.append(Finding(claim, statement, "", "not measured", words=str(error)))
             continue
-        out.append(judged(verdict, records))
+        out.append(_rated(verdict, judged(verdict, records)))
     return [one for one in out if one.is_planned]
 
 
@@ -34,7 +35,8 @@ def table(found: Sequence[Finding]) -> pd.DataFrame:
     """The findings as a table, the parts of a claim below it and numbered: C1, C1.1, C1.2; C4a, C4b for two of one."""
     rows = []
     for one, claim in flat(found):
-        rows.append(dataclasses.asdict(dataclasses.replace(one, claim=claim, parts=())))
+        row = dataclasses.asdict(dataclasses.replace(one, claim=claim, parts=()))
+        rows.append(row | (row["rates"] or {}))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -46,3 +48,11 @@ def flat(found: Sequence[Finding], *, above: str = "") -> list[tuple[Finding, st
         claim = f"{above}.{i + 1}" if above else one.claim + letter
         out += [(one, claim), *flat(one.parts, above=claim)]
     return out
+
+
+def _rated(verdict: Verdict, found: Finding) -> Finding:
+    """The finding and its parts with the error rates and the power of their rules."""
+    parts = found.parts
+    if isinstance(verdict, AllOf) and parts:
+        parts = tuple(_rated(part, one) for part, one in zip(verdict.parts, parts, strict=True))
+    return dataclasses.replace(found, rates=found_rates(verdict, found), parts=parts)

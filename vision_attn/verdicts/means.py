@@ -61,6 +61,9 @@ class OneSided(MeanVerdict, abc.ABC):
     def holds(self, numbers: np.ndarray) -> np.ndarray:
         return numbers > self.bound if self.side == "above" else numbers < self.bound
 
+    def made_up(self, noise: np.ndarray, *, sd: float, beyond: float) -> np.ndarray:
+        return self.bound + (beyond if self.side == "above" else -beyond) + sd * noise
+
     def test(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         above, below = t_tails(numbers, self.bound)
         own, other = (above, below) if self.side == "above" else (below, above)
@@ -158,6 +161,9 @@ class EquivalenceVerdict(MeanVerdict):
 
     def holds(self, numbers: np.ndarray) -> np.ndarray:
         return np.abs(numbers) < self.margin
+
+    def made_up(self, noise: np.ndarray, *, sd: float, beyond: float) -> np.ndarray:
+        return max(0.0, self.margin - beyond) + sd * noise
 
     def test(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         (over, under), (above, below) = t_tails(numbers, self.margin), t_tails(numbers, -self.margin)

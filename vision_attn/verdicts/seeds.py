@@ -81,6 +81,14 @@ class SeedVerdict(Verdict, abc.ABC):
     def estimated(self, numbers: np.ndarray) -> dict[str, float]:
         """Estimate, low, high and sd of the numbers of the seeds; missing ones NaN."""
 
+    @abc.abstractmethod
+    def made_up(self, noise: np.ndarray, *, sd: float, beyond: float) -> np.ndarray:
+        """Numbers made of standard normal noise (..., seeds) where the truth lies `beyond` the bound of the claim."""
+
+    def scale(self, sd: float) -> float:
+        """The unit in which a truth is said to lie beyond the bound: the standard deviation between seeds."""
+        return sd
+
     @property
     def rule(self) -> str:
         if self.exact:

@@ -1,5 +1,6 @@
 """A rule on the share of seeds that get somewhere, for runs that may fail to learn at all."""
 
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -74,6 +75,15 @@ class ShareVerdict(SeedVerdict):
             return dict.fromkeys(("estimate", "low", "high", "sd"), np.nan)
         low, high = share_interval(there, n, level=self.level)
         return {"estimate": there / n, "low": low, "high": high, "sd": np.nan}
+
+    def made_up(self, noise: np.ndarray, *, sd: float, beyond: float) -> np.ndarray:
+        share = self.bound + (beyond if self.side == "above" else -beyond)
+        highest = np.inf if share >= 1 else -np.inf if share <= 0 else NormalDist().inv_cdf(share)
+        return self.threshold - (noise >= highest)
+
+    def scale(self, sd: float) -> float:
+        """As far as a share goes: to all of the seeds, or to none."""
+        return 1 - self.bound if self.side == "above" else self.bound
 
     def test(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         many, few = share_tails((numbers >= self.threshold).sum(-1), numbers.shape[-1], self.bound)

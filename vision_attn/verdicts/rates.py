@@ -1,0 +1,192 @@
+"""How often a rule errs and how much it takes to convince it: its answers on many made-up samples of seeds.
+
+Simulated when a report is written rather than stored: that takes a fraction of a second a claim, gives the same numbers
+for the same records, and needs the scatter between seeds that only the records know. The samples are judged by the
+code that judges records.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from vision_attn import wording
+from vision_attn.verdicts.base import AllOf, Finding, Verdict
+from vision_attn.verdicts.seeds import SeedVerdict
+
+REPEATS, SEARCHED = 20_000, 4_000
+"""Made-up samples for rates of errors, and for each strength that is tried in the search for a power."""
+POWER = 0.8
+FARTHEST = 100.0
+"""So many standard deviations beyond its bound a truth is clear."""
+NO_SCATTER = 1e-9
+"""The standard deviation that stands for none, where all seeds give the same number."""
+
+Tested = tuple[np.ndarray, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """In what share of made-up samples a rule gives each answer."""
+
+    supports: float
+    contradicts: float
+    inconclusive: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Rates:
+    """Error rates and power of a rule with so many seeds and such a scatter between them.
+
+    `false_supports`: how often it supports, at most, where one part is just false; `false_contradicts`: how often it
+    contradicts where every part is just true; `detectable`: by how many standard deviations between seeds the truth of
+    every part must lie beyond its bound for the rule to support in 80 % of samples, NaN where it never does; `power`:
+    how often it supports what is true by far.
+    """
+
+    false_supports: float
+    false_contradicts: float
+    detectable: float
+    power: float
+
+
+def answers(
+    verdict: Verdict,
+    *,
+    n: int | Sequence[int] = 5,
+    sd: float | Sequence[float] = 0.01,
+    beyond: float | Sequence[float] = 0.0,
+    repeats: int = REPEATS,
+    seed: int = 0,
+) -> Answers:
+    """The answers of a rule where the truth of each part lies `beyond` its bound, towards what the claim says.
+
+    `n` is the number of seeds and `sd` the standard deviation between seeds of the number that a part is about (of the
+    difference where it is about one). Each is one number for all parts, or one a part that is measured. At 0 the truth
+    is the bound: the claim is just true, or just false. Parts of one cell share its noise.
+    """
+    parts = leaves(verdict)
+    counts, spreads, shifts = _each(n, len(parts)), _each(sd, len(parts)), _each(beyond, len(parts))
+    noise = _noise(parts, int(max(counts)), repeats, seed)
+    numbers = [
+        part.made_up(one[:, : int(count)], sd=spread, beyond=shift)
+        for part, one, count, spread, shift in zip(parts, noise, counts, spreads, shifts, strict=True)
+    ]
+    tested = _tested(verdict, iter(numbers))
+    if tested is None:
+        return Answers(0.0, 0.0, 1.0)
+    yes, no = float(tested[0].mean()), float((tested[1] < 1).mean())
+    return Answers(yes, no, 1 - yes - no)
+
+
+def rates(verdict: Verdict, *, n: int | Sequence[int] = 5, sd: float | Sequence[float] = 0.01, seed: int = 0) -> Rates:
+    """Error rates and power of a rule; see `answers` for what the arguments mean."""
+    parts = leaves(verdict)
+    counts, spreads = [int(one) for one in _each(n, len(parts))], _each(sd, len(parts))
+    each = list(zip(parts, counts, spreads, strict=True))
+
+    def power(strength: float) -> float:
+        beyond = [strength * part.scale(spread) for part, _, spread in each]
+        return answers(verdict, n=counts, sd=spreads, beyond=beyond, repeats=SEARCHED, seed=seed).supports
+
+    best = power(FARTHEST)
+    return Rates(
+        false_supports=max(answers(part, n=count, sd=spread, seed=seed).supports for part, count, spread in each),
+        false_contradicts=answers(verdict, n=counts, sd=spreads, seed=seed).contradicts,
+        detectable=_first(power) if best >= POWER else float("nan"),
+        power=best,
+    )
+
+
+def found_rates(verdict: Verdict, found: Finding) -> Rates | None:
+    """The rates with the seeds and the scatter of a finding; None where a part has no two seeds, or is no such rule."""
+    parts, own = leaves(verdict), _measured(found)
+    if not parts or len(parts) != len(own) or any(one.n < 2 for one in own):
+        return None
+    sds = [max(0.0 if np.isnan(one.sd) else one.sd, NO_SCATTER) for one in own]
+    return rates(verdict, n=[one.n for one in own], sd=sds)
+
+
+def rates_text(own: Rates, found: Finding) -> str:
+    """Error rates and power in sentences."""
+    measured = _measured(found)
+    counts = sorted({one.n for one in measured})
+    seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+    text = (
+        f"Simulated with {seeds} seeds and the scatter found: contradicted in {_percent(own.false_contradicts)} of "
+        f"cases where it is just true, supported in {_percent(own.false_supports)} at most where it is just false, "
+    )
+    if np.isnan(own.detectable):
+        return f"{text}supported in {_percent(own.power)} where it is true by far."
+    by = []
+    if any(one.metric != "share" for one in measured):
+        by.append(f"{own.detectable:.1f} standard deviations")
+        if not found.parts:
+            amount = wording.quantity(own.detectable * found.sd, metric=found.metric, unit="percentage points")
+            by[-1] += f" ({amount})"
+    if any(one.metric == "share" for one in measured):
+        by.append(f"{_percent(min(1, own.detectable))} of the way from the bound to all seeds or none")
+    subject = "every part" if found.parts else "it"
+    return f"{text}supported in {_percent(POWER)} where {subject} is true by {wording.listing(by)}."
+
+
+def leaves(verdict: Verdict) -> list[SeedVerdict]:
+    """The parts of a rule that are measured, those of its parts too."""
+    if isinstance(verdict, AllOf):
+        return [leaf for part in verdict.parts for leaf in leaves(part)]
+    return [verdict] if isinstance(verdict, SeedVerdict) and not verdict.exact else []
+
+
+def _measured(found: Finding) -> list[Finding]:
+    if found.parts:
+        return [leaf for part in found.parts for leaf in _measured(part)]
+    return [] if found.is_exact else [found]
+
+
+def _tested(verdict: Verdict, numbers: Iterator[np.ndarray]) -> Tested | None:
+    """Of every sample whether the rule supports, and its p-value against the claim over the p that contradicts."""
+    if isinstance(verdict, AllOf):
+        parts = [tested for part in verdict.parts if (tested := _tested(part, numbers)) is not None]
+        if not parts:
+            return None
+        smallest = np.min([against for _, against in parts], axis=0)
+        return np.all([supports for supports, _ in parts], axis=0), smallest * len(parts)
+    if not isinstance(verdict, SeedVerdict) or verdict.exact:
+        return None
+    own = next(numbers)
+    if own.shape[-1] < verdict.min_seeds:
+        return np.zeros(len(own), bool), np.full(len(own), np.inf)
+    supports, p = verdict.test(own)
+    return supports, p / (1 - verdict.level)
+
+
+def _noise(parts: Sequence[SeedVerdict], n: int, repeats: int, seed: int) -> list[np.ndarray]:
+    """Standard normal noise (repeats, n) of every part, the weighted sum of that of its cells."""
+    keys = [[(part.metric, *sorted([*part.given, *at], key=str)) for _, at in part.cells] for part in parts]
+    places = list(dict.fromkeys(key for own in keys for key in own))
+    drawn = np.random.default_rng(seed).standard_normal((len(places), repeats, n))
+    out = []
+    for part, own in zip(parts, keys, strict=True):
+        weights = np.zeros(len(places))
+        for (weight, _), key in zip(part.cells, own, strict=True):
+            weights[places.index(key)] += weight
+        used = np.flatnonzero(weights)
+        out.append(np.tensordot(weights[used], drawn[used], axes=1) / (np.linalg.norm(weights) or 1.0))
+    return out
+
+
+def _first(power: Callable[[float], float]) -> float:
+    """The least strength, in standard deviations, of that power; to two digits."""
+    low, high = 0.0, FARTHEST
+    while high - low > 0.01 * high:
+        middle = (low + high) / 2 if low else high / 4
+        low, high = (low, middle) if power(middle) >= POWER else (middle, high)
+    return high
+
+
+def _each(given: float | Sequence[float], number: int) -> list[float]:
+    return [given] * number if isinstance(given, int | float) else list(given)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %".replace(".0 %", " %")
