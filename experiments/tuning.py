@@ -1,0 +1,210 @@
+"""Which recipe and which construction does every family of models do best with, and would more search change the order?
+
+Four families get the same trials at two sizes and two seeds, judged on 2,000 validation images, which are taken from
+the training data and are in no subset: a vision transformer (ViT), the same with a depthwise convolution in the place
+of attention, the same behind a convolutional stem, and a CIFAR ResNet of as many parameters. Sixteen trials cross four
+learning rates in half-decade steps, two weight decays, and random crops or none, balanced over batches of 32 and 128
+images, two position encodings and two scales of the mixers at the start, the same for attention and convolution. Then,
+preset "refine", nine more about the best of them: other learning rates with all else equal, which bracket the best,
+and NAdaMuon at five rates. Last, preset "final", the best three of all train four times as long. The presets read what
+the rounds before have committed. On two cores the first round takes about two hours with fast bf16 arithmetic, the
+second one, the last one and a half.
+"""
+
+import csv
+import dataclasses
+import functools
+import itertools
+from pathlib import Path
+
+from vision_attn import (
+    Choice,
+    Cifar10,
+    DepthwiseConv,
+    Experiment,
+    ImageFolder,
+    Matching,
+    Recipe,
+    ResNet,
+    Run,
+    Size,
+    ViT,
+    match,
+)
+# EB
+
+SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
+MODELS = ("ResNet", "ViT", "ViT, 3x3 convolution", "ViT, convolutional stem")
+SIZES = (1000, 4000)
+BUDGETS = (48_000, 192_000)
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+LARGE_BRANCH, SMALL_BRANCH = 0.46, 0.018
+"""What attention adds to a block at the start, mimetic and default with sine-cosine positions (probe BranchScale)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """A recipe and a construction. `large_branch`: mimetic attention, or a convolution that starts as loud."""
+
+    learning_rate: float
+    weight_decay: float
+    crop: bool
+    batch_size: int
+    position: str
+    large_branch: bool
+    optimizer: str = "adamw"
+
+    @property
+    def label(self):
+        crop, branch = "crop" if self.crop else "no crop", "large" if self.large_branch else "small"
+        return (
+            f"{self.optimizer} {self.learning_rate:g}, decay {self.weight_decay:g}, {crop}, batch {self.batch_size}, "
+            f"{self.position}, {branch} branch"
+        )
+
+
+def _first_round():
+    """A fractional factorial design of 16 (resolution IV): the last three settings are products of the others."""
+    for (high, middle), decay, crop in itertools.product(itertools.product((0, 1), repeat=2), (0, 1), (0, 1)):
+        yield Trial(
+            learning_rate=RATES[2 * high + middle],
+            weight_decay=(0.05, 0.2)[decay],
+            crop=bool(crop),
+            batch_size=(32, 128)[(high + middle + decay) % 2],
+            position=("learned", "sincos2d")[(middle + decay + crop) % 2],
+            large_branch=bool((high + decay + crop) % 2),
+        )
+
+
+TRIALS = {trial.label: trial for trial in _first_round()}
+REFINED = {
+    **{f"rate x{factor:g}": {"rate_factor": factor} for factor in (0.1, 0.3, 3, 10)},
+    **{f"nadamuon {rate:g}": {"optimizer": "nadamuon", "learning_rate": rate} for rate in (3e-4, *RATES[1:], 3e-2)},
+}
+"""Changes to the best trial of the first round."""
+FINALISTS = ("best", "second", "third")
+
+
+@functools.cache
+def _means(results):
+    """The mean validation accuracy of every trial of a round, best first, by model and size; {} before the round."""
+    table = Path(__file__).parents[1] / "results" / results / "tables" / "Choice.csv"
+    if not table.is_file():
+        return {}
+    found = {}
+    with table.open(newline="") as lines:
+        for row in csv.DictReader(lines):
+            if row["estimate"]:
+                key = row["model"], int(row["train_size"])
+                found.setdefault(key, []).append((float(row["estimate"]), row["trial"]))
+    return {key: sorted(rows, key=lambda row: -row[0]) for key, rows in found.items()}
+
+
+def _refined(model, train_size, trial):
+    best = _means("tuning").get((model, train_size))
+    if best is None:
+        return None
+    changes, found = REFINED[trial], TRIALS[best[0][1]]
+    if "rate_factor" in changes:
+        places = (1e-5, 3e-5, 1e-4, *RATES, 3e-2, 1e-1)
+        step = {0.1: -2, 0.3: -1, 3: 1, 10: 2}[changes["rate_factor"]]
+        return dataclasses.replace(found, learning_rate=places[places.index(found.learning_rate) + step])
+    return dataclasses.replace(found, **changes)
+
+
+def ranked(model, train_size):
+    """The trials of both rounds, best first by mean validation accuracy; none before the first round."""
+    rows = [*_means("tuning").get((model, train_size), ()), *_means("tuning-refine").get((model, train_size), ())]
+    labels = [label for _, label in sorted(rows, key=lambda row: -row[0])]
+    return [TRIALS.get(label) or _refined(model, train_size, label) for label in labels]
+
+
+def settings(model, train_size, trial):
+    """What a trial sets, or None where it depends on a round that has not been run."""
+    if trial in TRIALS:
+        return TRIALS[trial]
+    if trial in REFINED:
+        return _refined(model, train_size, trial)
+    place, found = FINALISTS.index(trial), ranked(model, train_size)
+    return found[place] if place < len(found) else None
+
+
+@functools.cache
+def _matched(model, position):
+    """A model of as many parameters as the ViT with those positions, within 2 %."""
+    vit = ViT(dim=64, depth=4, patch_size=4, position=position)
+    if model == "ViT":
+        return vit
+    others = {
+        "ViT, 3x3 convolution": vit.replace(mixer=DepthwiseConv(kernel_size=3)),
+        "ViT, convolutional stem": vit.replace(stem="convolution"),
+        "ResNet": ResNet(width=12, blocks=2),
+    }
+    return match(others[model], reference=vit, **SHAPE)
+
+
+def network(model, position="sincos2d", large_branch=False):
+    """The model with those positions and a mixer that starts as loud."""
+    if model == "ResNet":
+        return _matched(model, "sincos2d")
+    found = _matched(model, position)
+    if model == "ViT, 3x3 convolution":
+        return found.replace(mixer=found.mixer.replace(branch_sd=LARGE_BRANCH if large_branch else SMALL_BRANCH))
+    return found.replace(init="mimetic" if large_branch else "default")
+
+
+def dataset(name, train_size, subset_seed, val_size=0):
+    """CIFAR-10 by its own name, or an image folder such as cifar10-jpeg, found through --data-dir."""
+    kind = Cifar10() if name == "cifar10" else ImageFolder(name=name)
+    return kind.replace(train_size=train_size, subset_seed=subset_seed, val_size=val_size)
+
+
+def recipe(trial, images_seen, **more):
+    """The recipe of a trial that sees so many images."""
+    return Recipe(
+        updates=round(images_seen / trial.batch_size),
+        batch_size=trial.batch_size,
+        optimizer=trial.optimizer,
+        learning_rate=trial.learning_rate,
+        weight_decay=trial.weight_decay,
+        crop_padding=4 if trial.crop else 0,
+        **more,
+    )
+
+
+def run(data, model, train_size, trial, images_seen, seed):
+    found = settings(model, train_size, trial)
+    if found is None:
+        return None
+    return Run(
+        model=network(model, found.position, found.large_branch),
+        data=dataset(data, train_size, seed, val_size=2000),
+        recipe=recipe(found, images_seen, history_rows=4),
+        seed=seed,
+    )
+
+
+experiment = Experiment(
+    question=__doc__,
+    factors={
+        "data": ("cifar10-jpeg",),
+        "seed": (100, 101),
+        "model": MODELS,
+        "train_size": SIZES,
+        "trial": tuple(TRIALS),
+        "images_seen": BUDGETS[:1],
+    },
+    presets={
+        "small": {"seed": (100,), "train_size": (1000,), "images_seen": (4800,)},
+        "refine": {"trial": tuple(REFINED)},
+        "final": {"trial": FINALISTS, "images_seen": BUDGETS[1:]},
+        "full": {"data": ("cifar10",), "seed": (100, 101, 102), "images_seen": (2_000_000,)},
+    },
+    run=run,
+    probes=(Size(),),
+    figures=(
+        Choice(choose="trial", by=("train_size",)),
+        # ExpectedBest(choose="trial", by=("train_size",)),
+        Matching(reference="ViT"),
+    ),
+)

@@ -1,0 +1,93 @@
+"""The search for recipes: equal trials for every family, balanced, on validation images alone."""
+
+import itertools
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from vision_attn.experiment import load
+
+ROOT = Path(__file__).resolve().parents[1]
+_, EXPERIMENT = load(ROOT / "experiments" / "tuning.py")
+TUNING = __import__("sys").modules[EXPERIMENT.run.__module__]
+TABLE = "train_size,model,trial,estimate,n,chosen\n"
+
+
+def runs(experiment):
+    """Every cell with its run, where there is one."""
+    for levels in itertools.product(*experiment.factors.values()):
+        cell = dict(zip(experiment.factors, levels, strict=True))
+        if (made := experiment.run(**cell)) is not None:
+            yield cell, made
+
+
+def test_every_family_has_the_same_number_of_different_trials_at_every_size_and_seed():
+    cells = list(runs(EXPERIMENT))
+    per_family = Counter((cell["model"], cell["train_size"], cell["seed"]) for cell, _ in cells)
+    assert set(per_family.values()) == {16}
+    assert len({made for _, made in cells}) == len(cells)
+
+
+def test_each_setting_of_the_first_round_is_met_equally_often_and_in_every_pair_of_settings():
+    trials = list(TUNING.TRIALS.values())
+    names = ("learning_rate", "weight_decay", "crop", "batch_size", "position", "large_branch")
+    for name in names:
+        assert len(set(Counter(getattr(trial, name) for trial in trials).values())) == 1
+    for one, other in itertools.combinations(names, 2):
+        met = Counter((getattr(trial, one), getattr(trial, other)) for trial in trials)
+        assert len(set(met.values())) == 1, (one, other)
+
+
+def test_what_is_searched_sees_validation_images_and_no_test_images():
+    assert all(made.data.val_size == 2000 for _, made in runs(EXPERIMENT))
+    assert [type(probe).__name__ for probe in EXPERIMENT.probes] == ["Size"]
+
+
+def test_every_run_of_a_round_sees_the_same_number_of_images():
+    for preset, images_seen in ((None, 48_000), ("small", 4_800)):
+        experiment = EXPERIMENT.preset(preset) if preset else EXPERIMENT
+        assert {made.recipe.updates * made.recipe.batch_size for _, made in runs(experiment)} <= {
+            images_seen,
+            images_seen // 128 * 128 + 128 * (images_seen % 128 >= 64),
+        }
+
+
+@pytest.fixture
+def after_a_first_round(tmp_path, monkeypatch):
+    """Results of a first round in which the ViT with 1,000 images did best at the highest rate."""
+    best = next(label for label, trial in TUNING.TRIALS.items() if trial.learning_rate == 1e-2)
+    other = next(iter(TUNING.TRIALS))
+    folder = tmp_path / "results" / "tuning" / "tables"
+    folder.mkdir(parents=True)
+    (folder / "Choice.csv").write_text(
+        TABLE + f'1000,ViT,"{other}",0.4,2,False\n1000,ViT,"{best}",0.5,2,True\n1000,ViT,never,,0,False\n'
+    )
+    monkeypatch.setattr(TUNING, "__file__", str(tmp_path / "experiments" / "tuning.py"))
+    TUNING._means.cache_clear()
+    yield TUNING.TRIALS[best], TUNING.TRIALS[other]
+    TUNING._means.cache_clear()
+
+
+def test_the_second_round_brackets_the_best_rate_with_all_else_equal(after_a_first_round):
+    best, _ = after_a_first_round
+    refined = {trial: TUNING.settings("ViT", 1000, trial) for trial in TUNING.REFINED}
+    rates = [found.learning_rate for label, found in refined.items() if label.startswith("rate")]
+    assert rates == [1e-3, 3e-3, 3e-2, 1e-1]
+    for found in refined.values():
+        assert (found.weight_decay, found.crop, found.batch_size) == (best.weight_decay, best.crop, best.batch_size)
+    assert sum(found.optimizer == "nadamuon" for found in refined.values()) == 5
+
+
+def test_the_last_round_takes_the_best_of_both_and_other_families_wait_for_theirs(after_a_first_round):
+    best, other = after_a_first_round
+    assert [TUNING.settings("ViT", 1000, place) for place in TUNING.FINALISTS] == [best, other, None]
+    assert TUNING.settings("ResNet", 1000, "best") is None
+
+
+def test_before_the_first_round_the_later_ones_have_no_runs(monkeypatch, tmp_path):
+    monkeypatch.setattr(TUNING, "__file__", str(tmp_path / "experiments" / "tuning.py"))
+    TUNING._means.cache_clear()
+    for preset in ("refine", "final"):
+        assert list(runs(EXPERIMENT.preset(preset))) == []
+    TUNING._means.cache_clear()
