@@ -110,6 +110,7 @@ DAMAGES = {
     "header only": lambda path: path.write_bytes(path.read_bytes().partition(b"\n")[0] + b"\n"),
     "of another folder": lambda path: shutil.copy(path.parent.parent / "other" / path.name, path),
     "missing": Path.unlink,
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
 }
 
 

@@ -83,11 +83,12 @@ def read_tables(
     frames = {}
     for name, path in found.items():
         if path is None:
-            raise _refused(folder, folder / f"{name}.csv.gz", "is missing")
+            plain = f"{name}.csv"
+            raise _refused(folder, folder / (f"{plain}.gz" if f"{plain}.gz" in (sums or ()) else plain), "is missing")
         if sums is None and path.suffix == ".gz":
             raise _refused(folder, folder / SUMS, f"is missing, so that {path.name} cannot be checked")
-        payload = path.read_bytes()
-        if sums is not None and hashlib.sha256(payload).hexdigest() != sums.get(str(path.relative_to(folder))):
+        payload = _read(folder, path)
+        if sums is not None and hashlib.sha256(payload).hexdigest() != sums.get(path.relative_to(folder).as_posix()):
             raise _refused(folder, path, f"and {SUMS} do not agree: one is damaged or of another report")
         try:
             frames[name] = _frame(payload, compressed=path.suffix == ".gz", columns=columns[name])
@@ -112,6 +113,13 @@ def _refused(folder: Path, path: Path, problem: str) -> InputError:
     return InputError(f"{path} {problem}. {mend}, or delete its tables and {SUMS} to count only runs in the store.")
 
 
+def _read(folder: Path, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _refused(folder, path, f"cannot be read ({error.strerror})") from None
+
+
 def _file(folder: Path, name: str) -> Path | None:
     paths = (folder / f"{name}.csv.gz", folder / f"{name}.csv")
     return next((path for path in paths if path.is_file()), None)
@@ -120,12 +128,10 @@ def _file(folder: Path, name: str) -> Path | None:
 def _read_sums(folder: Path, experiment: str | None) -> dict[str, str] | None:
     """The checksums by the name of the file, None where the folder has no such file."""
     path = folder / SUMS
-    try:
-        header, *lines, end = path.read_bytes().decode(errors="replace").split("\n")
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except ValueError:  # not one whole line
-        header, lines, end = "", [], ""
+    header, *lines = _read(folder, path).decode(errors="replace").split("\n")
+    end = lines.pop() if lines else "no end of line"
     found = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in lines]
     if end or not header.startswith(HEADER) or not all(found):
         raise _refused(folder, path, "is damaged")
