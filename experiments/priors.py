@@ -12,10 +12,7 @@ from recipe_search import MODELS, chosen_trial, configured, dataset
 
 from vision_attn import (
     AccuracyBy,
-    AllOf,
     ArmCurve,
-    DifferenceVerdict,
-    EquivalenceVerdict,
     Experiment,
     Gap,
     Matching,
@@ -24,12 +21,14 @@ from vision_attn import (
     Permuted,
     QuadrantAccuracy,
     Quadrants,
+    Quantity,
     Run,
     ShiftSawtooth,
     ShuffleCurve,
     Summary,
     ZoomCurve,
     cell,
+    claim,
 )
 
 ARRANGEMENTS = {
@@ -54,91 +53,76 @@ def run(data, arrangement, model, train_size, updates, seed):
     return Run(model=network, data=arranged.replace(train_size=train_size, subset_seed=seed), recipe=recipe, seed=seed)
 
 
-def at(model, arrangement="intact", train_size=8000):
-    return cell(model=model, arrangement=arrangement, train_size=train_size)
+accuracy = Quantity("accuracy", given=cell(split="test"))
+of_data = Quantity("accuracy", given=cell(split="test"), needs_data_limited="updates")
+consistency = Quantity("correct_random_shift_consistency", given=cell(split="test", border="padded"))
+RIVALS = ("ResNet", "ViT, 3x3 convolution")
 
 
-ACCURACY = cell(split="test")
-MADE_FALSE = AllOf(
-    claim="C4",
-    statement="Convolution leads by its prior of near pixels: where that is false, its lead is gone.",
-    parts=(
-        *(
-            EquivalenceVerdict(
-                claim="C4",
-                statement=f"Permuted patches leave the ViT as good as it was, with {size:,} images.",
-                at=at("ViT", "patches permuted", size),
-                reference=at("ViT", "intact", size),
-                margin=0.03,
-                given=ACCURACY,
-            )
-            for size in SIZES
-        ),
-        *(
-            DifferenceVerdict(
-                claim="C4",
-                statement=f"With 8,000 intact images {rival} is better than the ViT.",
-                at=at(rival),
-                reference=at("ViT"),
-                given=ACCURACY,
-            )
-            for rival in ("ResNet", "ViT, 3x3 convolution")
-        ),
-        *(
-            DifferenceVerdict(
-                claim="C4",
-                statement=f"With 8,000 images of permuted {what} {rival} is no more than a point ahead of the ViT.",
-                at=at(rival, f"{what} permuted"),
-                reference=at("ViT", f"{what} permuted"),
-                bound=0.01,
-                side="below",
-                given=ACCURACY,
-            )
-            for what in ("patches", "pixels")
-            for rival in ("ResNet", "ViT, 3x3 convolution")
-        ),
-    ),
-)
-GIVEN_BACK = AllOf(
-    claim="C4",
-    statement="Given the prior back, attention is better on small data.",
-    parts=tuple(
-        DifferenceVerdict(
-            claim="C4",
-            statement=f"With {size:,} images the {model} is better than the ViT.",
-            at=at(model, train_size=size),
-            reference=at("ViT", train_size=size),
-            given=ACCURACY,
+def at(model, arrangement, size):
+    return of_data(model=model, arrangement=arrangement, train_size=size)
+
+
+def lead(model, arrangement, size):
+    """What a model is ahead of the ViT."""
+    return at(model, arrangement, size) - at("ViT", arrangement, size)
+
+
+def drop(model):
+    """What a model trained in one quadrant loses in the others."""
+    seen, unseen = (accuracy(model=model, arrangement="in one quadrant", train_size=8000, seen=one) for one in (1, 0))
+    return seen - unseen
+
+
+MADE_FALSE = claim(
+    "C4",
+    "Convolution leads by its prior of near pixels: where that is false, more than half of its lead goes.",
+    *(
+        (at("ViT", "patches permuted", size) - at("ViT", "intact", size)).within(
+            0.03, f"Permuted patches leave the ViT as good as it was, with {size:,} images."
         )
+        for size in SIZES
+    ),
+    *(
+        lead(rival, "intact", size).above(0, f"With {size:,} intact images {rival} is better than the ViT.")
+        for size in SIZES
+        for rival in RIVALS
+    ),
+    *(
+        (lead(rival, "intact", size) / 2 - lead(rival, f"{what} permuted", size)).above(
+            0, f"Of {size:,} images with permuted {what} less than half of the lead of {rival} is left."
+        )
+        for size in SIZES
+        for rival in RIVALS
+        for what in ("patches", "pixels")
+    ),
+    leave_out="budget-limited",
+)
+GIVEN_BACK = claim(
+    "C4",
+    "Given the prior back, attention is better on small data.",
+    *(
+        lead(model, "intact", size).above(0, f"With {size:,} images the {model} is better than the ViT.")
         for model in ("ViT, to radius 1", "ViT, convolutional stem")
         for size in (500, 2000)
     ),
+    leave_out="budget-limited",
 )
-TRANSLATION = AllOf(
-    claim="C4",
-    statement="Attention must learn what convolution is given: that an object is the same elsewhere.",
-    parts=(
-        *(
-            DifferenceVerdict(
-                claim="C4",
-                statement=f"Trained in one quadrant, {rival} is better than the ViT in the others.",
-                at=at(rival, "in one quadrant"),
-                reference=at("ViT", "in one quadrant"),
-                given=cell(split="test", seen=0),
-            )
-            for rival in ("ResNet", "ViT, 3x3 convolution")
-        ),
-        *(
-            DifferenceVerdict(
-                claim="C4",
-                statement=f"Of the images that it gets right, {rival} keeps the class under shifts more often.",
-                metric="correct_random_shift_consistency",
-                at=at(rival),
-                reference=at("ViT"),
-                given=cell(split="test", border="padded"),
-            )
-            for rival in ("ResNet", "ViT, 3x3 convolution")
-        ),
+TRANSLATION = claim(
+    "C4",
+    "Attention must learn what convolution is given: that an object is the same elsewhere.",
+    *(
+        (drop("ViT") - drop(rival)).above(
+            0, f"Outside the quadrant that it was trained in the ViT loses more than {rival}."
+        )
+        for rival in RIVALS
+    ),
+    *(
+        (
+            consistency(model=rival, arrangement="intact", train_size=8000)
+            - consistency(model="ViT", arrangement="intact", train_size=8000)
+        ).above(0, f"Of the images that it gets right, {rival} keeps the class under shifts more often.")
+        for rival in RIVALS
     ),
 )
 INTACT = cell(arrangement="intact", train_size=8000)
@@ -148,7 +132,7 @@ experiment = Experiment(
     factors={
         "data": ("cifar10-jpeg",),
         "arrangement": tuple(ARRANGEMENTS),
-        "seed": range(3),
+        "seed": range(5),
         "model": MODELS,
         "train_size": SIZES,
         "updates": (1500,),

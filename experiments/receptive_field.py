@@ -5,16 +5,15 @@ questions: what could it see (theoretical receptive field), what moves it (influ
 exchanged patches), and, where there is attention, how far away it attends. Untrained networks are asked too.
 """
 
+import dataclasses
+
 from vision_attn import (
     LSTM,
     Accuracy,
-    AllOf,
     AttentionDistance,
     AttentionDistanceByHead,
-    BoundVerdict,
     Cifar10,
     DepthwiseConv,
-    DifferenceVerdict,
     ErfMap,
     Experiment,
     ImageFolder,
@@ -25,6 +24,7 @@ from vision_attn import (
     Matching,
     MinimumHeadDistance,
     Mnist5k,
+    Quantity,
     ReceptiveField,
     ReceptiveFieldByLayer,
     Recipe,
@@ -34,6 +34,7 @@ from vision_attn import (
     Size,
     ViT,
     cell,
+    claim,
     match,
 )
 
@@ -73,95 +74,52 @@ def run(data, model, weights, train_size, updates, seed):
 
 
 GIVEN = cell(weights="trained", train_size=MOST)
-RAW = cell(weights="untrained", train_size=MOST)
-
-
-def first_layer(model):
-    return cell(model=model, layer=1, own="without")
-
-
-REACH = AllOf(
-    claim="C1",
-    statement="Attention has the larger effective receptive field: its influence is flat, that of convolution falls.",
-    parts=(
-        BoundVerdict(
-            claim="C1",
-            statement="In the first layer of the untrained ViT influence is as far away as evenly spread influence.",
-            metric="influence_distance_relative",
-            at=first_layer("ViT"),
-            bound=0.95,
-            given=RAW,
-        ),
-        BoundVerdict(
-            claim="C1",
-            statement="In the first layer of the untrained convolutional twin it is not.",
-            metric="influence_distance_relative",
-            at=first_layer("ViT, 3x3 convolution"),
-            bound=0.5,
-            side="below",
-            given=RAW,
-        ),
-        DifferenceVerdict(
-            claim="C1",
-            statement="Trained, the first layer of the ViT looks farther than that of its convolutional twin.",
-            metric="influence_distance_relative",
-            at=first_layer("ViT"),
-            reference=first_layer("ViT, 3x3 convolution"),
-            bound=0.2,
-            given=GIVEN,
-        ),
-        DifferenceVerdict(
-            claim="C1",
-            statement="Trained, the last layer of the ViT still looks farther than that of its convolutional twin.",
-            metric="influence_distance_relative",
-            at=cell(model="ViT", layer=4, own="without"),
-            reference=cell(model="ViT, 3x3 convolution", layer=4, own="without"),
-            bound=0.0,
-            given=GIVEN,
-        ),
-    ),
+looks = Quantity("influence_distance_relative", given=(*GIVEN, *cell(own="without")))
+looks_untrained = Quantity(
+    "influence_distance_relative", given=cell(weights="untrained", train_size=MOST, own="without")
 )
-RECURRENCE = AllOf(
-    claim="C10",
-    statement="What a recurrent net knows of earlier patches fades with every step; what attention knows does not.",
-    parts=(
-        DifferenceVerdict(
-            claim="C10",
-            statement="In the first layer of the LSTM a patch 16 steps back counts less than the one before.",
-            metric="influence_lag",
-            at=cell(model="ViT, LSTM", layer=1, lag=16),
-            reference=cell(model="ViT, LSTM", layer=1, lag=1),
-            side="below",
-            given=GIVEN,
-        ),
-        BoundVerdict(
-            claim="C10",
-            statement="It counts less than a tenth of the mean patch.",
-            metric="influence_lag",
-            at=cell(model="ViT, LSTM", layer=1, lag=16),
-            bound=0.1,
-            side="below",
-            given=GIVEN,
-        ),
-        BoundVerdict(
-            claim="C10",
-            statement="In the first layer of the ViT it counts at least half of the mean patch.",
-            metric="influence_lag",
-            at=cell(model="ViT", layer=1, lag=16),
-            bound=0.5,
-            given=GIVEN,
-        ),
-    ),
-)
-LOCALITY = DifferenceVerdict(
-    claim="C4",
-    statement="Small data leaves attention less local: the nearest head of the first layer looks farther.",
-    metric="attention_distance",
-    reduce="min",
-    along=("head",),
-    at=cell(train_size=500),
-    reference=cell(train_size=MOST),
+by_lag = Quantity("influence_lag", given=GIVEN)
+nearest_head = Quantity(
+    "attention_distance",
     given=cell(model="ViT", weights="trained", layer=1, images="true"),
+    along=("head",),
+    reduce="min",
+    needs_data_limited="updates",
+)
+TWIN, FARTHEST = "ViT, 3x3 convolution", 0.46
+"""The eight patches around are sqrt(2) away at most: 0.45 of the mean distance from the centre of 8 x 8 patches."""
+
+REACH = claim(
+    "C1",
+    "Attention has the larger effective receptive field: its influence is flat, that of convolution falls.",
+    looks_untrained(model="ViT", layer=1).above(
+        0.95, "In the first layer of the untrained ViT influence is as far away as evenly spread influence."
+    ),
+    dataclasses.replace(looks, exact=True)(model=TWIN, layer=1).below(
+        FARTHEST, "In the first layer of the convolutional twin it is next to the patch, trained or not."
+    ),
+    (looks(model="ViT", layer=1) - looks(model=TWIN, layer=1)).above(
+        0.2, "Trained, the first layer of the ViT looks farther than that of its convolutional twin."
+    ),
+    (looks(model="ViT", layer=4) - looks(model=TWIN, layer=4)).above(
+        0, "Trained, the last layer of the ViT still looks farther than that of its convolutional twin."
+    ),
+)
+RECURRENCE = claim(
+    "C10",
+    "What a recurrent net knows of earlier patches fades with every step; what attention knows does not.",
+    (by_lag(model="ViT, LSTM", layer=1, lag=16) - by_lag(model="ViT, LSTM", layer=1, lag=1)).below(
+        0, "In the first layer of the LSTM a patch 16 steps back counts less than the one before."
+    ),
+    by_lag(model="ViT, LSTM", layer=1, lag=16).below(0.1, "It counts less than a tenth of the mean patch."),
+    by_lag(model="ViT", layer=1, lag=16).above(
+        0.5, "In the first layer of the ViT it counts at least half of the mean patch."
+    ),
+)
+LOCALITY = claim(
+    "C4",
+    "Small data leaves attention less local: the nearest head of the first layer looks farther.",
+    (nearest_head(train_size=500) - nearest_head(train_size=MOST)).above(0),
 )
 
 experiment = Experiment(
@@ -172,7 +130,7 @@ experiment = Experiment(
         "weights": ("untrained", "trained"),
         "train_size": (500, MOST),
         "updates": (800,),
-        "seed": range(3),
+        "seed": range(5),
     },
     presets={
         "digits": {"data": ("mnist5k",)},

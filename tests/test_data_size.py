@@ -79,9 +79,12 @@ def test_models_of_one_seed_share_subset_and_data_order():
 
 
 def test_intact_images_of_the_priors_are_runs_of_the_learning_curves():
-    shared = {cell.run for cell in PLANS["priors"].cells if cell.factors["arrangement"] == "intact"}
+    """Those of the seeds that both have at a size: rules need five, the learning curves have three at most sizes."""
+    seeds = {(cell.factors["train_size"], cell.factors["seed"]) for cell in PLANS["data_size"].cells}
+    intact = [cell for cell in PLANS["priors"].cells if cell.factors["arrangement"] == "intact"]
+    shared = {cell.run for cell in intact if (cell.factors["train_size"], cell.factors["seed"]) in seeds}
     assert shared <= set(PLANS["data_size"].runs)
-    assert len(shared) == 6 * 3 * 3
+    assert len(shared) == 6 * (5 + 3 + 3)
     probes = PLANS["data_size"].probes
     assert PLANS["priors"].probes[: len(probes)] == probes
 
