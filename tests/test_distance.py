@@ -1,4 +1,4 @@
-"""The distance experiment: its learning rates are those that were chosen, its models see as far as they say."""
+"""The distance experiment: learning rates as chosen, models that see as far as they say, what none can know."""
 
 from pathlib import Path
 
@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
+from vision_attn.data import CuedRecall
+from vision_attn.data.lattice import STEPS, cells_of, glyphs
 from vision_attn.experiment import load, plan
 from vision_attn.models import Model
 from vision_attn.plan import Plan
@@ -17,8 +19,9 @@ SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 8}
 _, EXPERIMENT = load(ROOT / "experiments" / "distance.py")
 MODELS = {
     cell.factors["model"]: from_json(run.run["model"], Model)
-    for planned in [plan(EXPERIMENT, name="distance")]
+    for planned in [plan(EXPERIMENT.preset("full"), name="distance")]
     for cell in planned.cells
+    if cell.factors["variant"] == "filled"
     for run in [planned.runs[cell.run]]
 }
 FARTHEST = {"CNN, radius 1": 1, "CNN, radius 2": 2, "CNN, radius 4": 4, "attention to radius 1": 2}
@@ -60,3 +63,66 @@ def test_seven_cells_leave_no_room_for_a_distance_of_seven():
     cell = {"variant": "filled", "model": "LSTM", "distance": 7, "learning_rate": "chosen", "seed": 0}
     assert EXPERIMENT.run(aligned=False, **cell) is None
     assert EXPERIMENT.run(aligned=True, **cell) is not None
+
+
+def logits_at_cue(module, images, labels):
+    """The logits at the token of each image's cue."""
+    where = labels != -100
+    with torch.no_grad():
+        return module.eval()(images.double()).permute(0, 2, 3, 1)[where]
+
+
+def tasks(distance, directions="all"):
+    """Images of the task, their labels, and the same images with another glyph at the target."""
+    task = CuedRecall(distance=distance, directions=directions, num_pairs=32 if directions == "all" else 16)
+    split = task.draw(64, generator=torch.Generator().manual_seed(distance))
+    steps = torch.tensor(STEPS)[split.facts["direction"]] * distance
+    image, rows, columns = (split.labels != -100).nonzero(as_tuple=True)
+    changed = split.images.clone()
+    cells_of(changed)[image, :, rows + steps[:, 0], columns + steps[:, 1]] = glyphs(9)[8]
+    return split, changed
+
+
+@pytest.mark.parametrize(("name", "radius"), [("CNN, radius 1", 1), ("CNN, radius 2", 2), ("CNN, radius 4", 4)])
+def test_whatever_its_weights_a_cnn_does_not_know_a_target_beyond_its_radius(name, radius):
+    torch.manual_seed(0)
+    module = MODELS[name].build(**SHAPE).double()
+    for distance in range(1, 8):
+        split, changed = tasks(distance)
+        own, other = (logits_at_cue(module, images, split.labels) for images in (split.images, changed))
+        assert torch.equal(own, other) == (distance > radius)
+
+
+def test_whatever_its_weights_an_lstm_that_reads_one_way_does_not_know_what_comes_later():
+    torch.manual_seed(0)
+    module = MODELS["LSTM"].build(**SHAPE).double()
+    for distance in (1, 4, 7):
+        split, changed = tasks(distance)
+        own, other = (logits_at_cue(module, images, split.labels) for images in (split.images, changed))
+        later = torch.isin(split.facts["direction"], torch.tensor([0, 2]))  # right and down
+        assert torch.equal(own[later], other[later])
+        assert not torch.equal(own[~later], other[~later])
+
+
+def test_whatever_its_weights_attention_without_positions_knows_only_which_glyphs_are_there():
+    """With the cells other than the cue's in another order it says the same, so it gets no more than the commonest."""
+    torch.manual_seed(0)
+    split, _ = tasks(4)
+    image, rows, columns = (split.labels != -100).nonzero(as_tuple=True)
+    mixed = split.images.clone()
+    cells, source = cells_of(mixed), cells_of(split.images)
+    for i, row, column in zip(image.tolist(), rows.tolist(), columns.tolist(), strict=True):
+        others = [place for place in range(64) if place != 8 * row + column]
+        for place, other in zip(others, torch.tensor(others)[torch.randperm(63)].tolist(), strict=True):
+            cells[i, :, place // 8, place % 8] = source[i, :, other // 8, other % 8]
+    for name, knows in (("attention, no position", False), ("attention, learned", True)):
+        module = MODELS[name].build(**SHAPE).double()
+        own, other = (logits_at_cue(module, images, split.labels) for images in (split.images, mixed))
+        assert torch.allclose(own, other, rtol=0, atol=1e-9) != knows
+
+
+def test_every_distance_and_both_lattices_have_equally_many_pairs_drawn_by_the_seed():
+    for cell in plan(EXPERIMENT.preset("controls"), name="distance").cells:
+        data = EXPERIMENT.run(**cell.factors).data
+        assert data.num_pairs == (32 if data.aligned else 28)
+        assert data.pair_seed == cell.factors["seed"]
