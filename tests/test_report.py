@@ -279,6 +279,27 @@ def test_flips_are_said_as_they_were_done(tmp_path, asked, allowed, said):
     assert rows["flip"].values == (said,) * 3
 
 
+def test_runs_that_were_still_learning_when_their_updates_ran_out_are_counted(tmp_path):
+    plan = made_up.make_plan(**SMALL)
+    name = "runs ended by the cap, not by a stall"
+    assert name not in {row.name for row in protocol.settings(load(plan, tmp_path))}
+    for entry in plan.runs.values():
+        entry.run["recipe"]["patience"] = 5
+    (row,) = [row for row in protocol.settings(load(plan, tmp_path)) if row.name == name]
+    assert row.values == ("none has ended",) * 3
+
+    def change(cell, result):
+        result["ended"] = "budget" if (cell["model"], cell["seed"]) == ("ViT", 0) else "stalled"
+
+    made_up.write_store(tmp_path, plan, change=change)
+    (row,) = [row for row in protocol.settings(load(plan, tmp_path)) if row.name == name]
+    runs = {model: [cell for cell in plan.cells if cell.factors["model"] == model] for model in plan.factors["model"]}
+    capped = sum(cell.factors["seed"] == 0 for cell in runs["ViT"])
+    expected = {model: f"{capped if model == 'ViT' else 0} of {len(cells)}" for model, cells in runs.items()}
+    assert row.values == tuple(expected.values())
+    assert capped
+
+
 def test_a_model_without_attention_has_no_unknown_kernel(tmp_path):
     def change(cell, result):
         result["choices"]["attention"] = "math" if cell["model"] == "ViT" else None

@@ -57,7 +57,21 @@ def settings(records: Records) -> list[Setting]:
                 asked = {key: _flip(value, flips.get(key)) for key, value in asked.items()}
             values = [[plain(asked[key]) for key in keys[name]] for name in names]
             rows.append(_setting(field.replace("_", " "), values))
+    if any(run["recipe"].get("patience") is not None for own in runs.values() for run in own):
+        rows.append(
+            _setting("runs ended by the cap, not by a stall", [[_capped(records, own)] for own in keys.values()])
+        )
     return rows
+
+
+def _capped(records: Records, keys: Sequence[str]) -> str:
+    """How many of the runs with patience that have ended were still learning when the updates ran out: 3 of 12."""
+    name = column(records, "ended")
+    waiting = [key for key in keys if records.plan.runs[key].run["recipe"].get("patience") is not None]
+    if name not in records.runs:
+        return "none has ended"
+    ended = records.runs[records.runs["run"].isin(waiting)].drop_duplicates("run")[name].dropna()
+    return f"{int((ended == 'budget').sum())} of {len(ended)}" if len(ended) else "none has ended"
 
 
 def _flips(records: Records) -> dict[str, bool]:
