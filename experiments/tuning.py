@@ -31,6 +31,7 @@ from vision_attn import (
     ViT,
     match,
 )
+
 # EB
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}

@@ -25,6 +25,19 @@ from vision_attn import (
     ZeroMixer,
 )
 from vision_attn.spec import digest
+from vision_attn.verdicts import (
+    AllOf,
+    BoundVerdict,
+    ContrastVerdict,
+    DifferenceVerdict,
+    EquivalenceVerdict,
+    ShareVerdict,
+    cell,
+)
+
+SAID = {"claim": "C1", "statement": "So."}
+FAR, NEAR = cell(model="ViT", distance=7), cell(model="ViT", distance=1)
+BOUND = BoundVerdict(**SAID, at=FAR, bound=0.5)
 
 COMMITTED = {
     ViT(): "5f15ab4b7aee06aa",
@@ -52,6 +65,12 @@ COMMITTED = {
     Parity(distance=4): "cb5e868de3fb1adf",
     Recipe(updates=4000, schedule="constant", patience=8, history_rows=40): "827dbd17c0840e69",
     AccuracyByDistance(): "3b62ed1c8d9cf8f8",
+    BOUND: "f081e968268334bf",
+    DifferenceVerdict(**SAID, at=FAR, reference=NEAR, side="below", given=cell(split="test")): "953dde87c2304c54",
+    EquivalenceVerdict(**SAID, at=FAR, reference=NEAR, margin=0.05): "bd8149ab6f9f9790",
+    ContrastVerdict(**SAID, terms=((0.5, FAR), (-1.0, NEAR)), min_seeds=5): "be516455973ab69a",
+    ShareVerdict(**SAID, at=FAR, threshold=0.95, bound=0.4): "f1c4bfec89cc8851",
+    AllOf(**SAID, parts=(BOUND, BOUND.replace(exact=True))): "60c6233e98efd78b",
     Run(model=ViT(), data=Mnist5k(), recipe=Recipe(updates=1), seed=0): "e1e3dd4fd4436ffd",
 }
 

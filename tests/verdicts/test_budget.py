@@ -79,6 +79,11 @@ def test_two_sizes_share_the_largest_budget_that_both_are_planned_at(records):
     assert claim("C2", "So.", worse(250).below(0)).decide(fewer).estimate == pytest.approx(0.32 - 0.39)
 
 
+def test_a_cell_that_the_plan_lacks_is_no_cell_at_any_budget(records):
+    found = claim("C2", "So.", (accuracy(model="ViT", train_size=250) - accuracy(model="CNN", train_size=500)).below(0))
+    assert not found.decide(records).is_planned
+
+
 @pytest.mark.parametrize(
     ("leave_out", "parts", "answer"),
     [

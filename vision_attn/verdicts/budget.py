@@ -34,8 +34,8 @@ def at_largest(
     require_factor(records.plan, "needs_data_limited", what, factor)
     if any(factor in levels for _, levels in cells):
         return list(cells)
-    planned = [set(_at(records.runs, levels, records)[factor]) for _, levels in cells]
-    if not all(planned):
+    planned = [one for _, levels in cells if (one := set(_at(records.runs, levels, records)[factor]))]
+    if not planned:
         return list(cells)
     if not (shared := set.intersection(*planned)):
         raise InputError(f"cells of {what} must be planned at one common level of {factor}. Got none instead.")

@@ -135,7 +135,9 @@ class SeedVerdict(Verdict, abc.ABC):
         fixed = {name: level for name, level in levels.items() if name in factors}
         runs = _rows(records.runs, fixed)
         coordinates = {name: level for name, level in levels.items() if name not in factors}
-        values = _rows(pick(records, self.metric, at=coordinates, along=self.along), fixed)
+        rows = records.values
+        measured = dataclasses.replace(records, values=_rows(rows[rows["metric"] == self.metric], fixed))
+        values = pick(measured, self.metric, at=coordinates, along=self.along)
         lacking = runs.loc[~runs["run"].isin(values["run"]), self.over]
         groups = values[~values[self.over].isin(lacking)].groupby(self.over, observed=True)["value"]
         if self.reduce == "one" and (groups.size() > 1).any():
