@@ -68,9 +68,9 @@ def test_the_direction_is_that_of_the_gradient_with_its_singular_values_made_equ
 
 
 def test_the_iteration_computes_in_float32_on_a_cpu():
+    Recipe(updates=1, optimizer="nadamuon").make_optimizer(torch.nn.Linear(8, 8))
     from timm.optim import muon
 
-    Recipe(updates=1, optimizer="nadamuon").make_optimizer(torch.nn.Linear(8, 8))
     coefficients = muon._COEFFICIENTS["quintic"]
     found = muon.zeropower_via_newtonschulz(torch.randn(8, 16), 5, coefficients)
     assert found.dtype == torch.float32
