@@ -41,6 +41,7 @@ HEAVY = {
     "seaborn": {"figures"},
     "matplotlib": {"figures"},
     "scipy": {"statistics"},
+    "sklearn": {"models"},
     "timm": {"models", "training"},
     "torchvision": {"_torchvision", "data"},
     "torch": {

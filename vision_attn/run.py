@@ -15,7 +15,7 @@ from torch import nn
 
 from vision_attn.data import Data, Dataset
 from vision_attn.environment import environment
-from vision_attn.models import Model
+from vision_attn.models import FittedModel, Model
 from vision_attn.spec import InputError, Spec, canonical, digest, spec
 from vision_attn.store import RESULT, SCHEMA, Lease
 from vision_attn.training import Recipe, train
@@ -40,6 +40,18 @@ class Run(Spec):
     data: Dataset
     recipe: Recipe
     seed: int
+
+    def check(self) -> None:
+        if isinstance(self.model, FittedModel) and self.recipe.updates != 0:
+            field = "updates" if self.recipe.epochs is None else "epochs"
+            allowed = "0" if field == "updates" else "None, and updates 0,"
+            raise InputError(self._unfit(field, allowed))
+        if isinstance(self.model, FittedModel) and self.recipe.compile == "on":
+            raise InputError(self._unfit("compile", "'auto' or 'off'"))
+
+    def _unfit(self, field: str, allowed: str) -> str:
+        what = f"for {type(self.model).__name__}, which is fitted at once"
+        return f"{field} of Recipe must be {allowed} {what}. Got {getattr(self.recipe, field)!r} instead."
 
     @property
     def hint(self) -> str:

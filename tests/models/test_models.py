@@ -11,6 +11,7 @@ from vision_attn.models import (
     ConvNeXt,
     ConvStack,
     DepthwiseConv,
+    FittedModel,
     IdentityMixer,
     Mixer,
     Model,
@@ -61,8 +62,9 @@ def images(number=4, size=16):
     return torch.randn(number, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
-def test_every_kind_of_model_is_here():
-    assert {type(model) for model in MODELS.values()} == set(kinds(Model).values())
+def test_every_kind_of_model_that_is_trained_by_updates_is_here():
+    trained = {kind for kind in kinds(Model).values() if not issubclass(kind, FittedModel)}
+    assert {type(model) for model in MODELS.values()} == trained
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)

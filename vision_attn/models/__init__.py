@@ -1,9 +1,11 @@
 """Models: the trunk with a mixer slot, convolutional networks, any model of timm; their size, and matching it."""
 
 from vision_attn.models.base import Mixer, Model
+from vision_attn.models.baselines import KMeansFeatures, LogisticRegression, NearestNeighbours
 from vision_attn.models.classifier import Classifier
 from vision_attn.models.conv_stack import ConvStack, rf_dial
 from vision_attn.models.convnets import ConvNeXt, ResNet
+from vision_attn.models.fitted import FittedClassifier, FittedModel
 from vision_attn.models.matching import match
 from vision_attn.models.mixers import (
     LSTM,
@@ -26,9 +28,14 @@ __all__ = [
     "ConvNeXt",
     "ConvStack",
     "DepthwiseConv",
+    "FittedClassifier",
+    "FittedModel",
     "IdentityMixer",
+    "KMeansFeatures",
+    "LogisticRegression",
     "Mixer",
     "Model",
+    "NearestNeighbours",
     "PoolingMixer",
     "RandomMixer",
     "ResNet",

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from vision_attn.layers import Attention
+from vision_attn.models.base import Model
+from vision_attn.models.fitted import FittedModel
 from vision_attn.spec import InputError
 
 STEMS = ("patch_embed", "stem", "conv_stem")
@@ -42,6 +44,11 @@ def layers(model: nn.Module) -> dict[str, nn.Module]:
     stem = next((name for name in STEMS if isinstance(getattr(model, name, None), nn.Module)), None)
     first = [stem] if stem is not None and not names[0].startswith(stem) else []
     return {name: model.get_submodule(name) for name in (*first, *names)}
+
+
+def without_layers(model: Model) -> str | None:
+    """Why a model has no layers to look into, where it is no network; None for all others."""
+    return f"{type(model).__name__} is no network of layers" if isinstance(model, FittedModel) else None
 
 
 def grids(model: nn.Module, x: Tensor, names: list[str]) -> dict[str, Tensor]:

@@ -9,9 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vision_attn.data.base import Data
+from vision_attn.data.base import Data, Dataset
+from vision_attn.models.base import Model
 from vision_attn.probes.base import Probe, Row
-from vision_attn.probes.capture import grid_shapes, grids, layers
+from vision_attn.probes.capture import grid_shapes, grids, layers, without_layers
 from vision_attn.probes.lattice import chosen, lattice_side, pairs, profile, units
 from vision_attn.spec import spec
 
@@ -36,6 +37,9 @@ class Intervention(Probe):
     def check(self) -> None:
         self.require("images", self.images >= 2, "at least 2")
         self.require("patch_size", self.patch_size >= 1, "at least 1")
+
+    def skip(self, model: Model, data: Dataset) -> str | None:
+        return without_layers(model)
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         cells = lattice_side(self.patch_size, data.image_size, what="Intervention")

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from vision_attn.data.base import Data
+from vision_attn.data.base import Data, Dataset
+from vision_attn.models.base import Model
 from vision_attn.probes.base import Probe, Row
 from vision_attn.probes.canvas import LARGEST, SHORTEST
+from vision_attn.probes.capture import without_layers
 from vision_attn.probes.gradients import Mode
 from vision_attn.probes.support import Reach, Support, reach, support
 from vision_attn.spec import spec
@@ -27,6 +29,9 @@ class ReceptiveField(Probe):
 
     def check(self) -> None:
         self.require("patch_size", self.patch_size >= 1, "at least 1")
+
+    def skip(self, model: Model, data: Dataset) -> str | None:
+        return without_layers(model)
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         side, chans, largest = data.image_size, data.in_chans, LARGEST

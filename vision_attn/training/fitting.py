@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from vision_attn.data.base import Data
+from vision_attn.data.base import Data, Stream
+from vision_attn.models.fitted import FittedClassifier
 from vision_attn.spec import InputError
 from vision_attn.training.recipe import Recipe
 
@@ -26,6 +27,9 @@ def require_fit(recipe: Recipe, model: nn.Module, *, data: Data) -> None:
         allowed = f"0 on {data.name}, whose labels lie on a grid"
         field = "mixup" if recipe.mixup else "cutmix"
         raise InputError(f"{field} of Recipe must be {allowed}. Got {getattr(recipe, field)} instead.")
+    if isinstance(model, FittedClassifier) and isinstance(data.train, Stream):
+        allowed = f"one that is trained by updates on {data.name}, whose training images are drawn anew"
+        raise InputError(f"model must be {allowed}. Got {type(model.spec).__name__} instead.")
     training = model.training
     device = next(model.parameters()).device
     with torch.inference_mode():

@@ -11,6 +11,7 @@ from vision_attn.data import augment
 from vision_attn.data.base import Split, Stream
 from vision_attn.data.mixing import mixed
 from vision_attn.data.rand_augment import rand_augment
+from vision_attn.models.fitted import FittedClassifier
 from vision_attn.training.checkpoint import TrainState
 from vision_attn.training.choices import Choices, keep_memory
 from vision_attn.training.compiling import compiled_cross_entropy, cross_entropy
@@ -45,8 +46,13 @@ def train(
     before, under augmentation and label smoothing), and val_accuracy where there is a val split; no clock, so rows are
     repeatable. The caller may stop after any update, keep `state.state_dict()` and continue later, bit for bit.
     Raises `Diverged`: on a CPU at the update itself, before its step; on a GPU at the next row, naming the first such.
+    A `FittedClassifier` is fitted at once, without rows.
     """
     keep_memory()
+    if isinstance(state.model, FittedClassifier):
+        _fit(state.model, state, train=train, normalise=normalise)
+        yield None
+        return
     model = choices.arranged(state.model).train()
     objective = compiled_cross_entropy(model) if choices.compile else cross_entropy
     batch = inputs(train, state, normalise=normalise, flip=flip, recipe=recipe)
@@ -71,6 +77,16 @@ def train(
             yield history_row(state, train=train, val=val, normalise=normalise, recipe=recipe, choices=choices)
         else:
             yield None
+
+
+def _fit(
+    model: FittedClassifier, state: TrainState, *, train: Split | Stream, normalise: Callable[[Tensor], Tensor]
+) -> None:
+    """Fit a model that takes all training images at once, as they are."""
+    assert isinstance(train, Split), "checked before training"
+    begun = time.perf_counter()
+    model.fit(normalise(train.images), train.labels, seed=state.streams.fitting)
+    state.seconds = time.perf_counter() - begun
 
 
 def closes_row(update: int, *, num_updates: int, recipe: Recipe) -> bool:

@@ -49,6 +49,11 @@ class Streams:
         """The generator, on the device, of the crops and flips of one update."""
         return self._augmentation.manual_seed(derived("augmentation", self.seed, update))
 
+    @property
+    def fitting(self) -> int:
+        """The seed, below 2^32, of what a model draws that is fitted to all images at once."""
+        return derived("fitting", self.seed) >> 31
+
     def seed_dropout(self, update: int) -> None:
         """Seed torch's global generators, which dropout and drop path draw from, for one update."""
         seed = derived("dropout", self.seed, update)

@@ -16,6 +16,7 @@ from torch.func import functional_call, stack_module_state
 from torch.overrides import TorchFunctionMode
 
 from vision_attn.data.base import Data
+from vision_attn.models.fitted import FittedClassifier
 from vision_attn.training.checkpoint import TrainState
 from vision_attn.training.choices import Choices, keep_memory
 from vision_attn.training.compiling import cross_entropy
@@ -33,6 +34,8 @@ def stackable(recipe: Recipe, model: nn.Module) -> str | None:
         return "with patience each run ends at an update of its own"
     if recipe.optimizer == "nadamuon":
         return "the optimiser nadamuon acts on whole matrices, not element by element"
+    if isinstance(model, FittedClassifier):
+        return "the model is fitted at once"
     if recipe.compile == "on":
         return "the recipe asks for compilation"
     for module in model.modules():
