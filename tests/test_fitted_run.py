@@ -1,6 +1,7 @@
 """Runs of models that are fitted at once: trained, kept, measured and refused like any other."""
 
 import hashlib
+import importlib.metadata
 
 import pytest
 import torch
@@ -66,6 +67,7 @@ def test_a_run_is_fitted_kept_and_measured(model, tmp_path):
     result = folder.result()
     assert (result["updates"], result["images_seen"], result["ended"]) == (0, 0, "budget")
     assert result["measured"]["train_seconds"] > 0
+    assert result["environment"]["scikit-learn"] == importlib.metadata.version("scikit-learn")
     measured = {probe: values(folder)[probe_file(to_json(probe))] for probe in (Accuracy(), Size())}
     accuracy = {row["split"]: row["value"] for row in measured[Accuracy()] if row["metric"] == "accuracy"}
     assert accuracy["test"] > 0.4

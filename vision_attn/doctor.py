@@ -23,9 +23,11 @@ PACKAGES = (
     "matplotlib",
     "seaborn",
     "scipy",
+    "scikit-learn",
     "safetensors",
     "mlxtend",
 )
+IMPORTED_AS = {"scikit-learn": "sklearn"}
 GIBIBYTE = 1 << 30
 
 
@@ -65,7 +67,7 @@ def _package(name: str) -> str:
         from vision_attn._torchvision import repair
 
         repair()
-    importlib.import_module(name)
+    importlib.import_module(IMPORTED_AS.get(name, name))
     return importlib.metadata.version(name)
 
 

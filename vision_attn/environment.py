@@ -10,9 +10,12 @@ from typing import Any
 
 
 @functools.cache
-def environment() -> dict[str, Any]:
-    """What is stored with every result. A list of allowed facts: nothing of the user's environment variables."""
-    names = ("torch", "torchvision", "timm", "numpy")
+def environment(*packages: str) -> dict[str, Any]:
+    """What is stored with every result, with the versions of `packages` that it depends on beside those of all.
+
+    A list of allowed facts: nothing of the user's environment variables.
+    """
+    names = ("torch", "torchvision", "timm", "numpy", *packages)
     versions = {name: importlib.metadata.version(name) for name in names}
     return {
         "python": platform.python_version(),

@@ -158,7 +158,7 @@ class Attempt:
         self.history: list[Row] = []
         self.seconds = 0.0
         self.outcome: Outcome | None = None
-        self.environment = environment()
+        self.environment = environment(*(["scikit-learn"] if isinstance(run.model, FittedModel) else []))
         num_updates = run.recipe.num_updates(ready.data.train_size)
         self.state = TrainState(ready.model, recipe=run.recipe, streams=ready.streams, num_updates=num_updates)
         self._resume()

@@ -30,6 +30,7 @@ TEXTS = frozenset(
     {
         *("run", "metric", "state", "reason", "ended", "dataset", "fingerprint", "subset_sha256", "device"),
         *("precision", "attention", "compile_reason", "python", "torch", "torchvision", "timm", "numpy"),
+        "scikit-learn",
         *("vision_attn", "platform", "cpu", "commit", "started"),
     }
 )

@@ -29,13 +29,17 @@ FACTS = {
     "torchvision": "torchvision",
     "timm": "timm",
     "numpy": "numpy",
+    "scikit-learn": "scikit-learn",
     "platform": "platform",
     "cpu": "processor",
 }
-ABSENT = {"attention": "none, as the model has no attention"}
+ABSENT = {
+    "attention": "none, as the model has no attention",
+    "scikit-learn": "none, as the model is trained by updates",
+}
 """What it means that a run says nothing of a fact, where that is not that it is unknown."""
 DATA = ("dataset", "fingerprint", "image_size", "in_chans", "num_classes", "val_size", "test_size")
-BY_MODEL = ("precision", "compile", "channels_last", "attention")
+BY_MODEL = ("precision", "compile", "channels_last", "attention", "scikit-learn")
 """Choices that follow from the model, so that models may differ in them and runs of one model may not."""
 
 
