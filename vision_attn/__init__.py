@@ -1,10 +1,13 @@
 """When is self-attention better than convolution on images, when is it worse, and why?
 
-The public names are imported on first use, so that reading results needs no torch.
+The public names are imported on first use, so that reading results needs no torch. Importing the package lets
+torchvision and timm be imported beside a CPU-only torch as well.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from vision_attn import _torchvision
 
 if TYPE_CHECKING:
     from vision_attn._torchvision import repair_torchvision
@@ -172,6 +175,8 @@ _HOMES = {
         "claim",
     ),
 }
+_torchvision.install()
+
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [

@@ -63,10 +63,6 @@ def _check(name: str, look: Callable[[], str]) -> Check:
 
 
 def _package(name: str) -> str:
-    if name in ("torchvision", "timm"):
-        from vision_attn._torchvision import repair
-
-        repair()
     importlib.import_module(IMPORTED_AS.get(name, name))
     return importlib.metadata.version(name)
 

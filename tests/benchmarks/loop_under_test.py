@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vision_attn._torchvision import repair
 from vision_attn.data import Data, Split
 from vision_attn.models import Model, ResNet, SelfAttention, ViT
 from vision_attn.training import Recipe, train
@@ -123,7 +122,6 @@ class Pictures(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
 
 def usual_updates(name: str, data: Data, threads: int) -> Iterator[None]:
     """What most repositories do on a CPU: float32, eager, a DataLoader with two workers."""
-    repair()
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = usual_model(name).train()

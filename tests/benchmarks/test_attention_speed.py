@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from vision_attn import Attention
-from vision_attn._torchvision import repair
 from vision_attn.environment import cpu_name
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -25,7 +24,6 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(3600)]
 
 def pair(dtype):
     """Ours and timm's with the same weights."""
-    repair()
     from timm.layers import Attention as Timm
 
     torch.manual_seed(0)

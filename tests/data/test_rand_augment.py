@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from vision_attn._torchvision import repair
 from vision_attn.data.mixing import mixed
 from vision_attn.data.rand_augment import LARGEST, operations, rand_augment
 
@@ -38,7 +37,6 @@ THEIRS = {
 @pytest.mark.parametrize("magnitude", [0, 9, 30])
 @pytest.mark.parametrize("name", THEIRS)
 def test_operations_and_ranges_are_torchvisions(name, magnitude):
-    repair()
     from torchvision.transforms.v2 import InterpolationMode, RandAugment
 
     their = RandAugment()
@@ -56,7 +54,6 @@ def test_operations_and_ranges_are_torchvisions(name, magnitude):
 
 
 def test_there_are_no_operations_but_torchvisions():
-    repair()
     from torchvision.transforms.v2 import RandAugment
 
     assert set(THEIRS.values()) == set(RandAugment._AUGMENTATION_SPACE)

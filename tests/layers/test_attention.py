@@ -8,7 +8,6 @@ from switches import image_tokens, made
 from torch import nn
 
 from vision_attn import Attention
-from vision_attn._torchvision import repair
 from vision_attn.layers import attention, attention_path, products
 from vision_attn.layers.attention import MATH_TOKENS
 
@@ -68,7 +67,6 @@ def test_it_equals_multi_head_attention_of_pytorch_with_a_context_of_another_wid
 
 @pytest.mark.parametrize("options", [{"qkv_bias": True}, {"qkv_bias": False, "qk_norm": True}, {"proj_bias": False}])
 def test_timms_state_loads_and_gives_timms_output(options, path):
-    repair()
     from timm.layers import Attention as Timm
 
     torch.manual_seed(1)

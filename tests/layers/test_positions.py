@@ -49,9 +49,6 @@ def test_a_learned_position_is_interpolated_to_another_grid():
 
 
 def test_a_learned_position_is_timms_at_another_grid():
-    from vision_attn._torchvision import repair
-
-    repair()
     from timm.layers import resample_abs_pos_embed
 
     position = LearnedPosition((4, 4), DIM)

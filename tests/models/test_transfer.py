@@ -3,17 +3,14 @@
 import json
 
 import pytest
+import timm
 import torch
 from torch import nn
 
 from vision_attn import Attention, from_timm, register_models, replace_attention
-from vision_attn._torchvision import repair
 from vision_attn.models import Classifier, DepthwiseConv, Model, ResNet, SelfAttention, ViT
 from vision_attn.models.trunk import VisionTransformer
 from vision_attn.spec import InputError, kinds
-
-repair()
-import timm  # noqa: E402
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 3, "num_classes": 7}
 

@@ -3,7 +3,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vision_attn._torchvision import repair
 from vision_attn.layers import Attention
 from vision_attn.models import DepthwiseConv, ResNet, SelfAttention, ViT
 from vision_attn.probes.capture import attention_inputs, attention_weights, frozen, grids, layers
@@ -16,7 +15,6 @@ def built(spec, *, image_size: int = 32) -> nn.Module:
 
 
 def timm_model(name: str, **options) -> nn.Module:
-    repair()
     import timm
 
     torch.manual_seed(0)

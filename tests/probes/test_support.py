@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from vision_attn import LSTM, ConvStack, DepthwiseConv, ResNet, SelfAttention, ViT, ZeroMixer
-from vision_attn._torchvision import repair
 from vision_attn.probes.support import OUTPUT, Reach, leaks_between_samples, reach, support
 from vision_attn.spec import InputError
 
@@ -146,7 +145,6 @@ def windows(cells, *, size, shift):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_windows_in_turn_shifted_grow_window_by_window_and_do_not_wrap_around(mode):
-    repair()
     import timm
 
     swin = timm.models.swin_transformer.SwinTransformerBlock
@@ -237,7 +235,6 @@ class NormOfPosition(nn.Module):
 
 
 def squeeze_excitation():
-    repair()
     import timm
 
     return timm.layers.SqueezeExcite(8)
@@ -320,7 +317,6 @@ def test_the_caller_s_module_and_random_numbers_are_left_alone():
 
 @pytest.mark.parametrize(("name", "expected"), [("resnet18", 435), ("mobilenetv2_050", 491)])
 def test_published_fields_of_networks_of_timm(name, expected):
-    repair()
     import timm
 
     *_, last = support(timm.create_model(name), image_size=64).values()
@@ -330,7 +326,6 @@ def test_published_fields_of_networks_of_timm(name, expected):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "expected"), [("resnet18", 435), ("resnet34", 899), ("resnet50", 427)])
 def test_published_fields_of_residual_networks_of_torchvision(name, expected):
-    repair()
     import torchvision
 
     model = getattr(torchvision.models, name)()
@@ -340,7 +335,6 @@ def test_published_fields_of_residual_networks_of_torchvision(name, expected):
 
 @pytest.mark.slow
 def test_the_last_pooling_layer_of_vgg16_sees_212_pixels():
-    repair()
     import torchvision
 
     found = output_of(torchvision.models.vgg16().features)

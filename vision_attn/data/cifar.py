@@ -82,9 +82,6 @@ class OfficialArchive(Source):
 
 def official_archive(name: str) -> Official:
     """The archive of 'cifar10' or 'cifar100' as torchvision describes it."""
-    from vision_attn._torchvision import repair
-
-    repair()
     from torchvision.datasets import CIFAR10, CIFAR100
 
     cls = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]

@@ -7,8 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vision_attn._torchvision import repair
-
 LARGEST = 30
 """The largest magnitude, as in torchvision's 31 steps from 0."""
 
@@ -39,7 +37,6 @@ def rand_augment(images: Tensor, *, magnitude: int, num_ops: int = 2, generator:
 @functools.cache
 def operations() -> dict[str, tuple[Operation, bool]]:
     """Each operation as a function of images and level in [-1, 1], and whether its sign matters."""
-    repair()
     from torchvision.transforms.v2 import functional as tv
 
     def affine(

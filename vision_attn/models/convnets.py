@@ -5,7 +5,6 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vision_attn._torchvision import repair
 from vision_attn.models.base import Model
 from vision_attn.models.classifier import Classifier
 from vision_attn.models.drop_path import DropPath, drop_path_rates
@@ -135,7 +134,6 @@ class ConvNeXtNetwork(Classifier):
 
     def __init__(self, spec: ConvNeXt, *, image_size: int, in_chans: int, num_classes: int) -> None:
         super().__init__(spec, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
-        repair()
         from timm.layers import LayerNorm, LayerNorm2d
         from timm.models.convnext import ConvNeXtStage
 

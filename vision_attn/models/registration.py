@@ -5,7 +5,6 @@ from typing import Any
 
 from torch import nn
 
-from vision_attn._torchvision import repair
 from vision_attn.models.base import Model
 from vision_attn.models.convnets import ResNet
 from vision_attn.models.mixers import DepthwiseConv, SelfAttention
@@ -42,7 +41,6 @@ def register_models() -> list[str]:
     `drop_path_rate`, `global_pool` ("avg", "token") and the fields of the spec as further arguments. Raises
     `InputError` where another model has one of the names: none is replaced.
     """
-    repair()
     from timm.models import is_model, model_entrypoint, register_model
 
     for name in MODELS:

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vision_attn._torchvision import repair
 from vision_attn.layers import Attention
 from vision_attn.models.mixers import SelfAttention
 from vision_attn.models.trunk import VisionTransformer, ViT
@@ -22,7 +21,6 @@ def from_timm(source: nn.Module, *, image_size: int | None = None) -> VisionTran
     interpolated as timm does (bicubic, antialiased). Raises `InputError` for a model with parts that the trunk does
     not have, and names them.
     """
-    repair()
     from timm.models import vision_transformer
 
     _require(type(source) is vision_transformer.VisionTransformer, "a VisionTransformer of timm", type(source).__name__)
@@ -51,7 +49,6 @@ def replace_attention(model: nn.Module, **switches: Any) -> nn.Module:
     they leave as it was keeps its weights, so that without switches the model computes what it did. Raises
     `InputError` where the model has no such attention or a switch does not fit it.
     """
-    repair()
     from timm.layers import Attention as TimmAttention
 
     found = [(name, module) for name, module in model.named_modules() if type(module) is TimmAttention]

@@ -5,7 +5,6 @@ from typing import Any
 
 from torch import nn
 
-from vision_attn._torchvision import repair
 from vision_attn.models.base import Model
 from vision_attn.spec import InputError, spec
 
@@ -24,7 +23,6 @@ class Timm(Model):
         self.require("options", len(set(given)) == len(given), "different from each other")
 
     def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
-        repair()
         import timm
 
         if not timm.is_model(self.name):

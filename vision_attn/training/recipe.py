@@ -5,7 +5,6 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from vision_attn._torchvision import repair
 from vision_attn.spec import InputError, Spec, spec
 from vision_attn.training.muon import orthogonalise_in_float32
 
@@ -96,7 +95,6 @@ class Recipe(Spec):
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """timm's optimiser with its groups of decayed and not decayed parameters, in its fused kernel if it has one."""
-        repair()
         from timm.optim import create_optimizer_v2
 
         options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
@@ -108,7 +106,6 @@ class Recipe(Spec):
 
     def make_scheduler(self, optimizer: torch.optim.Optimizer, *, num_updates: int) -> Any:
         """timm's cosine schedule, to be stepped with u before update u = 1...num_updates."""
-        repair()
         from timm.scheduler import CosineLRScheduler
 
         warmup = max(0, min(round(self.warmup_fraction * num_updates), num_updates - 1))
