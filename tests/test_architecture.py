@@ -26,6 +26,9 @@ MAY_IMPORT = {
     "group": {*BOTTOM, "training", "run", "execution"},
     "plan": {"spec", "store"},
     "worker": {*BOTTOM, "plan", "probes", "run", "execution", "group"},
+    "measuring": {*BOTTOM, "data", "probes"},
+    "loading": {*BOTTOM, "data", "run", "execution"},
+    "checking": {*BOTTOM, "models", "training", "probes"},
     "bench": {*BOTTOM, "models", "training"},
     "executors": {"spec", "store"},
     "tables": {"spec", "store"},
@@ -58,6 +61,9 @@ HEAVY = {
         "sweep",
         "doctor",
         "bench",
+        "measuring",
+        "loading",
+        "checking",
     },
 }
 

@@ -76,7 +76,7 @@ def _train_and_measure(
 ) -> Outcome:
     """Train, where there are no weights, and take what is missing of the probes, which are given by their files."""
     ready = prepared(run, result=(result := lease.folder.result()), device=device, threads=threads)
-    if result is None or not _load_weights(ready.model, lease.folder.path / WEIGHTS, result["files"][WEIGHTS]):
+    if result is None or not load_weights(ready.model, lease.folder.path / WEIGHTS, result["files"][WEIGHTS]):
         attempt = Attempt(lease, run, ready, progress)
         follow([attempt], attempt.alone(), stopping=stopping)
         assert attempt.outcome is not None
@@ -115,7 +115,7 @@ def _checked(probe: Probe, row: Row) -> Row:
     return row
 
 
-def _load_weights(model: nn.Module, path: Path, sha256: str) -> bool:
+def load_weights(model: nn.Module, path: Path, sha256: str) -> bool:
     """Load the weights, if they are there and are those of the result."""
     try:
         payload = path.read_bytes()

@@ -174,6 +174,7 @@ class Attempt:
             flip=data.flip,
             recipe=self.run.recipe,
             choices=self.choices,
+            num_classes=data.num_classes,
         )
         try:
             for row in rows:

@@ -1,8 +1,11 @@
 """Matching models in size."""
 
 import pytest
+import torch
+from torch import nn
 
 from vision_attn.models import LSTM, DepthwiseConv, ResNet, SelfAttention, Timm, ViT, count_flops, count_params, match
+from vision_attn.models.size import flops
 from vision_attn.spec import InputError
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
@@ -60,3 +63,47 @@ def test_wrong_arguments_are_refused(changes, sentence):
     with pytest.raises(InputError) as error:
         match(arguments.pop("family"), reference=REFERENCE, **arguments, **SHAPE)
     assert str(error.value) == sentence
+
+
+class Narrow(nn.Module):
+    """A module of one's own whose parameters are 3 w + 10 w + 10."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, width, 1, bias=False), nn.Linear(width, 10)
+
+    def forward(self, x):
+        return self.head(self.stem(x).mean((2, 3)))
+
+
+def test_the_width_of_a_factory_is_turned_against_any_module():
+    assert match(Narrow, reference=Narrow(37), **SHAPE) == 37
+    assert match(Narrow, reference=Narrow(40), step=8, on="both", **SHAPE) == 40
+
+
+def test_a_spec_is_matched_to_a_module_as_to_its_own_spec():
+    module = REFERENCE.build(**SHAPE)
+    assert match(ResNet(width=8), reference=module, **SHAPE) == match(ResNet(width=8), reference=REFERENCE, **SHAPE)
+
+
+def test_a_factory_that_cannot_reach_the_reference_names_its_nearest_widths():
+    with pytest.raises(InputError) as error:
+        match(Narrow, reference=Narrow(37), step=100, **SHAPE)
+    assert "params of the factory's modules must come within 2.0%" in str(error.value)
+    assert "width 100 with 1,310 parameters" in str(error.value)
+
+
+def test_flops_of_a_module_are_counted_where_it_lies_and_leave_it_as_it_was():
+    module = Narrow(5).train()
+    assert flops(module, image_size=32, in_chans=3) == 2 * (3 * 5 * 32 * 32 + 5 * 10)
+    assert next(module.parameters()).device.type == "cpu"
+    assert module.training
+
+
+def test_operations_without_a_formula_are_named_rather_than_counted_as_none():
+    class Fourier(Narrow):
+        def forward(self, x):
+            return super().forward(torch.fft.fft2(x).real)
+
+    with pytest.raises(InputError, match=r"FLOPs are known\. Got aten::_fft"):
+        flops(Fourier(5), image_size=32, in_chans=3)

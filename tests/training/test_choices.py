@@ -54,6 +54,12 @@ def test_channels_last_is_for_convolutions_beyond_the_patch_embedding():
     assert is_convnet(TinyConv(), in_chans=3)
 
 
+@pytest.mark.parametrize(("width", "expected"), [(4, False), (8, True)])
+def test_strided_convolutions_of_few_channels_keep_the_usual_layout(width, expected):
+    model = ResNet(width=width, blocks=1).build(image_size=16, in_chans=1, num_classes=2)
+    assert is_convnet(model, in_chans=1) is expected
+
+
 def test_arranging_a_model_lays_its_kernels_out_and_keeps_its_parameters():
     model = TinyConv()
     parameters = list(model.parameters())

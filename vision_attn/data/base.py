@@ -2,12 +2,14 @@
 
 import abc
 import dataclasses
-from typing import ClassVar, Protocol
+import hashlib
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from vision_attn.spec import Spec, spec
+from vision_attn.spec import InputError, Spec, canonical, spec
 
 UNLABELLED = -100
 """In a dense label map: no label here. Neither loss nor accuracy looks at such a place (torch's `ignore_index`)."""
@@ -84,6 +86,57 @@ class Data:
     farthest: int | None = None
     order: Tensor | None = None
 
+    @classmethod
+    def from_tensors(
+        cls,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        train: tuple[Tensor, Tensor] | None = None,
+        classes: Sequence[str] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        name: str = "tensors",
+    ) -> Self:
+        """Data of one's own: test images (N, C, H, H) and their labels (N,), and training images where there are some.
+
+        Images are uint8, or floating-point in [0, 1] and then rounded to 256 levels; labels are whole numbers 0, 1, ...
+        Models get images with `mean` taken off and divided by `std`, per channel, in [0, 1], as taken from the training
+        images unless given: for a model that normalises by itself, or not at all, give 0 and 1. Without `train` the
+        test images stand for the training images too. Raises `InputError` where shapes, types or numbers do not fit.
+        """
+        test = _split(images, labels)
+        learnt = test if train is None else _split(*train)
+        if test.images.shape[1:] != learnt.images.shape[1:]:
+            shapes = f"{tuple(learnt.images.shape[1:])}, test images {tuple(test.images.shape[1:])}"
+            raise InputError(f"images of Data must have one shape. Got training images {shapes} instead.")
+        largest = int(max(test.labels.max(), learnt.labels.max()))
+        names = tuple(map(str, range(largest + 1) if classes is None else classes))
+        if largest >= len(names):
+            raise InputError(f"labels of Data must be below the {len(names)} classes. Got {largest} instead.")
+        channels = test.images.shape[1]
+        pixels = learnt.images.movedim(1, 0).flatten(1).double() / 255
+        spread = pixels.std(1, correction=0)
+        chosen = (
+            _per_channel("mean", mean, channels, pixels.mean(1)),
+            _per_channel("std", std, channels, torch.where(spread > 0, spread, 1.0)),
+        )
+        if min(chosen[1]) <= 0:
+            raise InputError(f"std of Data must be more than 0. Got {std!r} instead.")
+        fingerprint = _fingerprint(learnt, test)
+        return cls(name, learnt, None, test, names, fingerprint, fingerprint, False, *chosen)
+
+    @classmethod
+    def from_dataset(cls, dataset: Any, *, train: Any = None, **options: Any) -> Self:
+        """The same from a `torch.utils.data.Dataset` (or any sequence) of pairs of an image tensor and a label.
+
+        `train` is another such data set; `options` are those of `from_tensors`. Class names are taken from an attribute
+        `classes`, as in torchvision. Raises `InputError` where an item is no such pair.
+        """
+        found = [_stacked(one) for one in (dataset, train) if one is not None]
+        options.setdefault("classes", getattr(dataset, "classes", None))
+        return cls.from_tensors(*found[0], train=found[1] if train is not None else None, **options)
+
     @property
     def train_sample(self) -> Split:
         """Training images that are held: the subset itself, or the fixed sample of a stream."""
@@ -125,6 +178,56 @@ class Data:
         val = None if self.val is None else self.val.to(device)
         order = None if self.order is None else self.order.to(device)
         return dataclasses.replace(self, train=self.train.to(device), val=val, test=self.test.to(device), order=order)
+
+
+def _fingerprint(*splits: Split) -> str:
+    digest = hashlib.sha256()
+    for tensor in (tensor for split in splits for tensor in (split.images, split.labels)):
+        digest.update(canonical([str(tensor.dtype), list(tensor.shape)]))
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _split(images: Tensor, labels: Tensor) -> Split:
+    """Images and labels as they are held. Raises `InputError` where they cannot be."""
+    if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[2] != images.shape[3] or not len(images):
+        given = str(tuple(images.shape)) if isinstance(images, Tensor) else type(images).__name__
+        raise InputError(f"images of Data must be a tensor (N, C, H, H), at least one image. Got {given} instead.")
+    if not isinstance(labels, Tensor) or labels.shape != images.shape[:1] or labels.is_floating_point():
+        given = f"{tuple(labels.shape)} of {labels.dtype}" if isinstance(labels, Tensor) else type(labels).__name__
+        raise InputError(f"labels of Data must be a tensor of {len(images)} whole numbers. Got {given} instead.")
+    if int(labels.min()) < 0:
+        raise InputError(f"labels of Data must be at least 0. Got {int(labels.min())} instead.")
+    if images.is_floating_point():
+        low, high = images.min().item(), images.max().item()
+        if not (low >= 0 and high <= 1):
+            allowed = "in [0, 1] where they are floating-point: undo a normalisation and give `mean` and `std`"
+            raise InputError(f"images of Data must be {allowed}. Got {low:g} to {high:g} instead.")
+        images = (images * 255).round().to(torch.uint8)
+    if images.dtype != torch.uint8:
+        raise InputError(f"images of Data must be uint8 or floating-point. Got {images.dtype} instead.")
+    return Split(images, labels.long())
+
+
+def _stacked(dataset: Any) -> tuple[Tensor, Tensor]:
+    pairs = [dataset[i] for i in range(len(dataset))]
+    if not pairs or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+        raise InputError(f"items of a data set must be pairs of an image and a label. Got {pairs[:1]!r} instead.")
+    kinds = {type(image).__name__ for image, _ in pairs if not isinstance(image, Tensor)}
+    if kinds:
+        allowed = "tensors, such as by torchvision.transforms.ToTensor()"
+        raise InputError(f"images of a data set must be {allowed}. Got {', '.join(sorted(kinds))} instead.")
+    shapes = {tuple(image.shape) for image, _ in pairs}
+    if len(shapes) > 1:
+        raise InputError(f"images of a data set must have one shape. Got {sorted(shapes)[:3]} instead.")
+    return torch.stack([image for image, _ in pairs]), torch.tensor([int(label) for _, label in pairs])
+
+
+def _per_channel(field: str, given: Sequence[float] | None, channels: int, measured: Tensor) -> tuple[float, ...]:
+    values = tuple(measured.tolist() if given is None else map(float, given))
+    if len(values) != channels:
+        raise InputError(f"{field} of Data must have a number for each of {channels} channels. Got {given!r} instead.")
+    return values
 
 
 @spec

@@ -2,11 +2,40 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import ClassVar, Literal, Self, overload
+
+from torch import nn
 
 from vision_attn.models.base import Model
-from vision_attn.models.size import count_flops, count_params
+from vision_attn.models.size import count_flops, count_params, flops, params_of
 from vision_attn.spec import InputError
+
+Factory = Callable[[int], nn.Module]
+"""A function from a width to a module of that width."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One module of a factory, as if it were a spec."""
+
+    width_field: ClassVar[str] = "width"
+    depth_field: ClassVar[str] = ""
+
+    factory: Factory
+    step: int
+    width: int = 1
+
+    def replace(self, *, width: int) -> Self:
+        return dataclasses.replace(self, width=width)
+
+    def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
+        return self.factory(self.width)
+
+    def __repr__(self) -> str:
+        return f"width {self.width}"
+
+
+Family = Model | Member
 
 DEPTH_STEPS = (0, 1, -1, 2, -2, 3, -3)
 WIDTH_LIMIT = 1 << 14
@@ -16,38 +45,78 @@ WIDTH_LIMIT = 1 << 14
 class Candidate:
     """A member of the family, its size, and the largest relative difference of what is to agree."""
 
-    model: Model
+    model: Family
     params: int
     flops: int
     error: float
 
 
+@overload
 def match(
     family: Model,
     *,
-    reference: Model,
+    reference: Model | nn.Module,
     on: Literal["params", "flops", "both"] = "params",
     tolerance: float = 0.02,
+    step: int = 1,
     image_size: int,
     in_chans: int,
     num_classes: int,
-) -> Model:
+) -> Model: ...
+@overload
+def match(
+    family: Factory,
+    *,
+    reference: Model | nn.Module,
+    on: Literal["params", "flops", "both"] = "params",
+    tolerance: float = 0.02,
+    step: int = 1,
+    image_size: int,
+    in_chans: int,
+    num_classes: int,
+) -> int: ...
+def match(
+    family: Model | Factory,
+    *,
+    reference: Model | nn.Module,
+    on: Literal["params", "flops", "both"] = "params",
+    tolerance: float = 0.02,
+    step: int = 1,
+    image_size: int,
+    in_chans: int,
+    num_classes: int,
+) -> Model | int:
     """The member of `family` whose parameters and/or forward FLOPs differ least from the reference's.
 
     Only the width is turned; where no width is within `tolerance` (a relative difference) other depths are tried,
-    nearest first. Raises `InputError` naming the nearest candidates where none is within tolerance, or where the
-    family has no width to turn.
+    nearest first. A family may also be any function from a width, a multiple of `step`, to a module; then the width is
+    returned. The reference may be any module, such as one of timm. Raises `InputError` naming the nearest candidates
+    where none is within tolerance, or where the family has no width to turn.
     """
     if on not in ("params", "flops", "both"):
         raise InputError(f"on of match must be one of 'params', 'flops', 'both'. Got {on!r} instead.")
     if not 0 < tolerance < 1:
         raise InputError(f"tolerance of match must be between 0 and 1. Got {tolerance!r} instead.")
+    if step < 1:
+        raise InputError(f"step of match must be at least 1. Got {step!r} instead.")
+    shape = {"image_size": image_size, "in_chans": in_chans, "num_classes": num_classes}
+    if isinstance(reference, nn.Module):
+        wanted = (params_of(reference), flops(reference, image_size=image_size, in_chans=in_chans))
+    else:
+        wanted = (count_params(reference, **shape), count_flops(reference, **shape))
+    if not isinstance(family, Model):
+        found = _nearest(Member(family, step), wanted, on, tolerance, shape)
+        assert isinstance(found, Member)
+        return found.width
     if not family.width_field:
         raise InputError(f"family of match must have a width to turn. {type(family).__name__} has none.")
-    shape = {"image_size": image_size, "in_chans": in_chans, "num_classes": num_classes}
-    wanted = (count_params(reference, **shape), count_flops(reference, **shape))
+    found = _nearest(family, wanted, on, tolerance, shape)
+    assert isinstance(found, Model)
+    return found
 
-    def weigh(model: Model) -> Candidate:
+
+def _nearest(family: Family, wanted: tuple[int, int], on: str, tolerance: float, shape: dict[str, int]) -> Family:
+    def weigh(model: Family) -> Candidate:
         params, flops = count_params(model, **shape), count_flops(model, **shape)
         errors = {"params": params / wanted[0] - 1, "flops": flops / wanted[1] - 1}
         relevant = errors.values() if on == "both" else [errors[on]]
@@ -63,29 +132,30 @@ def match(
     raise InputError(_sentence(family, seen, wanted, on, tolerance))
 
 
-def _depths(family: Model) -> Iterator[Model]:
+def _depths(family: Family) -> Iterator[Family]:
     """The family at its own depth, then at the nearest others."""
     if not family.depth_field:
         yield family
         return
+    assert isinstance(family, Model)
     depth = getattr(family, family.depth_field)
     for step in DEPTH_STEPS:
         if depth + step >= 1:
             yield family.replace(**{family.depth_field: depth + step})
 
 
-def _around(start: Model, wanted: tuple[int, int], on: str, shape: dict[str, int]) -> list[Model]:
+def _around(start: Family, wanted: tuple[int, int], on: str, shape: dict[str, int]) -> list[Family]:
     """The members of the family just below and just above what is wanted, by bisection over the width."""
     step = width_step(start)
     least = 2 if _has_sincos(start) and step < 8 else 1
 
-    def at(index: int) -> Model:
+    def at(index: int) -> Family:
         return start.replace(**{start.width_field: index * step})
 
     def below(index: int, count: Callable[..., int], goal: int) -> bool:
         return count(at(index), **shape) <= goal
 
-    found: dict[int, Model] = {}
+    found: dict[int, Family] = {}
     counts = {"params": (count_params, wanted[0]), "flops": (count_flops, wanted[1])}
     for name, (count, goal) in counts.items():
         if on not in (name, "both"):
@@ -104,19 +174,21 @@ def _around(start: Model, wanted: tuple[int, int], on: str, shape: dict[str, int
     return list(found.values())
 
 
-def width_step(model: Model) -> int:
+def width_step(model: Family) -> int:
     """The step in which the width may be turned: mixers, and the sine-cosine embedding, want multiples."""
+    if isinstance(model, Member):
+        return model.step
     mixer = getattr(model, "mixer", None)
     step = 1 if mixer is None else mixer.width_multiple
     return 4 * step if _has_sincos(model) and step % 4 else step
 
 
-def _has_sincos(model: Model) -> bool:
+def _has_sincos(model: Family) -> bool:
     """Whether the width must be a multiple of 4, at least 8."""
     return getattr(model, "position", None) == "sincos2d"
 
 
-def _sentence(family: Model, seen: list[Candidate], wanted: tuple[int, int], on: str, tolerance: float) -> str:
+def _sentence(family: Family, seen: list[Candidate], wanted: tuple[int, int], on: str, tolerance: float) -> str:
     nearest = sorted(seen, key=lambda candidate: candidate.error)[:3]
     listed = "; ".join(
         f"{candidate.model!r} with {candidate.params:,} parameters and {candidate.flops:,} FLOPs, "
@@ -124,7 +196,8 @@ def _sentence(family: Model, seen: list[Candidate], wanted: tuple[int, int], on:
         for candidate in nearest
     )
     what = "params and flops" if on == "both" else on
+    name = "the factory's modules" if isinstance(family, Member) else type(family).__name__
     return (
-        f"{what} of {type(family).__name__} must come within {tolerance:.1%} of the reference's {wanted[0]:,} "
+        f"{what} of {name} must come within {tolerance:.1%} of the reference's {wanted[0]:,} "
         f"parameters and {wanted[1]:,} FLOPs, which no width and depth reaches. The nearest: {listed}."
     )

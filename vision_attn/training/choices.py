@@ -15,13 +15,17 @@ from vision_attn.training.compiling import failure, forward_flops, kind_of, pays
 from vision_attn.training.recipe import Recipe
 
 
+NARROW = 8
+"""Channels below which a strided 1 x 1 convolution is not safe with the channels last."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Choices:
     """How a run is computed, stored with it.
 
     `compile_reason` says in words why it is compiled or not; `attention` is the path that our self-attention takes
-    on this device at this number of tokens, None for models without it. `stacked` is the number of runs that are
-    trained together in one program.
+    on this device at this number of tokens, None for models without it or without a `grid` of tokens. `stacked` is the
+    number of runs that are trained together in one program.
     """
 
     device: str
@@ -93,7 +97,9 @@ def choose(recipe: Recipe, model: nn.Module, *, data: Data, device: torch.device
 def _attention(model: nn.Module, device: torch.device, precision: str) -> str | None:
     if not any(isinstance(module, Attention) for module in model.modules()):
         return None
-    rows, columns = model.grid  # type: ignore[misc]
+    if not isinstance(grid := getattr(model, "grid", None), tuple):  # a model of one's own need not say
+        return None
+    rows, columns = grid
     return attention_path(device, int(rows) * int(columns), torch.bfloat16 if precision == "bf16" else torch.float32)
 
 
@@ -111,15 +117,16 @@ def is_convnet(model: nn.Module, *, in_chans: int) -> bool:
     """Whether the model has a convolution that is spatial, mixes channels and reads more than the image.
 
     Such models run faster with the channels last in memory; a patch embedding or a depthwise convolution alone
-    gains nothing.
+    gains nothing. Models with a strided 1 x 1 convolution from fewer than 8 channels are left out: on CPUs with AVX2
+    and without AVX-512 that of oneDNN, as in torch 2.13, writes beyond its memory with the channels last.
     """
-    return any(
-        isinstance(module, nn.Conv2d)
-        and max(module.kernel_size) > 1
-        and module.groups == 1
-        and module.in_channels > in_chans
+    mixing = [
+        module
         for module in model.modules()
-    )
+        if isinstance(module, nn.Conv2d) and module.groups == 1 and module.in_channels > in_chans
+    ]
+    unsafe = [one for one in mixing if one.in_channels < NARROW and one.kernel_size == (1, 1) and max(one.stride) > 1]
+    return any(max(one.kernel_size) > 1 for one in mixing) and not unsafe
 
 
 def deterministic(threads: int) -> None:

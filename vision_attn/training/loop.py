@@ -39,12 +39,14 @@ def train(
     flip: bool,
     recipe: Recipe,
     choices: Choices,
+    num_classes: int | None = None,
 ) -> Iterator[Row | None]:
     """Train to the end of the budget, or until the loss stalls; after every update yield a history row or None.
 
     A row has update, epoch (not of a stream), images_seen, the update's learning_rate, train_loss (mean since the row
     before, under augmentation and label smoothing), and val_accuracy where there is a val split; no clock, so rows are
-    repeatable. The caller may stop after any update, keep `state.state_dict()` and continue later, bit for bit.
+    repeatable. `num_classes` is needed where images are mixed. The caller may stop after any update, keep
+    `state.state_dict()` and continue later, bit for bit.
     Raises `Diverged`: on a CPU at the update itself, before its step; on a GPU at the next row, naming the first such.
     A `FittedClassifier` is fitted at once, without rows.
     """
@@ -55,7 +57,7 @@ def train(
         return
     model = choices.arranged(state.model).train()
     objective = compiled_cross_entropy(model) if choices.compile else cross_entropy
-    batch = inputs(train, state, normalise=normalise, flip=flip, recipe=recipe)
+    batch = inputs(train, state, normalise=normalise, flip=flip, recipe=recipe, num_classes=num_classes)
     begun = time.perf_counter() - state.seconds
     while not state.ended:
         update = state.update + 1
@@ -101,6 +103,7 @@ def inputs(
     normalise: Callable[[Tensor], Tensor],
     flip: bool,
     recipe: Recipe,
+    num_classes: int | None,
 ) -> Callable[[int], tuple[Tensor, Tensor]]:
     """What the model gets in update 1, 2, ...: augmented and normalised images, and their labels."""
     batch = _batches(train, state, recipe)
@@ -110,7 +113,9 @@ def inputs(
         generator = state.streams.augmentation(update)
         images = _augmented(images, generator, recipe=recipe, flip=flip)
         if recipe.mixup or recipe.cutmix:
-            images, labels = _mixed(images.float(), labels, generator, model=state.model, recipe=recipe)
+            assert num_classes is not None
+            alphas = {"mixup": recipe.mixup, "cutmix": recipe.cutmix}
+            images, labels = mixed(images.float(), labels, num_classes=num_classes, generator=generator, **alphas)
         return normalise(images), labels
 
     return of
@@ -142,13 +147,6 @@ def _augmented(images: Tensor, generator: torch.Generator, *, recipe: Recipe, fl
     if recipe.rand_augment is not None:
         images = rand_augment(images, magnitude=recipe.rand_augment, generator=generator)
     return images
-
-
-def _mixed(
-    images: Tensor, labels: Tensor, generator: torch.Generator, *, model: nn.Module, recipe: Recipe
-) -> tuple[Tensor, Tensor]:
-    classes = int(model.num_classes)  # type: ignore[arg-type]
-    return mixed(images, labels, num_classes=classes, mixup=recipe.mixup, cutmix=recipe.cutmix, generator=generator)
 
 
 def _clip(model: nn.Module, bound: float | None) -> Tensor:

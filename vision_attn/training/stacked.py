@@ -121,7 +121,14 @@ class Stack:
         """
         keep_memory()
         batches = [
-            inputs(data.train, state, normalise=data.normalise, flip=data.flip, recipe=self.recipe)
+            inputs(
+                data.train,
+                state,
+                normalise=data.normalise,
+                flip=data.flip,
+                recipe=self.recipe,
+                num_classes=data.num_classes,
+            )
             for state, data in zip(self.states, self.data, strict=True)
         ]
         begun = [time.perf_counter() - state.seconds for state in self.states]

@@ -1,0 +1,103 @@
+"""Data of one's own: tensors and torch's data sets."""
+
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from vision_attn.data import Data
+from vision_attn.spec import InputError
+
+IMAGES = torch.arange(4 * 3 * 2 * 2, dtype=torch.uint8).view(4, 3, 2, 2)
+LABELS = torch.tensor([0, 1, 2, 1])
+
+
+def test_bytes_are_held_as_they_are_and_normalised_by_their_own_mean_and_spread():
+    data = Data.from_tensors(IMAGES, LABELS)
+    assert torch.equal(data.test.images, IMAGES)
+    assert (data.image_size, data.in_chans, data.num_classes, data.train_size) == (2, 3, 3, 4)
+    normal = data.normalise(data.train.images)
+    torch.testing.assert_close(normal.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(normal.std((0, 2, 3), correction=0), torch.ones(3))
+
+
+def test_floating_point_images_become_the_bytes_they_were_made_of():
+    data = Data.from_tensors(IMAGES.float() / 255, LABELS.int(), mean=(0, 0, 0), std=(1, 1, 1))
+    assert torch.equal(data.test.images, IMAGES)
+    torch.testing.assert_close(data.normalise(data.test.images), IMAGES.float() / 255)
+
+
+def test_the_statistics_are_those_of_the_training_images():
+    data = Data.from_tensors(IMAGES, LABELS, train=(IMAGES[:1], LABELS[:1]), classes=("cat", "dog", "car"))
+    expected = IMAGES[0].flatten(1).double().mean(1) / 255
+    assert data.mean == pytest.approx(expected.tolist())
+    assert data.classes == ("cat", "dog", "car")
+    assert data.train_size == 1
+
+
+def test_other_pixels_or_labels_are_another_fingerprint():
+    one = Data.from_tensors(IMAGES, LABELS).fingerprint
+    assert one == Data.from_tensors(IMAGES.clone(), LABELS).fingerprint
+    assert one != Data.from_tensors(IMAGES, LABELS.flip(0)).fingerprint
+    assert one != Data.from_tensors(255 - IMAGES, LABELS).fingerprint
+
+
+def test_a_data_set_of_torch_gives_the_same_as_its_tensors():
+    from_pairs = Data.from_dataset(TensorDataset(IMAGES, LABELS), train=TensorDataset(IMAGES[:2], LABELS[:2]))
+    from_tensors = Data.from_tensors(IMAGES, LABELS, train=(IMAGES[:2], LABELS[:2]))
+    assert from_pairs.fingerprint == from_tensors.fingerprint
+    assert from_pairs.mean == from_tensors.mean
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            (IMAGES[0], LABELS),
+            "images of Data must be a tensor (N, C, H, H), at least one image. Got (3, 2, 2)",
+        ),
+        ((IMAGES.numpy(), LABELS), "images of Data must be a tensor (N, C, H, H), at least one image. Got ndarray"),
+        ((IMAGES[..., :1], LABELS), "Got (4, 3, 2, 1) instead."),
+        ((IMAGES, LABELS[:2]), "labels of Data must be a tensor of 4 whole numbers. Got (2,) of torch.int64 instead."),
+        ((IMAGES, LABELS.float()), "labels of Data must be a tensor of 4 whole numbers. Got (4,) of torch.float32"),
+        ((IMAGES, LABELS - 1), "labels of Data must be at least 0. Got -1 instead."),
+        ((IMAGES.float() / 10, LABELS), "images of Data must be in [0, 1] where they are floating-point"),
+        ((torch.full((4, 3, 2, 2), torch.nan), LABELS), "images of Data must be in [0, 1]"),
+        ((IMAGES.long(), LABELS), "images of Data must be uint8 or floating-point. Got torch.int64 instead."),
+    ],
+)
+def test_what_cannot_be_data_is_refused_with_one_sentence(given, sentence):
+    with pytest.raises(InputError) as error:
+        Data.from_tensors(*given)
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"classes": ("a", "b")}, "labels of Data must be below the 2 classes. Got 2 instead."),
+        ({"mean": (0.5,)}, "mean of Data must have a number for each of 3 channels. Got (0.5,) instead."),
+        ({"std": (0, 1, 1)}, "std of Data must be more than 0. Got (0, 1, 1) instead."),
+        ({"train": (IMAGES[:, :1], LABELS)}, "images of Data must have one shape."),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options, sentence):
+    with pytest.raises(InputError, match="of Data") as error:
+        Data.from_tensors(IMAGES, LABELS, **options)
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("items", "sentence"),
+    [
+        ([IMAGES[0]], "items of a data set must be pairs of an image and a label."),
+        (
+            [("picture", 1)],
+            "images of a data set must be tensors, such as by torchvision.transforms.ToTensor().",
+        ),
+        ([(IMAGES[0], 1), (IMAGES[0, :, :1], 1)], "images of a data set must have one shape."),
+    ],
+)
+def test_items_that_are_no_images_with_labels_are_refused(items, sentence):
+    with pytest.raises(InputError) as error:
+        Data.from_dataset(items)
+    assert sentence in str(error.value)

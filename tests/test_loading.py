@@ -1,0 +1,75 @@
+"""A finished run, ready for a notebook."""
+
+import pytest
+import torch
+
+from vision_attn.data import Mnist5k
+from vision_attn.execution import execute
+from vision_attn.loading import load_run
+from vision_attn.models import ResNet
+from vision_attn.probes import Accuracy
+from vision_attn.run import Run
+from vision_attn.spec import InputError, digest, to_json
+from vision_attn.store import Store
+from vision_attn.training import Recipe
+from vision_attn.training.evaluate import logits
+
+RUN = Run(
+    model=ResNet(width=4, blocks=1),
+    data=Mnist5k(train_size=20),
+    recipe=Recipe(updates=2, batch_size=8, compile="off", precision="fp32"),
+    seed=3,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("store"))
+    found = store.open(digest(RUN), hint=RUN.hint, run=to_json(RUN), index=store.index())
+    outcome = execute(found, RUN, [Accuracy()], device=torch.device("cpu"), threads=torch.get_num_threads())
+    assert outcome.name == "done"
+    return found.path
+
+
+def test_the_model_says_again_what_was_measured(folder):
+    loaded = load_run(folder)
+    data = loaded.data
+    hits = logits(loaded.model, data.test.images, normalise=data.normalise).argmax(1) == data.test.labels
+    rows = next(iter(folder.glob("probes/*.json"))).read_text()
+    assert f'"value":{hits.double().mean().item()}' in rows.replace(" ", "")
+    assert loaded.run == RUN
+    assert loaded.classes == tuple("0123456789")
+    assert not loaded.model.training
+
+
+def test_loading_leaves_random_numbers_and_settings_of_the_process_alone(folder):
+    torch.manual_seed(0)
+    expected = torch.rand(2)
+    torch.manual_seed(0)
+    strict = torch.are_deterministic_algorithms_enabled()
+    load_run(str(folder))
+    assert torch.equal(torch.rand(2), expected)
+    assert torch.are_deterministic_algorithms_enabled() is strict
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"folder of load_run must be that of a run, with a config\.json"):
+        load_run(tmp_path)
+
+
+def test_damaged_weights_are_refused(folder):
+    weights = folder / "weights.safetensors"
+    intact = weights.read_bytes()
+    weights.write_bytes(intact[:-1] + bytes([intact[-1] ^ 1]))
+    try:
+        with pytest.raises(InputError, match="missing or damaged"):
+            load_run(folder)
+    finally:
+        weights.write_bytes(intact)
+
+
+def test_a_run_that_is_not_done_is_refused(tmp_path):
+    store = Store(tmp_path)
+    found = store.open(digest(RUN), hint=RUN.hint, run=to_json(RUN), index=store.index())
+    with pytest.raises(InputError, match=r"run of load_run must be done\. That in '.*' is pending\."):
+        load_run(found.path)

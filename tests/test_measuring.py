@@ -1,0 +1,73 @@
+"""Probes asked of any module."""
+
+import types
+
+import pytest
+import torch
+from torch import nn
+
+from vision_attn.data import Data
+from vision_attn.measuring import measure
+from vision_attn.probes import Accuracy, Size
+from vision_attn.spec import InputError
+
+GENERATOR = torch.Generator().manual_seed(0)
+IMAGES = torch.randint(256, (6, 3, 8, 8), generator=GENERATOR, dtype=torch.uint8)
+LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
+DATA = Data.from_tensors(IMAGES, LABELS)
+
+
+class Own(nn.Module):
+    """A model of one's own, of which nothing is known but that images become logits."""
+
+    def __init__(self, wrap=lambda out: out) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(192, 3))
+        self.wrap = wrap
+
+    def forward(self, x):
+        return self.wrap(self.net(x))
+
+
+def test_the_accuracy_is_that_of_the_logits_in_eval_mode():
+    model = Own()
+    with torch.no_grad():
+        expected = (model.eval()(DATA.normalise(IMAGES)).argmax(1) == LABELS).double().mean().item()
+    rows = measure(model.train(), DATA, Accuracy())
+    assert list(rows.columns) == ["probe", "metric", "value", "split"]
+    assert rows.query("metric == 'accuracy' and split == 'test'")["value"].item() == expected
+
+
+def test_the_model_is_left_as_it_was():
+    model = Own().train()
+    model.net[2].eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    measure(model, DATA, [Accuracy(), Size()])
+    assert model.training
+    assert model.net[1].training
+    assert not model.net[2].training
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_an_output_with_its_logits_in_an_attribute_is_taken_for_them():
+    torch.manual_seed(0)
+    plain = Own()
+    wrapped = Own(lambda out: types.SimpleNamespace(logits=out))
+    wrapped.load_state_dict(plain.state_dict())
+    assert measure(wrapped, DATA, Accuracy()).equals(measure(plain, DATA, Accuracy()))
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "probes", "sentence"),
+    [
+        (Own, DATA, Accuracy(), "model of measure must be a torch.nn.Module. Got a type instead."),
+        (Own(), IMAGES, Accuracy(), "data of measure must be Data, such as Data.from_tensors(images, labels)"),
+        (Own(), DATA, ["accuracy"], "probes of measure must be probes, such as Accuracy(). Got 'accuracy' instead."),
+        (Own(lambda out: out[:, :2]), DATA, Accuracy(), "output of Own must be logits (B, 3) or more"),
+        (Own(lambda out: (out, out)), DATA, Accuracy(), "one a class. Got a tuple instead."),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_one_sentence(model, data, probes, sentence):
+    with pytest.raises(InputError) as error:
+        measure(model, data, probes)
+    assert sentence in str(error.value)

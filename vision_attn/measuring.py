@@ -1,0 +1,68 @@
+"""Measuring: the probes asked of any module, without a sweep."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from vision_attn.data import Data
+from vision_attn.probes.base import Probe
+from vision_attn.spec import InputError
+
+
+class LogitsOnly(nn.Module):
+    """A module whose output has its logits in an attribute, as those of Hugging Face have."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.module(images).logits
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """Layers go by the names they have in the module."""
+        return self.module.get_submodule(target)
+
+
+def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd.DataFrame:
+    """What the probes say of a module that maps images (B, C, H, H) to logits (B, classes): one row a number.
+
+    Columns: `probe`, `metric`, `value`, and the coordinates of every probe, empty where a probe has no such one. The
+    model may be one's own, of timm, torchvision or Hugging Face; it is asked in eval mode, on its own device, and left
+    as it was. Where a probe has to be told which layers to look at it has a field `layers`. Raises `InputError` where
+    a probe or the model does not fit; nothing is caught that the model itself raises.
+    """
+    asked = [probes] if isinstance(probes, Probe) else list(probes)
+    for probe in asked:
+        if not isinstance(probe, Probe):
+            raise InputError(f"probes of measure must be probes, such as Accuracy(). Got {probe!r} instead.")
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model of measure must be a torch.nn.Module. Got a {type(model).__name__} instead.")
+    if not isinstance(data, Data):
+        allowed = "Data, such as Data.from_tensors(images, labels) or Mnist5k().load()"
+        raise InputError(f"data of measure must be {allowed}. Got a {type(data).__name__} instead.")
+    parameter = next(iter([*model.parameters(), *model.buffers()]), torch.empty(0))
+    data, modes = data.to(parameter.device), {module: module.training for module in model.modules()}
+    try:
+        asking = _classifier(model.eval(), data)
+        rows = [{"probe": type(probe).__name__, **row} for probe in asked for row in probe(asking, data)]
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    names = dict.fromkeys(("probe", "metric", "value", *(name for row in rows for name in row)))
+    return pd.DataFrame(rows, columns=list(names))
+
+
+def _classifier(model: nn.Module, data: Data) -> nn.Module:
+    """The module itself, or one that gives its logits."""
+    with torch.no_grad():
+        out = model(data.normalise(data.test.images[:2]))
+    if not isinstance(out, Tensor) and isinstance(getattr(out, "logits", None), Tensor):
+        model, out = LogitsOnly(model), out.logits
+    if not isinstance(out, Tensor) or out.ndim < 2 or out.shape[1] < data.num_classes:
+        given = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
+        allowed = f"logits (B, {data.num_classes}) or more, one a class"
+        raise InputError(f"output of {type(model).__name__} must be {allowed}. Got {given} instead.")
+    return model
