@@ -73,8 +73,8 @@ MODELS = {  # attention with one encoding or another is one network, but for the
     "large-kernel CNN, radius 7": sized(ConvStack(kernels=(7, 7, 3), depthwise=True, pool="none")),
     "LSTM": sized(TRUNK.replace(mixer=LSTM(bidirectional=False))),
     "LSTM, both ways": sized(TRUNK.replace(mixer=LSTM(bidirectional=True))),
-    "LSTM by columns, both ways": sized(TRUNK.replace(mixer=LSTM(bidirectional=True, order="columns"))),
 }
+MODELS["LSTM by columns, both ways"] = MODELS["LSTM, both ways"].replace(mixer=LSTM(order="columns"))
 MAIN = (
     *("attention, relative", "attention, no position", "attention, learned", "attention, sine-cosine"),
     *("attention, rotary", "CNN, radius 2", "CNN, radius 4", "dilated CNN, radius 7"),
