@@ -55,7 +55,7 @@ def test_its_cells_are_taken_at_the_largest_budget_unless_they_name_one(records)
     gain = f"+2.0 [+{2 - 100 * half:.1f}, +{2 + 100 * half:.1f}]"
     said = "50.0 % on its training images, {} points from the last ×4 of images seen"
     assert found.words == (
-        f"Limited by budget rather than data: ViT with 250 images ({said.format(gain)}) and CNN with 250 images "
+        f"Limited by budget rather than data: ViT, 250 images ({said.format(gain)}) and CNN, 250 images "
         f"({said.format('+4.0 [+3.6, +4.4]')})."
     )
 
@@ -64,7 +64,7 @@ def test_a_cell_that_still_gains_from_budget_leaves_the_rule_undecided(records):
     """The CNN gains half a point from the last step: it is not the one that is limited by the budget."""
     found = claim("C3", "So.", worse(4000).above(0)).decide(records)
     assert found.verdict == "budget-limited"
-    assert found.words.startswith("Limited by budget rather than data: ViT with 4k images (70.0 % on its training ima")
+    assert found.words.startswith("Limited by budget rather than data: ViT, 4k images (70.0 % on its training images")
     assert "CNN" not in found.words
     assert (found.estimate, found.n) == (pytest.approx(-0.045), 5)
     assert found.low < found.estimate < found.high
@@ -116,7 +116,7 @@ def test_without_accuracy_on_training_images_nothing_is_known(records):
     none = make_records({**FACTORS, "images_seen": LADDER[-1:]}, lambda one: list(rows(one))[:1])
     found = claim("C2", "So.", worse(4000).below(0)).decide(none)
     assert found.verdict == "not measured"
-    assert found.words == ("Accuracy on training images is not measured: ViT with 4k images and CNN with 4k images.")
+    assert found.words == ("Accuracy on training images is not measured: ViT, 4k images and CNN, 4k images.")
 
 
 def test_the_rule_says_when_it_is_decided():

@@ -62,6 +62,11 @@ class Verdict(Spec, abc.ABC):
     def rule(self) -> str:
         """The rule in words."""
 
+    @property
+    def metrics(self) -> frozenset[str] | None:
+        """The metrics that the rule looks at; None where they may be any."""
+        return None
+
     @abc.abstractmethod
     def decide(self, records: Records) -> Finding:
         """Apply the rule."""
@@ -94,6 +99,11 @@ class AllOf(Verdict):
         if self.leave_out == "budget-limited":
             text += " Parts whose cells are limited by the budget are left out."
         return text
+
+    @property
+    def metrics(self) -> frozenset[str] | None:
+        known = [part.metrics for part in self.parts]
+        return None if None in known else frozenset().union(*filter(None, known))
 
     def decide(self, records: Records) -> Finding:
         parts = _corrected([judged(part, records) for part in self.parts])

@@ -1,9 +1,10 @@
 """Rules about data: at which training budget their cells are taken, and whether budget is what limits them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from vision_attn import wording
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from vision_attn.verdicts.seeds import SeedVerdict
 
 Levels = dict[str, Any]
+NAMED = ("model", "train_size")
+"""Factors that name a cell, beside those in which the cells of a rule differ."""
 
 
 def rule_text(factor: str) -> str:
@@ -45,18 +48,21 @@ def at_largest(
 def limited(found: Finding, records: Records, cells: Sequence[Levels], rule: "SeedVerdict") -> Finding:
     """The finding, or "budget-limited" in the place of its answer where a cell is limited by its budget."""
     factor = str(rule.needs_data_limited)
+    factors = [name for name in records.plan.factors if name != factor]
+    told = [name for name in factors if name in NAMED or len({levels.get(name) for levels in cells}) > 1]
     reasons, unknown = [], []
-    for levels in cells:
+    for levels in {tuple(one.items()): one for one in cells}.values():
         row = _limit(records, levels, factor, rule.over)
+        name = ", ".join(wording.level_text(name, levels[name]) for name in told if name in levels)
         if row is None or row["limited_by"] == "not measured":
-            unknown.append(_named(levels, factor))
+            unknown.append(name)
         elif row["limited_by"] == "budget":
-            reasons.append(f"{_named(levels, factor)} ({_reason(row, factor)})")
+            reasons.append(f"{name} ({_reason(row, factor)})")
     if unknown:
-        words = f"Accuracy on training images is not measured: {wording.listing(list(dict.fromkeys(unknown)))}."
+        words = f"Accuracy on training images is not measured: {wording.listing(unknown)}."
         return dataclasses.replace(found, verdict="not measured", words=words, p=float("nan"))
     if reasons:
-        words = f"Limited by budget rather than data: {wording.listing(list(dict.fromkeys(reasons)))}."
+        words = f"Limited by budget rather than data: {wording.listing(reasons)}."
         return dataclasses.replace(found, verdict="budget-limited", words=words, p=float("nan"))
     return found
 
@@ -64,25 +70,25 @@ def limited(found: Finding, records: Records, cells: Sequence[Levels], rule: "Se
 def _limit(records: Records, levels: Levels, factor: str, over: str) -> dict[Any, Any] | None:
     """The row of `statistics.limits` of one cell, at the budget that it names."""
     others = {name: level for name, level in levels.items() if name != factor}
+    own = dataclasses.replace(records, values=_at(records.values, others, records))
     frames = []
     for split in ("train", "test"):
-        frame = _at(pick(records, "accuracy", at={"split": split}), others, records)
+        frame = pick(own, "accuracy", at={"split": split})
         frames.append(frame[frame[factor] <= levels[factor]].assign(all=0))
     rows = limits(*frames, by=["all"], budget=factor, over=over).to_dict("records")
     return rows[0] if rows else None
 
 
+def rows_at(frame: pd.DataFrame, levels: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of a frame at some levels of its columns."""
+    if not levels:
+        return frame
+    same = [(frame[name] == level).to_numpy(bool, na_value=False) for name, level in levels.items()]
+    return frame[np.logical_and.reduce(same)]
+
+
 def _at(frame: pd.DataFrame, levels: Levels, records: Records) -> pd.DataFrame:
-    for name, level in levels.items():
-        if name in records.plan.factors:
-            frame = frame[frame[name] == level]
-    return frame
-
-
-def _named(levels: Levels, factor: str) -> str:
-    names = [name for name in levels if name in ("model", "train_size")]
-    names = names or [name for name in levels if name != factor]
-    return " with ".join(wording.level_text(name, levels[name]) for name in names)
+    return rows_at(frame, {name: level for name, level in levels.items() if name in records.plan.factors})
 
 
 def _reason(row: dict[Any, Any], factor: str) -> str:

@@ -19,7 +19,7 @@ COLUMNS = (
 
 def findings(records: Records) -> list[Finding]:
     """What every rule of the plan says, in its order; rules for which the plan lacks cells are left out."""
-    out = []
+    out: list[Finding] = []
     for data in records.plan.verdicts:
         try:
             verdict = from_json(data, Verdict)
@@ -27,7 +27,7 @@ def findings(records: Records) -> list[Finding]:
             claim, statement = str(data.get("claim", "")), str(data.get("statement", ""))
             out.append(Finding(claim, statement, "", "not measured", words=str(error)))
             continue
-        out.append(_rated(verdict, judged(verdict, records)))
+        out.append(_rated(verdict, judged(verdict, _used(records, verdict))))
     return [one for one in out if one.is_planned]
 
 
@@ -56,3 +56,13 @@ def _rated(verdict: Verdict, found: Finding) -> Finding:
     if isinstance(verdict, AllOf) and parts:
         parts = tuple(_rated(part, one) for part, one in zip(verdict.parts, parts, strict=True))
     return dataclasses.replace(found, rates=found_rates(verdict, found), parts=parts)
+
+
+def _used(records: Records, verdict: Verdict) -> Records:
+    """The records of the metrics that a rule looks at, with their own coordinates: parts go through them many times."""
+    if verdict.metrics is None:
+        return records
+    values = records.values[records.values["metric"].isin(verdict.metrics)]
+    place = list(values.columns).index("value") + 1
+    unused = [name for name in values.columns[place:] if values[name].isna().all()]
+    return dataclasses.replace(records, values=values.drop(columns=unused))

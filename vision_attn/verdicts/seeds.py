@@ -108,6 +108,10 @@ class SeedVerdict(Verdict, abc.ABC):
     def _decided_how(self) -> str:
         """When it supports and when it contradicts, in words."""
 
+    @property
+    def metrics(self) -> frozenset[str]:
+        return frozenset({self.metric, "accuracy"} if self.needs_data_limited else {self.metric})
+
     def decide(self, records: Records) -> Finding:
         require_factor(records.plan, "over", type(self).__name__, self.over)
         named = [name for _, one in ((1, self.given), *self.cells) for name, _ in one]
@@ -133,10 +137,9 @@ class SeedVerdict(Verdict, abc.ABC):
         """One number a seed of the cell, and the seeds planned for it. A seed that lacks a run has no number."""
         factors = records.plan.factors
         fixed = {name: level for name, level in levels.items() if name in factors}
-        runs = _rows(records.runs, fixed)
+        runs = budget.rows_at(records.runs, fixed)
         coordinates = {name: level for name, level in levels.items() if name not in factors}
-        rows = records.values
-        measured = dataclasses.replace(records, values=_rows(rows[rows["metric"] == self.metric], fixed))
+        measured = dataclasses.replace(records, values=budget.rows_at(records.values, {"metric": self.metric, **fixed}))
         values = pick(measured, self.metric, at=coordinates, along=self.along)
         lacking = runs.loc[~runs["run"].isin(values["run"]), self.over]
         groups = values[~values[self.over].isin(lacking)].groupby(self.over, observed=True)["value"]
@@ -232,12 +235,6 @@ def _level(one: tuple[str, Any]) -> str:
     """A level with the name of its factor; models by their labels."""
     name, level = one
     return SAID.get(one) or (str(level) if name == "model" else f"{name.replace('_', ' ')} {level}")
-
-
-def _rows(frame: pd.DataFrame, fixed: dict[str, Any]) -> pd.DataFrame:
-    for name, level in fixed.items():
-        frame = frame[frame[name] == level]
-    return frame
 
 
 def _common(seeds: Sequence[Sequence[Any]]) -> list[Any]:
