@@ -17,8 +17,9 @@ from vision_attn.models.mixers import (
     ZeroMixer,
 )
 from vision_attn.models.registration import register_models
+from vision_attn.models.replacement import replace_attention
 from vision_attn.models.size import count_flops, count_params, flops_of, params_of
-from vision_attn.models.transfer import from_timm, replace_attention
+from vision_attn.models.transfer import from_timm
 from vision_attn.models.trunk import ViT
 from vision_attn.models.zoo import Timm
 
