@@ -11,6 +11,7 @@ from vision_attn import _torchvision
 
 if TYPE_CHECKING:
     from vision_attn._torchvision import repair_torchvision
+    from vision_attn.checking import check_model
     from vision_attn.data import Cifar10, Cifar100, CuedRecall, Idx, ImageFolder, Mnist5k, Parity, Permuted, Quadrants
     from vision_attn.experiment import Experiment
     from vision_attn.figures import (
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
         ZoomCurve,
     )
     from vision_attn.layers import Attention
+    from vision_attn.loading import load_run
+    from vision_attn.measuring import measure
     from vision_attn.models import (
         LSTM,
         Classifier,
@@ -163,6 +166,9 @@ _HOMES = {
         "Size",
         "Zoom",
     ),
+    "checking": ("check_model",),
+    "loading": ("load_run",),
+    "measuring": ("measure",),
     "run": ("Run",),
     "training": ("Recipe",),
     "verdicts": (
@@ -253,9 +259,12 @@ __all__ = [
     "Zoom",
     "ZoomCurve",
     "cell",
+    "check_model",
     "claim",
     "from_timm",
+    "load_run",
     "match",
+    "measure",
     "register_models",
     "repair_torchvision",
     "replace_attention",

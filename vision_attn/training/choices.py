@@ -14,7 +14,6 @@ from vision_attn.spec import InputError
 from vision_attn.training.compiling import failure, forward_flops, kind_of, pays
 from vision_attn.training.recipe import Recipe
 
-
 NARROW = 8
 """Channels below which a strided 1 x 1 convolution is not safe with the channels last."""
 
