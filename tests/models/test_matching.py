@@ -32,6 +32,18 @@ def test_both_are_matched_where_a_width_and_depth_do_it():
     assert found == REFERENCE
 
 
+def test_a_twin_may_be_held_to_the_depth_of_its_reference():
+    reference = ViT(dim=64, depth=4, position="sincos2d")
+    family = reference.replace(mixer=DepthwiseConv(kernel_size=3))
+    assert match(family, reference=reference, **SHAPE).depth != 4
+    found = match(family, reference=reference, turn="width", tolerance=0.05, **SHAPE)
+    assert (found.depth, found.dim) == (4, 76)
+    with pytest.raises(
+        InputError, match=r"within 2\.0% of the reference's .* FLOPs, which no width reaches\. The near"
+    ):
+        match(family, reference=reference, turn="width", **SHAPE)
+
+
 def test_the_heads_divide_the_width():
     found = match(ViT(depth=6, mixer=SelfAttention(num_heads=3)), reference=ViT(dim=100, depth=6), **SHAPE)
     assert found.dim % 3 == 0
@@ -55,6 +67,7 @@ def test_out_of_reach_names_the_nearest():
     [
         ({"family": Timm(name="resnet18")}, "family of match must have a width to turn. Timm has none."),
         ({"on": "depth"}, "on of match must be one of 'params', 'flops', 'both'. Got 'depth' instead."),
+        ({"turn": "depth"}, "turn of match must be one of 'width', 'both'. Got 'depth' instead."),
         ({"tolerance": 2}, "tolerance of match must be between 0 and 1. Got 2 instead."),
     ],
 )

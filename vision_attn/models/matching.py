@@ -57,6 +57,7 @@ def match(
     *,
     reference: Model | nn.Module,
     on: Literal["params", "flops", "both"] = "params",
+    turn: Literal["width", "both"] = "both",
     tolerance: float = 0.02,
     step: int = 1,
     image_size: int,
@@ -80,6 +81,7 @@ def match(
     *,
     reference: Model | nn.Module,
     on: Literal["params", "flops", "both"] = "params",
+    turn: Literal["width", "both"] = "both",
     tolerance: float = 0.02,
     step: int = 1,
     image_size: int,
@@ -88,13 +90,16 @@ def match(
 ) -> Model | int:
     """The member of `family` whose parameters and/or forward FLOPs differ least from the reference's.
 
-    Only the width is turned; where no width is within `tolerance` (a relative difference) other depths are tried,
-    nearest first. A family may also be any function from a width, a multiple of `step`, to a module; then the width is
-    returned. The reference may be any module, such as one of timm. Raises `InputError` naming the nearest candidates
-    where none is within tolerance, or where the family has no width to turn.
+    The width is turned; where no width is within `tolerance` (a relative difference) other depths are tried, nearest
+    first, unless `turn` is "width": a twin of equal size is then wider or narrower and never deeper. A family may also
+    be any function from a width, a multiple of `step`, to a module; then the width is returned. The reference may be
+    any module, such as one of timm. Raises `InputError` naming the nearest candidates where none is within tolerance,
+    or where the family has no width to turn.
     """
     if on not in ("params", "flops", "both"):
         raise InputError(f"on of match must be one of 'params', 'flops', 'both'. Got {on!r} instead.")
+    if turn not in ("width", "both"):
+        raise InputError(f"turn of match must be one of 'width', 'both'. Got {turn!r} instead.")
     if not 0 < tolerance < 1:
         raise InputError(f"tolerance of match must be between 0 and 1. Got {tolerance!r} instead.")
     if step < 1:
@@ -105,17 +110,19 @@ def match(
     else:
         wanted = (count_params(reference, **shape), count_flops(reference, **shape))
     if not isinstance(family, Model):
-        found = _nearest(Member(family, step), wanted, on, tolerance, shape)
+        found = _nearest(Member(family, step), wanted, on, tolerance, shape, turn=turn)
         assert isinstance(found, Member)
         return found.width
     if not family.width_field:
         raise InputError(f"family of match must have a width to turn. {type(family).__name__} has none.")
-    found = _nearest(family, wanted, on, tolerance, shape)
+    found = _nearest(family, wanted, on, tolerance, shape, turn=turn)
     assert isinstance(found, Model)
     return found
 
 
-def _nearest(family: Family, wanted: tuple[int, int], on: str, tolerance: float, shape: dict[str, int]) -> Family:
+def _nearest(
+    family: Family, wanted: tuple[int, int], on: str, tolerance: float, shape: dict[str, int], *, turn: str
+) -> Family:
     def weigh(model: Family) -> Candidate:
         params, flops = count_params(model, **shape), count_flops(model, **shape)
         errors = {"params": params / wanted[0] - 1, "flops": flops / wanted[1] - 1}
@@ -123,13 +130,14 @@ def _nearest(family: Family, wanted: tuple[int, int], on: str, tolerance: float,
         return Candidate(model, params, flops, max(map(abs, relevant)))
 
     seen: list[Candidate] = []
-    for start in _depths(family):
+    for start in _depths(family) if turn == "both" else (family,):
         candidates = [weigh(model) for model in _around(start, wanted, on, shape)]
         seen += candidates
         best = min(candidates, key=lambda candidate: candidate.error, default=None)
         if best is not None and best.error <= tolerance:
             return best.model
-    raise InputError(_sentence(family, seen, wanted, on, tolerance))
+    reach = "width" if turn == "width" else "width and depth"
+    raise InputError(_sentence(family, seen, wanted, on, tolerance, reach))
 
 
 def _depths(family: Family) -> Iterator[Family]:
@@ -188,7 +196,9 @@ def _has_sincos(model: Family) -> bool:
     return getattr(model, "position", None) == "sincos2d"
 
 
-def _sentence(family: Family, seen: list[Candidate], wanted: tuple[int, int], on: str, tolerance: float) -> str:
+def _sentence(
+    family: Family, seen: list[Candidate], wanted: tuple[int, int], on: str, tolerance: float, reach: str
+) -> str:
     nearest = sorted(seen, key=lambda candidate: candidate.error)[:3]
     listed = "; ".join(
         f"{candidate.model!r} with {candidate.params:,} parameters and {candidate.flops:,} FLOPs, "
@@ -199,5 +209,5 @@ def _sentence(family: Family, seen: list[Candidate], wanted: tuple[int, int], on
     name = "the factory's modules" if isinstance(family, Member) else type(family).__name__
     return (
         f"{what} of {name} must come within {tolerance:.1%} of the reference's {wanted[0]:,} "
-        f"parameters and {wanted[1]:,} FLOPs, which no width and depth reaches. The nearest: {listed}."
+        f"parameters and {wanted[1]:,} FLOPs, which no {reach} reaches. The nearest: {listed}."
     )
