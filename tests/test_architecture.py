@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "vision_attn"
 
-BOTTOM = {"spec", "store", "environment", "_torchvision"}
+BOTTOM = {"sources", "spec", "store", "environment", "_torchvision"}
 MAY_IMPORT = {
     "spec": set(),
     "store": {"spec"},
@@ -25,6 +25,8 @@ MAY_IMPORT = {
     "execution": {*BOTTOM, "data", "models", "training", "probes", "run"},
     "group": {*BOTTOM, "training", "run", "execution"},
     "plan": {"spec", "store"},
+    "sources": {"spec"},
+    "trial": {*BOTTOM, "data", "models", "training", "probes", "run", "execution", "plan", "sources"},
     "worker": {*BOTTOM, "plan", "probes", "run", "execution", "group"},
     "measuring": {*BOTTOM, "data", "probes"},
     "loading": {*BOTTOM, "data", "run", "execution"},
@@ -37,8 +39,8 @@ MAY_IMPORT = {
     "choice": {"spec", "plan", "records"},
     "wording": {"records"},
     "figures": {"spec", "plan", "records", "statistics", "choice", "wording"},
-    "verdicts": {"spec", "records", "statistics", "choice", "wording"},
-    "report": {"spec", "store", "plan", "tables", "records", "statistics", "wording", "figures", "verdicts"},
+    "verdicts": {"sources", "spec", "records", "statistics", "choice", "wording"},
+    "report": {"sources", "spec", "store", "plan", "tables", "records", "statistics", "wording", "figures", "verdicts"},
 }
 HEAVY = {
     "seaborn": {"figures"},
@@ -59,6 +61,7 @@ HEAVY = {
         "group",
         "worker",
         "sweep",
+        "trial",
         "doctor",
         "bench",
         "measuring",

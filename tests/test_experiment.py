@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vision_attn import Accuracy, Experiment, LearningCurve, Mnist5k, Recipe, Run, Size, ViT
-from vision_attn.cli import _parse_levels
+from vision_attn.cli import _parse_levels, _planned
 from vision_attn.experiment import load, plan, smoke
 from vision_attn.plan import Plan
 from vision_attn.spec import InputError, from_json
@@ -129,10 +129,44 @@ def test_a_file_may_import_files_beside_it(tmp_path):
     assert sys.path == before
 
 
-def test_errors_in_an_experiment_file_pass_through(tmp_path):
+def test_errors_in_an_experiment_file_are_told_with_file_and_line(tmp_path):
     (tmp_path / "broken.py").write_text("import nonsense_that_is_not_there\n")
-    with pytest.raises(ModuleNotFoundError, match="nonsense_that_is_not_there"):
+    sentence = r"broken\.py fails: ModuleNotFoundError: No module named 'nonsense.*broken\.py, line 1\)$"
+    with pytest.raises(InputError, match=sentence):
         load(tmp_path / "broken.py")
+
+
+@pytest.mark.parametrize("name", ["x/../../elsewhere", "/tmp/x", "..", "a b", "smoke", ""])
+def test_a_preset_that_cannot_be_a_part_of_a_folder_is_refused(name):
+    with pytest.raises(InputError, match=r"^name of a preset must be letters, digits, _ and -"):
+        experiment(presets={name: {"seed": (0,)}})
+
+
+def test_an_experiment_cannot_have_the_name_of_the_pool(tmp_path):
+    (tmp_path / "runs.py").write_text("experiment = None\n")
+    with pytest.raises(InputError, match="name of an experiment file must not be runs"):
+        load(tmp_path / "runs.py")
+
+
+def test_levels_that_differ_have_a_folder_of_their_own_and_the_same_ones_the_experiments(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from vision_attn import Experiment, Mnist5k, Recipe, Run, ViT\n"
+        "experiment = Experiment(question='Why?', factors={'model': ('ViT, 3x3', 'a'), 'seed': range(3)}, probes=(),\n"
+        "    presets={'few': {'seed': (0,)}}, run=lambda model, seed:\n"
+        "    Run(model=ViT(), data=Mnist5k(train_size=50), recipe=Recipe(updates=1), seed=seed))\n"
+    )
+
+    def folder(*levels, preset=None, smoke=False):
+        return _planned(tmp_path / "mine.py", preset, list(levels), smoke)[1]
+
+    assert folder() == folder("seed=0-2") == "mine"
+    assert folder(preset="few") == folder("seed=0", preset="few") == "mine-few"
+    names = [folder("seed=0"), folder("seed=0,1"), folder("model=ViT, 3x3"), folder("seed=0-2", preset="few")]
+    assert len({*names, "mine", "mine-few"}) == 6
+    assert folder("seed=0").startswith("mine-seed-0-")
+    assert folder("model=ViT, 3x3", smoke=True).startswith("mine-model-ViT_3x3-")
+    assert folder("seed=0") == folder("seed=0")
+    assert not {"/", " ", ","} & set("".join(names))
 
 
 @pytest.mark.parametrize("wrapped", ['Gap(reference="{}")', 'Summary(parts=(Gap(reference="{}"),))'])

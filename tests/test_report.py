@@ -25,7 +25,7 @@ def made(tmp_path, *, write=lambda cell: True, change=lambda cell, result: None,
     planned = made_up.make_plan(**{**SMALL, **plan})
     made_up.write_store(tmp_path / "runs", planned, write=write, change=change)
     folder = tmp_path / name
-    folder.mkdir()
+    folder.mkdir(parents=True)
     planned.write(folder)
     return folder
 
@@ -412,3 +412,62 @@ def test_a_report_of_1000_runs_takes_less_than_10_seconds(tmp_path):
     seconds = time.perf_counter() - begun
     print(f"\n{3 * 7 * len(seeds)} runs, {len(probes)} probes each: {seconds:.1f} s, start of Python included")
     assert seconds < 10
+
+
+@pytest.mark.parametrize("method", ["applies", "table", "draw", "caption", "printed"])
+def test_any_exception_in_a_figure_stands_in_its_place_and_the_rest_is_written(tmp_path, monkeypatch, method):
+    from vision_attn.figures import LearningCurve
+
+    def broken(self, *arguments, **options):
+        return {}["what is not there"]
+
+    folder = made(tmp_path)
+    monkeypatch.setattr(LearningCurve, method, broken)
+    read = Reader(page_of(folder))
+    assert "This figure could not be drawn: KeyError: 'what is not there' (" in read.text
+    assert "test_report.py, line" in read.text
+    assert "tables/Gap.csv" in read.links
+    assert {"records.csv.gz", "runs.csv"} <= {path.name for path in folder.iterdir()}
+
+
+def test_a_factor_that_does_not_say_what_was_measured_is_loud(tmp_path):
+    from vision_attn.report.doubts import doubts
+
+    def change(cell, result):
+        if cell["train_size"] == 200:
+            result["data"]["train_size"] = 150
+
+    folder = made(tmp_path, change=change)
+    records = load(Plan.read(folder), tmp_path / "runs")
+    (notice,) = doubts(records)
+    assert notice.loud
+    assert notice.text == (
+        "The factor train_size is not the train size that was measured in 6 cells: 150 where it says 200."
+    )
+    assert doubts(load(Plan.read(made(tmp_path / "right")), tmp_path / "right" / "runs")) == []
+
+
+@pytest.mark.parametrize("folder", sorted(ROOT.glob("results/*/plan.json")), ids=lambda path: path.parent.name)
+def test_factors_of_the_committed_results_say_what_was_measured(folder, tmp_path):
+    from vision_attn.report.doubts import doubts
+
+    assert doubts(load(Plan.read(folder.parent), tmp_path, committed=folder.parent)) == []
+
+
+def test_runs_of_one_label_from_different_sources_are_loud(tmp_path):
+    from vision_attn.report.doubts import doubts
+
+    def change(cell, result):
+        if cell["model"] == "ViT":
+            result["environment"]["sources"] = {"Mine": ("a" if cell["seed"] else "b") * 64}
+        if cell["model"] == "ResNet":
+            result["environment"]["sources"] = {"Other": "c" * 64}
+
+    folder = made(tmp_path, change=change)
+    plan = Plan.read(folder).replace(sources={"Mine": "a" * 64, "Other": "d" * 64})
+    texts = [notice.text for notice in doubts(load(plan, tmp_path / "runs"))]
+    assert texts == [
+        "Runs of ViT come from different sources of Mine: bbbbbbbbbbbb (2 runs), aaaaaaaaaaaa (2 runs). "
+        "They must not be taken together.",
+        "Other has changed since the runs of ResNet: they come from its source cccccccccccc, now it is dddddddddddd.",
+    ]

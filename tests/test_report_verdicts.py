@@ -8,8 +8,8 @@ from test_report import Reader
 
 from vision_attn.experiment import Experiment, plan
 from vision_attn.report.page import write
-from vision_attn.spec import InputError, to_json
-from vision_attn.verdicts import AllOf, BoundVerdict, DifferenceVerdict, Verdict, cell
+from vision_attn.spec import to_json
+from vision_attn.verdicts import AllOf, BoundVerdict, DifferenceVerdict, cell
 
 FACTORS = {"model": ["attention", "convolution"], "distance": [1, 7], "seed": [0, 1, 2]}
 
@@ -120,17 +120,6 @@ def experiment(**changes):
 def test_the_plan_keeps_the_rules():
     assert plan(experiment(verdicts=RULES), name="why").verdicts == tuple(to_json(rule) for rule in RULES)
     assert plan(experiment(), name="why").verdicts == ()
-
-
-def test_a_rule_is_a_kind_of_the_package():
-    class Homemade(Verdict):
-        rule = "Always."
-
-        def decide(self, records):
-            raise NotImplementedError
-
-    with pytest.raises(InputError, match=r"^Homemade must be defined in a module of vision_attn"):
-        plan(experiment(verdicts=(object.__new__(Homemade),)), name="why")
 
 
 def test_data_sets_may_follow_the_factors_but_models_must_share_them():

@@ -1,6 +1,7 @@
 """The command `vision-attn`: run experiments, read results, look at data and machine. The only module that prints."""
 
 import errno
+import hashlib
 import itertools
 import os
 import re
@@ -14,8 +15,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from vision_attn import sources
 from vision_attn.plan import Plan
-from vision_attn.spec import InputError
+from vision_attn.spec import InputError, canonical
+from vision_attn.store import RUNS
 
 if TYPE_CHECKING:
     from vision_attn.experiment import Experiment
@@ -104,6 +107,7 @@ def plan(
     from vision_attn import sweep
     from vision_attn.report import protocol
 
+    unchecked = sweep.check(planned, list(planned.runs), needs_data=False)
     states = sweep.states(planned, results / "runs")
     console = _console()
     console.print(f"[bold]{escape(planned.name)}[/]  {escape(planned.question.splitlines()[0])}")
@@ -118,6 +122,8 @@ def plan(
         console.print(f"  {len(planned.cells) - len(runs)} cells share a run with another cell")
     for probe, names, reason in protocol.skips(planned):
         console.print(f"  {escape(probe)} is skipped for {escape(names)}: {escape(reason)}")
+    for sentence in unchecked:
+        console.print(f"  Not tried, as data are missing: {escape(sentence)}", soft_wrap=True)
     console.print("  " + _count_line(states))
 
 
@@ -161,14 +167,18 @@ def run(
             timeout=timeout,
             max_failures=max_consecutive_failures,
             tell=progress,
+            experiment=experiment,
         )
     console.print(_count_line(ended.states))
-    if ended.why:
+    if ended.refusal:
+        _complain(ended.refusal)
+    elif ended.why:
         command = shlex.join(["vision-attn", *sys.argv[1:]])
         console.print(f"Stopped: {ended.why}. The same command continues: {escape(command)}", soft_wrap=True)
     if ended.why != "disk full":
         console.print(f"report: {escape(str(build(results / name, results / 'runs')))}", soft_wrap=True)
-    raise typer.Exit(FAILED if ended.why in ("disk full", "failures in a row") else _exit_code(ended.states))
+    is_cut = bool(ended.refusal) or ended.why in ("disk full", "failures in a row")
+    raise typer.Exit(FAILED if is_cut else _exit_code(ended.states))
 
 
 @app.command()
@@ -192,17 +202,19 @@ def status(
     experiment: Annotated[Path, typer.Argument(help="An experiment file, or its folder in results/.")],
     preset: Preset = None,
     levels: Levels = None,
-    results: Results = Path("results"),
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of the results; default: results, or that in which FOLDER lies.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show what has become of every run. Exit code 0: all done; 1: some failed; 75: some are still to do."""
     from vision_attn import sweep
 
     if experiment.is_dir():
-        planned = Plan.read(experiment)
+        planned, beside = Plan.read(experiment), experiment.resolve().parent
     else:
-        planned, _ = _planned(experiment, preset, levels, False)
-    states = sweep.states(planned, results / "runs")
+        (planned, _), beside = _planned(experiment, preset, levels, False), Path("results")
+    states = sweep.states(planned, (results or beside) / RUNS)
     if as_json:
         _print_json({key: {"state": state.name, "reason": state.reason} for key, state in states.items()})
     else:
@@ -372,12 +384,22 @@ def _planned(path: Path, preset: str | None, levels: list[str] | None, smoke: bo
         found = whole.preset(preset)
         parts.append(preset)
     chosen = dict(_parse_levels(text, whole) for text in levels or ())
+    others = {factor: own for factor, own in chosen.items() if own != tuple(found.factors[factor])}
     found = found.with_levels(chosen)
+    if others:
+        parts.append(_folder_of(others))
     if smoke:
         found = experiments.smoke(found)
         parts.append("smoke")
-    planned = experiments.plan(found, name=name).replace(preset=preset, given_levels=chosen, smoke=smoke)
-    return planned, "-".join(parts)
+    typed = {"preset": preset, "given_levels": chosen, "smoke": smoke, "experiment": sources.shown(path)}
+    return experiments.plan(found, name=name).replace(**typed), "-".join(parts)
+
+
+def _folder_of(levels: dict[str, tuple[Any, ...]]) -> str:
+    """A part of a folder's name for a choice of levels, to be read, with a digest that tells like ones apart."""
+    text = "-".join(f"{factor}-{'-'.join(map(str, own))}" for factor, own in levels.items())
+    short = re.sub(r"[^A-Za-z0-9_.-]+", "_", text)[:60].strip("_.-")
+    return f"{short}-{hashlib.sha256(canonical({name: list(own) for name, own in levels.items()})).hexdigest()[:6]}"
 
 
 def _parse_levels(text: str, experiment: "Experiment") -> tuple[str, tuple[Any, ...]]:

@@ -15,7 +15,7 @@ from torch import nn
 
 from vision_attn.data import Data
 from vision_attn.probes.base import Probe, Row
-from vision_attn.run import WEIGHTS, Attempt, Outcome, Run, Stopped, follow, prepared
+from vision_attn.run import WEIGHTS, Attempt, Outcome, Run, Stopped, follow, prepared, sourced
 from vision_attn.spec import InputError, canonical, digest, to_json
 from vision_attn.store import PROBES, SCHEMA, Lease, LeaseLost, RunFolder, probe_file
 from vision_attn.training.choices import Choices
@@ -95,18 +95,19 @@ def _train_and_measure(
 def _measure(lease: Lease, file: str, run: Run, probe: Probe, model: nn.Module, data: Data, choices: Choices) -> None:
     begun = time.monotonic()
     with choices.autocast():
-        records = [_checked(probe, row) for row in probe(model, data)]
+        records = [checked(probe, row) for row in probe(model, data)]
     content = {
         "schema": SCHEMA,
         "run": digest(run),
         "probe": to_json(probe),
+        **sourced(probe),
         "records": records,
         "seconds": round(time.monotonic() - begun, 3),
     }
     lease.write_json(f"{PROBES}/{file}", content)
 
 
-def _checked(probe: Probe, row: Row) -> Row:
+def checked(probe: Probe, row: Row) -> Row:
     """The row, if it is flat and finite; a probe that yields anything else is at fault."""
     flat = all(isinstance(item, str | int | float) for item in row.values())
     if not flat or "metric" not in row or "value" not in row:

@@ -1,22 +1,21 @@
 """Experiment: a question, the factors crossed to answer it, and the run of every cell."""
 
 import dataclasses
-import importlib.util
 import inspect
 import itertools
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from vision_attn import sources
 from vision_attn.figures.base import Figure
 from vision_attn.plan import Cell, Level, Plan, PlannedRun
 from vision_attn.probes.base import Probe
 from vision_attn.records import require_level
 from vision_attn.run import Run
 from vision_attn.spec import InputError, Spec, digest, to_json
-from vision_attn.store import probe_file
+from vision_attn.store import RUNS, probe_file
 from vision_attn.training import Recipe
 from vision_attn.verdicts import Verdict
 
@@ -48,6 +47,10 @@ class Experiment:
             raise InputError("question of Experiment must be a text, such as the file's docstring. Got none instead.")
         for name, levels in self.factors.items():
             _check_factor(name, tuple(levels))
+        for name in self.presets:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) or name == "smoke":
+                allowed = "letters, digits, _ and -, and not smoke: it is a part of the name of a folder"
+                raise InputError(f"name of a preset must be {allowed}. Got {name!r} instead.")
         wanted = set(inspect.signature(self.run).parameters)
         if wanted != set(self.factors):
             raise InputError(
@@ -99,7 +102,7 @@ def smoke(experiment: Experiment) -> Experiment:
 def load(path: Path) -> tuple[str, Experiment]:
     """The name and the `experiment` of an experiment file, which may import files beside it.
 
-    Errors in the file itself pass through.
+    Raises `InputError`, with file and line where the file itself is at fault.
     """
     if not path.is_file():
         raise InputError(f"experiment must be the path of an experiment file (experiments/*.py). Got '{path}' instead.")
@@ -108,17 +111,9 @@ def load(path: Path) -> tuple[str, Experiment]:
         raise InputError(
             f"name of an experiment file must be lower-case letters, digits and _. Got '{path.name}' instead."
         )
-    found = importlib.util.spec_from_file_location(f"_vision_attn_experiment_{name}", path)
-    if found is None or found.loader is None:
-        raise InputError(f"experiment must be a Python file. Got '{path}' instead.")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        found.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.resolve().parent))
-    experiment = getattr(module, "experiment", None)
+    if name == RUNS:
+        raise InputError(f"name of an experiment file must not be {name}: so is the folder of all runs named.")
+    experiment = getattr(sources.load_file(path), "experiment", None)
     if not isinstance(experiment, Experiment):
         raise InputError(f"{path} must define `experiment = Experiment(...)`. It does not.")
     _check_references(experiment)
@@ -141,9 +136,11 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
     cells: list[Cell] = []
     omitted: list[dict[str, Level]] = []
     runs: dict[str, PlannedRun] = {}
+    own: dict[str, str] = {}
     for levels in itertools.product(*experiment.factors.values()):
         cell = dict(zip(experiment.factors, levels, strict=True))
-        run = experiment.run(**cell)
+        with sources.told(f"run of {name} for {cell}"):
+            run = experiment.run(**cell)
         if run is None:
             omitted.append(cell)
             continue
@@ -152,15 +149,10 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
         key = digest(run)
         cells.append(Cell(factors=cell, run=key))
         if key not in runs:
-            _check_home(run)
-            skips = {
-                probe_file(to_json(probe)): reason
-                for probe in experiment.probes
-                if (reason := probe.skip(run.model, run.data))
-            }
-            runs[key] = PlannedRun(hint=run.hint, run=to_json(run), skips=skips)
+            runs[key] = PlannedRun(hint=run.hint, run=to_json(run), skips=_skips(run, experiment.probes))
+            own |= sources.digests(run)
     for part in (*experiment.probes, *experiment.figures, *experiment.verdicts):
-        _check_home(part)
+        own |= sources.digests(part)
     return Plan(
         name=name,
         experiment=f"experiments/{name}.py",
@@ -173,7 +165,18 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
         probes=tuple(to_json(probe) for probe in experiment.probes),
         figures=tuple(to_json(figure) for figure in experiment.figures),
         verdicts=tuple(to_json(verdict) for verdict in experiment.verdicts),
+        sources=dict(sorted(own.items())),
     )
+
+
+def _skips(run: Run, probes: Iterable[Probe]) -> dict[str, str]:
+    """The probes that do not fit the run, by their file, each with the reason."""
+    found = {}
+    for probe in probes:
+        with sources.told(f"skip of {type(probe).__name__}"):
+            if reason := probe.skip(run.model, run.data):
+                found[probe_file(to_json(probe))] = reason
+    return found
 
 
 def _defaults(kind: type[Spec]) -> dict[str, Any]:
@@ -192,18 +195,3 @@ def _check_factor(name: str, levels: tuple[Level, ...]) -> None:
             raise InputError(f"levels of factor {name!r} must be texts or numbers. Got {level!r} instead.")
     if len(set(levels)) != len(levels):
         raise InputError(f"levels of factor {name!r} must differ from each other. Got {levels!r} instead.")
-
-
-def _check_home(value: Spec) -> None:
-    """A worker process knows the kinds of the package and no others."""
-    home = type(value).__module__
-    if not home.startswith("vision_attn."):
-        raise InputError(
-            f"{type(value).__name__} must be defined in a module of vision_attn, so that worker processes know it. "
-            f"It is defined in {home} instead."
-        )
-    for field in dataclasses.fields(value):  # type: ignore[arg-type]
-        part = getattr(value, field.name)
-        for item in part if isinstance(part, tuple) else (part,):
-            if isinstance(item, Spec):
-                _check_home(item)

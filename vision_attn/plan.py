@@ -49,7 +49,8 @@ class Plan:
     `factors` maps every factor to its levels; `cells` are their combinations, but for those `omitted` by the
     experiment's own choice; `runs` are the runs of the cells by digest. `defaults` are the fields that the JSON of a
     recipe leaves out. `experiment` is the path of the experiment file, as a person would type it; `preset`,
-    `given_levels` and `smoke` say what else was typed.
+    `given_levels` and `smoke` say what else was typed. `sources` are the sha256 of the source of kinds that are not the
+    package's, by name.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Plan:
     preset: str | None = None
     given_levels: Mapping[str, tuple[Level, ...]] = dataclasses.field(default_factory=dict)
     smoke: bool = False
+    sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def levels(self, factor: str) -> list[Any]:
         """The levels of a factor, in the plan's order. Raises `InputError` where there is no such factor."""
@@ -111,6 +113,7 @@ class Plan:
             "probes": list(self.probes),
             "figures": list(self.figures),
             "verdicts": list(self.verdicts),
+            "sources": dict(self.sources),
         }
 
     @classmethod
@@ -138,6 +141,7 @@ class Plan:
                 preset=data.get("preset"),
                 given_levels=_fixed(data.get("levels", {})),
                 smoke=data.get("smoke", False),
+                sources=data.get("sources", {}),
             )
         except KeyError as error:
             raise InputError(f"a plan must have the field {error}. It does not.") from None
@@ -151,19 +155,36 @@ class Plan:
     def read(cls, folder: Path) -> Self:
         """The plan in a folder of the results. Raises `InputError` where there is none that is intact."""
         try:
-            data = read_json(folder / FILE)
+            data = _read(folder / FILE)
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(
                 f"folder must be one that `vision-attn run` has written, with a plan.json. Got '{folder}' instead."
             ) from None
-        except DamagedFile as error:
-            raise InputError(f"{error} Plan the experiment again with `vision-attn run`.") from None
         made = cls.from_json(data)
         return made if "preset" in data else made.replace(**_typed(folder.name, made.name))
 
     def write(self, folder: Path) -> None:
         """Write plan.json into a folder, atomically."""
         write_json(folder / FILE, self.to_json())
+
+    @classmethod
+    def read_kept(cls, file: Path) -> Self:
+        """A plan that `keep` wrote. Raises `InputError` where it is not intact, `FileNotFoundError`."""
+        return cls.from_json(_read(file))
+
+    def keep(self, folder: Path) -> Path:
+        """Write the plan into a folder under its own digest, so that no other plan takes its place; the file."""
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{self.digest}.json"
+        write_json(file, self.to_json())
+        return file
+
+
+def _read(file: Path) -> Json:
+    try:
+        return read_json(file)
+    except DamagedFile as error:
+        raise InputError(f"{error} Plan the experiment again with `vision-attn run`.") from None
 
 
 def _planned_run(entry: Mapping[str, Any], probes: Iterable[Json]) -> PlannedRun:

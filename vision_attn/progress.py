@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from vision_attn.executors.base import Event
 from vision_attn.plan import Plan
-from vision_attn.store import FAILURES, LOG, Store
+from vision_attn.store import FAILURES, LOG, WORKERS_LOG, Store
 from vision_attn.sweep import states, updates
 
 LINE_SECONDS = 30.0
@@ -78,7 +78,8 @@ class Progress:
         seconds = time.monotonic() - self.since.get(event.run, self.begun)
         if event.outcome in FAILURES or event.outcome == "diverged":
             self._line(f"{event.outcome.upper()} {name}: {event.error}", always=True)
-            self._line(f"  log: {Store(self.store).index()[event.run].path / LOG}", always=True)
+            log = Store(self.store).index()[event.run].path / LOG
+            self._line(f"  log: {log if log.exists() else self.store / WORKERS_LOG}", always=True)
         elif not self.bar:
             self._line(f"{event.outcome} {name} in {seconds:.1f} s")
 

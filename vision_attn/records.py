@@ -155,6 +155,8 @@ def _from_pool(plan: Plan, key: str, folder: RunFolder) -> _Found:
     if result is None:
         return found
     found.facts |= _facts(result)
+    if origin := _sources(result, *probes.values()):
+        found.facts["sources"] = origin
     found.values = [row for content in probes.values() if content is not None for row in content["records"]]
     if _intact(folder.path / "history.jsonl", result["files"].get("history.jsonl")):
         found.history = read_rows(folder.path / "history.jsonl")
@@ -167,9 +169,16 @@ def _facts(result: Row) -> Row:
     """A result as one flat row."""
     data = {("dataset" if name == "label" else name): value for name, value in result["data"].items()}
     names = ("diverged_at", "updates", "images_seen", "train_loss")
-    parts = (data, result["choices"], result["environment"], result["measured"])
+    environment = {name: value for name, value in result["environment"].items() if name != "sources"}
+    parts = (data, result["choices"], environment, result["measured"])
     ended = {"ended": result["ended"]} if "ended" in result else {}
     return {name: result.get(name) for name in names} | ended | {k: v for part in parts for k, v in part.items()}
+
+
+def _sources(result: Row, *probes: Row | None) -> str:
+    """The own kinds that a run was made and measured with, each with the beginning of its source's sha256."""
+    parts = [result["environment"].get("sources", {}), *(one.get("sources", {}) for one in probes if one is not None)]
+    return ", ".join(sorted({f"{name} {sha256[:12]}" for part in parts for name, sha256 in part.items()}))
 
 
 def _intact(path: Path, sha256: str | None) -> bool:

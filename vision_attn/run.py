@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from vision_attn import sources
 from vision_attn.data import Data, Dataset
 from vision_attn.environment import environment
 from vision_attn.models import FittedModel, Model
@@ -104,11 +105,19 @@ def prepared(
     data = data.to(device)
     streams = Streams(run.seed, device)
     with streams.initialising():
-        model = run.model.build(image_size=data.image_size, in_chans=data.in_chans, num_classes=data.num_classes)
+        model = built(run.model, data)
     model.to(device)
     require_fit(run.recipe, model, data=data)
     choices = choices or choose(run.recipe, model, data=data, device=device, threads=threads)
     return Ready(data, model, streams, choices, started)
+
+
+def built(model: Model, data: Data) -> nn.Module:
+    """The module of a model for the data; one that does not say its number of classes is told it, as mixing asks."""
+    module = model.build(image_size=data.image_size, in_chans=data.in_chans, num_classes=data.num_classes)
+    if isinstance(module, nn.Module) and not hasattr(module, "num_classes"):
+        module.num_classes = data.num_classes  # type: ignore[assignment]
+    return module
 
 
 def follow(
@@ -159,6 +168,7 @@ class Attempt:
         self.seconds = 0.0
         self.outcome: Outcome | None = None
         self.environment = environment(*(["scikit-learn"] if isinstance(run.model, FittedModel) else []))
+        self.environment |= sourced(run)
         num_updates = run.recipe.num_updates(ready.data.train_size)
         self.state = TrainState(ready.model, recipe=run.recipe, streams=ready.streams, num_updates=num_updates)
         self._resume()
@@ -267,6 +277,12 @@ class Attempt:
         self.lease.write_json(RESULT, result)
         self.lease.remove(CHECKPOINT)
         self.outcome = Outcome("done") if diverged is None else Outcome("diverged", str(diverged))
+
+
+def sourced(*specs: Spec) -> dict[str, dict[str, str]]:
+    """What a result says of the source of own kinds; nothing where all are the package's."""
+    found = {name: sha256 for each in specs for name, sha256 in sources.digests(each).items()}
+    return {"sources": found} if found else {}
 
 
 def _comparable(premises: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import json
 import math
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -54,6 +55,9 @@ class Spec:
 
 
 _KINDS: dict[str, type[Spec]] = {}
+Home = tuple[types.ModuleType | None, str]
+_HOMES: dict[str, Home] = {}
+"""The module in which a kind was defined, and its file."""
 RENAMED = {"Identity": "ZeroMixer", "Recall": "AccuracyByDistance"}
 """Kinds that were renamed: the name that stands in JSON for good, as digests are taken of it, and that of the class."""
 
@@ -68,11 +72,20 @@ def spec(cls: type[T]) -> type[T]:
     if not inspect.isabstract(made):
         if made.__name__ in RENAMED:
             raise TypeError(f"{made.__name__} must have another name: in stored JSON it is {RENAMED[made.__name__]}.")
-        if made.__name__ in _KINDS:
-            other = _KINDS[made.__name__].__module__
-            raise TypeError(f"Two specs are named {made.__name__}: in {other} and in {made.__module__}.")
-        _KINDS[made.__name__] = made
+        module = sys.modules.get(made.__module__)
+        home = (module, getattr(module, "__file__", None) or made.__module__)
+        if made.__name__ in _KINDS and not _is_reloaded(_HOMES[made.__name__], home):
+            places = f"in {_HOMES[made.__name__][1]} and in {home[1]}"
+            raise TypeError(f"Two specs are named {made.__name__}: {places}. One of them must have another name.")
+        _KINDS[made.__name__], _HOMES[made.__name__] = made, home
     return made
+
+
+def _is_reloaded(earlier: Home, now: Home) -> bool:
+    """Whether a kind's file outside the package was loaded again, or a notebook's cell run again."""
+    (before, place), (module, same) = earlier, now
+    is_package = getattr(module, "__name__", "").startswith("vision_attn.")
+    return place == same and not is_package and (before is not module or not hasattr(module, "__file__"))
 
 
 def kinds(role: type[T]) -> dict[str, type[T]]:

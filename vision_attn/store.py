@@ -24,6 +24,12 @@ from vision_attn.spec import canonical
 SCHEMA = 1
 LEASE_SECONDS = 120.0
 FAILURES = ("failed", "oom", "killed", "timeout", "disk full")
+WORKERS_LOG = "workers.log"
+"""What workers say outside of runs, in the pool."""
+
+RUNS = "runs"
+"""The folder of all runs in the results."""
+
 RESULT, PROBES, LEASE, ATTEMPTS, LOG = "result.json", "probes", "lease.json", "attempts.jsonl", "log.txt"
 
 

@@ -18,9 +18,10 @@ from vision_attn.models import Model, count_flops, count_params
 from vision_attn.plan import Plan
 from vision_attn.run import Run
 from vision_attn.spec import InputError, from_json
-from vision_attn.store import FAILURES, RunFolder, State, Store
+from vision_attn.store import FAILURES, WORKERS_LOG, RunFolder, State, Store
 from vision_attn.training import Recipe
 from vision_attn.training.stacked import stackable
+from vision_attn.trial import check, shape_of
 from vision_attn.worker import pick_device
 
 STACK_ON_GPU = 16
@@ -32,10 +33,11 @@ TRANSIENT = tuple(name for name in FAILURES if name not in FINAL)
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """The state of every run, and why the sweep ended early, if it did."""
+    """The state of every run, and why the sweep ended early, if it did; `refusal`: why no worker could start."""
 
     states: dict[str, State]
     why: Literal["", "interrupted", "disk full", "failures in a row"] = ""
+    refusal: str = ""
 
 
 def states(plan: Plan, store: Path) -> dict[str, State]:
@@ -86,15 +88,6 @@ def sizes(plan: Plan) -> dict[str, dict[str, Any]]:
     return found
 
 
-def check(plan: Plan, keys: list[str]) -> None:
-    """Raise `InputError` before any run starts, where data are missing or a model does not fit its images."""
-    shapes: dict[Dataset, dict[str, int]] = {}
-    for data, model in dict.fromkeys((made.data, made.model) for made in (_run(plan, key) for key in keys)):
-        if data not in shapes:
-            shapes[data] = _shape(data)
-        count_params(model, **shapes[data])
-
-
 def groups(plan: Plan, todo: Sequence[str], *, at_most: int) -> list[tuple[str, ...]]:
     """The runs to do, those together that can be trained in a stack: of one model, recipe, data set and size.
 
@@ -130,8 +123,7 @@ def _at_most(stack: str, kind: str) -> int:
 
 
 def _shape(dataset: Dataset) -> dict[str, int]:
-    data = dataset.load()
-    return {"image_size": data.image_size, "in_chans": data.in_chans, "num_classes": data.num_classes}
+    return shape_of(dataset.load())
 
 
 def _run(plan: Plan, key: str) -> Run:
@@ -150,34 +142,37 @@ def run(
     timeout: float | None,
     max_failures: int,
     tell: Callable[[Event | None], None],
+    experiment: Path | None = None,
 ) -> Ended:
     """Execute what is not done, in `jobs` worker processes (0: as many as fit). Ends with the state of every run.
 
-    `stack` says how many runs are trained together at most: a number, "off" or "auto", which is off but on a GPU.
+    `experiment` is the file of the plan, which workers load where kinds of the plan are not the package's. `stack` says
+    how many runs are trained together at most: a number, "off" or "auto", which is off but on a GPU.
     """
     kind = pick_device(device).type
     at_most = _at_most(stack, kind)
     store, folder = results / "runs", results / name
-    folder.mkdir(parents=True, exist_ok=True)
-    plan.write(folder)
     index = Store(store).index()
     todo = [key for key in plan.runs if state_of(plan, key, index).name not in FINAL]
+    check(plan, todo)
+    folder.mkdir(parents=True, exist_ok=True)
+    plan.write(folder)
     if not todo:
         return Ended(states(plan, store))
-    check(plan, todo)
     for key in todo:
         Store(store).open(key, hint=plan.runs[key].hint, run=plan.runs[key].run, index=index)
     grouped = groups(plan, todo, at_most=at_most)
     fitting = 1 if kind == "cuda" else max(1, _cores() // threads)
     executor = Local(
-        folder,
+        plan.keep(store / "plans"),
         store=store,
         folders=index,
-        log=store / "workers.log",
+        log=store / WORKERS_LOG,
         jobs=min(jobs or fitting, len(grouped)),
         threads=threads,
         device=device,
         timeout=timeout,
+        experiment=experiment if plan.sources else None,
     )
     why: Any = ""
     failures = 0
@@ -193,7 +188,7 @@ def run(
     after = states(plan, store)
     if not why and {state.name for state in after.values()} & {"pending", "running"}:
         why = "interrupted"
-    return Ended(after, why)
+    return Ended(after, why, executor.refusal)
 
 
 @contextlib.contextmanager

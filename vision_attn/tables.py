@@ -31,7 +31,7 @@ TEXTS = frozenset(
         *("run", "metric", "state", "reason", "ended", "dataset", "fingerprint", "subset_sha256", "device"),
         *("precision", "attention", "compile_reason", "python", "torch", "torchvision", "timm", "numpy"),
         "scikit-learn",
-        *("vision_attn", "platform", "cpu", "commit", "started"),
+        *("vision_attn", "platform", "cpu", "commit", "started", "sources"),
     }
 )
 """Columns that stay text when a table is read back, also where every cell looks like a number."""

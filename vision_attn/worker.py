@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from vision_attn import sources
 from vision_attn.execution import execute
 from vision_attn.group import train_group
 from vision_attn.plan import Plan
@@ -37,14 +38,23 @@ LOG_FORMAT = "%(asctime)s %(message)s"
 def main() -> None:
     """A worker: execute the runs whose ids come in, alike ones in one line, until the input ends."""
     parser = argparse.ArgumentParser(prog="python -m vision_attn.worker", description=main.__doc__)
-    parser.add_argument("plan", type=Path, help="the folder of plan.json")
+    parser.add_argument("plan", type=Path, help="a file that Plan.keep wrote")
     parser.add_argument("store", type=Path)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--experiment", type=Path, help="the file that defines kinds which are not the package's")
     arguments = parser.parse_args()
     device = pick_device(arguments.device)
-    plan = Plan.read(arguments.plan)
-    probes = [from_json(item, Probe) for item in plan.probes]
+    events = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    try:
+        plan = Plan.read_kept(arguments.plan)
+        sources.load_plugins()
+        if arguments.experiment is not None:
+            sources.load_file(arguments.experiment)
+        probes = [from_json(item, Probe) for item in plan.probes]
+    except InputError as error:
+        sys.exit(str(error))
     asked_to_stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -52,8 +62,6 @@ def main() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, on_signal)
-    events = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
 
     def tell(kind: str, key: str, **more: Any) -> None:

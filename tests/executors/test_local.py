@@ -54,14 +54,19 @@ def test_one_worker_serves_many_runs(store):
     assert len({outcome for _, outcome in finished(made, runs)}) == 1
 
 
-def test_a_worker_that_cannot_start_is_a_failure_on_record_that_names_the_log(store):
-    made, runs = executor(store, "raise SystemExit('no torch here')", jobs=1)
-    assert finished(made, runs) == [("a", "killed"), ("b", "killed"), ("c", "killed")]
-    for folder in store.index().values():
-        state = folder.state(["x"])
-        assert state.name == "killed"
-        assert state.reason == f"the worker exited with status 1; see {store.root / 'workers.log'}"
-    assert "no torch here" in (store.root / "workers.log").read_text()
+def test_a_worker_that_cannot_start_ends_the_execution_with_its_last_words_and_no_run_is_at_fault(store):
+    made, runs = executor(store, "print('hello'); raise SystemExit('no torch here')", jobs=2)
+    assert finished(made, runs) == []
+    log = store.root / "workers.log"
+    assert made.refusal == f"a worker could not start: no torch here (see {log})"
+    assert "no torch here" in log.read_text()
+    assert {folder.state(["x"]).name for folder in store.index().values()} == {"pending"}
+
+
+def test_what_libraries_print_when_a_worker_starts_is_passed_over(store):
+    greeting = "print('Welcome!'); print('{}'); print('[1]'); print('7')\n"
+    made, runs = executor(store, greeting + TALK + "    say(kind='finished', run=run, outcome='done')", jobs=1)
+    assert finished(made, runs) == [("a", "done"), ("b", "done"), ("c", "done")]
 
 
 def test_a_worker_that_dies_is_replaced_and_the_others_go_on(store):

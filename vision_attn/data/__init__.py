@@ -1,5 +1,6 @@
 """Data sets: uint8 tensors in memory with their splits, classes and fingerprint."""
 
+from vision_attn.data.arrays import Arrays, select
 from vision_attn.data.base import Data, Dataset, Split, Stream
 from vision_attn.data.cifar import Cifar10, Cifar100
 from vision_attn.data.cued_recall import CuedRecall
@@ -11,6 +12,7 @@ from vision_attn.data.permuted import Permuted
 from vision_attn.data.quadrants import Quadrants
 
 __all__ = [
+    "Arrays",
     "Cifar10",
     "Cifar100",
     "CuedRecall",
@@ -24,4 +26,5 @@ __all__ = [
     "Quadrants",
     "Split",
     "Stream",
+    "select",
 ]

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
 
+Kind = Literal["started", "progress", "finished"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Event:
@@ -12,7 +14,7 @@ class Event:
     The outcome is what the worker said, or what its death says; what became of the run is in the store.
     """
 
-    kind: Literal["started", "progress", "finished"]
+    kind: Kind
     run: str
     update: int = 0
     outcome: str = ""

@@ -11,8 +11,9 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
-from vision_attn.executors.base import Event
+from vision_attn.executors.base import Event, Kind
 from vision_attn.store import RunFolder
 
 BUSY_SECONDS = 2.0
@@ -25,7 +26,9 @@ class Worker:
     def __init__(self, command: Sequence[str], *, threads: int, log: Path) -> None:
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
         pinned = {**dict.fromkeys(names, str(threads)), "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+        self.log = log
         with open(log, "ab") as stderr:
+            self.log_start = stderr.tell()
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -37,7 +40,7 @@ class Worker:
         self.given: tuple[str, ...] = ()
         self.left: list[str] = []
         self.since = 0.0
-        self.timed_out = False
+        self.timed_out = self.has_spoken = False
         self._half = b""
 
     def give(self, group: tuple[str, ...]) -> None:
@@ -54,11 +57,29 @@ class Worker:
         if not chunk:
             return None
         *lines, self._half = (self._half + chunk).split(b"\n")
-        return [json.loads(line) for line in lines if line]
+        messages = [message for line in lines if (message := _message(line)) is not None]
+        self.has_spoken |= bool(messages)
+        return messages
+
+    def last_words(self) -> str:
+        """The last line that the process has left in the log."""
+        with open(self.log, "rb") as file:
+            file.seek(self.log_start)
+            lines = file.read().decode(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def _message(line: bytes) -> dict | None:
+    """What a worker says, or None where something else was printed, as libraries may do when they are imported."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) and message.get("kind") in get_args(Kind) else None
 
 
 class Local:
@@ -66,7 +87,9 @@ class Local:
 
     `folders` are the folders of the runs by id, in the pool `store`; what workers say outside a run goes to `log`;
     a run that takes longer than `timeout` seconds is killed, a group after that many times its number of runs. Where
-    a worker dies with a group, each of its unfinished runs is tried again alone: only the culprit fails.
+    a worker dies with a group, each of its unfinished runs is tried again alone: only the culprit fails. Where a
+    worker ends before it says anything, no other would start either: `refusal` says why, and the execution stops.
+    `experiment` is the file that defines the kinds of the plan that are not the package's.
     """
 
     def __init__(
@@ -80,10 +103,13 @@ class Local:
         threads: int,
         device: str = "auto",
         timeout: float | None = None,
+        experiment: Path | None = None,
     ) -> None:
         self.folders, self.jobs, self.threads, self.timeout, self.log = folders, jobs, threads, timeout, log
         self.command = [sys.executable, "-m", "vision_attn.worker", str(plan.resolve()), str(store.resolve())]
         self.command += ["--device", device, "--threads", str(threads)]
+        self.command += ["--experiment", str(experiment.resolve())] if experiment is not None else []
+        self.refusal = ""
         self.workers: list[Worker] = []
         self.stopping = False
         self.waiting: deque[tuple[str, ...]] = deque()
@@ -149,6 +175,13 @@ class Local:
 
     def _autopsy(self, worker: Worker) -> Iterator[Event]:
         code = worker.process.wait()
+        if not worker.has_spoken and code >= 0 and worker.left and not self.stopping:
+            said = worker.last_words() or f"it exited with status {code}"
+            self.refusal = f"a worker could not start: {said} (see {self.log})"
+            self.stop(hard=False)
+            return
+        if self.refusal and not worker.has_spoken:
+            return
         outcome, error = "killed", f"the worker exited with status {code}; see {self.log}"
         if self.stopping:
             outcome, error = "interrupted", "stopped at once"

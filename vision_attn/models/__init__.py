@@ -5,6 +5,7 @@ from vision_attn.models.baselines import KMeansFeatures, LogisticRegression, Nea
 from vision_attn.models.classifier import Classifier
 from vision_attn.models.conv_stack import ConvStack, rf_dial
 from vision_attn.models.convnets import ConvNeXt, ResNet
+from vision_attn.models.factories import as_mixer, as_model
 from vision_attn.models.fitted import FittedClassifier, FittedModel
 from vision_attn.models.matching import match
 from vision_attn.models.mixers import (
@@ -44,6 +45,8 @@ __all__ = [
     "Timm",
     "ViT",
     "ZeroMixer",
+    "as_mixer",
+    "as_model",
     "count_flops",
     "count_params",
     "flops_of",

@@ -22,6 +22,10 @@ class Probe(Spec, abc.ABC):
         """The reason why this probe does not fit the model or the data, or None. Shown in plan and report."""
         return None
 
+    def require_fit(self, data: Data) -> None:
+        """Raise `InputError` where the probe cannot be taken on these images. Asked before any run starts."""
+        return
+
     @abc.abstractmethod
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         """Yield flat rows. Nothing is printed, drawn or averaged over runs; random numbers come from own generators."""

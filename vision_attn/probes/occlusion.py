@@ -44,8 +44,11 @@ class Occlusion(Probe):
     def skip(self, model: Model, data: Dataset) -> str | None:
         return without_class(model)
 
-    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+    def require_fit(self, data: Data) -> None:
         self.require("lattice", self.lattice <= data.image_size, f"at most the image size {data.image_size}")
+
+    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+        self.require_fit(data)
         test = evenly_spaced(data.test, self.images)
         generator = torch.Generator().manual_seed(self.seed)
         if 0 in self.shares:

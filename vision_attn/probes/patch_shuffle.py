@@ -39,13 +39,16 @@ class PatchShuffle(Probe):
     def skip(self, model: Model, data: Dataset) -> str | None:
         return without_class(model)
 
-    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+    def require_fit(self, data: Data) -> None:
         size = data.image_size
         for grid in self.grids:
             if size % grid:
                 raise InputError(
                     f"grids of PatchShuffle must be divisors of the image size {size}. Got {grid} instead."
                 )
+
+    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+        self.require_fit(data)
         test = evenly_spaced(data.test, self.images)
         generator = torch.Generator().manual_seed(self.seed)
         for grid in self.grids:

@@ -57,9 +57,12 @@ class ShiftConsistency(Probe):
     def skip(self, model: Model, data: Dataset) -> str | None:
         return without_class(model)
 
-    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+    def require_fit(self, data: Data) -> None:
         allowed = f"less than the image size {data.image_size}"
         self.require("pixels", max(self.pixels) < data.image_size, allowed)
+
+    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+        self.require_fit(data)
         test = evenly_spaced(data.test, self.images)
         scores = functools.partial(_scores, model, data=data)
         still = scores(test.images)

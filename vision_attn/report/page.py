@@ -13,11 +13,11 @@ from typing import Any
 
 import jinja2
 
-from vision_attn import wording
+from vision_attn import sources, wording
 from vision_attn.figures import Figure, svg, theme
 from vision_attn.plan import Plan
 from vision_attn.records import Records, column, load
-from vision_attn.report import decisions, protocol, provenance
+from vision_attn.report import decisions, doubts, protocol, provenance
 from vision_attn.spec import InputError, from_json, kinds
 from vision_attn.store import write_atomic
 from vision_attn.tables import to_csv, write_tables
@@ -97,13 +97,21 @@ def _drawn(name: str, data: dict[str, Any], records: Records, folder: Path) -> D
     What it asks for and the records do not have is said in its place.
     """
     try:
-        figure = from_json(data, Figure)
-        if not figure.applies(records.plan):
-            return None
-        table = figure.table(records)
-        images = theme.rendered(drawing := figure.draw(table, records), kinds=figure.files)
+        return _made(name, data, records, folder)
     except InputError as error:
         return Drawn(name, data.get("kind", name), problem=str(error))
+    except Exception as error:  # a figure, perhaps one's own, must not cost the page
+        return Drawn(name, data.get("kind", name), problem=sources.fault(error))
+
+
+def _made(name: str, data: dict[str, Any], records: Records, folder: Path) -> Drawn | None:
+    plan = records.plan
+    sources.bring(sources.named(data) & set(plan.sources), plan.experiment)
+    figure = from_json(data, Figure)
+    if not figure.applies(plan):
+        return None
+    table = figure.table(records)
+    images = theme.rendered(drawing := figure.draw(table, records), kinds=figure.files)
     for kind, payload in images.items():
         write_atomic(folder / "figures" / f"{name}.{kind}", payload)
     printed = figure.printed(table, records)
@@ -148,7 +156,7 @@ def _page(records: Records, folder: Path, drawn: list[Drawn], found: list[Findin
         plan=plan,
         headline=_headline(records, drawn),
         decisions=decisions.decisions(found),
-        notices=provenance.notices(records),
+        notices=[*doubts.doubts(records), *provenance.notices(records)],
         figures=drawn,
         models=plan.labels("model"),
         settings=protocol.settings(records),

@@ -24,6 +24,7 @@ FACTS = {
     "attention": "attention kernel",
     "vision_attn": "vision-attn",
     "commit": "commit",
+    "sources": "source of own kinds",
     "python": "Python",
     "torch": "torch",
     "torchvision": "torchvision",
@@ -36,6 +37,7 @@ FACTS = {
 ABSENT = {
     "attention": "none, as the model has no attention",
     "scikit-learn": "none, as the model is trained by updates",
+    "sources": "none, as all kinds are the package's",
 }
 """What it means that a run says nothing of a fact, where that is not that it is unknown."""
 DATA = ("dataset", "fingerprint", "image_size", "in_chans", "num_classes", "val_size", "test_size")
@@ -105,6 +107,8 @@ def _ought_to_agree(records: Records, runs: pd.DataFrame, key: str) -> bool:
         return bool(_about_fingerprints(records, runs))
     if key in DATA:
         return key == "dataset" and _is_compared_across(records, runs[column(records, key)])
+    if key == "sources":
+        return False
     if key in BY_MODEL and "model" in records.plan.factors:
         values = runs[column(records, key)].astype(str)
         return bool((values.groupby(runs["model"], observed=True).nunique() > 1).any())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from vision_attn import wording
+from vision_attn import sources, wording
 from vision_attn.records import Records
 from vision_attn.spec import InputError, Spec, spec
 from vision_attn.statistics import holm
@@ -133,6 +133,9 @@ def judged(verdict: Verdict, records: Records) -> Finding:
         return verdict.decide(records)
     except InputError as error:
         return Finding(verdict.claim, verdict.statement, verdict.rule, "not measured", words=str(error))
+    except Exception as error:  # a rule, perhaps one's own, must not cost the page
+        words = sources.fault(error)
+        return Finding(verdict.claim, verdict.statement, "", "not measured", words=words)
 
 
 def decided(*, supports: bool, contradicts: bool) -> Answer:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from vision_attn import sources
 from vision_attn.records import Records
 from vision_attn.spec import InputError, from_json
 from vision_attn.verdicts.base import AllOf, Finding, Verdict, judged
@@ -22,6 +23,7 @@ def findings(records: Records) -> list[Finding]:
     out: list[Finding] = []
     for data in records.plan.verdicts:
         try:
+            sources.bring(sources.named(data) & set(records.plan.sources), records.plan.experiment)
             verdict = from_json(data, Verdict)
         except InputError as error:
             claim, statement = str(data.get("claim", "")), str(data.get("statement", ""))

@@ -1,0 +1,285 @@
+"""Kinds from outside the package: an experiment file's own, those of modules beside it, those of installed packages."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from vision_attn import ViT, sources, sweep
+from vision_attn.experiment import load, plan
+from vision_attn.models import as_mixer, as_model
+from vision_attn.plan import Plan
+from vision_attn.spec import InputError, Spec, from_json, kinds, to_json
+from vision_attn.store import Store
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("own_*.py"))
+KIND = {"own_model": "Perceptron", "own_mixer": "MatrixMixer", "own_data": "Lines"}
+KIND |= {"own_probe": "Confidence", "own_figure": "LossCurve"}
+FILE = '''"""Why?"""
+from torch import nn
+from vision_attn import Accuracy, Experiment, LearningCurve, Mnist5k, PatchShuffle, Recipe, Run, Size, ViT
+from vision_attn.figures import Figure
+from vision_attn.models import Model, as_model
+from vision_attn.probes import Probe
+from vision_attn.spec import spec
+
+{own}
+
+def run(train_size):
+    return Run(model=MODEL, data=Mnist5k(train_size=train_size), recipe=Recipe(updates=1, batch_size=8), seed=0)
+
+experiment = Experiment(question=__doc__, factors={{"train_size": (50,)}}, run=run, probes=({probes},))
+'''
+NETWORK = """@as_model
+def {name}(image_size, in_chans, num_classes):
+    return {module}
+
+MODEL = {name}()
+"""
+FLAT = "nn.Sequential(nn.Flatten(), nn.Linear(in_chans * image_size**2, {outputs}))"
+PROBE = """@spec
+class {name}(Probe):
+    def __call__(self, model, data):
+        {body}
+
+MODEL = ViT(dim=16, depth=1, patch_size=7)
+"""
+
+
+def command(*arguments, place, path=()):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *map(str, path)]), "CI": "true"}
+    environment |= {"OMP_NUM_THREADS": "1", "VISION_ATTN_OFFLINE": "1"}
+    run = subprocess.run(
+        [sys.executable, "-m", "vision_attn.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=place,
+        env=environment,
+        timeout=250,
+    )
+    return run.returncode, run.stdout + run.stderr
+
+
+def tried(tmp_path, own, *, probes="Size()"):
+    """What planning a file says, as the command `plan` does."""
+    path = tmp_path / "mine.py"
+    path.write_text(FILE.format(own=own, probes=probes))
+    name, experiment = load(path)
+    planned = plan(experiment, name=name)
+    sweep.check(planned, list(planned.runs))
+    return planned
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_of_under_40_lines_runs_to_a_report_that_names_the_source_of_its_kind(path, tmp_path):
+    assert len(path.read_text().splitlines()) < 40
+    options = ["--levels", "seed=0,1", "--smoke", "--jobs", "1", "--results", tmp_path, "--stack", "2"]
+    options += ["--levels", "train_size=50"] if "train_size" in path.read_text().partition("factors")[2] else []
+    code, output = command("run", path, *options, place=ROOT)
+    assert code == 0, output
+    (folder,) = (one.parent for one in tmp_path.glob("*/plan.json"))
+    page, planned = (folder / "report.html").read_text(), Plan.read(folder)
+    assert "could not be drawn" not in page
+    assert planned.experiment == f"examples/{path.name}"
+    kind = KIND[path.stem]
+    sha256 = planned.sources[kind]
+    if path.stem != "own_figure":
+        assert f"{kind} {sha256[:12]}" in page
+    found = [one.result()["environment"].get("sources", {}) for one in Store(tmp_path / "runs").index().values()]
+    if path.stem in ("own_model", "own_mixer", "own_data"):
+        assert {kind: sha256} in found
+    assert "import" not in (folder / "plan.json").read_text()
+    if path.stem == "own_figure":
+        assert (folder / "tables" / "LossCurve.csv").exists()
+        code, _ = command("report", folder, place=tmp_path)
+        assert code == 0
+        sentence = "LossCurve must be defined by an installed plugin or by examples/own_figure.py"
+        assert sentence in (folder / "report.html").read_text()
+        assert command("report", folder, place=ROOT)[0] == 0
+        assert (folder / "report.html").read_text() == page
+
+
+@pytest.mark.parametrize(
+    ("own", "probes", "sentence"),
+    [
+        ("import nonsense_that_is_not_there", "Size()", r"ModuleNotFoundError: No module named .*mine\.py, line 9\)"),
+        ("MODEL = (", "Size()", r"SyntaxError: .*mine\.py, line \d+\)"),
+        (
+            NETWORK.format(name="Absent", module="nn.Linear(self_is_absent, 2)"),
+            "Size()",
+            r"build of Absent fails: NameError: name 'self_is_absent' is not defined \(.*mine\.py, line 11\)",
+        ),
+        (
+            NETWORK.format(name="Narrow", module=FLAT.format(outputs=7)),
+            "Size()",
+            r"logits of Narrow must have the shape \(2, 10\) for two images \(.*mine\.py, line 9\)\. Got \(2, 7\)",
+        ),
+        (
+            NETWORK.format(name="Unfit", module="nn.Sequential(nn.Flatten(), nn.Linear(5, num_classes))"),
+            "Size()",
+            r"forward of Unfit fails: RuntimeError: mat1 and mat2",
+        ),
+        (
+            NETWORK.format(name="Numb", module="'no module'"),
+            "Size()",
+            r"build of Numb must return a module with parameters to be trained .* Got 'no module' instead\.",
+        ),
+        (
+            PROBE.format(name="Misspelt", body="yield {'metric': 'a', 'value': model.widht}"),
+            "Misspelt()",
+            r"Misspelt on ViT fails: AttributeError: .*'widht' \(.*mine\.py, line 12\)",
+        ),
+        (
+            PROBE.format(name="Nested", body="yield {'metric': 'a', 'value': [1, 2]}"),
+            "Nested()",
+            r"Nested on ViT fails: TypeError: Nested must yield flat rows with metric and value\.",
+        ),
+        (PROBE.format(name="Mute", body="yield from ()"), "Mute()", r"Mute must yield a row .*mine\.py, line 11\)"),
+        (
+            "MODEL = ViT(dim=16, depth=1, patch_size=7)",
+            "PatchShuffle()",
+            r"grids of PatchShuffle must be divisors of the image size 28\. Got 8 instead\.",
+        ),
+    ],
+)
+def test_a_fault_is_told_before_anything_runs_with_its_file_and_line(tmp_path, own, probes, sentence):
+    with pytest.raises(InputError) as error:
+        tried(tmp_path, own, probes=probes)
+    assert re.search(sentence, str(error.value)), error.value
+    assert "\n" not in str(error.value)
+
+
+def test_a_fault_in_run_names_the_cell(tmp_path):
+    (tmp_path / "mine.py").write_text(FILE.format(own="", probes="Size()"))
+    name, experiment = load(tmp_path / "mine.py")
+    with pytest.raises(InputError, match=r"run of mine for \{'train_size': 50\} fails: NameError: .*line 1\d"):
+        plan(experiment, name=name)
+
+
+def test_a_file_may_be_loaded_again_with_its_modules_read_anew(tmp_path):
+    (tmp_path / "parts_beside.py").write_text("WIDTH = 3\n")
+    own = "from parts_beside import WIDTH\n" + NETWORK.format(name="Twice", module=FLAT.format(outputs="num_classes"))
+    first = tried(tmp_path, own)
+    (tmp_path / "parts_beside.py").write_text("WIDTH = 5\n")
+    assert tried(tmp_path, own) == first
+    assert sys.modules["parts_beside"].WIDTH == 5
+    assert "Twice" in kinds(Spec)
+
+
+def test_a_name_that_another_file_or_the_package_has_is_refused(tmp_path):
+    own = NETWORK.format(name="Taken", module=FLAT.format(outputs="num_classes"))
+    tried(tmp_path, own)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(InputError, match=r"Two specs are named Taken: in .*mine\.py and in .*other/mine\.py"):
+        tried(tmp_path / "other", own)
+    with pytest.raises(InputError, match="Two specs are named ViT"):
+        tried(tmp_path, NETWORK.format(name="ViT", module="None"))
+
+
+def test_the_digest_follows_what_a_kind_is_made_of_and_nothing_else(tmp_path):
+    body = "{comment}\nfrom helpers_of_depth import depth\nSIZE = {size}\nOTHER = {other}\n\n"
+    body += "def wide():\n    return SIZE\n\n"
+    body += NETWORK.format(name="Followed", module="nn.Linear(wide() + depth(), num_classes)")
+
+    def digest(comment="", size=1, other=1, depth=1):
+        (tmp_path / "helpers_of_depth.py").write_text(f"def depth():\n    return {depth}\n")
+        (tmp_path / "mine.py").write_text(
+            FILE.format(own=body.format(comment=comment, size=size, other=other), probes="Size()")
+        )
+        load(tmp_path / "mine.py")
+        return sources.digest_of(kinds(Spec)["Followed"])
+
+    first = digest()
+    assert digest(comment="# said", other=2) == first
+    assert digest(size=2) != first
+    assert digest(depth=2) != first
+
+
+def test_what_a_function_takes_beside_the_shape_are_the_fields_of_its_spec():
+    @as_model
+    def Made(image_size, num_classes, width: int, act: str = "gelu", rate=0.5):
+        """A network."""
+        return nn.Linear(image_size + width, num_classes)
+
+    value = Made(width=3, rate=1)
+    assert to_json(value) == {"kind": "Made", "width": 3, "rate": 1.0}
+    assert from_json(to_json(value), Spec) == value
+    assert value.build(image_size=4, in_chans=1, num_classes=2).weight.shape == (2, 7)
+    assert Made.__doc__ == "A network."
+    with pytest.raises(InputError, match=r"width of Made must be an integer\. Got 'wide' instead\."):
+        Made(width="wide")
+
+
+def test_a_function_whose_fields_cannot_be_known_is_refused():
+    with pytest.raises(TypeError, match="parameter width of Typeless must have a type or a default"):
+
+        @as_model
+        def Typeless(image_size, width):
+            return None
+
+    with pytest.raises(TypeError, match="Loose must name its parameters"):
+
+        @as_mixer
+        def Loose(dim, **rest):
+            return None
+
+
+def test_a_mixer_that_is_a_function_stands_in_the_trunk():
+    @as_mixer
+    def Doubling(dim, scale: float = 2.0):
+        return nn.Linear(dim, dim)
+
+    module = ViT(dim=16, depth=1, mixer=Doubling()).build(image_size=8, in_chans=1, num_classes=2)
+    assert any(isinstance(one, nn.Linear) and one.weight.shape == (16, 16) for one in module.modules())
+
+
+def test_an_installed_package_shares_its_mixer_without_an_import(tmp_path):
+    text = "from vision_attn.spec import Spec, kinds\nfrom vision_attn.sources import load_plugins\nload_plugins()\n"
+    own = text + "MODEL = ViT(dim=16, depth=1, patch_size=7, mixer=kinds(Spec)['LabMean'](scale=0.5))"
+    (tmp_path / "mine.py").write_text(FILE.format(own=own, probes="Accuracy()"))
+    code, output = command("run", "mine.py", "--results", "out", place=tmp_path, path=[ROOT / "tests" / "plugin"])
+    assert code == 0, output
+    (folder,) = Store(tmp_path / "out" / "runs").index().values()
+    assert folder.config()["run"]["model"]["mixer"] == {"kind": "LabMean", "scale": 0.5}
+    assert list(folder.result()["environment"]["sources"]) == ["LabMean"]
+    code, output = command("plan", "mine.py", "--results", "out", place=tmp_path)
+    assert code == 2
+    assert "KeyError: 'LabMean' (mine.py, line 12)" in output
+
+
+def test_changed_sources_are_loud_on_the_page(tmp_path):
+    own = "WIDTH = {}\n" + NETWORK.format(name="Changing", module="nn.Sequential(nn.Flatten(), nn.LazyLinear(WIDTH))")
+    own = own.replace("nn.LazyLinear(WIDTH)", "nn.Linear(784, 10 + 0 * WIDTH)")
+    (tmp_path / "mine.py").write_text(FILE.format(own=own.format(1), probes="Size()"))
+    assert command("run", "mine.py", "--results", "out", place=tmp_path)[0] == 0
+    assert "has changed since" not in (tmp_path / "out" / "mine" / "report.html").read_text()
+    (tmp_path / "mine.py").write_text(FILE.format(own=own.format(2), probes="Size()"))
+    assert command("run", "mine.py", "--results", "out", place=tmp_path)[0] == 0
+    assert (
+        "Changing has changed since the runs of all models" in (tmp_path / "out" / "mine" / "report.html").read_text()
+    )
+
+
+def test_a_worker_that_cannot_start_ends_the_sweep_with_one_sentence(tmp_path):
+    """As where a file reads what only the first process has."""
+    own = NETWORK.format(name="Once", module=FLAT.format(outputs="num_classes"))
+    own += "import pathlib\nmark = pathlib.Path('mark')\nassert not mark.exists(), 'only once'\nmark.write_text('')\n"
+    (tmp_path / "mine.py").write_text(FILE.format(own=own, probes="Size()"))
+    code, output = command("run", "mine.py", "--results", "out", "--jobs", "1", place=tmp_path)
+    assert code == 1
+    assert output.count("a worker could not start") == 1
+    assert re.search(r"mine\.py fails: AssertionError: only once \(.*mine\.py, line 16\)", output)
+    log = Path(re.search(r"\(see (.+workers\.log)\)", output)[1])
+    assert "only once" in (tmp_path / log).read_text()
+    assert "1 pending" in output
+
+
+def test_an_own_kind_is_unknown_where_its_file_was_not_loaded(tmp_path):
+    script = "from vision_attn.spec import *; import vision_attn.models\nfrom_json({'kind': 'Perceptron'}, Spec)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=100)
+    assert "InputError: kind of Spec must be one of" in run.stderr

@@ -1,0 +1,65 @@
+"""Factories: a plain function that builds a module becomes a spec, with its other parameters as fields."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import nn
+
+from vision_attn.models.base import Mixer, Model
+from vision_attn.spec import Spec, spec
+
+S = TypeVar("S", bound=Spec)
+
+
+def as_model(factory: Callable[..., nn.Module]) -> type[Model]:
+    """The model whose `build` is a function of `image_size`, `in_chans`, `num_classes` and of the model's fields.
+
+    The function may take any of the three. Its other parameters become fields: each has a type, stated or that of its
+    default, and is kept in the run's JSON. Used as a decorator; the spec has the function's name::
+
+        @as_model
+        def Perceptron(image_size, in_chans, num_classes, width: int = 64):
+            return nn.Sequential(nn.Flatten(), nn.Linear(in_chans * image_size**2, width), ...)
+
+        Perceptron(width=32)
+
+    Raises `TypeError` where a parameter has neither a type nor a default, or takes any number of values.
+    """
+    return _as_spec(factory, Model, ("image_size", "in_chans", "num_classes"))
+
+
+def as_mixer(factory: Callable[..., nn.Module]) -> type[Mixer]:
+    """The mixer whose `build` is a function of `dim`, `grid`, `num_prefix_tokens` and of the mixer's fields.
+
+    The module takes tokens (B, N, dim) to tokens (B, N, dim); else as `as_model`.
+    """
+    return _as_spec(factory, Mixer, ("dim", "grid", "num_prefix_tokens"))
+
+
+def _as_spec(factory: Callable[..., nn.Module], role: type[S], given: tuple[str, ...]) -> type[S]:
+    name = getattr(factory, "__name__", repr(factory))
+    parameters = inspect.signature(factory).parameters
+    taken = [one for one in given if one in parameters]
+    annotations: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
+    for one, parameter in parameters.items():
+        if one in given:
+            continue
+        has_default = parameter.default is not parameter.empty
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise TypeError(f"{name} must name its parameters, as they are fields of a spec. Got {parameter} instead.")
+        if parameter.annotation is parameter.empty and not has_default:
+            raise TypeError(f"parameter {one} of {name} must have a type or a default. It has neither.")
+        typed = parameter.annotation is not parameter.empty
+        annotations[one] = parameter.annotation if typed else type(parameter.default)
+        if has_default:
+            fields[one] = parameter.default
+
+    def build(self: Any, **shape: Any) -> nn.Module:
+        own = {one: getattr(self, one) for one in annotations}
+        return factory(**{one: shape[one] for one in taken if one in shape}, **own)
+
+    about = {"__module__": factory.__module__, "__qualname__": name, "__doc__": factory.__doc__ or f"{name}."}
+    body = {**about, "__annotations__": annotations, **fields, "build": build, "factory": staticmethod(factory)}
+    return spec(type(name, (role,), body))

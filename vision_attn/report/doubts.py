@@ -1,0 +1,78 @@
+"""Doubts: where the labels of the runs do not say what the runs are."""
+
+from numbers import Real
+from typing import Any
+
+import pandas as pd
+
+from vision_attn.records import Records
+from vision_attn.report.provenance import Notice
+
+EARLY = ("updates", "images_seen")
+"""What a run that ended early has less of than planned."""
+
+
+def doubts(records: Records) -> list[Notice]:
+    """What the reader has to know before any number: smoke runs, factors that say something else, changed sources."""
+    return [*_about_smoke(records), *_about_levels(records), *_about_sources(records)]
+
+
+def _about_smoke(records: Records) -> list[Notice]:
+    if not records.plan.smoke:
+        return []
+    text = "A smoke run: at most two levels of each factor and two updates a run. Its numbers say nothing."
+    return [Notice(text, loud=True)]
+
+
+def _about_levels(records: Records) -> list[Notice]:
+    """A factor that has the name of a measured number says how much it was; what was measured decides."""
+    said = []
+    for name in records.plan.factors:
+        if f"measured_{name}" not in records.runs or (name in EARLY and records.plan.smoke):
+            continue
+        runs = records.runs[records.runs["state"] == "done"]
+        if name in EARLY:
+            runs = runs[runs[f"measured_{name}"] != 0]  # models that are not to be trained
+            runs = runs[runs["ended"] != "stalled"] if "ended" in runs else runs
+        pairs = zip(runs[name], runs[f"measured_{name}"], strict=True)
+        wrong = [pair for pair in pairs if all(map(_is_number, pair)) and pair[0] != pair[1]]
+        if wrong:
+            which = ", ".join(f"{found:,} where it says {level:,}" for level, found in dict.fromkeys(wrong))
+            count = f"{len(wrong)} cell{'s' * (len(wrong) != 1)}"
+            text = f"The factor {name} is not the {name.replace('_', ' ')} that was measured in {count}: {which}."
+            said.append(Notice(text, loud=True))
+    return said
+
+
+def _about_sources(records: Records) -> list[Notice]:
+    """Labels whose runs were made with different sources of an own kind, or with another one than the plan's."""
+    said, plan = [], records.plan
+    for (label, kind), counts in _counted(records).items():
+        now = plan.sources.get(kind, "")[:12]
+        if len(counts) > 1:
+            which = ", ".join(f"{source} ({count} run{'s' * (count != 1)})" for source, count in counts.items())
+            text = f"Runs of {label} come from different sources of {kind}: {which}. They must not be taken together."
+            said.append(Notice(text, loud=True))
+        elif now and now not in counts:
+            (source,) = counts
+            text = f"{kind} has changed since the runs of {label}: they come from its source {source}, now it is {now}."
+            said.append(Notice(text, loud=True))
+    return said
+
+
+def _counted(records: Records) -> dict[tuple[str, str], dict[str, int]]:
+    """How many runs of every label were made with every source of every own kind."""
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    if "sources" not in records.runs:
+        return found
+    labelled = ["model", "run"] if "model" in records.plan.factors else ["run"]
+    for row in records.runs.dropna(subset=["sources"]).drop_duplicates(labelled).to_dict("records"):
+        for part in row["sources"].split(", "):
+            kind, _, source = part.rpartition(" ")
+            counts = found.setdefault((str(row.get("model", "all models")), kind), {})
+            counts[source] = counts.get(source, 0) + 1
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and not pd.isna(value)

@@ -1,0 +1,165 @@
+"""Trial: what a sweep would stumble over, looked for before any worker starts.
+
+Every data set is loaded once, in the largest size asked for, and every model is sized for its images. One's own kinds
+are put to work: a model learns from two images and answers on two, a probe measures eight images.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from vision_attn import sources
+from vision_attn.data.base import Data, Dataset, Split
+from vision_attn.execution import checked
+from vision_attn.models import FittedModel, Model, count_params
+from vision_attn.plan import Plan
+from vision_attn.probes.base import Probe
+from vision_attn.run import Run, built
+from vision_attn.spec import InputError, Spec, from_json, kind_of
+from vision_attn.training.fitting import require_fit
+
+IMAGES = 8
+"""Images that a probe is tried on."""
+
+
+def check(plan: Plan, keys: Sequence[str], *, needs_data: bool = True) -> list[str]:
+    """Raise `InputError` where data are missing, or a model, a recipe or a probe does not fit them or fails.
+
+    With `needs_data` off, data that cannot be loaded are not refused: the sentences that say so are returned.
+    """
+    probes = {file: from_json(probe, Probe) for key in keys for file, probe in plan.asked(key).items()}
+    alike: dict[Dataset, dict[str, Run]] = {}
+    for key in keys:
+        run = from_json(plan.runs[key].run, Run)
+        alike.setdefault(run.data.replace(train_size=None, subset_seed=0), {})[key] = run
+    said = []
+    for runs in alike.values():
+        dataset = max((run.data for run in runs.values()), key=lambda data: data.train_size or 0)
+        if any(run.data.train_size is None for run in runs.values()):
+            dataset = dataset.replace(train_size=None)
+        try:
+            data = _loaded(dataset)
+        except InputError as error:
+            if needs_data or sources.is_own(type(dataset)):
+                raise
+            said.append(str(error))
+            continue
+        tried: set[Any] = set()
+        for key, run in runs.items():
+            asked = [probes[file] for file in plan.asked(key)]
+            if (mark := (run.model, run.recipe, tuple(asked))) not in tried:
+                tried.add(mark)
+                _try(run, data, asked)
+    return said
+
+
+def shape_of(data: Data) -> dict[str, int]:
+    """What a model is built for."""
+    return {"image_size": data.image_size, "in_chans": data.in_chans, "num_classes": data.num_classes}
+
+
+def _loaded(dataset: Dataset) -> Data:
+    """The data; those of an own kind are looked through."""
+    name = kind_of(dataset)
+    with sources.told(f"load of {name}"):
+        data = dataset.load()
+    if not sources.is_own(type(dataset)):
+        return data
+    if not isinstance(data, Data):
+        raise InputError(f"load of {name} must return Data{_defined(dataset, 'load')}. Got {data!r} instead.")
+    for split, part in (("train", data.train_sample), ("test", data.test)):
+        images, labels = part.images, part.labels
+        wrong = images.dtype != torch.uint8 or images.ndim != 4 or images.shape[2] != images.shape[3]
+        if wrong:
+            given = f"{images.dtype} of shape {tuple(images.shape)}"
+            allowed = f"uint8 of shape (N, C, H, H){_defined(dataset, 'load')}"
+            raise InputError(f"{split} images of {name} must be {allowed}. Got {given} instead.")
+        if labels.dtype != torch.int64 or len(labels) != len(images) or int(labels.max()) >= data.num_classes:
+            given = f"{labels.dtype} of shape {tuple(labels.shape)}, the largest {int(labels.max())}"
+            allowed = f"int64 of shape ({len(images)},) below {data.num_classes}{_defined(dataset, 'load')}"
+            raise InputError(f"{split} labels of {name} must be {allowed}. Got {given} instead.")
+    if not isinstance(dataset.label, str):
+        raise InputError(f"label of {name} must be a text. Got {dataset.label!r} instead.")
+    return data
+
+
+def _try(run: Run, data: Data, probes: Sequence[Probe]) -> None:
+    """One run in small: the model built, trained on two images and measured where a kind is one's own."""
+    for probe in probes:
+        with sources.told(f"require_fit of {kind_of(probe)}"):
+            probe.require_fit(data)
+    is_own = bool(sources.digests(run.model))
+    own_probes = [probe for probe in probes if is_own or sources.is_own(type(probe))]
+    if not is_own and not own_probes:
+        count_params(run.model, **shape_of(data))
+        return
+    small = _small(data)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)
+        model = _built(run.model, data)
+        if is_own:
+            require_fit(run.recipe, model, data=small)
+            if not isinstance(run.model, FittedModel):
+                _learn(run.model, model, small)
+    model.eval()
+    for probe in own_probes:
+        with sources.told(f"{kind_of(probe)} on {kind_of(run.model)}"):
+            rows = [checked(probe, row) for row in probe(model, small)]
+        if not rows:
+            raise InputError(f"{kind_of(probe)} must yield a row{_defined(probe, '__call__')}. Got none instead.")
+
+
+def _built(spec: Model, data: Data) -> nn.Module:
+    name = kind_of(spec)
+    with sources.told(f"build of {name}"):
+        model = built(spec, data)
+    trains = isinstance(spec, FittedModel) or (
+        isinstance(model, nn.Module) and any(one.requires_grad for one in model.parameters())
+    )
+    if not trains:
+        allowed = f"a module with parameters to be trained{_defined(spec, 'build')}"
+        raise InputError(f"build of {name} must return {allowed}. Got {model!r} instead.")
+    images = data.normalise(data.test.images[:2])
+    with sources.told(f"forward of {name}"), torch.no_grad():
+        found = model.eval()(images)
+    wanted = (len(images), data.num_classes, *data.label_shape)
+    given: Any = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+    if given != wanted:
+        place = _defined(spec, "build")
+        raise InputError(f"logits of {name} must have the shape {wanted} for two images{place}. Got {given} instead.")
+    return model
+
+
+def _learn(spec: Model, model: nn.Module, data: Data) -> None:
+    """One step from two images."""
+    part = data.train_sample
+    with sources.told(f"training of {kind_of(spec)}"):
+        scores = model.train()(data.normalise(part.images[:2]))
+        F.cross_entropy(scores, part.labels[:2]).backward()
+
+
+def _small(data: Data) -> Data:
+    """The first images of every split."""
+
+    def first(split: Split) -> Split:
+        facts = {name: fact[:IMAGES] for name, fact in split.facts.items()}
+        return Split(split.images[:IMAGES], split.labels[:IMAGES], facts)
+
+    val = None if data.val is None else first(data.val)
+    return dataclasses.replace(data, train=first(data.train_sample), val=val, test=first(data.test))
+
+
+def _defined(spec: Spec, method: str) -> str:
+    """Where a method of a kind is written, in brackets."""
+    function = getattr(type(spec), "factory", None) or getattr(type(spec), method)
+    try:
+        file, line = inspect.getsourcefile(function), inspect.getsourcelines(function)[1]
+    except (OSError, TypeError):
+        return ""
+    return f" ({sources.shown(Path(str(file)))}, line {line})"
