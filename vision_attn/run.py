@@ -113,11 +113,8 @@ def prepared(
 
 
 def built(model: Model, data: Data) -> nn.Module:
-    """The module of a model for the data; one that does not say its number of classes is told it, as mixing asks."""
-    module = model.build(image_size=data.image_size, in_chans=data.in_chans, num_classes=data.num_classes)
-    if isinstance(module, nn.Module) and not hasattr(module, "num_classes"):
-        module.num_classes = data.num_classes  # type: ignore[assignment]
-    return module
+    """The module of a model for the data."""
+    return model.build(image_size=data.image_size, in_chans=data.in_chans, num_classes=data.num_classes)
 
 
 def follow(
