@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         ShiftConsistency,
         Size,
         Zoom,
+        attention_maps,
     )
     from vision_attn.run import Run
     from vision_attn.training import Recipe
@@ -165,6 +166,7 @@ _HOMES = {
         "ShiftConsistency",
         "Size",
         "Zoom",
+        "attention_maps",
     ),
     "checking": ("check_model",),
     "loading": ("load_run",),
@@ -258,6 +260,7 @@ __all__ = [
     "ZeroMixer",
     "Zoom",
     "ZoomCurve",
+    "attention_maps",
     "cell",
     "check_model",
     "claim",

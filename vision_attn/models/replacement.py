@@ -73,7 +73,7 @@ def _places(model: nn.Module) -> dict[str, Any]:
     """Every place of a `timm.layers.Attention`; one that stands in two places has two."""
     from timm.layers import Attention as TimmAttention
 
-    found = {name: module for name, module in model.named_modules(remove_duplicate=False) if _attends(module)}
+    found = {name: module for name, module in model.named_modules(remove_duplicate=False) if attends(module)}
     others = {name: module for name, module in found.items() if type(module) is not TimmAttention}
     if others:
         first = {_path(module): name for name, module in reversed(others.items())}
@@ -86,13 +86,13 @@ def _places(model: nn.Module) -> dict[str, Any]:
     return found
 
 
-def _attends(module: nn.Module) -> bool:
+def attends(module: nn.Module) -> bool:
     """Whether it is a layer of attention itself, by its name or its parts: none is inside it, and it does not pool."""
     name = type(module).__name__
     if "pool" in name.lower():
         return False
     named = isinstance(module, Attention) or NAMED.search(name) or CHILDREN & set(dict(module.named_children()))
-    return bool(named) and not any(_attends(child) for child in module.children())
+    return bool(named) and not any(attends(child) for child in module.children())
 
 
 def _path(module: nn.Module) -> str:

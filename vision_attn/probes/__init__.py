@@ -8,6 +8,7 @@ from vision_attn.probes.base import Probe, Row
 from vision_attn.probes.branch_scale import BranchScale
 from vision_attn.probes.influence import Influence
 from vision_attn.probes.intervention import Intervention
+from vision_attn.probes.maps import AttentionMap, attention_maps
 from vision_attn.probes.occlusion import Occlusion
 from vision_attn.probes.patch_shuffle import PatchShuffle
 from vision_attn.probes.receptive_field import ReceptiveField
@@ -21,6 +22,7 @@ __all__ = [
     "AccuracyByDistance",
     "AccuracyByLag",
     "AttentionDistance",
+    "AttentionMap",
     "BranchScale",
     "Influence",
     "Intervention",
@@ -32,4 +34,5 @@ __all__ = [
     "ShiftConsistency",
     "Size",
     "Zoom",
+    "attention_maps",
 ]

@@ -6,7 +6,7 @@ B batch, N tokens, M keys, C channels, H heads.
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -26,9 +26,18 @@ class Call:
     """What a module was given and gave: `others` names its arguments behind the first. The output is a copy, as what
     follows may work in place."""
 
-    tokens: Tensor
-    others: list[str]
+    inputs: tuple[Any, ...]
+    options: dict[str, Any]
     output: Tensor
+
+    @property
+    def tokens(self) -> Tensor:
+        return self.inputs[0]
+
+    @property
+    def others(self) -> list[str]:
+        given = [key for key, value in self.options.items() if value is not None and value is not False]
+        return [*(type(other).__name__ for other in self.inputs[1:]), *given]
 
 
 def layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -118,6 +127,13 @@ def attention_weights(module: nn.Module, x: Tensor) -> Tensor:
     return (q * theirs.scale @ k.transpose(-2, -1)).softmax(dim=-1)
 
 
+def calls_of(modules: dict[str, nn.Module], run: Callable[[], Any]) -> dict[str, Call]:
+    """The first call of each of the modules that is called while `run` runs, in order of the calls."""
+    with _recording(modules) as calls:
+        run()
+    return calls
+
+
 @contextlib.contextmanager
 def _recording(modules: dict[str, nn.Module]) -> Iterator[dict[str, Call]]:
     """Inside, forward passes write down the first call of each module, in order of the calls."""
@@ -134,8 +150,7 @@ def _writer(calls: dict[str, Call], name: str) -> Any:
     def write(module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any], output: Any) -> None:
         output = output[0] if isinstance(output, tuple | list) else output
         if name not in calls:
-            given = [key for key, value in options.items() if value is not None and value is not False]
-            calls[name] = Call(inputs[0], [*(type(other).__name__ for other in inputs[1:]), *given], output.clone())
+            calls[name] = Call(inputs, options, output.clone())
 
     return write
 
