@@ -87,6 +87,17 @@ def test_a_share_errs_as_often_as_the_binomial_distribution_says(bound, side):
     assert found.contradicts == pytest.approx(weight[contradicts].sum(), abs=CHANCE)
 
 
+@pytest.mark.parametrize(("bound", "refutes"), [(0.4, 0), (0.6, 1)])
+def test_a_share_that_five_seeds_cannot_refute_is_told_from_one_that_they_can(bound, refutes):
+    """None of five seeds is a share below 52 %: compatible with 40 %, not with 60 %."""
+    rule = claim("C1", "So.", accuracy(model="a").share(0.9).above(bound))
+    found = rates(rule, n=5)
+    assert found.refutes == refutes
+    learned = make_records({"model": ["a"], "seed": list(range(5))}, lambda one: [{"metric": "accuracy", "value": 1.0}])
+    said = "Where it is false by far it is contradicted in 0 %."
+    assert rates_text(found, rule.decide(learned)).endswith(said) == (not refutes)
+
+
 def test_more_than_half_of_a_lead_is_seen_where_less_than_a_point_of_it_was_not():
     """A lead of 10 points that goes altogether, known to a point: three seeds see that more than half of it goes."""
     before, after = (accuracy(model="a", data=data) - accuracy(model="b", data=data) for data in ("intact", "permuted"))
@@ -105,7 +116,7 @@ def test_parts_of_the_same_cells_err_together():
 
 def test_a_rule_with_fewer_seeds_than_it_asks_for_never_answers():
     found = rates(bounds(1, Quantity("accuracy", min_seeds=6)), n=5)
-    assert (found.false_supports, found.false_contradicts, found.power) == (0, 0, 0)
+    assert (found.false_supports, found.false_contradicts, found.power, found.refutes) == (0, 0, 0, 0)
     assert np.isnan(found.detectable)
 
 

@@ -41,13 +41,14 @@ class Rates:
     `false_supports`: how often it supports, at most, where one part is just false; `false_contradicts`: how often it
     contradicts where every part is just true; `detectable`: by how many standard deviations between seeds the truth of
     every part must lie beyond its bound for the rule to support in 80 % of samples, NaN where it never does; `power`:
-    how often it supports what is true by far.
+    how often it supports what is true by far; `refutes`: how often it contradicts what is false by far.
     """
 
     false_supports: float
     false_contradicts: float
     detectable: float
     power: float
+    refutes: float
 
 
 def answers(
@@ -85,16 +86,17 @@ def rates(verdict: Verdict, *, n: int | Sequence[int] = 5, sd: float | Sequence[
     counts, spreads = [int(one) for one in _each(n, len(parts))], _each(sd, len(parts))
     each = list(zip(parts, counts, spreads, strict=True))
 
-    def power(strength: float) -> float:
+    def at(strength: float) -> Answers:
         beyond = [strength * part.scale(spread) for part, _, spread in each]
-        return answers(verdict, n=counts, sd=spreads, beyond=beyond, repeats=SEARCHED, seed=seed).supports
+        return answers(verdict, n=counts, sd=spreads, beyond=beyond, repeats=SEARCHED, seed=seed)
 
-    best = power(FARTHEST)
+    best = at(FARTHEST).supports
     return Rates(
         false_supports=max(answers(part, n=count, sd=spread, seed=seed).supports for part, count, spread in each),
         false_contradicts=answers(verdict, n=counts, sd=spreads, seed=seed).contradicts,
-        detectable=_first(power) if best >= POWER else float("nan"),
+        detectable=_first(lambda strength: at(strength).supports) if best >= POWER else float("nan"),
         power=best,
+        refutes=at(-FARTHEST).contradicts,
     )
 
 
@@ -116,8 +118,9 @@ def rates_text(own: Rates, found: Finding) -> str:
         f"Simulated with {seeds} seeds and the scatter found: contradicted in {_percent(own.false_contradicts)} of "
         f"cases where it is just true, supported in {_percent(own.false_supports)} at most where it is just false, "
     )
+    refuted = "" if own.refutes > 0.5 else f" Where it is false by far it is contradicted in {_percent(own.refutes)}."
     if np.isnan(own.detectable):
-        return f"{text}supported in {_percent(own.power)} where it is true by far."
+        return f"{text}supported in {_percent(own.power)} where it is true by far.{refuted}"
     by = []
     if any(one.metric != "share" for one in measured):
         by.append(f"{own.detectable:.1f} standard deviations")
@@ -127,7 +130,7 @@ def rates_text(own: Rates, found: Finding) -> str:
     if any(one.metric == "share" for one in measured):
         by.append(f"{_percent(min(1, own.detectable))} of the way from the bound to all seeds or none")
     subject = "every part" if found.parts else "it"
-    return f"{text}supported in {_percent(POWER)} where {subject} is true by {wording.listing(by)}."
+    return f"{text}supported in {_percent(POWER)} where {subject} is true by {wording.listing(by)}.{refuted}"
 
 
 def leaves(verdict: Verdict) -> list[SeedVerdict]:
