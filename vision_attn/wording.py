@@ -128,10 +128,15 @@ def wide(
     texts = table[[*rows, columns]].assign(cell=list(cells))
     out = []
     for key, part in texts.groupby(list(rows), observed=True, dropna=False, sort=True):
-        head = {factor_text(name): level_cell(level) for name, level in zip(rows, key, strict=True)}
+        head = heads(dict(zip(rows, key, strict=True)))
         by_level = dict(zip(part[columns], part["cell"], strict=True))
         out.append(head | {level_text(columns, name): by_level.get(name, "–") for name in names})
     return pd.DataFrame(out)
+
+
+def heads(levels: dict[Any, Any]) -> dict[str, str]:
+    """The first cells of a row as it is printed: its levels under the names of their factors."""
+    return {factor_text(name): level_cell(level) for name, level in levels.items()}
 
 
 def level_cell(level: Any) -> str:

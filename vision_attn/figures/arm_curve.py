@@ -1,17 +1,17 @@
 """Arm curve: what a treatment of the images or of training, an arm of the experiment, does to every model."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures import theme
-from vision_attn.figures.axes import share_axes, size_axis
-from vision_attn.figures.base import OverSeeds
+from vision_attn.figures.lines import Lines
+from vision_attn.figures.view import View
 from vision_attn.plan import Plan
-from vision_attn.records import Records, chance, facets, pick, planned, require_level
+from vision_attn.records import Records, planned, require_level
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval, paired_difference
 
@@ -20,7 +20,7 @@ NAMES = {"estimate": "difference", "low": "difference_low", "high": "difference_
 
 
 @spec
-class ArmCurve(OverSeeds):
+class ArmCurve(Lines):
     """A metric against `x`, a panel a level of `hue` on common axes, a line a level of `arm`; `baseline` is solid.
 
     A model whose lines lie apart relies on what the arm takes away, such as the order of the pieces of an image.
@@ -45,26 +45,33 @@ class ArmCurve(OverSeeds):
         """Where there are several arms to compare."""
         return super().applies(plan) and len(plan.factors.get(self.arm, ())) != 1
 
-    def _settled(self, records: Records) -> Records:
-        records = super()._settled(records)
-        require_level(records.plan, "baseline", "ArmCurve", self.arm, self.baseline)
-        return records
+    def view(self, records: Records) -> View:
+        view = super().view(records)
+        require_level(view.plan, "baseline", "ArmCurve", self.arm, self.baseline)
+        return view
 
-    def _factors(self, records: Records) -> list[str]:
-        used = (self.arm, self.x, self.hue, self.over)
-        return [*facets(records.plan, used=used), self.hue, self.x, self.arm]
+    def values(self, view: View) -> pd.DataFrame:
+        return view.pick(self.metric, split=self.split)
+
+    def line_name(self) -> str:
+        return self.arm
+
+    def panel_names(self, view: View) -> list[str]:
+        return [*view.panels, self.hue]
+
+    def singles(self, view: View) -> None:
+        """None: several lines of bars are enough."""
 
     def table(self, records: Records) -> pd.DataFrame:
-        records = self._settled(records)
-        by = self._factors(records)
-        values = pick(records, self.metric, at={"split": self.split})
-        means = mean_interval(values, by=by, level=self.level)
-        grid = planned(records, by)
+        view = self.view(records)
+        by, values = [*view.by, self.arm], self.values(view)
+        grid = planned(view, by)
         compared = grid.loc[grid[self.arm] != self.baseline, self.hue].unique()
+        means = mean_interval(values, by=by, level=self.level)
         out = grid[grid[self.hue].isin(compared)].merge(means, on=by, how="left")
         if (values[self.arm] == self.baseline).any():
             options = {"compare": self.arm, "reference": self.baseline, "level": self.level}
-            gaps = paired_difference(values, by=by[:-1], pair_on=[self.over], **options)  # type: ignore[arg-type]
+            gaps = paired_difference(values, by=view.by, pair_on=[self.over], **options)  # type: ignore[arg-type]
             gaps[self.arm] = gaps[self.arm].astype(out[self.arm].dtype)
             out = out.merge(gaps.rename(columns=NAMES)[[*by, *NAMES.values()]], on=by, how="left")
         else:
@@ -73,75 +80,51 @@ class ArmCurve(OverSeeds):
             out[name] = out[name].fillna(0).astype(int)
         return out[[*by, "estimate", "low", "high", "n", "sd", "planned", *NAMES.values()]]
 
-    def _looks(self, records: Records, colour: str) -> dict[Any, dict[str, Any]]:
+    def looks(self, rows: pd.DataFrame, names: Sequence[Any], view: View) -> dict[Any, dict[str, Any]]:
+        return self._arms(view.looks[rows[self.hue].iloc[0]].colour if len(rows) else theme.INK, view)
+
+    def _arms(self, colour: str, view: View) -> dict[Any, dict[str, Any]]:
         """How the line of every arm is drawn in a colour: the baseline's solid and filled, the others' not."""
-        others = [level for level in records.plan.levels(self.arm) if level != self.baseline]
+        others = [level for level in view.levels(self.arm) if level != self.baseline]
         own: dict[Any, dict[str, Any]] = {self.baseline: {"look": theme.Look(colour, theme.MARKERS[0])}}
         for i, level in enumerate(others):
             marker = theme.MARKERS[(i + 1) % len(theme.MARKERS)]
             own[level] = {"look": theme.Look(colour, marker), "hollow": True, "line": LINES[i % len(LINES)]}
         return own
 
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
-        records = self._settled(records)
-        by = self._factors(records)
-        models = theme.looks(records.plan, self.hue)
-        with theme.style():
-            parts = theme.panels(table, by[:-2])
-            figure, axes = theme.canvas(len(parts), columns=len(parts) if len(parts) <= 4 else 3, into=into)
-            for each, (title, rows) in zip(axes, parts, strict=True):
-                self._panel(each, rows, records, models[rows[self.hue].iloc[0]].colour)
-                theme.titled(each, title)
-                if theme.is_left(each):
-                    label = f"{self.split} {self.metric.replace('_', ' ')}"
-                    each.set_ylabel(f"{label} (%)" if wording.is_share(self.metric) else label)
-            if wording.is_share(self.metric):
-                share_axes(axes)
-            if not table["n"].sum():
-                for each in axes:
-                    theme.blank(each)
-            ink = self._looks(records, theme.INK)
-            theme.legend(figure, {wording.level_text(self.arm, arm): theme.handle(**own) for arm, own in ink.items()})
-        return figure
+    def columns(self, panels: int, view: View) -> int:
+        return panels if panels <= 4 else 3
 
-    def _panel(self, axes: Axes, rows: pd.DataFrame, records: Records, colour: str) -> None:
-        levels = records.plan.levels(self.x)
-        places = size_axis(axes, levels, label=wording.factor_text(self.x))
-        if self.metric == "accuracy" and (guess := chance(records)) is not None:
-            theme.reference_line(axes, guess, "chance", dotted=True)
-        looks = self._looks(records, colour)
-        for i, (arm, own) in enumerate(looks.items()):
-            at, _ = theme.dodge(places, i, len(looks), logarithmic=axes.get_xscale() == "log")
-            mine = rows[rows[self.arm] == arm].set_index(self.x).reindex(levels)
-            theme.interval_line(axes, np.array(list(at.values())), mine, **own)
+    def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
+        return {view.text(self.arm, arm): theme.handle(**own) for arm, own in self._arms(theme.INK, view).items()}
 
-    def caption(self, table: pd.DataFrame, records: Records) -> str:
-        records = self._settled(records)
-        what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}{wording.data_text(records)}"
-        said = [
+    def quantity(self, view: View) -> str:
+        return f"{self.split} {self.metric.replace('_', ' ')}"
+
+    def sentence(self, table: pd.DataFrame, view: View) -> str:
+        what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}{wording.data_text(view)}"
+        return (
             f"{what} against the {wording.factor_text(self.x)}, a panel a {wording.factor_text(self.hue)}, lines: "
-            f"{wording.factor_text(self.arm)}, solid {wording.level_text(self.arm, self.baseline)}.",
-            wording.seeds_text(table, self._factors(records), unit=self.over),
-        ]
-        if (table["n"] > 1).any():
-            said.append(f"Bars: {100 * self.level:g} % Student-t intervals.")
-            said.append(
-                f"In the table also the difference to {wording.level_text(self.arm, self.baseline)}, paired by "
-                f"{self.over}, each cell by itself (not corrected for their number)."
-            )
-            said.append(wording.cut_text(table, self.metric))
-        if self.metric == "accuracy" and (guess := chance(records)) is not None:
-            said.append(f"Dotted: chance, {100 * guess:.3g} %.")
-        return " ".join(filter(None, said))
+            f"{wording.factor_text(self.arm)}, solid {wording.level_text(self.arm, self.baseline)}."
+        )
+
+    def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
+        return table, [*view.by, self.arm]
+
+    def bars(self) -> str:
+        return (
+            f"Bars: {100 * self.level:g} % Student-t intervals. In the table also the difference to "
+            f"{wording.level_text(self.arm, self.baseline)}, paired by {self.over}, each cell by itself (not corrected "
+            "for their number)."
+        )
+
+    def cell(self, row: dict[Any, Any]) -> str:
+        text = wording.interval(row, metric=self.metric)
+        if not row["pairs"]:
+            return text
+        gap = {key: row[name] for key, name in NAMES.items()} | {"planned": row["planned"]}
+        return f"{text}; difference {wording.interval(gap, metric=self.metric, signed=True)}"
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        records = self._settled(records)
-        by = self._factors(records)
-        cells = []
-        for row in table.to_dict("records"):
-            cell = wording.interval(row, metric=self.metric)
-            if row["pairs"]:
-                gap = {key: row[name] for key, name in NAMES.items()} | {"planned": row["planned"]}
-                cell += f"; difference {wording.interval(gap, metric=self.metric, signed=True)}"
-            cells.append(cell)
-        return wording.wide(table, cells, rows=by[:-1], columns=self.arm, names=records.plan.levels(self.arm))
+        view = self.view(records)
+        return view.wide(table, self.cell, rows=view.by, columns=self.arm)

@@ -1,14 +1,15 @@
 """Figure: a table computed from the records, and the drawing of that table."""
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 
 from vision_attn.choice import settled
 from vision_attn.figures import theme
+from vision_attn.figures.view import View
 from vision_attn.plan import Plan
-from vision_attn.records import Records, may_have, require_factor
+from vision_attn.records import Records, may_have, require_factor, require_level
 from vision_attn.spec import Spec, spec
 
 Levels = tuple[tuple[str, str | int | float | bool], ...]
@@ -29,13 +30,17 @@ class Figure(Spec, abc.ABC):
         """Whether the plan has what the figure is about; the page only names it otherwise."""
         return True
 
+    def view(self, records: Records) -> Records:
+        """The records as the figure sees them; given to its other methods, it saves them the same work."""
+        return records
+
     @abc.abstractmethod
     def table(self, records: Records) -> pd.DataFrame:
         """The numbers drawn, with `estimate, low, high, n` where there is an interval. Written as CSV."""
 
     @abc.abstractmethod
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
-        """A matplotlib Figure of the table, or `into` with it, a part of a page that is there already.
+        """A matplotlib Figure of the table, or `into` with it: a figure, a part of one, or axes that are there already.
 
         Every number drawn is in the table, or is a single record.
         """
@@ -58,7 +63,7 @@ class OverSeeds(Figure, abc.ABC):
     """
 
     factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over")
-    """The fields that hold factors of the experiment."""
+    """The fields that hold factors of the experiment. One that is None holds none."""
 
     hue: str = "model"
     over: str = "seed"
@@ -69,12 +74,33 @@ class OverSeeds(Figure, abc.ABC):
     def check(self) -> None:
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
 
-    def applies(self, plan: Plan) -> bool:
-        return all(may_have(plan, name, level) for name, level in self.given)
+    @property
+    def reference_level(self) -> Any:
+        """The level of `hue` that the others are compared to, where there is one."""
+        return getattr(self, "reference", None)
 
-    def _settled(self, records: Records) -> Records:
-        """The records that the figure shows. Raises `InputError` where a field of `factor_fields` holds none."""
-        return self._settled_for(records, *self.factor_fields)
+    def applies(self, plan: Plan) -> bool:
+        """Where the plan has the levels `given`, and the reference among those of `hue`."""
+        has_given = all(may_have(plan, name, level) for name, level in self.given)
+        return has_given and (self.reference_level is None or may_have(plan, self.hue, self.reference_level))
+
+    def view(self, records: Records) -> View:
+        """The records that it shows. Raises `InputError` where a field names no factor, or the plan lacks a level."""
+        if isinstance(records, View) and records.figure == self:
+            return records
+        what = type(self).__name__
+        fields = {field: name for field in self.factor_fields if (name := getattr(self, field)) is not None}
+        for field, name in fields.items():
+            require_factor(records.plan, field, what, name)
+        used = [*fields.values(), *self.coordinates()]
+        own = settled(records, choose=self.choose, used=used, by=(self.hue,), given=self.given)
+        if self.reference_level is not None:
+            require_level(own.plan, "reference", what, self.hue, self.reference_level)
+        return View.of(own, figure=self, used=used)
+
+    def coordinates(self) -> tuple[str, ...]:
+        """Names that are drawn whether they are factors or coordinates of the records."""
+        return ()
 
     def _settled_for(self, records: Records, *fields: str, also: tuple[str, ...] = ()) -> Records:
         """The same for some fields, and for names `also` that are drawn whether they are factors or not."""

@@ -11,7 +11,8 @@ from vision_attn import wording
 from vision_attn.figures import theme
 from vision_attn.figures.axes import log_axis, percent_axis, size_axis
 from vision_attn.figures.base import OverSeeds
-from vision_attn.records import Records, column, facets, planned
+from vision_attn.figures.view import View
+from vision_attn.records import Records
 from vision_attn.spec import spec
 from vision_attn.statistics import updates_to_threshold
 
@@ -32,42 +33,31 @@ class ConvergenceSteps(OverSeeds):
     threshold: float = 0.95
     x: str = "distance"
 
-    def _factors(self, records: Records) -> list[str]:
-        return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]
-
     def table(self, records: Records) -> pd.DataFrame:
-        records = self._settled(records)
-        by = self._factors(records)
-        ended = records.runs.loc[records.runs["state"].isin(["done", "diverged"]), "run"]
-        history = records.history[records.history["run"].isin(ended)]
-        value, update = column(records, self.metric), column(records, "update")
-        found = updates_to_threshold(
-            history, by=by, threshold=self.threshold, value=value, update=update, level=self.level
-        )
-        out = planned(records, by).merge(found, on=by, how="left")
-        for name in ("n", "runs"):
-            out[name] = out[name].fillna(0).astype(int)
+        view = self.view(records)
+        ended = view.runs.loc[view.runs["state"].isin(["done", "diverged"]), "run"]
+        history = view.history[view.history["run"].isin(ended)]
+        names = {"value": view.column(self.metric), "update": view.column("update")}
+        found = updates_to_threshold(history, by=view.by, threshold=self.threshold, level=self.level, **names)
         columns = ["estimate", "low", "high", "n", "runs", "share", "share_low", "share_high", "planned"]
-        return out[[*by, *columns]]
+        return view.joined(found, by=view.by, counts=("n", "runs"))[[*view.by, *columns]]
 
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
-        records = self._settled(records)
-        by = self._factors(records)
-        looks = theme.looks(records.plan, self.hue)
-        if self._is_map(records):
-            return self._map(table, records, into)
+        view = self.view(records)
+        if self._is_map(view):
+            return self._map(table, view, into)
         with theme.style():
-            parts = theme.panels(table, by[:-2])
-            figure = theme.sheet((7.2, 2.7 * len(parts) + 0.6), into=into)
-            grid = figure.subplots(len(parts), 2, sharex=True, squeeze=False)
+            parts = view.parts(table)
+            sheet = theme.sheet((7.2, 2.7 * len(parts) + 0.6), into=into)
+            grid = sheet.subplots(len(parts), 2, sharex=True, squeeze=False)
             for (left, right), (title, rows) in zip(grid, parts, strict=True):
-                for each in (left, right):
-                    each.grid(visible=True, axis="y")
-                    each.spines[["top", "right"]].set_visible(False)
-                    theme.titled(each, title)
-                    each.xaxis.label.set_visible(left is grid[-1][0])
-                self._panel(left, rows, records, names=("estimate", "low", "high"))
-                self._panel(right, rows, records, names=("share", "share_low", "share_high"))
+                for axes in (left, right):
+                    axes.grid(visible=True, axis="y")
+                    axes.spines[["top", "right"]].set_visible(False)
+                    theme.titled(axes, title)
+                    axes.xaxis.label.set_visible(left is grid[-1][0])
+                self._panel(left, rows, view, names=("estimate", "low", "high"))
+                self._panel(right, rows, view, names=("share", "share_low", "share_high"))
                 left.set_ylabel(f"updates to {100 * self.threshold:g} %")
                 right.set_ylabel("runs that get there (%)")
                 right.set_ylim(-0.03, 1.03)
@@ -78,59 +68,57 @@ class ConvergenceSteps(OverSeeds):
                 else:
                     text = "no run gets there" if rows["runs"].sum() else "nothing measured yet"
                     left.text(0.5, 0.6, text, transform=left.transAxes, ha="center", color=theme.FAINT)
-            theme.legend(figure, {wording.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
-        return figure
+            theme.legend(sheet, view.legend())
+        return sheet
 
-    def _is_map(self, records: Records) -> bool:
-        return len(records.plan.levels(self.hue)) > CROWDED and len(self._factors(records)) == 2
+    def _is_map(self, view: View) -> bool:
+        return len(view.looks) > CROWDED and not view.panels
 
-    def _map(self, table: pd.DataFrame, records: Records, into: theme.Sheet | None) -> theme.Sheet:
+    def _map(self, table: pd.DataFrame, view: View, into: theme.Sheet | None) -> theme.Sheet:
         """Models in rows, `x` in columns: the colour is the share of runs that get there, the number their updates."""
-        names, levels = (records.plan.levels(factor) for factor in (self.hue, self.x))
+        names, levels = view.levels(self.hue), view.levels(self.x)
         place = table.set_index([self.hue, self.x])
         shares = place["share"].unstack().reindex(index=names, columns=levels).astype(float)
         texts = place["estimate"].unstack().reindex(index=names, columns=levels)
         texts = texts.map(lambda updates: "" if pd.isna(updates) else f"{updates:,.0f}").where(shares.notna(), "–")
         with theme.style():
-            figure = theme.sheet((3.2 + 0.75 * len(levels), 0.9 + 0.3 * len(names)), into=into)
-            axes = figure.subplots()
+            sheet = theme.sheet((3.2 + 0.75 * len(levels), 0.9 + 0.3 * len(names)), into=into)
+            axes = sheet.subplots()
             look = {"vmin": 0, "vmax": 1, "cmap": "Blues", "linewidths": 1, "linecolor": "white"}
             bar = {"label": f"runs that reach {100 * self.threshold:g} % (%)"}
-            labels = [wording.level_text(self.hue, name) for name in names]
+            labels = [view.text(self.hue, name) for name in names]
             sns.heatmap(shares, annot=texts, fmt="", ax=axes, cbar_kws=bar, yticklabels=labels, **look)
             axes.tick_params(axis="y", rotation=0)
             axes.set(xlabel=_axis_text(self.x), ylabel="")
             axes.tick_params(length=0)
-            percent_axis(figure.axes[-1])
-        return figure
+            percent_axis(sheet.axes[-1])
+        return sheet
 
-    def _panel(self, axes: Axes, rows: pd.DataFrame, records: Records, *, names: tuple[str, str, str]) -> None:
-        levels = records.plan.levels(self.x)
-        places = size_axis(axes, levels, label=_axis_text(self.x), linear=True)
-        looks = theme.looks(records.plan, self.hue)
-        for i, (name, look) in enumerate(looks.items()):
-            at, _ = theme.dodge(places, i, len(looks), logarithmic=False)
-            mine = rows[rows[self.hue] == name].set_index(self.x).reindex(levels)
-            drawn = mine[list(names)].set_axis(["estimate", "low", "high"], axis=1)
+    def _panel(self, axes: Axes, rows: pd.DataFrame, view: View, *, names: tuple[str, str, str]) -> None:
+        places = size_axis(axes, view.levels(self.x), label=_axis_text(self.x), linear=True)
+        for i, (name, look) in enumerate(view.looks.items()):
+            at, _ = theme.dodge(places, i, len(view.looks), logarithmic=False)
+            own = rows[rows[self.hue] == name].set_index(self.x).reindex(list(places))
+            drawn = own[list(names)].set_axis(["estimate", "low", "high"], axis=1)
             alpha = 0.75 if names[0] == "estimate" else 0.3
             theme.interval_line(axes, np.array(list(at.values())), drawn, look, alpha=alpha)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         if not table["runs"].sum():
             return "Nothing is measured yet."
-        records = self._settled(records)
+        view = self.view(records)
         runs = int(table["runs"].sum())
         mean = f"the geometric mean over the runs that get there, with its {100 * self.level:g} % Student-t interval"
         until = (
             f"updates until {self.metric.replace('val_', 'validation ').replace('_', ' ')}"
-            f"{wording.data_text(records)} is first at {100 * self.threshold:g} %, as logged"
+            f"{wording.data_text(view)} is first at {100 * self.threshold:g} %, as logged"
         )
         said = [
             f"Left: {until}: {mean} of logarithms. Right: the share of runs that get there, with the interval of "
             "Clopper and Pearson.",
             f"{runs:,} runs, {int(table['n'].sum()):,} of them get there. A mean on the left leaves out the others.",
         ]
-        if self._is_map(records):
+        if self._is_map(view):
             said = [
                 f"Numbers: {until}: {mean} in the table. Colour: the share of runs that get there.",
                 f"{runs:,} runs, {int(table['n'].sum()):,} of them get there. A mean leaves out the others.",
@@ -141,12 +129,8 @@ class ConvergenceSteps(OverSeeds):
         return " ".join(said)
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        records = self._settled(records)
-        by = self._factors(records)
-        cells = [_cell(row) for row in table.to_dict("records")]
-        return wording.wide(
-            table, cells, rows=[*by[:-2], self.x], columns=self.hue, names=records.plan.levels(self.hue)
-        )
+        view = self.view(records)
+        return view.wide(table, _cell, rows=[*view.panels, self.x])
 
 
 def _axis_text(name: str) -> str:

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures import theme
-from vision_attn.figures.axes import require_sizes, rows_axis, size_axis
-from vision_attn.figures.base import OverSeeds
-from vision_attn.plan import Plan
-from vision_attn.records import Records, facets, may_have, pick, planned, require_level
+from vision_attn.figures.axes import require_sizes, size_axis
+from vision_attn.figures.dots import Dots
+from vision_attn.figures.view import View
+from vision_attn.records import Records, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import Estimate, crossover, equivalent_size
 
@@ -25,7 +25,7 @@ COLUMNS = [
 
 
 @spec
-class ComparedSizes(OverSeeds, abc.ABC):
+class ComparedSizes(Dots, abc.ABC):
     """A number of images for every level of `hue` but the reference, read off the measured means.
 
     Intervals are percentiles over resampled seeds. What lies outside the sizes that both have been measured at is
@@ -33,7 +33,6 @@ class ComparedSizes(OverSeeds, abc.ABC):
     pairs at the size that has fewest, `n_most` at the one that has most; `dropped` values have no partner.
     """
 
-    opens_table: ClassVar[bool] = True
     factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue", "over")
     above: ClassVar[str]
     below: ClassVar[str]
@@ -50,10 +49,6 @@ class ComparedSizes(OverSeeds, abc.ABC):
         self.require("metric", wording.is_share(self.metric), "a share that is best at 1, such as 'accuracy'")
         self.require("resamples", self.resamples >= 20, "20 or more")
 
-    def applies(self, plan: Plan) -> bool:
-        """Where the reference is among the levels of `hue`."""
-        return super().applies(plan) and may_have(plan, self.hue, self.reference)
-
     @abc.abstractmethod
     def _estimate(self, values: pd.DataFrame, other: Any) -> Estimate:
         """The size for one level of `hue`."""
@@ -66,20 +61,14 @@ class ComparedSizes(OverSeeds, abc.ABC):
         names = ("x", "reference", "level", "resamples")
         return {**{name: getattr(self, name) for name in names}, "compare": self.hue, "pair_on": [self.over]}
 
-    def _settled(self, records: Records) -> Records:
+    def view(self, records: Records) -> View:
         require_sizes(records.plan, type(self).__name__, self.x)
-        records = super()._settled(records)
-        require_level(records.plan, "reference", type(self).__name__, self.hue, self.reference)
-        return records
-
-    def _factors(self, records: Records) -> list[str]:
-        return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue]
+        return super().view(records)
 
     def table(self, records: Records) -> pd.DataFrame:
-        records = self._settled(records)
-        by = self._factors(records)
-        values = pick(records, self.metric, at={"split": self.split})
-        grid = planned(records, [*by, self.x]).groupby(by, observed=True)["planned"].min().reset_index()
+        view = self.view(records)
+        by, values = view.rows, view.pick(self.metric, split=self.split)
+        grid = planned(view, view.by).groupby(by, observed=True)["planned"].min().reset_index()
         grid = grid[grid[self.hue] != self.reference].reset_index(drop=True)
         rows = []
         for cell in grid[by].to_dict("records"):
@@ -107,36 +96,22 @@ class ComparedSizes(OverSeeds, abc.ABC):
             return (self.above if row[mark] == "above" else self.below).format(f"{bound:,.0f}")
         return f"{row[name]:,.0f}"
 
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
-        records = self._settled(records)
-        by = self._factors(records)
-        looks = {k: v for k, v in theme.looks(records.plan, self.hue).items() if k != self.reference}
-        with theme.style():
-            parts = theme.panels(table, by[:-1])
-            longest = max((len(wording.level_text(self.hue, name)) for name in looks), default=0)
-            width = 0.072 * longest + 3.9 * min(2, len(parts))
-            size = (width, (0.95 + 0.4 * len(looks)) * -(-len(parts) // 2) + 0.5)
-            figure, axes = theme.canvas(len(parts), columns=2, size=size, into=into)
-            for each, (title, own) in zip(axes, parts, strict=True):
-                room = max(12, int((theme.width(each) - 0.072 * longest) / 0.08))
-                label = "\n".join(textwrap.wrap(self._label(), room))
-                size_axis(each, records.plan.levels(self.x), label=label)
-                for place, (name, look) in enumerate(looks.items()):
-                    for row in own[own[self.hue] == name].to_dict("records"):
-                        _draw_row(each, row, place, look)
-                rows_axis(each, [wording.level_text(self.hue, name) for name in looks])
-                theme.titled(each, title)
-        return figure
+    def draw_axis(self, axes: Axes, view: View) -> None:
+        room = max(12, int((theme.width(axes) - theme.text_width(self.rows(view).values())) / 0.08))
+        size_axis(axes, view.levels(self.x), label="\n".join(textwrap.wrap(self._label(), room)))
+
+    def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
+        _draw_row(axes, row, place, view.looks[row[self.hue]])
 
     def _label(self) -> str:
         return wording.factor_text(self.x)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
-        records = self._settled(records)
-        of = f"{self.split} {self.metric.replace('_', ' ')}{wording.data_text(records)}"
+        view = self.view(records)
+        of = f"{self.split} {self.metric.replace('_', ' ')}{wording.data_text(view)}"
         said = [
             f"{self._quantity()}, by {of}; read off straight lines between the measured means, never beyond them.",
-            wording.seeds_text(table, self._factors(records)[::-1], unit=f"paired {self.over}"),
+            wording.seeds_text(table, view.rows[::-1], unit=f"paired {self.over}"),
         ]
         if (table["n"] > 1).any():
             said.append(f"Bars: {100 * self.level:g} % percentile intervals over resampled {self.over}s.")
@@ -149,13 +124,13 @@ class ComparedSizes(OverSeeds, abc.ABC):
         return " ".join(said)
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        records = self._settled(records)
+        view = self.view(records)
         out = []
         for row in table.to_dict("records"):
             ends = [self._words(row, name, f"{name}_censored") for name in ("low", "high")]
             is_known = row["n"] > 1 and row["said"] != NOT_MEASURED
             out.append(
-                {wording.factor_text(name): wording.level_cell(row[name]) for name in self._factors(records)}
+                view.heads(row)
                 | {
                     self._label(): row["said"],
                     f"{100 * self.level:g} % interval": " to ".join(dict.fromkeys(ends)) if is_known else "–",

@@ -10,9 +10,8 @@ from matplotlib.colors import LogNorm
 from vision_attn import wording
 from vision_attn.figures import theme
 from vision_attn.figures.base import OverSeeds
-from vision_attn.records import Records, column, facets, pick, planned
+from vision_attn.records import Records
 from vision_attn.spec import spec
-from vision_attn.statistics import mean_interval
 
 
 @spec
@@ -36,21 +35,14 @@ class ErfMap(OverSeeds):
         self.require("own", self.own in ("with", "without"), "'with' or 'without'")
         self.require("floor", 0 < self.floor < 1, "between 0 and 1, such as 0.001")
 
-    def _factors(self, records: Records) -> list[str]:
-        return [*facets(records.plan, used=(self.hue, self.over)), self.hue]
-
     def table(self, records: Records) -> pd.DataFrame:
-        records = self._settled(records)
-        by = self._factors(records)
-        names = {column(records, name): name for name in ("layer", "row", "column")}
-        values = pick(records, self.metric, at={}, along=tuple(names.values())).rename(columns=names)
-        values = values.reindex(columns=[*by, *names.values(), "value"])
+        view = self.view(records)
+        by, names = view.rows, {view.column(name): name for name in ("layer", "row", "column")}
+        values = view.pick(self.metric, along=tuple(names.values())).rename(columns=names)
         if self.layers is not None:
             values = values[values["layer"].isin(self.layers)]
         keys = [*by, *names.values()]
-        means = mean_interval(values, by=keys, level=self.level)
-        out = planned(records, by).merge(means, on=by, how="left").sort_values(keys).reset_index(drop=True)
-        out["n"] = out["n"].fillna(0).astype(int)
+        out = view.means(values, by=by, also=tuple(names.values())).sort_values(keys).reset_index(drop=True)
         is_own = (out["row"] == 0) & (out["column"] == 0)
         shown = out["estimate"].mask(is_own & (self.own == "without"))
         largest = shown.groupby([out[name] for name in (*by, "layer")], observed=True).transform("max")
@@ -58,12 +50,9 @@ class ErfMap(OverSeeds):
         return out[[*keys, "estimate", "low", "high", "n", "of_largest", "planned"]]
 
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
-        records = self._settled(records)
-        by = self._factors(records)
-        shown = table[table["n"] > 0]
-        layers = sorted(shown["layer"].dropna().unique())
-        blocks = theme.panels(table, by[:-1])
-        names = records.plan.levels(self.hue)
+        view = self.view(records)
+        layers = sorted(table.loc[table["n"] > 0, "layer"].dropna().unique())
+        blocks, names = view.parts(table), view.levels(self.hue)
         with theme.style():
             if not layers:
                 figure, (axes,) = theme.canvas(1, into=into)
@@ -79,33 +68,28 @@ class ErfMap(OverSeeds):
                     image = _picture(grid[down][across], found, norm) or image
                     if across == 0:
                         grid[down][across].set_ylabel(f"{title}\nlayer {layer:g}".strip())
-                theme.titled(grid[0][across], wording.level_text(self.hue, name))
+                theme.titled(grid[0][across], view.text(self.hue, name))
             if image is not None:
                 figure.colorbar(image, ax=grid.ravel().tolist(), label="part of the largest", shrink=0.8, aspect=30)
         return figure
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
-        records = self._settled(records)
-        by = self._factors(records)
-        cells = table.groupby(by, observed=True)[["n", "planned"]].max().reset_index()
+        view = self.view(records)
+        cells = table.groupby(view.rows, observed=True)[["n", "planned"]].max().reset_index()
         return (
             "Mean squared gradient of a unit by the pixels of the cell so many cells below (rows) and to the right "
-            f"(columns) of it{wording.data_text(records)}; the cross marks the unit, whose "
+            f"(columns) of it{wording.data_text(view)}; the cross marks the unit, whose "
             f"own cell is {'left out' if self.own == 'without' else 'included'}. Each map is divided by its own "
             f"maximum; darkest: {self.floor:g} of it and less. Blank: the model has no such layer. "
-            f"{wording.seeds_text(cells, by[::-1], unit=self.over)}"
+            f"{wording.seeds_text(cells, view.rows[::-1], unit=self.over)}"
         )
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         """How compact each map is: the smallest part of it that holds half, and 90 %, of its mass."""
-        records = self._settled(records)
-        by = self._factors(records)
+        names = [*self.view(records).rows, "layer"]
         out = []
-        for key, rows in table.groupby([*by, "layer"], observed=True, dropna=False):
-            head = {
-                wording.factor_text(name): wording.level_cell(level)
-                for name, level in zip([*by, "layer"], key, strict=True)
-            }
+        for key, rows in table.groupby(names, observed=True, dropna=False):
+            head = wording.heads(dict(zip(names, key, strict=True)))
             known = rows.loc[rows["of_largest"].notna(), "estimate"].to_numpy(float)
             areas = {f"area of {share:g} %": _area(known, share / 100) for share in (50, 90)}
             out.append(head | areas | {"n": str(rows["n"].max())})

@@ -8,10 +8,9 @@ from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures import theme
-from vision_attn.figures.axes import percent_axis, size_axis
-from vision_attn.figures.base import OverSeeds
-from vision_attn.plan import Plan
-from vision_attn.records import Records, facets, may_have, pick, planned, require_level
+from vision_attn.figures.lines import Lines
+from vision_attn.figures.view import View
+from vision_attn.records import Records, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import holm, outperformance, paired_difference, paired_p, pairs
 
@@ -19,7 +18,7 @@ TESTED = ("p", "p_holm", "outperformance", "outperformance_low", "outperformance
 
 
 @spec
-class Gap(OverSeeds):
+class Gap(Lines):
     """The mean difference to `reference`, seed by seed on the same subset, with its Student-t interval.
 
     Above zero: better than the reference (for a loss: worse). `p` is that of Student's paired t-test and `p_holm`
@@ -28,152 +27,107 @@ class Gap(OverSeeds):
     """
 
     title: ClassVar[str] = "Gap to the reference"
-    factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue", "over")
+    ends_at_100: ClassVar[bool] = False
 
     reference: str
     metric: str = "accuracy"
     split: str = "test"
     x: str = "train_size"
 
-    def applies(self, plan: Plan) -> bool:
-        """Where the reference is among the levels of `hue`."""
-        return super().applies(plan) and may_have(plan, self.hue, self.reference)
+    def values(self, view: View) -> pd.DataFrame:
+        return view.pick(self.metric, split=self.split)
 
-    def _settled(self, records: Records) -> Records:
-        records = super()._settled(records)
-        require_level(records.plan, "reference", "Gap", self.hue, self.reference)
-        return records
+    def singles(self, view: View) -> pd.DataFrame:
+        """The difference of every pair."""
+        return self._pairs(view).dropna(subset="difference").rename(columns={"difference": "value", "value": "own"})
 
-    def _factors(self, records: Records) -> list[str]:
-        return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.x, self.hue]
-
-    def _values(self, records: Records) -> pd.DataFrame:
-        return pick(records, self.metric, at={"split": self.split})
-
-    def _has_reference(self, records: Records) -> bool:
-        return bool((self._values(records)[self.hue] == self.reference).any())
+    def _pairs(self, view: View) -> pd.DataFrame:
+        values = self.values(view)
+        by = [*view.panels, self.x]
+        if not (values[self.hue] == self.reference).any():
+            return pd.DataFrame(columns=[*by, self.hue, "value", "reference", "difference"])
+        return pairs(values, by=by, pair_on=[self.over], compare=self.hue, reference=self.reference)
 
     def table(self, records: Records) -> pd.DataFrame:
-        records = self._settled(records)
-        by = self._factors(records)
-        grid = planned(records, by)
+        view = self.view(records)
+        alike, by = [*view.panels, self.x], [*view.panels, self.x, self.hue]
+        grid = planned(view, by)
         grid = grid[grid[self.hue] != self.reference].reset_index(drop=True)
-        if not self._has_reference(records):
+        both = self._pairs(view)
+        if both.empty:
             empty = dict.fromkeys(("estimate", "low", "high", "sd", *TESTED), np.nan)
             return grid.assign(reference=self.reference, **empty).assign(n=0, dropped=0, dropped_pairs="")
-        gaps = paired_difference(
-            self._values(records),
-            by=by[:-1],
-            pair_on=[self.over],
-            compare=self.hue,
-            reference=self.reference,
-            level=self.level,
-        )
-        out = grid.merge(gaps, on=by, how="left").merge(self._tests(records, by), on=by, how="left")
+        compared = {"compare": self.hue, "reference": self.reference, "level": self.level}
+        gaps = paired_difference(self.values(view), by=alike, pair_on=[self.over], **compared)  # type: ignore[arg-type]
+        out = grid.merge(gaps, on=by, how="left").merge(self._tests(both, by), on=by, how="left")
         out = out.astype(grid[by].dtypes.to_dict())  # a merge forgets the order of levels
         out["p_holm"] = np.nan
-        alike = [name for name in by if name != self.x]
-        for _, own in out.groupby(alike, observed=True, dropna=False):
+        for _, own in out.groupby([*view.panels, self.hue], observed=True, dropna=False):
             out.loc[own.index, "p_holm"] = holm(own["p"].to_numpy(float))
-        out = out.assign(reference=self.reference)
         for name in ("n", "dropped"):
             out[name] = out[name].fillna(0).astype(int)
         out["dropped_pairs"] = out["dropped_pairs"].astype(object).fillna("")
         columns = ["estimate", "low", "high", "n", "sd", "planned", "dropped", "dropped_pairs", *TESTED]
-        return out[[*by, "reference", *columns]]
+        return out.assign(reference=self.reference)[[*by, "reference", *columns]]
 
-    def _tests(self, records: Records, by: list[str]) -> pd.DataFrame:
+    def _tests(self, both: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         """p and the probability of being better in a pair, with its bounds, of every cell."""
-        both = pairs(self._values(records), by=by[:-1], pair_on=[self.over], compare=self.hue, reference=self.reference)
-        wins = outperformance(both, by=by, level=self.level)
         names = dict(zip(("estimate", "low", "high"), TESTED[2:], strict=True))
-        p = paired_p(both, by=by).drop(columns="p_holm")
-        return p.merge(wins.rename(columns=names).drop(columns="n"), on=by)
+        wins = outperformance(both, by=by, level=self.level).rename(columns=names)
+        return paired_p(both, by=by).drop(columns="p_holm").merge(wins.drop(columns="n"), on=by)
 
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
-        records = self._settled(records)
-        by = self._factors(records)
-        with theme.style():
-            parts = theme.panels(table, by[:-2])
-            figure, axes = theme.canvas(len(parts), into=into)
-            for each, (title, rows) in zip(axes, parts, strict=True):
-                self._panel(each, rows, self._pairs(rows, records, by), records)
-                theme.titled(each, title)
-                if theme.is_left(each):
-                    unit = " (percentage points)" if wording.is_share(self.metric) else ""
-                    each.set_ylabel(
-                        f"difference in {self.split} {self.metric.replace('_', ' ')}\nto {self.reference}{unit}"
-                    )
-            looks = {k: v for k, v in theme.looks(records.plan, self.hue).items() if k != self.reference}
-            if not table["n"].sum():
-                for each in axes:
-                    theme.blank(each)
-            theme.legend(figure, {wording.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
-        return figure
+    def line_levels(self, table: pd.DataFrame, view: View) -> list[Any]:
+        return [name for name in view.levels(self.hue) if name != self.reference]
 
-    def _pairs(self, rows: pd.DataFrame, records: Records, by: list[str]) -> pd.DataFrame:
-        if not self._has_reference(records):
-            return pd.DataFrame(columns=[*by, "difference"])
-        both = pairs(self._values(records), by=by[:-1], pair_on=[self.over], compare=self.hue, reference=self.reference)
-        return both.dropna(subset="difference").merge(rows[by].drop_duplicates(), on=by)
+    def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
+        theme.reference_line(axes, 0, view.text(self.hue, self.reference))
 
-    def _panel(self, axes: Axes, rows: pd.DataFrame, singles: pd.DataFrame, records: Records) -> None:
-        levels = records.plan.levels(self.x)
-        places = size_axis(axes, levels, label=wording.factor_text(self.x))
-        theme.reference_line(axes, 0, self.reference)
-        looks = {k: v for k, v in theme.looks(records.plan, self.hue).items() if k != self.reference}
-        for i, (name, look) in enumerate(looks.items()):
-            at, aside = theme.dodge(places, i, len(looks), logarithmic=axes.get_xscale() == "log")
-            mine = rows[rows[self.hue] == name].set_index(self.x).reindex(levels)
-            points = singles[(singles[self.hue] == name) & singles[self.x].isin(mine.index[mine["n"] > 1])]
-            theme.seeds_scatter(axes, [aside[x] for x in points[self.x]], points["difference"].to_numpy(float), look)
-            theme.interval_line(axes, np.array(list(at.values())), mine, look)
-            unsure = mine[mine["estimate"].notna() & ~(mine["p_holm"] < 1 - self.level) & rows["p"].notna().any()]
-            hollow: dict[str, Any] = {
-                "color": look.colour,
-                "markerfacecolor": "white",
-                "markeredgecolor": look.colour,
-                "zorder": 3,
-            }
-            axes.plot([at[x] for x in unsure.index], unsure["estimate"].to_numpy(float), look.marker, **hollow)
-        if wording.is_share(self.metric):
-            percent_axis(axes)
+    def marks(self, axes: Axes, own: pd.DataFrame, at: dict[Any, float], look: theme.Look, rows: pd.DataFrame) -> None:
+        """Hollow: not certain after the correction."""
+        unsure = own[own["estimate"].notna() & ~(own["p_holm"] < 1 - self.level) & rows["p"].notna().any()]
+        hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": look.colour, "zorder": 3}
+        places = [at[each] for each in unsure.index]
+        axes.plot(places, unsure["estimate"].to_numpy(float), look.marker, color=look.colour, **hollow)
 
-    def caption(self, table: pd.DataFrame, records: Records) -> str:
-        records = self._settled(records)
-        by = self._factors(records)
+    def quantity(self, view: View) -> str:
+        return f"difference in {self.split} {self.metric.replace('_', ' ')}\nto {view.text(self.hue, self.reference)}"
+
+    def y_text(self, view: View) -> str:
+        return self.quantity(view) + (" (percentage points)" if wording.is_share(self.metric) else "")
+
+    def chance(self, view: View) -> None:
+        """Guessing has no place among differences."""
+
+    def sentence(self, table: pd.DataFrame, view: View) -> str:
         what = f"{self.split} {self.metric.replace('_', ' ')}"
-        said = [
-            f"Difference in {what} to {self.reference}{wording.data_text(records)}, paired by {self.over} "
-            f"({self._pairing(records, by)}).",
-            wording.seeds_text(table, [by[-1], *by[:-1]], unit=self.over),
-        ]
-        if (table["n"] > 1).any():
-            bars = f"Bars: {100 * self.level:g} % Student-t intervals of the mean difference"
-            said.append(
-                f"{bars}, each cell by itself (not corrected for their number); faint points: single {self.over}s."
-            )
-            said.append(
-                f"Filled marks: p < {1 - self.level:.3g} (paired t-test) after Holm's correction for the levels of "
-                f"{wording.factor_text(self.x)} of each line; hollow: not."
-            )
-        alone = int(table["dropped"].sum())
-        if alone:
-            said.append(f"{alone} values have no partner and are left out (dropped_pairs in the CSV names them).")
-        return " ".join(said)
-
-    def _pairing(self, records: Records, by: list[str]) -> str:
-        """What the members of a pair share, by the hashes of their training subsets."""
-        if "subset_sha256" not in records.runs:
-            return "nothing is known of their training subsets"
-        subsets = records.runs.groupby([*by[:-1], self.over], observed=True, dropna=False)["subset_sha256"].nunique()
         return (
-            "the same training subset" if (subsets <= 1).all() else "though not the same training subset in every pair"
+            f"Difference in {what} to {self.reference}{wording.data_text(view)}, paired by {self.over} "
+            f"({self._pairing(view)})."
         )
 
-    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        records = self._settled(records)
-        by = self._factors(records)
-        cells = [wording.interval(row, metric=self.metric, signed=True) for row in table.to_dict("records")]
-        names = [level for level in records.plan.levels(self.hue) if level != self.reference]
-        return wording.wide(table, cells, rows=by[:-1], columns=self.hue, names=names)
+    def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
+        return table, [self.hue, *view.panels, self.x]
+
+    def bars(self) -> str:
+        return (
+            f"Bars: {100 * self.level:g} % Student-t intervals of the mean difference, each cell by itself (not "
+            f"corrected for their number); faint points: single {self.over}s. Filled marks: p < {1 - self.level:.3g} "
+            f"(paired t-test) after Holm's correction for the levels of {wording.factor_text(self.x)} of each line; "
+            "hollow: not."
+        )
+
+    def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
+        alone = int(table["dropped"].sum())
+        said = f"{alone} values have no partner and are left out (dropped_pairs in the CSV names them)."
+        return [said] if alone else []
+
+    def _pairing(self, view: View) -> str:
+        """What the members of a pair share, by the hashes of their training subsets."""
+        if "subset_sha256" not in view.runs:
+            return "nothing is known of their training subsets"
+        groups = view.runs.groupby([*view.panels, self.x, self.over], observed=True, dropna=False)
+        is_same = (groups["subset_sha256"].nunique() <= 1).all()
+        return "the same training subset" if is_same else "though not the same training subset in every pair"
+
+    def cell(self, row: dict[Any, Any]) -> str:
+        return wording.interval(row, metric=self.metric, signed=True)

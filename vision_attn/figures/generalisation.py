@@ -1,6 +1,7 @@
 """Generalisation: accuracy on the training images beside accuracy on the test images."""
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -8,17 +9,16 @@ from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures import theme
-from vision_attn.figures.axes import share_axes, size_axis
-from vision_attn.figures.base import OverSeeds
-from vision_attn.records import Records, chance, facets, pick, planned
+from vision_attn.figures.lines import Lines
+from vision_attn.figures.view import View
+from vision_attn.records import Records
 from vision_attn.spec import spec
-from vision_attn.statistics import mean_interval
 
-SPLITS = ("train", "test")
+SPLITS = {"train": "training images", "test": "test images"}
 
 
 @spec
-class Generalisation(OverSeeds):
+class Generalisation(Lines):
     """A metric on the training and on the test images, a panel a level of `hue`.
 
     Both low: the model underfits. Training high and test low: it overfits. The height between the lines is the
@@ -31,81 +31,84 @@ class Generalisation(OverSeeds):
     metric: str = "accuracy"
     x: str = "train_size"
 
-    def _factors(self, records: Records) -> list[str]:
-        return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue, self.x]
+    def values(self, view: View) -> pd.DataFrame:
+        parts = [view.pick(self.metric, split=split).assign(split=split) for split in SPLITS]
+        return pd.concat(parts, ignore_index=True)
+
+    def line_name(self) -> str:
+        return "split"
+
+    def panel_names(self, view: View) -> list[str]:
+        return [*view.panels, self.hue]
+
+    def line_levels(self, table: pd.DataFrame, view: View) -> list[Any]:
+        return list(SPLITS)
+
+    def looks(self, rows: pd.DataFrame, names: Sequence[Any], view: View) -> dict[Any, dict[str, Any]]:
+        look = view.looks[rows[self.hue].iloc[0]] if len(rows) else theme.Look(theme.INK, "o")
+        return {"train": {"look": look, "hollow": True}, "test": {"look": look}}
 
     def table(self, records: Records) -> pd.DataFrame:
-        records = self._settled(records)
-        by = self._factors(records)
-        parts = []
-        for split in SPLITS:
-            means = mean_interval(pick(records, self.metric, at={"split": split}), by=by, level=self.level)
-            parts.append(planned(records, by).merge(means, on=by, how="left").assign(split=split))
+        view = self.view(records)
+        values = self.values(view)
+        parts = [view.means(values[values["split"] == split], by=view.by).assign(split=split) for split in SPLITS]
         out = pd.concat(parts, ignore_index=True)
-        out["split"] = pd.Categorical(out["split"], categories=SPLITS, ordered=True)
-        out["n"] = out["n"].fillna(0).astype(int)
-        return out[[*by, "split", "estimate", "low", "high", "n", "sd", "planned"]]
+        out["split"] = pd.Categorical(out["split"], categories=list(SPLITS), ordered=True)
+        return out[[*view.by, "split", "estimate", "low", "high", "n", "sd", "planned"]]
 
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
-        records = self._settled(records)
-        by = self._factors(records)
-        looks = theme.looks(records.plan, self.hue)
-        with theme.style():
-            parts = theme.panels(table, by[:-1])
-            columns = len(looks) if len(looks) <= 4 else 3
-            figure, axes = theme.canvas(len(parts), columns=columns, into=into)
-            for each, (title, rows) in zip(axes, parts, strict=True):
-                self._panel(each, rows, looks[rows[self.hue].iloc[0]], records)
-                theme.titled(each, title)
-                if theme.is_left(each):
-                    each.set_ylabel(self.metric.replace("_", " ") + (" (%)" if wording.is_share(self.metric) else ""))
-            ink = theme.Look(theme.INK, "o")
-            entries = {"training images": theme.handle(ink, hollow=True), "test images": theme.handle(ink)}
-            if wording.is_share(self.metric):
-                share_axes(axes)
-            if not table["n"].sum():
-                for each in axes:
-                    theme.blank(each)
-            theme.legend(figure, entries)
-        return figure
+    def columns(self, panels: int, view: View) -> int:
+        models = len(view.looks)
+        return models if models <= 4 else 3
 
-    def _panel(self, axes: Axes, rows: pd.DataFrame, look: theme.Look, records: Records) -> None:
-        levels = records.plan.levels(self.x)
-        places = size_axis(axes, levels, label=wording.factor_text(self.x))
-        if self.metric == "accuracy" and (level := chance(records)) is not None:
-            theme.reference_line(axes, level, "chance", dotted=True)
+    def singles(self, view: View) -> None:
+        """None: two lines of bars are enough."""
+
+    def lines(
+        self,
+        axes: Axes,
+        rows: pd.DataFrame,
+        looks: dict[Any, dict[str, Any]],
+        places: dict[Any, float],
+        singles: pd.DataFrame | None,
+        view: View,
+    ) -> None:
+        """Both lines at the same places, and the height between them shaded."""
         x = np.array(list(places.values()))
-        lines = [rows[rows["split"] == split].set_index(self.x).reindex(levels) for split in SPLITS]
-        train, test = (line["estimate"].to_numpy(float) for line in lines)
-        axes.fill_between(x, train, test, color=look.colour, alpha=0.10, linewidth=0)
-        for line, hollow in zip(lines, (True, False), strict=True):
-            theme.interval_line(axes, x, line, look, hollow=hollow)
+        lines = {name: rows[rows["split"] == name].set_index(self.x).reindex(list(places)) for name in looks}
+        train, test = (lines[name]["estimate"].to_numpy(float) for name in SPLITS)
+        axes.fill_between(x, train, test, color=looks["test"]["look"].colour, alpha=0.10, linewidth=0)
+        for name, look in looks.items():
+            theme.interval_line(axes, x, lines[name], **look)
 
-    def caption(self, table: pd.DataFrame, records: Records) -> str:
-        records = self._settled(records)
-        by = self._factors(records)
-        what = self.metric.replace("_", " ")
-        said = [
-            f"{what.capitalize()} on the training subset and on the test images{wording.data_text(records)}. Both low: "
-            "underfitting; training high and test low: overfitting. The shaded height is the generalisation gap.",
-            wording.seeds_text(table[table["split"] == "test"], by, unit=self.over),
-        ]
-        if (table["n"] > 1).any():
-            said.append(f"Bars: {100 * self.level:g} % Student-t intervals.")
-            said.append(wording.cut_text(table, self.metric))
-        if self.metric == "accuracy" and chance(records) is not None:
-            said.append("Dotted: chance.")
-        return " ".join(filter(None, said))
+    def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
+        ink = theme.Look(theme.INK, "o")
+        return {text: theme.handle(ink, hollow=split == "train") for split, text in SPLITS.items()}
+
+    def quantity(self, view: View) -> str:
+        return self.metric.replace("_", " ")
+
+    def sentence(self, table: pd.DataFrame, view: View) -> str:
+        what = self.metric.replace("_", " ").capitalize()
+        return (
+            f"{what} on the training subset and on the test images{wording.data_text(view)}. Both low: underfitting; "
+            "training high and test low: overfitting. The shaded height is the generalisation gap."
+        )
+
+    def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
+        return table[table["split"] == "test"], view.by
+
+    def bars(self) -> str:
+        return f"Bars: {100 * self.level:g} % Student-t intervals."
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        records = self._settled(records)
-        by = self._factors(records)
-        test = table[table["split"] == "test"]
-        train = {tuple(row[name] for name in by): row for row in table[table["split"] == "train"].to_dict("records")}
-        cells = []
-        for row in test.to_dict("records"):
-            other = train[tuple(row[name] for name in by)]
+        view = self.view(records)
+        train = {
+            tuple(row[name] for name in view.by): row for row in table[table["split"] == "train"].to_dict("records")
+        }
+
+        def cell(row: dict[Any, Any]) -> str:
+            other = train[tuple(row[name] for name in view.by)]
             texts = [wording.number(each["estimate"], metric=self.metric) for each in (other, row)]
-            cells.append(" → ".join(texts) if row["n"] or other["n"] else "–")
-        rows = [*by[:-2], self.x]
-        return wording.wide(test, cells, rows=rows, columns=self.hue, names=records.plan.levels(self.hue))
+            return " → ".join(texts) if row["n"] or other["n"] else "–"
+
+        return view.wide(table[table["split"] == "test"], cell, rows=[*view.panels, self.x])

@@ -9,9 +9,9 @@ from vision_attn import wording
 from vision_attn.figures import theme
 from vision_attn.figures.axes import log_axis
 from vision_attn.figures.base import OverSeeds
-from vision_attn.records import Records, column, facets, pick, planned
+from vision_attn.figures.view import View
+from vision_attn.records import Records
 from vision_attn.spec import spec
-from vision_attn.statistics import mean_interval
 
 QUANTITIES = {
     "influence_relative": "Mean squared gradient of a unit by the pixels of a cell",
@@ -29,6 +29,7 @@ class InfluenceProfile(OverSeeds):
     """
 
     title: ClassVar[str] = "Influence by distance"
+    factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over", "dashed")
 
     metric: str = "influence_relative"
     own: str = "without"
@@ -39,89 +40,72 @@ class InfluenceProfile(OverSeeds):
         super().check()
         self.require("own", self.own in ("with", "without"), "'with' or 'without'")
 
-    def _settled(self, records: Records) -> Records:
-        return self._settled_for(records, *self.factor_fields, *(["dashed"] if self.dashed else []))
-
-    def _factors(self, records: Records) -> list[str]:
+    def _by(self, view: View) -> list[str]:
         """The factors that tell lines apart: panels, dashes, colour."""
-        dashes = [self.dashed] if self.dashed else []
-        return [*facets(records.plan, used=(self.hue, self.over, *dashes)), *dashes, self.hue]
+        return [*view.panels, *([self.dashed] if self.dashed else []), self.hue]
 
     def table(self, records: Records) -> pd.DataFrame:
-        records = self._settled(records)
-        by = self._factors(records)
-        layer, distance = column(records, "layer"), column(records, "distance")
-        values = pick(records, self.metric, at={"own": self.own}, along=("layer", "distance"))
-        if self.layers is not None and layer in values:
-            values = values[values[layer].isin(self.layers)]
-        keys = [*by, "layer", "distance_px"]
-        named = values.rename(columns={layer: "layer", distance: "distance_px"}).reindex(
-            columns=[*by, "layer", "distance_px", "value"]
-        )
-        means = mean_interval(named, by=keys, level=self.level)
-        grid = planned(records, by)
-        out = grid.merge(means, on=by, how="left")
-        out["n"] = out["n"].fillna(0).astype(int)
-        out = out.sort_values(keys).reset_index(drop=True)
-        return out[[*keys, "estimate", "low", "high", "n", "sd", "planned"]]
+        view = self.view(records)
+        by, names = self._by(view), {view.column("layer"): "layer", view.column("distance"): "distance_px"}
+        values = view.pick(self.metric, own=self.own, along=("layer", "distance"))
+        values = values.rename(columns=names).reindex(columns=[*by, *names.values(), "value"])
+        if self.layers is not None:
+            values = values[values["layer"].isin(self.layers)]
+        out = view.means(values, by=by, also=tuple(names.values()))
+        return out.sort_values([*by, *names.values()]).reset_index(drop=True)
 
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
-        records = self._settled(records)
-        by = self._factors(records)
-        looks = theme.looks(records.plan, self.hue)
+        view = self.view(records)
         shown = table[table["n"] > 0]
-        outer = by[: -2 if self.dashed else -1]
         with theme.style():
-            parts = theme.panels(shown if len(shown) else table, [*outer, *(["layer"] if len(shown) else [])])
-            figure, axes = theme.canvas(len(parts), columns=min(4, len(parts)), into=into)
-            for each, (title, rows) in zip(axes, parts, strict=True):
-                theme.reference_line(each, 1, "even")
-                self._panel(each, rows, looks, records)
-                theme.titled(each, title)
-                each.set_xlabel("distance (px)")
-                if theme.is_left(each):
-                    each.set_ylabel("influence / even influence")
+            parts = view.parts(shown if len(shown) else table, [*view.panels, *(["layer"] if len(shown) else [])])
+            sheet, panels = theme.canvas(len(parts), columns=min(4, len(parts)), into=into)
+            for axes, (title, rows) in zip(panels, parts, strict=True):
+                theme.reference_line(axes, 1, "even")
+                self._panel(axes, rows, view)
+                theme.titled(axes, title)
+                axes.set_xlabel("distance (px)")
+                if theme.is_left(axes):
+                    axes.set_ylabel("influence / even influence")
                 if not len(shown):
-                    theme.blank(each)
-            if (shown["estimate"] > 0).any():
-                axes[0].set_yscale("log")
-                positive = shown.loc[shown["estimate"] > 0, "estimate"]
-                axes[0].set_ylim(max(float(positive.min()) / 2, 1e-6), float(positive.max()) * 2)
-                log_axis(axes[0])
-            theme.legend(figure, self._entries(looks, records))
-        return figure
+                    theme.blank(axes)
+            positive = shown.loc[shown["estimate"] > 0, "estimate"]
+            if len(positive):
+                panels[0].set_yscale("log")
+                panels[0].set_ylim(max(float(positive.min()) / 2, 1e-6), float(positive.max()) * 2)
+                log_axis(panels[0])
+            theme.legend(sheet, self._entries(view))
+        return sheet
 
-    def _panel(self, axes: Axes, rows: pd.DataFrame, looks: dict[Any, theme.Look], records: Records) -> None:
-        for name, look in looks.items():
-            mine = rows[(rows[self.hue] == name) & (rows["n"] > 0)]
-            for level in records.plan.levels(self.dashed) if self.dashed else [None]:
-                own = mine[mine[self.dashed] == level] if self.dashed else mine
-                own = own.assign(estimate=own["estimate"].where(own["estimate"] > 0))
-                own = own.assign(low=own["low"].clip(lower=1e-9))
-                theme.interval_line(
-                    axes, own["distance_px"].to_numpy(float), own, look, hollow=self._hollow(level, records)
-                )
+    def _panel(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
+        for name, look in view.looks.items():
+            for level in view.levels(self.dashed) if self.dashed else [None]:
+                own = rows[(rows[self.hue] == name) & (rows["n"] > 0)]
+                own = own[own[self.dashed] == level] if self.dashed else own
+                own = own.assign(estimate=own["estimate"].where(own["estimate"] > 0), low=own["low"].clip(lower=1e-9))
+                x = own["distance_px"].to_numpy(float)
+                theme.interval_line(axes, x, own, look, hollow=self._is_hollow(level, view))
 
-    def _hollow(self, level: Any, records: Records) -> bool:
-        return self.dashed is not None and level == records.plan.levels(self.dashed)[0]
+    def _is_hollow(self, level: Any, view: View) -> bool:
+        return self.dashed is not None and level == view.levels(self.dashed)[0]
 
-    def _entries(self, looks: dict[Any, theme.Look], records: Records) -> dict[str, Any]:
-        entries = {wording.level_text(self.hue, name): theme.handle(look) for name, look in looks.items()}
-        if self.dashed:
-            ink = theme.Look(theme.INK, "o")
-            for level in records.plan.levels(self.dashed):
-                text = wording.level_text(self.dashed, level)
-                entries[text] = theme.handle(ink, hollow=self._hollow(level, records))
+    def _entries(self, view: View) -> dict[str, Any]:
+        ink, entries = theme.Look(theme.INK, "o"), view.legend()
+        for level in view.levels(self.dashed) if self.dashed else []:
+            text = view.text(self.dashed or "", level)
+            entries[text] = theme.handle(ink, hollow=self._is_hollow(level, view))
         return entries
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
-        records = self._settled(records)
+        view = self.view(records)
+        by = self._by(view)
+        cells = table.groupby(by, observed=True)[["n", "planned"]].max().reset_index()
         said = [
-            f"{QUANTITIES.get(self.metric, self.metric.replace('_', ' '))}{wording.data_text(records)}, against the "
+            f"{QUANTITIES.get(self.metric, self.metric.replace('_', ' '))}{wording.data_text(view)}, against the "
             f"distance between them, divided by its mean over all cells ({self.own} the unit's own). 1: all distances "
             "weigh the same. Panels: layers, 0 being the patch embedding or stem; each model ends with its own last "
             "layer.",
-            wording.seeds_text(_cells(table, self._factors(records)), self._factors(records)[::-1], unit=self.over),
+            wording.seeds_text(cells, by[::-1], unit=self.over),
         ]
         if (table["n"] > 1).any():
             said.append(f"Bars: {100 * self.level:g} % Student-t intervals.")
@@ -131,15 +115,8 @@ class InfluenceProfile(OverSeeds):
         return " ".join(said)
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        records = self._settled(records)
-        by = self._factors(records)
+        view = self.view(records)
         shown = table[table["n"] > 0] if table["n"].sum() else table
-        cells = [wording.interval(row, metric=self.metric) for row in shown.to_dict("records")]
-        rows = [*by[:-1], "layer", "distance_px"]
         shown = shown.assign(layer=shown["layer"].astype(object), distance_px=shown["distance_px"].astype(object))
-        return wording.wide(shown, cells, rows=rows, columns=self.hue, names=records.plan.levels(self.hue))
-
-
-def _cells(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """How many seeds every combination of factors has, whatever its layers and distances."""
-    return table.groupby(by, observed=True)[["n", "planned"]].max().reset_index()
+        rows = [*self._by(view)[:-1], "layer", "distance_px"]
+        return view.wide(shown, lambda row: wording.interval(row, metric=self.metric), rows=rows)

@@ -1,6 +1,6 @@
 """Receptive field by layer: what a layer could see by its architecture, beside what it does see."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,9 +9,8 @@ from vision_attn import wording
 from vision_attn.figures import theme
 from vision_attn.figures.axes import powers_axis
 from vision_attn.figures.base import OverSeeds
-from vision_attn.records import Records, column, facets, pick, planned
+from vision_attn.records import Records
 from vision_attn.spec import spec
-from vision_attn.statistics import mean_interval
 
 KINDS = ("theoretical", "effective")
 
@@ -33,79 +32,63 @@ class ReceptiveFieldByLayer(OverSeeds):
         super().check()
         self.require("own", self.own in ("with", "without"), "'with' or 'without'")
 
-    def _factors(self, records: Records) -> list[str]:
-        return [*facets(records.plan, used=(self.hue, self.over)), self.hue]
-
     def table(self, records: Records) -> pd.DataFrame:
-        records = self._settled(records)
-        by = self._factors(records)
-        theoretical = pick(records, "receptive_field", at={"mode": self.mode}, along=("layer",))
-        effective = pick(records, "d50", at={"own": self.own}, along=("layer",))
+        view = self.view(records)
+        theoretical = view.pick("receptive_field", mode=self.mode, along=("layer",))
+        effective = view.pick("d50", own=self.own, along=("layer",))
         both = zip(KINDS, (theoretical, effective.assign(value=2 * effective["value"])), strict=True)
         values = pd.concat([one.assign(kind=kind) for kind, one in both], ignore_index=True)
-        values = values.rename(columns={column(records, "layer"): "layer"}).reindex(
-            columns=[*by, "kind", "layer", "value"]
-        )
         values["kind"] = pd.Categorical(values["kind"], categories=KINDS, ordered=True)
-        keys = [*by, "kind", "layer"]
-        out = planned(records, by).merge(mean_interval(values, by=keys, level=self.level), on=by, how="left")
-        out["n"] = out["n"].fillna(0).astype(int)
-        return out[[*keys, "estimate", "low", "high", "n", "sd", "planned"]]
+        return view.means(values.rename(columns={view.column("layer"): "layer"}), by=view.rows, also=("kind", "layer"))
 
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
-        records = self._settled(records)
-        by = self._factors(records)
-        looks = theme.looks(records.plan, self.hue)
+        view = self.view(records)
         shown = table[table["n"] > 0]
         with theme.style():
-            parts = theme.panels(table, by)
-            figure, axes = theme.canvas(len(parts), columns=min(4, len(parts)), into=into)
-            for each, (title, rows) in zip(axes, parts, strict=True):
-                _panel(each, rows[rows["n"] > 0], looks[rows[self.hue].iloc[0]])
-                theme.titled(each, title)
-                each.set_xlabel("layer")
-                if theme.is_left(each):
-                    each.set_ylabel("receptive field (px)")
+            parts = view.parts(table, view.rows)
+            sheet, panels = theme.canvas(len(parts), columns=min(4, len(parts)), into=into)
+            for axes, (title, rows) in zip(panels, parts, strict=True):
+                for name in rows[self.hue].unique():
+                    _panel(axes, rows[rows["n"] > 0], view.looks[name])
+                theme.titled(axes, title)
+                axes.set_xlabel("layer")
+                if theme.is_left(axes):
+                    axes.set_ylabel("receptive field (px)")
                 if not len(shown):
-                    theme.blank(each)
+                    theme.blank(axes)
             if len(shown):
                 last = int(shown["layer"].max())
-                axes[0].set_xticks(range(0, last + 1, 1 + last // 8))
-                axes[0].set_yscale("log", base=2)
-                axes[0].set_ylim(
+                panels[0].set_xticks(range(0, last + 1, 1 + last // 8))
+                panels[0].set_yscale("log", base=2)
+                panels[0].set_ylim(
                     float(shown.loc[shown["estimate"] > 0, "estimate"].min()) / 1.5,
                     float(shown["estimate"].max()) * 1.5,
                 )
-                powers_axis(axes[0])
+                powers_axis(panels[0])
             ink = theme.Look(theme.INK, "o")
             entries = {"theoretical": theme.handle(ink), "effective (2 × d50)": theme.handle(ink, hollow=True)}
-            theme.legend(figure, entries)
-        return figure
+            theme.legend(sheet, entries)
+        return sheet
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
-        records = self._settled(records)
-        by = self._factors(records)
-        cells = table.groupby(by, observed=True)[["n", "planned"]].max().reset_index()
+        view = self.view(records)
+        cells = table.groupby(view.rows, observed=True)[["n", "planned"]].max().reset_index()
         bars = f" Bars: {100 * self.level:g} % Student-t intervals." if (table["n"] > 1).any() else ""
         return (
             f"Filled: the theoretical receptive field, the longer side of what a unit depends on ({self.mode} mode; "
             "the side of the image where it has no end). Hollow: twice the radius that holds half of the influence on "
-            f"a unit ({self.own} its own cell){wording.data_text(records)}. Layer 0 is the patch embedding or stem. "
-            f"{wording.seeds_text(cells, by[::-1], unit=self.over)}{bars}"
+            f"a unit ({self.own} its own cell){wording.data_text(view)}. Layer 0 is the patch embedding or stem. "
+            f"{wording.seeds_text(cells, view.rows[::-1], unit=self.over)}{bars}"
         )
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        records = self._settled(records)
-        by = self._factors(records)
+        names = [*self.view(records).rows, "layer"]
         out = []
-        for key, rows in table.groupby([*by, "layer"], observed=True, dropna=False):
-            names = [*by, "layer"]
-            head: dict[str, Any] = {
-                wording.factor_text(n): wording.level_cell(v) for n, v in zip(names, key, strict=True)
-            }
+        for key, rows in table.groupby(names, observed=True, dropna=False):
+            head = wording.heads(dict(zip(names, key, strict=True)))
             for kind in KINDS:
-                mine = rows[rows["kind"] == kind].to_dict("records")
-                head[f"{kind} (px)"] = wording.interval(mine[0], metric="") if mine else "–"
+                own = rows[rows["kind"] == kind].to_dict("records")
+                head[f"{kind} (px)"] = wording.interval(own[0], metric="") if own else "–"
             out.append(head)
         return pd.DataFrame(out)
 

@@ -1,17 +1,26 @@
 """Robustness: what a model's answers survive. Shifts, zoom, shuffled pieces, dropped cells."""
 
 import abc
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pandas as pd
 
-from vision_attn.figures import theme
-from vision_attn.figures.base import OverSeeds
-from vision_attn.figures.coordinate_curve import CoordinateCurve
-from vision_attn.records import Records
+from vision_attn import wording
+from vision_attn.figures.lines import Lines
+from vision_attn.figures.view import View
+from vision_attn.records import Records, planned
 from vision_attn.spec import spec
+from vision_attn.statistics import mean_interval
 
-AFTER = {"accuracy": "test accuracy", "consistency": "same class", "correct_consistency": "same class, if right"}
+LABELS = {
+    "accuracy": "test accuracy",
+    "consistency": "same class",
+    "correct_consistency": "same class, if right",
+    "logit_change_max": "largest change of a logit",
+    "logit_change_mean": "mean change of logits",
+}
 QUANTITY = {
     "accuracy": "Test accuracy",
     "consistency": "Share of test images whose class stays the same",
@@ -28,38 +37,90 @@ FILLS = {"mean": "the mean colour", "other": "the same place of another test ima
 
 
 @spec
-class AlteredImages(OverSeeds, abc.ABC):
-    """A metric of altered test images against how much they are altered, one line a level of `hue`."""
+class AlteredImages(Lines, abc.ABC):
+    """A metric of altered test images against how much they are altered, one line a level of `hue`.
+
+    Records have the coordinates `coordinate` and those of `among`. Within a run they are averaged; mean and Student-t
+    interval are over the runs of the factor `over`.
+    """
+
+    factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over")
+    coordinate: ClassVar[str]
+    x_label: ClassVar[str]
 
     @abc.abstractmethod
-    def _curve(self) -> CoordinateCurve:
-        """The curve, with the coordinate and the records that belong to it."""
+    def among(self) -> Mapping[str, tuple[str, ...] | None]:
+        """The other coordinates of the records, each with the values that count, or None for all."""
 
-    def _with(self, *, x: str, x_label: str, y_label: str, among: dict[str, Any]) -> CoordinateCurve:
-        return CoordinateCurve(
-            owner=type(self).__name__,
-            metric=getattr(self, "metric", "accuracy"),
-            x=x,
-            x_label=x_label,
-            y_label=y_label,
-            among=among,
-            hue=self.hue,
-            over=self.over,
-            level=self.level,
-        )
+    @abc.abstractmethod
+    def altered(self) -> tuple[str, str]:
+        """Of what images the metric is, and how that is read."""
+
+    def metric_name(self) -> str:
+        return getattr(self, "metric", "accuracy")
+
+    def x_name(self, view: View) -> str:
+        return view.column(self.coordinate)
+
+    def x_text(self, view: View) -> str:
+        return self.x_label
+
+    def values(self, view: View) -> pd.DataFrame:
+        """One value for each cell of the plan and level of x."""
+        among = {view.column(name): wanted for name, wanted in self.among().items()}
+        values = view.pick(self.metric_name(), split="test", along=(self.coordinate, *self.among()))
+        for name, wanted in among.items():
+            if wanted is not None and len(values):
+                values = values[values[name].isin(wanted)]
+        keys = [*view.plan.factors, self.x_name(view)]
+        if values.empty:
+            return pd.DataFrame(columns=[*keys, "value"])
+        means = values.groupby(keys, observed=True, dropna=False)["value"].mean().reset_index()
+        plain = means[keys[-1]].astype(float)
+        return means.assign(**{keys[-1]: plain.astype("int64") if (plain % 1 == 0).all() else plain})
 
     def table(self, records: Records) -> pd.DataFrame:
-        return self._curve().table(self._settled(records))
+        view = self.view(records)
+        by, x, values = view.by, self.x_name(view), self.values(view)
+        cells, columns = self._cells(view, values), ["estimate", "low", "high", "n", "sd"]
+        if values.empty:
+            out = cells.assign(**{x: np.nan}, **dict.fromkeys(columns, np.nan))
+        else:
+            levels = pd.DataFrame({x: sorted(values[x].unique())})
+            means = mean_interval(values, by=[*by, x], level=self.level)
+            out = cells.merge(levels, how="cross").merge(means, on=[*by, x], how="left")
+        out["n"] = out["n"].fillna(0).astype(int)
+        return out[[*by, x, *columns, "planned"]]
 
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
-        return self._curve().draw(table, self._settled(records), into=into)
+    def _cells(self, view: View, values: pd.DataFrame) -> pd.DataFrame:
+        """The cells planned, without panels whose runs are all done and have no such x, as their data do not."""
+        cells, panels = planned(view, view.by), list(view.panels)
+        if values.empty or not panels:
+            return cells
+        others = view.runs.loc[view.runs["state"] != "done", panels]
+        kept = {tuple(row) for frame in (values, others) for row in frame[panels].itertuples(index=False)}
+        return cells[[tuple(row) in kept for row in cells[panels].itertuples(index=False)]].reset_index(drop=True)
 
-    def _said(self, table: pd.DataFrame, records: Records, *, of: str, reading: str) -> str:
-        quantity = QUANTITY[getattr(self, "metric", "accuracy")]
-        return self._curve().caption(table, self._settled(records), quantity=quantity, of=of, reading=reading)
+    def places(self, table: pd.DataFrame, view: View) -> list[Any]:
+        return sorted(table[self.x_name(view)].dropna().unique())
+
+    def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
+        return view.legend([name for name in view.looks if name in set(table[self.hue])])
+
+    def quantity(self, view: View) -> str:
+        return LABELS[self.metric_name()]
+
+    def sentence(self, table: pd.DataFrame, view: View) -> str:
+        of, reading = self.altered()
+        return f"{QUANTITY[self.metric_name()]}{wording.data_text(view)}, {of}. {reading}"
+
+    def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
+        """Of every cell the row that has the fewest."""
+        return table.sort_values("n", kind="stable").drop_duplicates(view.by).sort_index(), view.by
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        return self._curve().printed(table, self._settled(records))
+        x = self.x_name(self.view(records))
+        return super().printed(table.assign(**{x: table[x].astype(object).where(table[x].notna(), "–")}), records)
 
 
 @spec
@@ -71,29 +132,20 @@ class ShiftSawtooth(AlteredImages):
     """
 
     title: ClassVar[str] = "Shifts"
+    coordinate: ClassVar[str] = "shift"
+    x_label: ClassVar[str] = "shift (pixels)"
 
     metric: Literal["consistency", "correct_consistency", "accuracy", "logit_change_max", "logit_change_mean"] = (
         "consistency"
     )
     border: Literal["circular", "padded"] = "circular"
 
-    def _curve(self) -> CoordinateCurve:
-        labels = {
-            **AFTER,
-            "logit_change_max": "largest change of a logit",
-            "logit_change_mean": "mean change of logits",
-        }
-        return self._with(
-            x="shift",
-            x_label="shift (pixels)",
-            y_label=labels[self.metric],
-            among={"axis": None, "border": (self.border,)},
-        )
+    def among(self) -> Mapping[str, tuple[str, ...] | None]:
+        return {"axis": None, "border": (self.border,)}
 
-    def caption(self, table: pd.DataFrame, records: Records) -> str:
+    def altered(self) -> tuple[str, str]:
         of = f"when the image is shifted ({self.border}: {BORDERS[self.border]}), mean of both axes"
-        reading = "What is worse between the multiples of the patch or stride than at them is aliasing."
-        return self._said(table, records, of=of, reading=reading)
+        return of, "What is worse between the multiples of the patch or stride than at them is aliasing."
 
 
 @spec
@@ -104,22 +156,21 @@ class ZoomCurve(AlteredImages):
     """
 
     title: ClassVar[str] = "Zoom"
+    coordinate: ClassVar[str] = "scale"
+    x_label: ClassVar[str] = "scale"
 
     metric: Literal["consistency", "correct_consistency", "accuracy"] = "accuracy"
     place: Literal["centre", "corner"] = "centre"
 
-    def _curve(self) -> CoordinateCurve:
-        places = CORNERS if self.place == "corner" else (self.place,)
-        return self._with(x="scale", x_label="scale", y_label=AFTER[self.metric], among={"place": places})
+    def among(self) -> Mapping[str, tuple[str, ...] | None]:
+        return {"place": CORNERS if self.place == "corner" else (self.place,)}
 
-    def caption(self, table: pd.DataFrame, records: Records) -> str:
-        small = "in each corner of a canvas of the mean colour, mean of the four"
-        where = (
-            small if self.place == "corner" else "in the centre of a canvas of the mean colour, or cut to its centre"
-        )
+    def altered(self) -> tuple[str, str]:
+        where = "in the centre of a canvas of the mean colour, or cut to its centre"
+        if self.place == "corner":
+            where = "in each corner of a canvas of the mean colour, mean of the four"
         of = f"when the image is resized and lies {where}"
-        reading = "All models were trained at scale 1; the canvas keeps its size."
-        return self._said(table, records, of=of, reading=reading)
+        return of, "All models were trained at scale 1; the canvas keeps its size."
 
 
 @spec
@@ -127,16 +178,17 @@ class ShuffleCurve(AlteredImages):
     """Accuracy on images whose pieces have changed places, against their number, from `PatchShuffle`."""
 
     title: ClassVar[str] = "Shuffled pieces"
+    coordinate: ClassVar[str] = "grid"
+    x_label: ClassVar[str] = "pieces along a side"
 
-    def _curve(self) -> CoordinateCurve:
-        return self._with(x="grid", x_label="pieces along a side", y_label="test accuracy", among={"repeat": None})
+    def among(self) -> Mapping[str, tuple[str, ...] | None]:
+        return {"repeat": None}
 
-    def caption(self, table: pd.DataFrame, records: Records) -> str:
+    def altered(self) -> tuple[str, str]:
         of = (
             "of images cut into pieces that are put together in random order, drawn for each image; mean of the repeats"
         )
-        reading = "The flatter the curve, the less the model makes of where the pieces are."
-        return self._said(table, records, of=of, reading=reading)
+        return of, "The flatter the curve, the less the model makes of where the pieces are."
 
 
 @spec
@@ -144,17 +196,17 @@ class OcclusionCurve(AlteredImages):
     """Accuracy on images of which a share of the cells is dropped, against the share, from `Occlusion`."""
 
     title: ClassVar[str] = "Occlusion"
+    coordinate: ClassVar[str] = "share"
+    x_label: ClassVar[str] = "share of cells dropped"
 
     fill: Literal["mean", "other"] = "mean"
 
-    def _curve(self) -> CoordinateCurve:
-        among = {"fill": (self.fill,), "repeat": None}
-        return self._with(x="share", x_label="share of cells dropped", y_label="test accuracy", among=among)
+    def among(self) -> Mapping[str, tuple[str, ...] | None]:
+        return {"fill": (self.fill,), "repeat": None}
 
-    def caption(self, table: pd.DataFrame, records: Records) -> str:
+    def altered(self) -> tuple[str, str]:
         of = f"when a share of the cells, drawn for each image, is replaced by {FILLS[self.fill]}; mean of the repeats"
-        reading = "Share 0 is the image as it is."
-        return self._said(table, records, of=of, reading=reading)
+        return of, "Share 0 is the image as it is."
 
 
 @spec
@@ -162,11 +214,12 @@ class QuadrantAccuracy(AlteredImages):
     """Accuracy by the quadrant in which the object stands, of models trained on `Quadrants`, from `AccuracyBy`."""
 
     title: ClassVar[str] = "Objects in other quadrants"
+    coordinate: ClassVar[str] = "quadrant"
+    x_label: ClassVar[str] = "quadrant of the test object"
 
-    def _curve(self) -> CoordinateCurve:
-        return self._with(x="quadrant", x_label="quadrant of the test object", y_label="test accuracy", among={})
+    def among(self) -> Mapping[str, tuple[str, ...] | None]:
+        return {}
 
-    def caption(self, table: pd.DataFrame, records: Records) -> str:
+    def altered(self) -> tuple[str, str]:
         of = "by the quadrant of the canvas in which the object stands: 0 upper left, 1 upper right, 2 and 3 below"
-        reading = "What falls off in quadrants without training images was learned for a place, not for all."
-        return self._said(table, records, of=of, reading=reading)
+        return of, "What falls off in quadrants without training images was learned for a place, not for all."

@@ -10,7 +10,7 @@ import dataclasses
 import io
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -200,8 +200,15 @@ def width(axes: Axes) -> float:
     return inches(figure) / grid.ncols
 
 
+def text_width(texts: Iterable[str]) -> float:
+    """The inches that the longest of some texts takes, about."""
+    return 0.072 * max(map(len, texts), default=0)
+
+
 def legend(figure: Sheet, entries: dict[str, Line2D]) -> None:
     """One legend for the sheet, above its panels, in as few rows as fit; further rows make a figure taller."""
+    if not entries:
+        return
     widths = [0.072 * len(text) + 0.62 for text in entries]
     for columns in range(len(widths), 0, -1):
         parts = np.array_split(widths, columns)  # as matplotlib fills its columns
@@ -235,7 +242,7 @@ def blank(axes: Axes) -> None:
 
 def panels(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
     """The rows of every combination of the factors `names`, titled with their levels; all rows where there is none."""
-    if not names:
+    if not names or table.empty:
         return [("", table)]
     groups = table.groupby(list(names), observed=True, dropna=False)
     return [(", ".join(level_text(n, v) for n, v in zip(names, key, strict=True)), rows) for key, rows in groups]

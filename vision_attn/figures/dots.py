@@ -1,0 +1,64 @@
+"""Dots: what all dot plots share. A row a level of `hue`, with a value and its interval, panels for other factors."""
+
+import abc
+from typing import Any, ClassVar
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from vision_attn.figures import theme
+from vision_attn.figures.axes import rows_axis
+from vision_attn.figures.base import OverSeeds
+from vision_attn.figures.view import View
+from vision_attn.records import Records
+from vision_attn.spec import spec
+
+
+@spec
+class Dots(OverSeeds, abc.ABC):
+    """A dot plot (Cleveland 1985): models, or other levels, as rows, the first on top."""
+
+    opens_table: ClassVar[bool] = True
+    row_height: ClassVar[float] = 0.4
+    """In inches."""
+
+    def rows(self, view: View) -> dict[Any, str]:
+        """The rows of every panel, with their texts, by what `key` makes of a row of the table."""
+        return {name: view.text(self.hue, name) for name in view.looks if name != self.reference_level}
+
+    def key(self, row: dict[Any, Any]) -> Any:
+        """To which row of the panel a row of the table belongs."""
+        return row[self.hue]
+
+    @abc.abstractmethod
+    def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
+        """One row: a mark at the value, with its interval."""
+
+    @abc.abstractmethod
+    def draw_axis(self, axes: Axes, view: View) -> None:
+        """The x axis of a panel, and what lies under the rows."""
+
+    def finish(self, panels: list[Axes], table: pd.DataFrame, view: View) -> None:
+        """What is common to all panels, once they are drawn."""
+
+    def legend(self, view: View) -> dict[str, Any]:
+        """The entries of the legend; the rows have their names beside them."""
+        return {}
+
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+        view = self.view(records)
+        with theme.style():
+            rows, parts = self.rows(view), view.parts(table)
+            wide = theme.text_width(rows.values()) + 3.9 * min(2, len(parts))
+            high = (0.95 + self.row_height * len(rows)) * -(-len(parts) // 2) + 0.5
+            sheet, panels = theme.canvas(len(parts), columns=2, size=(wide, high), into=into)
+            for axes, (title, own) in zip(panels, parts, strict=True):
+                self.draw_axis(axes, view)
+                place = {key: i for i, key in enumerate(rows)}
+                for row in own.to_dict("records"):
+                    self.draw_row(axes, row, place[self.key(row)], view)
+                rows_axis(axes, list(rows.values()))
+                theme.titled(axes, title)
+            self.finish(panels, table, view)
+            theme.legend(sheet, self.legend(view))
+        return sheet

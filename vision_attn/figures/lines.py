@@ -1,0 +1,192 @@
+"""Lines: what all figures of lines share. Means with intervals along x, a line a level, panels for other factors."""
+
+import abc
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from vision_attn import wording
+from vision_attn.figures import theme
+from vision_attn.figures.axes import percent_axis, share_axes, size_axis
+from vision_attn.figures.base import OverSeeds
+from vision_attn.figures.view import View
+from vision_attn.records import Records, chance
+from vision_attn.spec import spec
+
+
+@spec
+class Lines(OverSeeds, abc.ABC):
+    """A metric against `x`, one line a level of `hue`, with Student-t intervals over `over`.
+
+    A subclass gives the single `values` and says in words what is seen; everything else, from the table to the
+    legend, may be left as it is here or replaced in part. Its fields `metric` and `x` say what is along y and x.
+    """
+
+    factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue", "over")
+    ends_at_100: ClassVar[bool] = True
+    """Whether an axis of shares ends at 0 and 100 %, whatever the intervals."""
+    is_linear: ClassVar[bool] = False
+    """Whether x is linear also where all its levels are positive numbers."""
+
+    @abc.abstractmethod
+    def values(self, view: View) -> pd.DataFrame:
+        """The single values: a row each, with the factors and `value`."""
+
+    @abc.abstractmethod
+    def quantity(self, view: View) -> str:
+        """What stands along y, without its unit: "test accuracy"."""
+
+    @abc.abstractmethod
+    def sentence(self, table: pd.DataFrame, view: View) -> str:
+        """The first sentence of the caption: what is seen, of which data."""
+
+    def metric_name(self) -> str:
+        """The metric along y, by which numbers are written."""
+        return getattr(self, "metric", "")
+
+    def x_name(self, view: View) -> str:
+        """The column of the table that lies along x."""
+        return view.x
+
+    def line_name(self) -> str:
+        """The column of the table whose levels are lines."""
+        return self.hue
+
+    def panel_names(self, view: View) -> list[str]:
+        """The columns of the table of which every combination has a panel."""
+        return list(view.panels)
+
+    def places(self, table: pd.DataFrame, view: View) -> list[Any]:
+        """The levels along x."""
+        return view.levels(self.x_name(view))
+
+    def line_levels(self, table: pd.DataFrame, view: View) -> list[Any]:
+        """The levels that are lines, in order."""
+        return view.levels(self.line_name())
+
+    def looks(self, rows: pd.DataFrame, names: Sequence[Any], view: View) -> dict[Any, dict[str, Any]]:
+        """How the line of each of those levels is drawn in the panel of those rows: arguments of `interval_line`."""
+        return {name: {"look": view.looks[name]} for name in names}
+
+    def table(self, records: Records) -> pd.DataFrame:
+        view = self.view(records)
+        return view.means(self.values(view), by=view.by)
+
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+        view = self.view(records)
+        with theme.style():
+            parts = view.parts(table, self.panel_names(view))
+            sheet, panels = theme.canvas(len(parts), columns=self.columns(len(parts), view), into=into)
+            singles, names, levels = self.singles(view), self.line_levels(table, view), self.places(table, view)
+            for axes, (title, rows) in zip(panels, parts, strict=True):
+                if levels:
+                    places = size_axis(axes, levels, label=self.x_text(view), linear=self.is_linear)
+                    self.under(axes, rows, view)
+                    self.lines(axes, rows, self.looks(rows, names, view), places, singles, view)
+                theme.titled(axes, title)
+                if theme.is_left(axes):
+                    axes.set_ylabel(self.y_text(view))
+            self.finish(panels, table, view)
+            if not table["n"].sum():
+                for axes in panels:
+                    theme.blank(axes)
+            theme.legend(sheet, self.legend(table, view))
+        return sheet
+
+    def columns(self, panels: int, view: View) -> int:
+        """How many of so many panels stand side by side."""
+        return 3
+
+    def singles(self, view: View) -> pd.DataFrame | None:
+        """The single values that are drawn as faint points, where any are."""
+        return self.values(view)
+
+    def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
+        """What lies under the lines: chance, of accuracies."""
+        if (guess := self.chance(view)) is not None:
+            theme.reference_line(axes, guess, "chance", dotted=True)
+
+    def lines(
+        self,
+        axes: Axes,
+        rows: pd.DataFrame,
+        looks: dict[Any, dict[str, Any]],
+        places: dict[Any, float],
+        singles: pd.DataFrame | None,
+        view: View,
+    ) -> None:
+        """The lines of a panel and single values beside them, moved aside a little so that none hides another."""
+        x, line = self.x_name(view), self.line_name()
+        if singles is not None and len(singles):
+            keys = [*self.panel_names(view), line, x]
+            singles = singles.merge(rows[keys].drop_duplicates(), on=keys)
+        for i, (name, look) in enumerate(looks.items()):
+            at, aside = theme.dodge(places, i, len(looks), logarithmic=axes.get_xscale() == "log")
+            own = rows[rows[line] == name].set_index(x).reindex(list(places))
+            if singles is not None and len(singles):
+                points = singles[(singles[line] == name) & singles[x].isin(own.index[own["n"] > 1])]
+                heights = points["value"].to_numpy(float)
+                theme.seeds_scatter(axes, [aside[each] for each in points[x]], heights, look["look"])
+            theme.interval_line(axes, np.array(list(at.values())), own, **look)
+            self.marks(axes, own, at, look["look"], rows)
+
+    def marks(self, axes: Axes, own: pd.DataFrame, at: dict[Any, float], look: theme.Look, rows: pd.DataFrame) -> None:
+        """What is drawn over a line: `own` has a row a level of x, `at` their places, `rows` all rows of the panel."""
+
+    def finish(self, panels: Sequence[Axes], table: pd.DataFrame, view: View) -> None:
+        """The y axis, common to all panels, once they are drawn."""
+        if wording.is_share(self.metric_name()):
+            if self.ends_at_100:
+                share_axes(panels)
+            else:
+                for axes in panels:
+                    percent_axis(axes)
+
+    def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
+        """The entries of the legend."""
+        return view.legend(self.line_levels(table, view))
+
+    def x_text(self, view: View) -> str:
+        """The label of the x axis."""
+        return view.name(self.x_name(view))
+
+    def y_text(self, view: View) -> str:
+        """The label of the y axis."""
+        return f"{self.quantity(view)} (%)" if wording.is_share(self.metric_name()) else self.quantity(view)
+
+    def chance(self, view: View) -> float | None:
+        """The accuracy of guessing, where the metric is an accuracy and it is known."""
+        return chance(view) if self.metric_name() == "accuracy" else None
+
+    def caption(self, table: pd.DataFrame, records: Records) -> str:
+        view = self.view(records)
+        said = [self.sentence(table, view), wording.seeds_text(*self.counted(table, view), unit=self.over)]
+        if (table["n"] > 1).any():
+            said += [self.bars(), wording.cut_text(table, self.metric_name()) if self.ends_at_100 else ""]
+        guess = self.chance(view)
+        dotted = "" if guess is None else f"Dotted: chance, {100 * guess:.3g} %."
+        return " ".join(filter(None, [*said, *self.remarks(table, view), dotted]))
+
+    def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
+        """The rows whose seeds are counted in the caption, and the columns that name them."""
+        return table, view.by
+
+    def bars(self) -> str:
+        """What the intervals are."""
+        return f"Bars: {100 * self.level:g} % Student-t intervals; faint points: single {self.over}s."
+
+    def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
+        """Further sentences of the caption."""
+        return []
+
+    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        view = self.view(records)
+        rows, names = [*self.panel_names(view), self.x_name(view)], self.line_levels(table, view)
+        return view.wide(table, self.cell, rows=rows, columns=self.line_name(), names=names)
+
+    def cell(self, row: dict[Any, Any]) -> str:
+        """A row of the table as it is printed."""
+        return wording.interval(row, metric=self.metric_name())

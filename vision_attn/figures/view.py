@@ -1,0 +1,122 @@
+"""View: the records as one figure sees them, and what tells its points apart."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import pandas as pd
+
+from vision_attn import wording
+from vision_attn.figures import theme
+from vision_attn.records import Records, column, facets, pick, planned
+from vision_attn.statistics import mean_interval
+
+
+@dataclasses.dataclass(frozen=True)
+class View(Records):
+    """The records at the levels that a figure shows, computed once.
+
+    `panels`: the factors of several levels that it does not draw, each combination of which has a panel; `hue`: the
+    factor whose levels have colours; `over`: the one that means are taken over; `x`: the factor along x, if one is.
+    """
+
+    figure: Any = None
+    panels: tuple[str, ...] = ()
+    hue: str = "model"
+    over: str = "seed"
+    x: str = ""
+    level: float = 0.95
+
+    @classmethod
+    def of(cls, records: Records, *, figure: Any, used: Sequence[str]) -> Self:
+        """The view of `figure` of records at settled levels, of which the factors `used` need no panels."""
+        own = {field.name: getattr(records, field.name) for field in dataclasses.fields(Records)}
+        x = getattr(figure, "x", "")
+        panels = tuple(facets(records.plan, used=[*used, figure.hue, figure.over, x]))
+        x = x if x in records.plan.factors else ""
+        return cls(**own, figure=figure, panels=panels, hue=figure.hue, over=figure.over, x=x, level=figure.level)
+
+    @property
+    def rows(self) -> list[str]:
+        """The factors that tell lines apart, or rows: panels, then `hue`."""
+        return [*self.panels, self.hue]
+
+    @property
+    def by(self) -> list[str]:
+        """The factors that tell points apart: those of the lines, then x."""
+        return [*self.rows, *([self.x] if self.x else [])]
+
+    def levels(self, factor: str) -> list[Any]:
+        """The levels of a factor, in the plan's order."""
+        return self.plan.levels(factor)
+
+    def pick(self, metric: str, *, along: Sequence[str] = (), **at: Any) -> pd.DataFrame:
+        """The records of a metric at those coordinates and no others; coordinates `along` at any value.
+
+        Coordinates `along` keep their names, also where a factor of that name stands in the records.
+        """
+        return pick(self, metric, at=at, along=along)
+
+    def column(self, name: str) -> str:
+        """The column of a coordinate, where a factor may have taken the name itself."""
+        return column(self, name)
+
+    def means(self, values: pd.DataFrame, *, by: Sequence[str], also: Sequence[str] = ()) -> pd.DataFrame:
+        """The mean of `value` with its interval in every cell planned, measured or not.
+
+        Columns: `by`, then `also` (coordinates of the values), estimate, low, high, n, sd, planned.
+        """
+        keys = [*by, *also]
+        found = mean_interval(values.reindex(columns=[*keys, "value"]), by=keys, level=self.level)
+        return self.joined(found, by=by)[[*keys, "estimate", "low", "high", "n", "sd", "planned"]]
+
+    def joined(self, found: pd.DataFrame, *, by: Sequence[str], counts: Sequence[str] = ("n",)) -> pd.DataFrame:
+        """What was found, beside the number of runs planned in every cell; where nothing was, the `counts` are 0."""
+        out = planned(self, by).merge(found, on=list(by), how="left")
+        for name in counts:
+            out[name] = out[name].fillna(0).astype(int)
+        return out
+
+    @functools.cached_property
+    def looks(self) -> dict[Any, theme.Look]:
+        """The colour and marker of every level of `hue`."""
+        return theme.looks(self.plan, self.hue)
+
+    def text(self, factor: str, level: Any) -> str:
+        """A level on the figure."""
+        return wording.level_text(factor, level)
+
+    def name(self, factor: str) -> str:
+        """A factor on an axis."""
+        return wording.factor_text(factor)
+
+    def legend(self, names: Sequence[Any] | None = None) -> dict[str, Any]:
+        """A legend entry for every level of `hue`, or for some of them."""
+        shown = self.looks if names is None else names
+        return {self.text(self.hue, name): theme.handle(self.looks[name]) for name in shown}
+
+    def parts(self, table: pd.DataFrame, names: Sequence[str] | None = None) -> list[tuple[str, pd.DataFrame]]:
+        """The rows of every panel with its title."""
+        return theme.panels(table, self.panels if names is None else names)
+
+    def heads(self, row: dict[Any, Any], names: Sequence[str] | None = None) -> dict[str, str]:
+        """The first cells of a row as it is printed: its levels under the names of their factors."""
+        chosen = self.rows if names is None else names
+        return wording.heads({name: row[name] for name in chosen})
+
+    def wide(
+        self,
+        table: pd.DataFrame,
+        cell: Callable[[dict[Any, Any]], str],
+        *,
+        rows: Sequence[str],
+        columns: str = "",
+        names: Sequence[Any] | None = None,
+    ) -> pd.DataFrame:
+        """The table as it is printed: a row for every combination of `rows`, a column a level of `hue` or `columns`."""
+        across = columns or self.hue
+        cells = [cell(row) for row in table.to_dict("records")]
+        return wording.wide(
+            table, cells, rows=rows, columns=across, names=self.levels(across) if names is None else names
+        )
