@@ -8,10 +8,11 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
+from vision_attn import own_results
 from vision_attn.plan import Plan
 from vision_attn.spec import InputError
 from vision_attn.store import RunFolder, State, Store, read_rows
@@ -40,6 +41,31 @@ class Records:
     folders: Mapping[str, Path] = dataclasses.field(default_factory=dict)
     damaged: tuple[str, ...] = ()
     committed: tuple[str, ...] = ()
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        *,
+        value: str | Sequence[str] | Mapping[str, str] = "accuracy",
+        factors: Sequence[str] | None = None,
+        split: str = "test",
+        percent: bool = False,
+        num_classes: int | None = None,
+        name: str = "own results",
+    ) -> Self:
+        """The records of a tidy frame: a row a trained model, with its factors (model, train_size, seed) and results.
+
+        `value` names the columns with results, which are metrics of their name, or of another: {"top1": "accuracy"}.
+        `factors` tell the rows apart, no two of which may share them all: every other column, unless they are named.
+        A column `split` ("train", "test") says of which images a row is, else all are of `split`. Shares such as an
+        accuracy are in [0, 1], or all in `percent`; `num_classes` gives the line of guessing.
+
+        Levels stand in the order of their first row, or of a categorical; numbers by size. A row without a value is a
+        run that was planned and not measured. Raises `InputError`: what is wrong, in which column or row.
+        """
+        options = {"value": value, "factors": factors, "split": split, "percent": percent}
+        return cls(**own_results.parts(frame, **options, num_classes=num_classes, name=name))  # type: ignore[arg-type]
 
 
 @dataclasses.dataclass

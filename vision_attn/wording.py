@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vision_attn.metrics import is_share
 from vision_attn.records import Records, column
-
-SHARES = ("accuracy", "consistency", "fraction", "share")
-"""Ends of the names of metrics in [0, 1] that are printed as percent."""
 
 
 def level_text(factor: str, level: Any) -> str:
@@ -29,9 +27,9 @@ def cut_text(table: pd.DataFrame, metric: str) -> str:
     return "Intervals are drawn as far as 0 and 100 %; the table has them whole." if beyond else ""
 
 
-def is_share(metric: str) -> bool:
-    """Whether a metric lies in [0, 1] and is printed as percent."""
-    return metric.endswith(SHARES)
+def percent(table: pd.DataFrame) -> pd.DataFrame:
+    """Shares, with their bounds, in percent."""
+    return table.assign(**{name: 100 * table[name] for name in ("estimate", "low", "high", "value") if name in table})
 
 
 def number(value: Any, *, metric: str = "", signed: bool = False) -> str:

@@ -48,7 +48,7 @@ class AttentionDistanceByHead(OverSeeds):
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         view = self.view(records)
         shown = table[table["n"] > 0]
-        with theme.style():
+        with theme.style(into):
             parts = view.parts(shown if len(shown) else table, view.by)
             sheet, panels = theme.canvas(len(parts), into=into)
             layers = sorted(shown["layer"].dropna().unique())
@@ -60,8 +60,7 @@ class AttentionDistanceByHead(OverSeeds):
                 theme.titled(axes, title)
                 axes.set_xticks([float(layer) for layer in layers])
                 axes.set_xlabel("layer")
-                if theme.is_left(axes):
-                    axes.set_ylabel("attention distance (px)")
+                axes.set_ylabel("attention distance (px)")
             if len(shown):
                 panels[0].set_xlim(float(layers[0]) - 0.6, float(layers[-1]) + 0.6)
                 panels[0].set_ylim(0, 1.08 * float(shown[["estimate", "uniform"]].max().max()))

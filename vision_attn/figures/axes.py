@@ -16,8 +16,8 @@ from vision_attn.wording import is_number, short
 
 def rows_axis(axes: Axes, texts: Sequence[str]) -> None:
     """Name the rows of a dot plot, the first one on top."""
-    axes.set_yticks(range(len(texts)), texts)
-    axes.set_ylim(len(texts) - 0.5, -0.5)
+    axes.set_yticks(range(len(texts)), [theme.shown(text) for text in texts])
+    axes.set_ylim(max(len(texts), 1) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")
 
@@ -55,7 +55,7 @@ def size_axis(axes: Axes, levels: Sequence[Any], *, label: str, linear: bool = F
     numeric = all(is_number(level) for level in levels)
     logarithmic = numeric and min(levels) > 0 and len(levels) > 1 and not linear
     places = {level: float(level) if numeric else float(i) for i, level in enumerate(levels)}
-    texts = {places[level]: (short(level) if numeric else str(level)) for level in levels}
+    texts = {places[level]: (short(level) if numeric else theme.shown(str(level))) for level in levels}
     span = np.log10(list(texts)) if logarithmic else np.array(list(texts))
     margin = 0.06 * float(np.ptp(span)) or 0.5
     low, high = float(span.min()) - margin, float(span.max()) + margin
@@ -80,14 +80,7 @@ def size_axis(axes: Axes, levels: Sequence[Any], *, label: str, linear: bool = F
     return places
 
 
-def percent_axis(axes: Axes) -> None:
-    """Shares or their differences written as percent."""
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{round(100 * y, 9) + 0.0:.4g}".replace("-", "−")))
-
-
-def share_axes(panels: Sequence[Axes]) -> None:
-    """Shares written as percent, once all panels are drawn: the common axis ends at 0 and 100 %, intervals or not."""
-    low, high = panels[0].get_ylim()
-    panels[0].set_ylim(max(low, -0.02), min(high, 1.03))
-    for each in panels:
-        percent_axis(each)
+def share_axis(axes: Axes) -> None:
+    """Shares in percent, once all panels are drawn: their common axis ends at 0 and 100 %, intervals or not."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -2), min(high, 103))

@@ -1,16 +1,23 @@
 """Figure: a table computed from the records, and the drawing of that table."""
 
 import abc
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as PageFigure
+from matplotlib.figure import SubFigure
 
 from vision_attn.choice import settled
 from vision_attn.figures import theme
 from vision_attn.figures.view import View
 from vision_attn.plan import Plan
 from vision_attn.records import Records, may_have, require_factor, require_level
-from vision_attn.spec import Spec, spec
+from vision_attn.spec import InputError, Spec, spec
+
+if TYPE_CHECKING:
+    from vision_attn.figures.plot import Plot, Width
 
 Levels = tuple[tuple[str, str | int | float | bool], ...]
 """Levels of some factors, to which a figure keeps: (("distance", 7),)."""
@@ -44,6 +51,27 @@ class Figure(Spec, abc.ABC):
 
         Every number drawn is in the table, or is a single record.
         """
+
+    def plot(
+        self,
+        records: Records,
+        *,
+        ax: Axes | None = None,
+        figure: PageFigure | SubFigure | None = None,
+        width: "Width | None" = None,
+        title: str = "",
+        labels: Mapping[str, str] | None = None,
+    ) -> "Plot":
+        """The figure of those records, drawn: for a notebook, a paper (`save`), or as a part of another figure.
+
+        It is drawn on the axes `ax`, if it has one panel, or fills `figure`, if one of them is given; else it is a
+        figure of its own, by the user's `rcParams`. For `width`, `title` and `labels` see `Plot`.
+        """
+        from vision_attn.figures.plot import Plot
+
+        if ax is not None and figure is not None:
+            raise InputError("ax must be left out where figure is given.")
+        return Plot(self, records, into=figure if ax is None else ax, width=width, title=title, labels=labels)
 
     @abc.abstractmethod
     def caption(self, table: pd.DataFrame, records: Records) -> str:

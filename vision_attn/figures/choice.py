@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from vision_attn import wording
 from vision_attn.choice import choices
 from vision_attn.figures import theme
-from vision_attn.figures.axes import percent_axis, size_axis
+from vision_attn.figures.axes import size_axis
 from vision_attn.figures.base import Figure
 from vision_attn.plan import Plan
 from vision_attn.records import Records, require_factor
@@ -46,15 +46,13 @@ class Choice(Figure):
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         levels = self._levels(records)
         looks = theme.looks(records.plan, self.hue)
-        with theme.style():
-            parts = theme.panels(table, self.by)
+        with theme.style(into):
+            parts = theme.panels(wording.percent(table), self.by)
             figure, axes = theme.canvas(len(parts), columns=2, into=into)
             for each, (title, rows) in zip(axes, parts, strict=True):
                 self._panel(each, rows, levels, looks)
                 theme.titled(each, title)
-                if theme.is_left(each):
-                    each.set_ylabel(self.metric.replace("val_", "validation ").replace("_", " ") + " (%)")
-                percent_axis(each)
+                each.set_ylabel(self.metric.replace("val_", "validation ").replace("_", " ") + " (%)")
             if not table["n"].sum():
                 for each in axes:
                     theme.blank(each)

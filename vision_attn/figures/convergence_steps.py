@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures import theme
-from vision_attn.figures.axes import log_axis, percent_axis, size_axis
+from vision_attn.figures.axes import log_axis, size_axis
 from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.view import View
 from vision_attn.records import Records
@@ -46,9 +46,9 @@ class ConvergenceSteps(OverSeeds):
         view = self.view(records)
         if self._is_map(view):
             return self._map(table, view, into)
-        with theme.style():
+        with theme.style(into):
             parts = view.parts(table)
-            sheet = theme.sheet((7.2, 2.7 * len(parts) + 0.6), into=into)
+            sheet = theme.sheet((7.2, 2.7 * len(parts) + 0.6), into=into, is_scaled=True)
             grid = sheet.subplots(len(parts), 2, sharex=True, squeeze=False)
             for (left, right), (title, rows) in zip(grid, parts, strict=True):
                 for axes in (left, right):
@@ -60,8 +60,7 @@ class ConvergenceSteps(OverSeeds):
                 self._panel(right, rows, view, names=("share", "share_low", "share_high"))
                 left.set_ylabel(f"updates to {100 * self.threshold:g} %")
                 right.set_ylabel("runs that get there (%)")
-                right.set_ylim(-0.03, 1.03)
-                percent_axis(right)
+                right.set_ylim(-3, 103)
                 if rows["n"].sum():
                     left.set_yscale("log")
                     log_axis(left)
@@ -78,20 +77,19 @@ class ConvergenceSteps(OverSeeds):
         """Models in rows, `x` in columns: the colour is the share of runs that get there, the number their updates."""
         names, levels = view.levels(self.hue), view.levels(self.x)
         place = table.set_index([self.hue, self.x])
-        shares = place["share"].unstack().reindex(index=names, columns=levels).astype(float)
+        shares = 100 * place["share"].unstack().reindex(index=names, columns=levels).astype(float)
         texts = place["estimate"].unstack().reindex(index=names, columns=levels)
         texts = texts.map(lambda updates: "" if pd.isna(updates) else f"{updates:,.0f}").where(shares.notna(), "–")
-        with theme.style():
+        with theme.style(into):
             sheet = theme.sheet((3.2 + 0.75 * len(levels), 0.9 + 0.3 * len(names)), into=into)
             axes = sheet.subplots()
-            look = {"vmin": 0, "vmax": 1, "cmap": "Blues", "linewidths": 1, "linecolor": "white"}
+            look = {"vmin": 0, "vmax": 100, "cmap": "Blues", "linewidths": 1, "linecolor": "white"}
             bar = {"label": f"runs that reach {100 * self.threshold:g} % (%)"}
             labels = [view.text(self.hue, name) for name in names]
             sns.heatmap(shares, annot=texts, fmt="", ax=axes, cbar_kws=bar, yticklabels=labels, **look)
             axes.tick_params(axis="y", rotation=0)
             axes.set(xlabel=_axis_text(self.x), ylabel="")
             axes.tick_params(length=0)
-            percent_axis(sheet.axes[-1])
         return sheet
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, view: View, *, names: tuple[str, str, str]) -> None:
@@ -100,7 +98,8 @@ class ConvergenceSteps(OverSeeds):
             at, _ = theme.dodge(places, i, len(view.looks), logarithmic=False)
             own = rows[rows[self.hue] == name].set_index(self.x).reindex(list(places))
             drawn = own[list(names)].set_axis(["estimate", "low", "high"], axis=1)
-            alpha = 0.75 if names[0] == "estimate" else 0.3
+            is_share = names[0] == "share"
+            drawn, alpha = (wording.percent(drawn), 0.3) if is_share else (drawn, 0.75)
             theme.interval_line(axes, np.array(list(at.values())), drawn, look, alpha=alpha)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:

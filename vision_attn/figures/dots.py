@@ -47,7 +47,7 @@ class Dots(OverSeeds, abc.ABC):
 
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         view = self.view(records)
-        with theme.style():
+        with theme.style(into):
             rows, parts = self.rows(view), view.parts(table)
             wide = theme.text_width(rows.values()) + 3.9 * min(2, len(parts))
             high = (0.95 + self.row_height * len(rows)) * -(-len(parts) // 2) + 0.5

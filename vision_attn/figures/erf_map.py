@@ -53,13 +53,13 @@ class ErfMap(OverSeeds):
         view = self.view(records)
         layers = sorted(table.loc[table["n"] > 0, "layer"].dropna().unique())
         blocks, names = view.parts(table), view.levels(self.hue)
-        with theme.style():
+        with theme.style(into):
             if not layers:
                 figure, (axes,) = theme.canvas(1, into=into)
                 theme.blank(axes)
                 return figure
             lines = [(title, rows, layer) for title, rows in blocks for layer in layers]
-            figure = theme.sheet((1.0 + 1.55 * len(names), 0.7 + 1.5 * len(lines)), into=into)
+            figure = theme.sheet((1.0 + 1.55 * len(names), 0.7 + 1.5 * len(lines)), into=into, is_scaled=True)
             grid = figure.subplots(len(lines), len(names), squeeze=False)
             norm, image = LogNorm(self.floor, 1), None
             for across, name in enumerate(names):

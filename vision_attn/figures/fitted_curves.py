@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures import theme
-from vision_attn.figures.axes import log_axis, percent_axis, require_sizes
+from vision_attn.figures.axes import log_axis, require_sizes
 from vision_attn.figures.lines import Lines
 from vision_attn.figures.view import View
 from vision_attn.records import Records
@@ -87,12 +87,12 @@ class FittedCurves(Lines):
         for name, style in looks.items():
             own = rows[rows[self.hue] == name]
             means = own[own["kind"] == MEASURED].set_index(self.x).reindex(list(places))
-            means["low"] = means["low"].clip(lower=1e-6)
+            means["low"] = means["low"].clip(lower=1e-4)
             theme.interval_line(axes, np.array(list(places.values())), means, style["look"], line="")
             for row in own[own["chosen"]].to_dict("records"):
                 n = np.geomspace(means.index[means["n"] > 0].min(), row[self.x], 100)
                 error = fitted_error(row["kind"], n, a=row["a"], b=row["b"], c=row["c"])
-                axes.plot(n, error, color=style["look"].colour, zorder=1.7)
+                axes.plot(n, 100 * error, color=style["look"].colour, zorder=1.7)
 
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
         """Nothing: chance is drawn where the axis reaches it, once that is known."""
@@ -102,13 +102,12 @@ class FittedCurves(Lines):
         if not (means > 0).any():
             return
         panels[0].set_yscale("log")
-        panels[0].set_ylim(float(means[means > 0].min()) / 1.5, min(1.0, 1.3 * float(means.max())))
+        panels[0].set_ylim(float(means[means > 0].min()) / 1.5, min(100.0, 1.3 * float(means.max())))
         log_axis(panels[0], dense=True)
         guess = self.chance(view)
         for axes in panels:
-            percent_axis(axes)
-            if guess is not None and 1 - guess < axes.get_ylim()[1]:
-                theme.reference_line(axes, 1 - guess, "chance", dotted=True)
+            if guess is not None and 100 * (1 - guess) < axes.get_ylim()[1]:
+                theme.reference_line(axes, 100 * (1 - guess), "chance", dotted=True)
 
     def quantity(self, view: View) -> str:
         return f"{self.split} error, 1 − {self.metric.replace('_', ' ')}"

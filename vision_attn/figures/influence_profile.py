@@ -57,7 +57,7 @@ class InfluenceProfile(OverSeeds):
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         view = self.view(records)
         shown = table[table["n"] > 0]
-        with theme.style():
+        with theme.style(into):
             parts = view.parts(shown if len(shown) else table, [*view.panels, *(["layer"] if len(shown) else [])])
             sheet, panels = theme.canvas(len(parts), columns=min(4, len(parts)), into=into)
             for axes, (title, rows) in zip(panels, parts, strict=True):
@@ -65,8 +65,7 @@ class InfluenceProfile(OverSeeds):
                 self._panel(axes, rows, view)
                 theme.titled(axes, title)
                 axes.set_xlabel("distance (px)")
-                if theme.is_left(axes):
-                    axes.set_ylabel("influence / even influence")
+                axes.set_ylabel("influence / even influence")
                 if not len(shown):
                     theme.blank(axes)
             positive = shown.loc[shown["estimate"] > 0, "estimate"]

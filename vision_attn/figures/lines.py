@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures import theme
-from vision_attn.figures.axes import percent_axis, share_axes, size_axis
+from vision_attn.figures.axes import share_axis, size_axis
 from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.view import View
 from vision_attn.records import Records, chance
@@ -47,6 +47,10 @@ class Lines(OverSeeds, abc.ABC):
         """The metric along y, by which numbers are written."""
         return getattr(self, "metric", "")
 
+    def is_percent(self) -> bool:
+        """Whether y is in percent: of metrics that are shares."""
+        return wording.is_share(self.metric_name())
+
     def x_name(self, view: View) -> str:
         """The column of the table that lies along x."""
         return view.x
@@ -77,19 +81,21 @@ class Lines(OverSeeds, abc.ABC):
 
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         view = self.view(records)
-        with theme.style():
-            parts = view.parts(table, self.panel_names(view))
+        with theme.style(into):
+            drawn = wording.percent(table) if self.is_percent() else table
+            parts = view.parts(drawn, self.panel_names(view))
             sheet, panels = theme.canvas(len(parts), columns=self.columns(len(parts), view), into=into)
             singles, names, levels = self.singles(view), self.line_levels(table, view), self.places(table, view)
+            if singles is not None and self.is_percent():
+                singles = wording.percent(singles)
             for axes, (title, rows) in zip(panels, parts, strict=True):
                 if levels:
                     places = size_axis(axes, levels, label=self.x_text(view), linear=self.is_linear)
                     self.under(axes, rows, view)
                     self.lines(axes, rows, self.looks(rows, names, view), places, singles, view)
                 theme.titled(axes, title)
-                if theme.is_left(axes):
-                    axes.set_ylabel(self.y_text(view))
-            self.finish(panels, table, view)
+                axes.set_ylabel(self.y_text(view))
+            self.finish(panels, drawn, view)
             if not table["n"].sum():
                 for axes in panels:
                     theme.blank(axes)
@@ -107,7 +113,7 @@ class Lines(OverSeeds, abc.ABC):
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
         """What lies under the lines: chance, of accuracies."""
         if (guess := self.chance(view)) is not None:
-            theme.reference_line(axes, guess, "chance", dotted=True)
+            theme.reference_line(axes, 100 * guess, "chance", dotted=True)
 
     def lines(
         self,
@@ -138,12 +144,8 @@ class Lines(OverSeeds, abc.ABC):
 
     def finish(self, panels: Sequence[Axes], table: pd.DataFrame, view: View) -> None:
         """The y axis, common to all panels, once they are drawn."""
-        if wording.is_share(self.metric_name()):
-            if self.ends_at_100:
-                share_axes(panels)
-            else:
-                for axes in panels:
-                    percent_axis(axes)
+        if self.is_percent() and self.ends_at_100:
+            share_axis(panels[0])
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
         """The entries of the legend."""
@@ -155,7 +157,7 @@ class Lines(OverSeeds, abc.ABC):
 
     def y_text(self, view: View) -> str:
         """The label of the y axis."""
-        return f"{self.quantity(view)} (%)" if wording.is_share(self.metric_name()) else self.quantity(view)
+        return f"{self.quantity(view)} (%)" if self.is_percent() else self.quantity(view)
 
     def chance(self, view: View) -> float | None:
         """The accuracy of guessing, where the metric is an accuracy and it is known."""

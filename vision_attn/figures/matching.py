@@ -78,7 +78,7 @@ class Matching(Figure):
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         by = self._factors(records)
         looks = theme.looks(records.plan, self.hue)
-        with theme.style():
+        with theme.style(into):
             names = [wording.cell_text(row, by[::-1]) for row in table.to_dict("records")]
             width = 4.3 + 0.072 * max(len(name) for name in names)
             figure, (axes,) = theme.canvas(1, size=(width, 1.35 + 0.42 * len(table)), into=into)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures import theme
-from vision_attn.figures.axes import share_axes, size_axis
+from vision_attn.figures.axes import share_axis, size_axis
 from vision_attn.figures.lines import Lines
 from vision_attn.figures.recalled import cells, distances, recalled
 from vision_attn.figures.view import View
@@ -86,8 +86,9 @@ class RecallByDistance(Lines):
     def _draw_apart(self, table: pd.DataFrame, view: View, into: theme.Sheet | None) -> theme.Sheet:
         """A panel a model: its line before the pale ones of all others, or its lines for the directions."""
         levels = self.places(table, view)
+        table = wording.percent(table) if self.is_percent() else table
         ways = list(dict.fromkeys(table["direction"])) if self.direction else []
-        with theme.style():
+        with theme.style(into):
             looks = {way: theme.Look(theme.COLOURS[i], theme.MARKERS[i]) for i, way in enumerate(ways)}
             size = (8.6, 1.75 * -(-len(view.looks) // COLUMNS) + 0.7)
             sheet, panels = theme.canvas(len(view.looks), columns=COLUMNS, size=size, into=into)
@@ -95,7 +96,7 @@ class RecallByDistance(Lines):
                 own = table[table[self.hue] == name]
                 places = size_axis(axes, levels, label=self.x_text(view), linear=True)
                 if (guess := self.chance(view)) is not None:
-                    theme.reference_line(axes, guess, "", dotted=True)
+                    theme.reference_line(axes, 100 * guess, "", dotted=True)
                 lines = {way: own[own["direction"] == way] for way in ways} or {name: own}
                 for i, (key, rows) in enumerate(lines.items()):
                     at, _ = theme.dodge(places, i, len(lines), logarithmic=False)
@@ -108,7 +109,7 @@ class RecallByDistance(Lines):
                 for end in self._ends(own):
                     axes.axvline(end, color=theme.INK, linewidth=0.9, linestyle=(0, (2, 3)), zorder=0.8)
                 theme.titled(axes, view.text(self.hue, name))
-            sheet.supylabel(self.y_text(view))
+            theme.label_all(sheet, self.y_text(view))
             self.finish(panels, table, view)
             if self.direction:
                 theme.legend(sheet, {str(way): theme.handle(look) for way, look in looks.items()})
@@ -120,8 +121,8 @@ class RecallByDistance(Lines):
         return [end for end in ends if end < own[self.x].max()]
 
     def finish(self, panels: Any, table: pd.DataFrame, view: View) -> None:
-        if wording.is_share(self.metric):
-            share_axes(panels)
+        if self.is_percent():
+            share_axis(panels[0])
         if self._is_apart(view):
             return
         parts = view.parts(table, self.panel_names(view))

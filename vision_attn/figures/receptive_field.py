@@ -44,7 +44,7 @@ class ReceptiveFieldByLayer(OverSeeds):
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         view = self.view(records)
         shown = table[table["n"] > 0]
-        with theme.style():
+        with theme.style(into):
             parts = view.parts(table, view.rows)
             sheet, panels = theme.canvas(len(parts), columns=min(4, len(parts)), into=into)
             for axes, (title, rows) in zip(panels, parts, strict=True):
@@ -52,8 +52,7 @@ class ReceptiveFieldByLayer(OverSeeds):
                     _panel(axes, rows[rows["n"] > 0], view.looks[name])
                 theme.titled(axes, title)
                 axes.set_xlabel("layer")
-                if theme.is_left(axes):
-                    axes.set_ylabel("receptive field (px)")
+                axes.set_ylabel("receptive field (px)")
                 if not len(shown):
                     theme.blank(axes)
             if len(shown):

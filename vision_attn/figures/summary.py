@@ -68,7 +68,7 @@ class Summary(Figure):
         if self.hue in records.plan.factors:
             looks = theme.looks(records.plan, self.hue)
             entries = {wording.level_text(self.hue, name): theme.handle(look) for name, look in looks.items()}
-        with theme.style():
+        with theme.style(into):
             page = theme.sheet((WIDTH, float(heights.sum()) + 0.3), into=into)
             bands = page.subfigures(len(lines), 1, height_ratios=list(heights), squeeze=False).ravel()
             is_shared = False

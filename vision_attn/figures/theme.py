@@ -9,20 +9,25 @@ import contextlib
 import dataclasses
 import io
 import math
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.mathtext import MathTextParser
 
 from vision_attn.figures import svg
 from vision_attn.plan import Plan
+from vision_attn.spec import InputError
 from vision_attn.wording import level_text
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#5b5b5b")
@@ -34,8 +39,19 @@ INK, FAINT = "#222222", "#8a8a8a"
 PANEL = (2.45, 2.35)
 SINGLE = (5.6, 3.9)
 
-Sheet = Figure | SubFigure
-"""What is drawn on: a figure of its own, or a part of a page."""
+NARROWEST = 1.45
+"""The inches that a panel needs at least."""
+
+Sheet = Figure | SubFigure | Axes
+"""What is drawn on: a figure of its own, a part of one, or axes that are there already."""
+
+
+class Page(Figure):
+    """A figure of ours: as large as what is drawn on it needs, or of a given width and as high as it then needs."""
+
+    def __init__(self, *, width: float | None = None) -> None:
+        super().__init__(layout="constrained")
+        self.given_width = width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,67 +62,125 @@ class Look:
     marker: str
 
 
+def colours() -> Sequence[str]:
+    """Ours, or those of the cycle that the user has set (`axes.prop_cycle`)."""
+    cycle = mpl.rcParams["axes.prop_cycle"]
+    is_ours = cycle == mpl.rcParamsDefault["axes.prop_cycle"]
+    return COLOURS if is_ours else cycle.by_key().get("color", COLOURS)
+
+
 def looks(plan: Plan, factor: str) -> dict[Any, Look]:
     """The look of every level of a factor, by its place in the plan; 64 levels differ."""
+    cycle = colours()
     return {
-        level: Look(COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)])
+        level: Look(cycle[i % len(cycle)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)])
         for i, level in enumerate(plan.levels(factor))
     }
 
 
+SETTINGS: dict[str, Any] = {
+    **sns.axes_style("ticks"),
+    **sns.plotting_context("paper", font_scale=1.1),
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "axes.titlesize": 9.5,
+    "figure.titlesize": 10.5,
+    "axes.labelsize": 9.5,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 9,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.linewidth": 0.8,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5.5,
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "vision-attn",
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+}
+"""How figures look where the user has not said otherwise."""
+SMALL: dict[str, Any] = {
+    "font.size": 8.0,
+    "axes.titlesize": 8.0,
+    "figure.titlesize": 8.5,
+    "axes.labelsize": 8.0,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "legend.fontsize": 7.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4.0,
+}
+"""The same for figures of the width of a column or page of a paper."""
+
+
 @contextlib.contextmanager
-def style() -> Iterator[None]:
-    """The settings under which figures are drawn and written; the ones outside are left as they were."""
-    settings = {
-        **sns.axes_style("ticks"),
-        **sns.plotting_context("paper", font_scale=1.1),
-        "font.family": ["DejaVu Sans"],
-        "font.size": 9.5,
-        "axes.titlesize": 9.5,
-        "axes.labelsize": 9.5,
-        "xtick.labelsize": 8.5,
-        "ytick.labelsize": 8.5,
-        "legend.fontsize": 9,
-        "axes.edgecolor": INK,
-        "axes.labelcolor": INK,
-        "text.color": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "axes.linewidth": 0.8,
-        "grid.color": "#e4e4e4",
-        "grid.linewidth": 0.7,
-        "lines.linewidth": 1.6,
-        "lines.markersize": 5.5,
-        "svg.fonttype": "path",
-        "pdf.fonttype": 42,
-        "svg.hashsalt": "vision-attn",
-        "figure.dpi": 100,
-        "savefig.dpi": 200,
-    }
-    with mpl.rc_context(settings):
+def style(into: Sheet | None = None) -> Iterator[None]:
+    """Draw in our style, but for the settings of matplotlib (`rcParams`) that the user has changed.
+
+    What goes `into` somebody else's figure is drawn in the style of that one. Settings outside are left as they were.
+    """
+    if into is not None and not isinstance(into, Page):
+        yield
+        return
+    own = SETTINGS | (SMALL if isinstance(into, Page) and into.given_width else {})
+    now: Any = mpl.rcParams
+    default: Any = mpl.rcParamsDefault
+    unchanged: Any = {name: value for name, value in own.items() if now[name] == default[name]}
+    with mpl.rc_context(unchanged):
         yield
 
 
-def inches(figure: Sheet) -> float:
+def reproducible() -> contextlib.AbstractContextManager[None]:
+    """Draw as on any other machine, whatever the user has changed."""
+    return mpl.style.context("default")
+
+
+def inches(sheet: Sheet) -> float:
     """How wide a sheet is."""
-    return float(figure.bbox.width / figure.dpi)
+    if isinstance(sheet, Axes):
+        return float(sheet.get_window_extent().width / sheet.figure.dpi)
+    return float(sheet.bbox.width / sheet.dpi)
 
 
-def sheet(size: tuple[float, float], *, into: Sheet | None = None) -> Sheet:
-    """An empty figure of that size, or the part of a page to draw into, which has its own."""
-    return Figure(figsize=size, layout="constrained") if into is None else into
+def sheet(size: tuple[float, float], *, into: Sheet | None = None, is_scaled: bool = False) -> Figure | SubFigure:
+    """An empty figure of that size, or what is to be drawn into, which has its own.
+
+    A page of given width is as high as the size says, or, where what is drawn `is_scaled`, in that proportion.
+    """
+    if isinstance(into, Axes):
+        raise InputError("ax must be left out for a figure of several panels. Give it a figure to fill (figure=).")
+    if isinstance(into, Figure | SubFigure) and not isinstance(into, Page):
+        return into
+    page = Page() if into is None else into
+    width = page.given_width or size[0]
+    page.set_size_inches(width, size[1] * (width / size[0] if is_scaled else 1))
+    return page
 
 
 def canvas(
     panels: int, *, columns: int = 3, size: tuple[float, float] | None = None, into: Sheet | None = None
 ) -> tuple[Sheet, list[Axes]]:
-    """An empty sheet of that many panels with common axes, row by row; surplus places stay blank."""
+    """A sheet of that many empty panels with common axes, row by row; surplus places stay blank.
+
+    The labels of x and y show where the common axes are labelled. Axes that were given are left as they are.
+    """
+    if isinstance(into, Axes) and panels == 1:
+        return into, [into]
     columns = min(columns, panels)
+    if isinstance(into, Page) and into.given_width:
+        columns = max(1, min(columns, int(into.given_width / NARROWEST)))
     rows = math.ceil(panels / columns)
     wide, high = PANEL if columns > 2 else (3.3, 2.9)
-    width, height = size or (SINGLE if panels == 1 else (wide * columns + 0.5, high * rows + 0.75))
-    figure = sheet((width, height), into=into)
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    natural = SINGLE if panels == 1 else (wide * columns + 0.5, high * rows + 0.75)
+    page = sheet(size or natural, into=into, is_scaled=size is None)
+    grid = page.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     axes = list(grid.flat)
     for i, each in enumerate(axes):
         each.grid(visible=True, axis="y")
@@ -115,9 +189,10 @@ def canvas(
             each.set_visible(False)
         each.tick_params(labelbottom=i + columns >= panels)
         each.xaxis.label.set_visible(i + columns >= panels)
+        each.yaxis.label.set_visible(i % columns == 0)
     for each in axes:
         sns.despine(ax=each)
-    return figure, axes[:panels]
+    return page, axes[:panels]
 
 
 def dodge(places: dict[Any, float], index: int, count: int, *, logarithmic: bool) -> tuple[dict[Any, float], ...]:
@@ -132,19 +207,13 @@ def dodge(places: dict[Any, float], index: int, count: int, *, logarithmic: bool
     return tuple({level: place + span * shift for level, place in places.items()} for shift in shifts)
 
 
-def is_left(axes: Axes) -> bool:
-    """Whether a panel stands at the left edge, where the common y axis is labelled."""
-    place = axes.get_subplotspec()
-    return place is not None and place.is_first_col()
-
-
 def reference_line(axes: Axes, y: float, text: str, *, dotted: bool = False) -> None:
     """A horizontal line to compare with, named at its right end."""
     look = {"color": FAINT, "linestyle": ":"} if dotted else {"color": INK, "linestyle": "-"}
     axes.axhline(y, linewidth=1.1, zorder=1, **look)  # type: ignore[arg-type]
     where = ("axes fraction", "data")
     axes.annotate(
-        text,
+        shown(text),
         (1, y),
         (0, 2),
         xycoords=where,
@@ -195,9 +264,26 @@ def seeds_scatter(axes: Axes, x: Sequence[float], y: Sequence[float], look: Look
 def width(axes: Axes) -> float:
     """The inches that a panel has of the width of its sheet."""
     figure, grid = axes.get_figure(root=False), axes.get_gridspec()
-    assert figure is not None
-    assert grid is not None
+    if figure is None or grid is None:
+        return inches(axes)
     return inches(figure) / grid.ncols
+
+
+def shown(text: str) -> str:
+    """A text as matplotlib is to be given it: a formula between dollars where it is one, else letter by letter."""
+    if mpl.rcParams["text.usetex"]:
+        return text if _is_formula(text) else re.sub(r"([%#&_{}$])", r"\\\1", text)
+    return text if "$" not in text or _is_formula(text) else text.replace("$", r"\$")
+
+
+def _is_formula(text: str) -> bool:
+    if text.count("$") - text.count(r"\$") < 2:
+        return False
+    try:
+        MathTextParser("path").parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def text_width(texts: Iterable[str]) -> float:
@@ -206,19 +292,25 @@ def text_width(texts: Iterable[str]) -> float:
 
 
 def legend(figure: Sheet, entries: dict[str, Line2D]) -> None:
-    """One legend for the sheet, above its panels, in as few rows as fit; further rows make a figure taller."""
+    """One legend for the sheet, above its panels, in as few rows as fit; further rows make a page of ours taller."""
+    handles, texts = list(entries.values()), [shown(text) for text in entries]
+    if isinstance(figure, Axes):
+        if entries:
+            figure.legend(handles, texts)
+        return
     if not entries:
         return
-    widths = [0.072 * len(text) + 0.62 for text in entries]
+    scale = FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points() / 9
+    widths = [scale * (0.072 * len(text) + 0.62) for text in entries]
     for columns in range(len(widths), 0, -1):
         parts = np.array_split(widths, columns)  # as matplotlib fills its columns
         if sum(part.max() for part in parts) <= inches(figure):
             break
-    if isinstance(figure, Figure):
-        figure.set_figheight(figure.get_figheight() + 0.2 * (len(parts[0]) - 1))
-    figure.legend(
-        entries.values(), entries.keys(), loc="outside upper center", ncols=columns, frameon=False, handlelength=2.2
-    )
+    if isinstance(figure, Page):
+        figure.set_figheight(figure.get_figheight() + 0.2 * scale * (len(parts[0]) - 1))
+    elif isinstance(figure, Figure) and figure.get_layout_engine() is None:
+        figure.set_layout_engine("constrained")
+    figure.legend(handles, texts, loc="outside upper center", ncols=columns, frameon=False, handlelength=2.2)
 
 
 def interval_dot(axes: Axes, row: Any, place: float, look: Look) -> None:
@@ -230,7 +322,26 @@ def interval_dot(axes: Axes, row: Any, place: float, look: Look) -> None:
 
 def titled(axes: Axes, text: str) -> None:
     """Title a panel, in several lines where it is long."""
-    axes.set_title("\n".join(textwrap.wrap(text, max(12, int(width(axes) / 0.085)))))
+    if text:
+        axes.set_title(shown("\n".join(textwrap.wrap(text, max(12, int(width(axes) / 0.085))))))
+
+
+def headed(sheet: Sheet, text: str) -> None:
+    """Put a title above all that is drawn, the legend too."""
+    if isinstance(sheet, Axes):
+        sheet.set_title(shown(text))
+    elif sheet.legends:  # a title of the figure would lie over its legend
+        sheet.legends[0].set_title(shown(text), prop=FontProperties(size=mpl.rcParams["figure.titlesize"]))
+        if isinstance(sheet, Page):
+            sheet.set_figheight(sheet.get_figheight() + 0.25)
+    else:
+        sheet.suptitle(shown(text))
+
+
+def label_all(sheet: Sheet, text: str) -> None:
+    """Label the y axis that all panels share, in the middle of the sheet."""
+    assert isinstance(sheet, Figure | SubFigure)
+    sheet.supylabel(shown(text))
 
 
 def blank(axes: Axes) -> None:
@@ -250,12 +361,18 @@ def panels(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[str, pd.Data
 
 def rendered(figure: Sheet, *, kinds: Sequence[str] = ("svg", "png")) -> dict[str, bytes]:
     """The figure as svg and png, or also pdf; the same figure gives the same bytes."""
+    with reproducible(), style():
+        images = written(figure, kinds=kinds)
+    return {kind: svg.compact(data) if kind == "svg" else data for kind, data in images.items()}
+
+
+def written(figure: Sheet, *, kinds: Sequence[str]) -> dict[str, bytes]:
+    """The figure in some formats, by the settings in force."""
     assert isinstance(figure, Figure)
     out = {}
-    with style():
-        for kind in kinds:
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, metadata=dict.fromkeys(UNWRITTEN[kind]))
-            figure.set_layout_engine("none")
-            out[kind] = svg.compact(buffer.getvalue()) if kind == "svg" else buffer.getvalue()
+    for kind in kinds:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, metadata=dict.fromkeys(UNWRITTEN[kind]))
+        figure.set_layout_engine("none")
+        out[kind] = buffer.getvalue()
     return out

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
 
 from vision_attn import wording
 from vision_attn.figures import theme
@@ -82,9 +81,13 @@ class Variation(Dots):
         """Both standard deviations: filled above, hollow below."""
         colour = view.looks[row[self.hue]].colour
         for name, aside, face in (("sd_outer", -0.14, colour), ("sd_inner", 0.14, "white")):
-            low, high = row[f"{name}_low"], row[f"{name}_high"]
+            value, low, high = (self._drawn(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
             axes.hlines(place + aside, low, high, color=colour, linewidth=1.3, alpha=0.75)
-            axes.plot(row[name], place + aside, "o", color=colour, markerfacecolor=face, markersize=6, zorder=3)
+            axes.plot(value, place + aside, "o", color=colour, markerfacecolor=face, markersize=6, zorder=3)
+
+    def _drawn(self, value: float) -> float:
+        """A standard deviation as it is drawn: in percentage points where the metric is a share."""
+        return 100 * value if wording.is_share(self.metric) else value
 
     def draw_axis(self, axes: Axes, view: View) -> None:
         unit = " (percentage points)" if wording.is_share(self.metric) else ""
@@ -96,9 +99,7 @@ class Variation(Dots):
                 theme.blank(axes)
         high = table[["sd_outer_high", "sd_inner_high", "sd_outer", "sd_inner"]].max().max()
         wide = min(high, self._widest(table)) if high > 0 else 1.0
-        panels[0].set_xlim(-0.02 * wide, 1.05 * wide)
-        if wording.is_share(self.metric):
-            panels[0].xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:.3g}"))
+        panels[0].set_xlim(self._drawn(-0.02 * wide), self._drawn(1.05 * wide))
 
     def legend(self, view: View) -> dict[str, Any]:
         ink = theme.Look(theme.INK, "o")

@@ -1,0 +1,136 @@
+"""Plot: a figure of some records, drawn, to be looked at, changed with matplotlib and saved for a paper."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vision_attn.figures import theme
+from vision_attn.figures.base import Figure as FigureSpec
+from vision_attn.figures.labels import relabel_axes, relabelled
+from vision_attn.figures.latex import latex
+from vision_attn.records import Records
+from vision_attn.spec import InputError
+from vision_attn.store import write_atomic
+
+Width = Literal["column", "page"] | float
+WIDTHS = {"column": 3.25, "page": 6.75}
+"""In inches: of one column and of two, as ICML and many journals have them."""
+FORMATS = ("pdf", "svg", "png", "tex")
+
+
+class Plot:
+    """A figure of some records.
+
+    It is drawn into `into`, axes or a figure that are there already, or becomes a figure of its own: as wide as it
+    needs, or `width` ("column", "page" or inches). `title` stands above it; `labels` maps levels, such as models, and
+    the texts of axes to what shall stand in their place.
+    `sheet` is what matplotlib knows it by, `axes` its panels; `table`, `printed` and `caption` are what a page shows.
+    """
+
+    def __init__(
+        self,
+        figure: FigureSpec,
+        records: Records,
+        *,
+        into: theme.Sheet | None = None,
+        width: Width | None = None,
+        title: str = "",
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        if into is not None and width is not None:
+            raise InputError("width must be left out where ax or figure has one.")
+        self._asked = (figure, records)
+        self._labels = dict(labels or {})
+        self._title, self._width, self._into = title, width, into
+        self.figure, renamed, self._texts = relabelled(figure, records, self._labels)
+        self.records = self.figure.view(renamed)
+        self.table: pd.DataFrame = self.figure.table(self.records)
+        self.sheet = self._drawn()
+
+    def _drawn(self) -> theme.Sheet:
+        into = theme.Page(width=_inches(self._width)) if self._width is not None else self._into
+        sheet = self.figure.draw(self.table, self.records, into=into)
+        if self._texts:
+            levels = [str(one) for own in self._asked[1].plan.factors.values() for one in own if isinstance(one, str)]
+            relabel_axes(sheet, self._texts, levels=levels)
+        if self._title:
+            with theme.style(into):
+                theme.headed(sheet, self._title)
+        return sheet
+
+    @property
+    def axes(self) -> list[Axes]:
+        """The panels, in the order of reading."""
+        return [self.sheet] if isinstance(self.sheet, Axes) else [one for one in self.sheet.axes if one.get_visible()]
+
+    @functools.cached_property
+    def caption(self) -> str:
+        """What is seen: the quantity, the interval, the numbers of seeds, the data set."""
+        return self.figure.caption(self.table, self.records)
+
+    @functools.cached_property
+    def printed(self) -> pd.DataFrame:
+        """The table to be read by people."""
+        return self.figure.printed(self.table, self.records)
+
+    def save(
+        self,
+        path: str | Path,
+        *,
+        width: Width | None = None,
+        title: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        formats: Sequence[str] = FORMATS,
+    ) -> list[Path]:
+        """Write it beside `path` in several formats: x.pdf, x.svg with its text as text, x.png, and the table as x.tex.
+
+        With `width`, `title` or `labels` it is drawn anew for the files. Returns the files written. Raises
+        `InputError` where a format is unknown.
+        """
+        target = Path(path)
+        for kind in formats:
+            if kind not in FORMATS:
+                raise InputError(f"formats must be among {', '.join(map(repr, FORMATS))}. Got {kind!r} instead.")
+        target = target.with_suffix("") if target.suffix[1:] in FORMATS else target
+        if width is not None or title is not None or labels is not None or not isinstance(self.sheet, Figure):
+            return self._again(width, title, labels).save(target, formats=formats)
+        contents = self.rendered(kinds=[kind for kind in formats if kind != "tex"])
+        if "tex" in formats:
+            contents["tex"] = latex(self.printed, caption=self.caption).encode()
+        files = [target.with_name(f"{target.name}.{kind}") for kind in contents]
+        for file, content in zip(files, contents.values(), strict=True):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(file, content)
+        return files
+
+    def _again(self, width: Width | None, title: str | None, labels: Mapping[str, str] | None) -> "Plot":
+        """The same, drawn for itself."""
+        return Plot(
+            *self._asked,
+            width=self._width if width is None else width,
+            title=self._title if title is None else title,
+            labels=self._labels if labels is None else labels,
+        )
+
+    def rendered(self, kinds: Sequence[str] = ("svg", "png")) -> dict[str, bytes]:
+        """Its files by their format, text in SVG and PDF being text."""
+        with theme.style(), mpl.rc_context({"svg.fonttype": "none"}):
+            return theme.written(self.sheet, kinds=kinds)
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows."""
+        return self.rendered(kinds=("png",))["png"] if isinstance(self.sheet, Figure) else None
+
+
+def _inches(width: Any) -> float:
+    if isinstance(width, int | float) and not isinstance(width, bool) and width > 0:
+        return float(width)
+    if width in WIDTHS:
+        return WIDTHS[width]
+    raise InputError(f"width must be 'column', 'page' or a number of inches. Got {width!r} instead.")

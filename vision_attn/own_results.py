@@ -1,0 +1,167 @@
+"""Own results: a table of results made elsewhere, as the plan and the frames that records are made of."""
+
+import hashlib
+import numbers
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vision_attn.metrics import is_share
+from vision_attn.plan import Cell, Plan, PlannedRun
+from vision_attn.spec import InputError, canonical
+
+TAKEN = ("run", "metric", "value", "state", "reason")
+"""Columns that records have anyway."""
+MANY = 20
+"""More different numbers than this in most of the rows are a result and no factor."""
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A CSV file of results. Raises `InputError` where there is none, or none that can be read."""
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError:
+        raise InputError(f"No such file: {path}") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, IsADirectoryError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} cannot be read as a table in CSV: {reason}") from None
+
+
+def parts(
+    frame: pd.DataFrame,
+    *,
+    value: str | Sequence[str] | Mapping[str, str],
+    factors: Sequence[str] | None,
+    split: str,
+    percent: bool,
+    num_classes: int | None,
+    name: str,
+) -> dict[str, Any]:
+    """The fields of records of a tidy frame: values, history, runs and plan. See `Records.from_frame`."""
+    metrics = _metrics(value)
+    chosen = _factors(frame, list(metrics), factors)
+    table = {factor: _levels(frame, factor) for factor in chosen}
+    cells = [dict(zip(chosen, row, strict=True)) for row in zip(*(plain for plain, _ in table.values()), strict=True)]
+    splits = frame["split"].map(str) if "split" in frame and "split" not in chosen else pd.Series(split, frame.index)
+    _check_twice(cells, list(splits))
+    keys = [hashlib.sha256(canonical(cell)).hexdigest() for cell in cells]
+    columns = {factor: _column(plain, levels) for factor, (plain, levels) in table.items()}
+    head = pd.DataFrame({**columns, "run": pd.Series(keys, dtype="str")})
+    rows = []
+    for column, metric in metrics.items():
+        results = _results(frame, column, metric, percent=percent)
+        rows.append(head.assign(metric=metric, value=results, split=list(splits))[~np.isnan(results)])
+    values = pd.concat(rows, ignore_index=True)
+    runs = head.drop_duplicates("run").reset_index(drop=True)
+    runs = runs.assign(state=np.where(runs["run"].isin(values["run"]), "done", "pending"), reason="")
+    if num_classes is not None:
+        runs["num_classes"] = pd.array([num_classes] * len(runs), dtype="Int64")
+    planned = Plan(
+        name=name,
+        question=f"What do the results in {name} say?",
+        factors={factor: tuple(levels) for factor, (_, levels) in table.items()},
+        cells=tuple(Cell(factors=cell, run=key) for key, cell in dict(zip(keys, cells, strict=True)).items()),
+        runs={key: PlannedRun(hint=name, run={}) for key in keys},
+    )
+    history = head.iloc[:0].assign(update=pd.array([], dtype="Int64"))
+    return {"values": values, "history": history, "runs": runs, "plan": planned}
+
+
+def _metrics(value: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
+    """The columns with results, and what metric each holds."""
+    if isinstance(value, Mapping):
+        return {str(column): str(metric) for column, metric in value.items()}
+    return {column: column for column in ([value] if isinstance(value, str) else value)}
+
+
+def _factors(frame: pd.DataFrame, values: list[str], factors: Sequence[str] | None) -> list[str]:
+    """The columns that are factors, once it is sure that all columns asked for are there and can be."""
+    known = ", ".join(map(repr, frame.columns))
+    for field, names in (("value", values), ("factors", factors or ())):
+        for one in names:
+            if one not in frame:
+                raise InputError(f"{field} must be a column of the table ({known}). Got {one!r} instead.")
+    if frame.empty:
+        raise InputError("The table of results has no rows.")
+    left = [str(one) for one in frame.columns if one not in (*values, "split")]
+    chosen = list(factors) if factors is not None else left
+    if not chosen:
+        raise InputError(f"The table needs columns beside {', '.join(values)} that tell its rows apart, such as model.")
+    for one in chosen:
+        if one in TAKEN:
+            raise InputError(f"A column must not be called {one!r}: rename it, or name the factors without it.")
+        if one in values:
+            raise InputError(f"A column must be a factor or a value. Got {one!r} as both.")
+        if frame[one].isna().any():
+            row = int(np.flatnonzero(frame[one].isna())[0])
+            raise InputError(f"Every row needs a level in column {one!r}. Row {row + 1} has none.")
+        different = frame[one].nunique()
+        if factors is None and pd.api.types.is_float_dtype(frame[one]) and different > max(MANY, len(frame) // 2):
+            raise InputError(
+                f"Column {one!r} has {different} different numbers in {len(frame)} rows, as a result has and a factor "
+                "has not. Name it among the values, or name the factors."
+            )
+    return chosen
+
+
+def _levels(frame: pd.DataFrame, factor: str) -> tuple[list[Any], list[Any]]:
+    """A column as plain values, and its levels in order."""
+    column = frame[factor]
+    plain = [_plain(cell) for cell in column]
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        present = set(plain)
+        return plain, [level for level in map(_plain, column.cat.categories) if level in present]
+    levels = list(dict.fromkeys(plain))
+    return plain, sorted(levels) if all(map(_is_number, levels)) else levels
+
+
+def _plain(cell: Any) -> Any:
+    """A cell as JSON has it: whole numbers stay whole, also where pandas made them floats."""
+    if isinstance(cell, bool | np.bool_):
+        return bool(cell)
+    if isinstance(cell, numbers.Real):
+        number = float(cell)
+        return int(number) if number.is_integer() else number
+    return str(cell)
+
+
+def _is_number(level: Any) -> bool:
+    return isinstance(level, int | float) and not isinstance(level, bool)
+
+
+def _column(plain: list[Any], levels: list[Any]) -> Any:
+    return plain if all(map(_is_number, levels)) else pd.Categorical(plain, categories=levels, ordered=True)
+
+
+def _check_twice(cells: list[dict[str, Any]], splits: list[str]) -> None:
+    """No two rows may have the same factors."""
+    first: dict[tuple[Any, ...], int] = {}
+    for i, (cell, split) in enumerate(zip(cells, splits, strict=True)):
+        key = (*cell.values(), split)
+        if key in first:
+            where = ", ".join(f"{name}={level}" for name, level in cell.items())
+            raise InputError(
+                f"Rows {first[key] + 1} and {i + 1} have the same factors ({where}). Add a column that tells them "
+                "apart, such as seed."
+            )
+        first[key] = i
+
+
+def _results(frame: pd.DataFrame, column: str, metric: str, *, percent: bool) -> np.ndarray:
+    """A column of results as numbers, shares between 0 and 1."""
+    try:
+        values = np.array(frame[column].to_numpy(float, na_value=np.nan))
+    except (TypeError, ValueError):
+        text = next(cell for cell in frame[column] if not isinstance(cell, numbers.Real))
+        raise InputError(f"Column {column!r} must hold numbers. Got {text!r} instead.") from None
+    if not is_share(metric):
+        return values
+    wrong = values[(values < 0) | (values > (100 if percent else 1))]
+    if len(wrong):
+        allowed = "percent between 0 and 100" if percent else "shares between 0 and 1"
+        hint = " If they are percent, say so: percent=True, or --percent." if not percent and wrong[0] > 1 else ""
+        raise InputError(f"Column {column!r} must hold {allowed}. Got {wrong[0]:g} instead.{hint}")
+    return values / 100 if percent else values
