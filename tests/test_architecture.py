@@ -109,7 +109,19 @@ def test_a_module_imports_only_what_stands_above_it(path):
 
 @pytest.mark.parametrize("folder", ["probes", "figures"])
 def test_siblings_do_not_import_each_other(folder):
-    shared = {"altered", "axes", "base", "canvas", "capture", "dots", "gradients", "labels", "latex", "lattice", "lines"}
+    shared = {
+        "altered",
+        "axes",
+        "base",
+        "canvas",
+        "capture",
+        "dots",
+        "gradients",
+        "labels",
+        "latex",
+        "lattice",
+        "lines",
+    }
     shared |= {"plot", "recalled", "support", "svg", "theme", "view"}
     siblings = {path.stem for path in (PACKAGE / folder).glob("*.py")} - shared - {"__init__"}
     for path in (PACKAGE / folder).glob("*.py"):

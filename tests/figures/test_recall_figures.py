@@ -268,7 +268,9 @@ def test_more_than_six_models_have_a_panel_each(crowd, direction):
     assert titles == [f"model {number}" for number in range(7)]
     means = table[table["model"] == "model 3"].sort_values("distance")
     drawn = [line.get_ydata() for line in drawing.axes[3].lines if line.get_marker() not in ("", "None", None)]
-    expected = [own["estimate"].to_list() for _, own in (means.groupby("direction") if direction else [(0, means)])]
+    expected = [
+        (100 * own["estimate"]).to_list() for _, own in (means.groupby("direction") if direction else [(0, means)])
+    ]
     np.testing.assert_allclose(sorted(map(list, drawn)), sorted(expected))
     assert any(list(line.get_xdata()) == [2, 2] for line in drawing.axes[3].lines), "the reach is marked"
     assert "Dashed lines: how far each model can see" in figure.caption(table, crowd)
@@ -283,7 +285,7 @@ def test_convergence_of_more_than_six_models_is_a_map_of_updates_and_shares(crow
     assert [text.get_text() for text in axes.texts] == [
         "200" if number >= distance else "" for number in range(7) for distance in (1, 2, 4)
     ]
-    assert sorted(set(axes.collections[0].get_array().round(3).flatten().tolist())) == [0, 0.667]
+    assert sorted(set(axes.collections[0].get_array().round(3).flatten().tolist())) == [0, 66.667]
     assert figure.caption(table, crowd).startswith("Numbers: updates until validation accuracy")
 
 

@@ -58,7 +58,7 @@ def test_every_scatter_is_drawn_where_the_table_has_it():
     table = FIGURE.table(records)
     for axes, (_, own) in zip(FIGURE.draw(table, records).axes, theme.panels(table, ["arm"]), strict=True):
         drawn = sorted(float(line.get_xdata()[0]) for line in axes.lines)
-        np.testing.assert_allclose(drawn, sorted([*own["sd_outer"], *own["sd_inner"]]))
+        np.testing.assert_allclose(drawn, 100 * np.sort([*own["sd_outer"], *own["sd_inner"]]))
     left = FIGURE.draw(table, records).axes[0]
     assert [text.get_text() for text in left.get_yticklabels()] == ["ResNet", "ViT", "ViT − ResNet"]
 

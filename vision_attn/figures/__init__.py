@@ -6,6 +6,7 @@ from vision_attn.figures.base import Figure
 from vision_attn.figures.choice import Choice
 from vision_attn.figures.convergence_steps import ConvergenceSteps
 from vision_attn.figures.crossover import Crossover, DataEquivalence
+from vision_attn.figures.dot_plot import DotPlot
 from vision_attn.figures.erf_map import ErfMap
 from vision_attn.figures.fitted_curves import FittedCurves
 from vision_attn.figures.gap import Gap
@@ -27,6 +28,7 @@ __all__ = [
     "ConvergenceSteps",
     "Crossover",
     "DataEquivalence",
+    "DotPlot",
     "ErfMap",
     "Figure",
     "FittedCurves",

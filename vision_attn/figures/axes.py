@@ -1,5 +1,6 @@
 """Axes: sizes along x, shares and logarithms along y whose numbers can be read, and the rows of dot plots."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,7 +77,7 @@ def size_axis(axes: Axes, levels: Sequence[Any], *, label: str, linear: bool = F
     if is_slanted:
         for text in axes.get_xticklabels():
             text.set(rotation=30, rotation_mode="anchor", horizontalalignment="right")
-    axes.set_xlabel(label)
+    axes.set_xlabel("\n".join(textwrap.wrap(label, max(10, int((theme.width(axes) - 0.35) / 0.062)))))
     return places
 
 

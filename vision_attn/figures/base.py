@@ -129,10 +129,3 @@ class OverSeeds(Figure, abc.ABC):
     def coordinates(self) -> tuple[str, ...]:
         """Names that are drawn whether they are factors or coordinates of the records."""
         return ()
-
-    def _settled_for(self, records: Records, *fields: str, also: tuple[str, ...] = ()) -> Records:
-        """The same for some fields, and for names `also` that are drawn whether they are factors or not."""
-        used = [getattr(self, field) for field in fields]
-        for field, name in zip(fields, used, strict=True):
-            require_factor(records.plan, field, type(self).__name__, name)
-        return settled(records, choose=self.choose, used=[*used, *also], by=(self.hue,), given=self.given)

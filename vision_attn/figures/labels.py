@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.text import Text
 
 from vision_attn.figures import theme
 from vision_attn.figures.base import Figure as FigureSpec
@@ -23,6 +24,8 @@ def relabelled(
 
     Raises `InputError` where two levels of a factor would have the same name.
     """
+    if not labels:
+        return figure, records, {}
     plan = records.plan
     levels = {name for own in plan.factors.values() for name in own if isinstance(name, str)}
     names = {str(old): str(new) for old, new in labels.items() if old in levels}
@@ -45,17 +48,22 @@ def relabelled(
 
 def relabel_axes(sheet: theme.Sheet, labels: Mapping[str, str], *, levels: list[str]) -> None:
     """Put other texts on the axes of what is drawn. Raises `InputError` where there is no such text."""
-    found = [text for artist in _axis_texts(sheet) if (text := artist.get_text())]
+    found = [text for artist in _axis_texts(sheet) if (text := _one_line(artist))]
     for old in labels:
         if old not in found:
             allowed = ", ".join(repr(text) for text in dict.fromkeys([*levels, *found]))
             raise InputError(f"labels must be levels, or the texts of axes ({allowed}). Got {old!r} instead.")
     for artist in _axis_texts(sheet):
-        if artist.get_text() in labels:
-            artist.set_text(theme.shown(labels[artist.get_text()]))
+        if _one_line(artist) in labels:
+            artist.set_text(theme.shown(labels[_one_line(artist)]))
 
 
-def _axis_texts(sheet: theme.Sheet) -> list[Any]:
+def _one_line(artist: Text) -> str:
+    """The text of an axis without the breaks that its width asked for."""
+    return " ".join(artist.get_text().split())
+
+
+def _axis_texts(sheet: theme.Sheet) -> list[Text]:
     panels = sheet.axes if isinstance(sheet, Figure | SubFigure) else [sheet]
     texts = [text for axes in panels for text in (axes.xaxis.label, axes.yaxis.label)]
     return [*texts, *(text for text in (getattr(sheet, "_supylabel", None),) if text is not None)]

@@ -9,10 +9,10 @@ from matplotlib.lines import Line2D
 
 from vision_attn import wording
 from vision_attn.figures import theme
-from vision_attn.figures.axes import rows_axis
-from vision_attn.figures.base import OverSeeds
+from vision_attn.figures.dots import Dots
 from vision_attn.figures.recalled import distances, recalled
-from vision_attn.records import Records, chance, column, facets, pick, planned
+from vision_attn.figures.view import View
+from vision_attn.records import Records, chance, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval, psychometric_midpoint
 
@@ -27,7 +27,7 @@ FOUND = {
 
 
 @spec
-class StepPosition(OverSeeds):
+class StepPosition(Dots):
     """The distance at which accuracy falls through midway, beside the theoretical reach and the influence radius d50.
 
     All in cells of `cell` pixels. The step is fitted between chance (of the data, or `chance`) and `ceiling`, and
@@ -36,7 +36,6 @@ class StepPosition(OverSeeds):
     """
 
     title: ClassVar[str] = "Position of the step"
-    opens_table: ClassVar[bool] = True
 
     metric: str = "accuracy"
     split: str = "test"
@@ -50,94 +49,67 @@ class StepPosition(OverSeeds):
         super().check()
         self.require("cell", self.cell > 0, "above 0")
 
-    def _settled(self, records: Records) -> Records:
-        return self._settled_for(records, *self.factor_fields, also=(self.x,))
+    def coordinates(self) -> tuple[str, ...]:
+        return (self.x,)
 
-    def _factors(self, records: Records) -> list[str]:
-        return [*facets(records.plan, used=(self.x, self.hue, self.over)), self.hue]
-
-    def _values(self, records: Records) -> pd.DataFrame:
-        return recalled(records, what="StepPosition", metric=self.metric, split=self.split, x=self.x)
+    def _values(self, view: View) -> pd.DataFrame:
+        return recalled(view, what="StepPosition", metric=self.metric, split=self.split, x=self.x)
 
     def table(self, records: Records) -> pd.DataFrame:
-        records = self._settled(records)
-        by = self._factors(records)
-        guess = self.chance if self.chance is not None else chance(records)
-        values = self._values(records)
-        steps = psychometric_midpoint(
-            values,
-            by=by,
-            chance=0.0 if guess is None else guess,
-            ceiling=self.ceiling,
-            x=self.x,
-            over=self.over,
-            level=self.level,
-        )
-        out = planned(records, [*by, self.over]).drop(columns="planned")
+        view = self.view(records)
+        by, guess = view.rows, self.chance if self.chance is not None else chance(view)
+        fitted = {"chance": 0.0 if guess is None else guess, "ceiling": self.ceiling, "level": self.level}
+        steps = psychometric_midpoint(self._values(view), by=by, x=self.x, over=self.over, **fitted)  # type: ignore[arg-type]
+        out = planned(view, [*by, self.over]).drop(columns="planned")
         out = out.groupby(by, observed=True).size().rename("planned").reset_index()
         out = out.merge(steps, on=by, how="left")
         out["n"] = out["n"].fillna(0).astype(int)
         out["found"] = out["found"].astype(object).fillna("not measured")
         out["censored"] = out["censored"].astype(object).fillna("")
-        reach = _last(pick(records, "reach", at={"mode": self.mode}, along=("layer", "direction")), records)
+        reach = _last(view.pick("reach", mode=self.mode, along=("layer", "direction")), view)
         ends = reach.groupby(self.hue, observed=True)["value"].agg(reach_low="min", reach_high="max").reset_index()
-        out = out.merge(ends, on=self.hue, how="left")
-        return out.merge(self._radii(records, by), on=by, how="left")
+        return out.merge(ends, on=self.hue, how="left").merge(self._radii(view), on=by, how="left")
 
-    def _radii(self, records: Records, by: list[str]) -> pd.DataFrame:
+    def _radii(self, view: View) -> pd.DataFrame:
         """d50 in cells, over seeds: of each the mean over distances."""
-        values = _last(pick(records, "d50", at={"own": "without"}, along=("layer",)), records)
-        keys = [*by, self.over]
-        seeds = values.groupby(keys, observed=True)["value"].mean().div(self.cell).reset_index()
-        means = mean_interval(seeds, by=by, level=self.level)
+        values = _last(view.pick("d50", own="without", along=("layer",)), view)
+        seeds = values.groupby([*view.rows, self.over], observed=True)["value"].mean().div(self.cell).reset_index()
+        means = mean_interval(seeds, by=view.rows, level=self.level)
         names = {"estimate": "d50", "low": "d50_low", "high": "d50_high", "n": "d50_n"}
-        return means.rename(columns=names)[[*by, *names.values()]]
+        return means.rename(columns=names)[[*view.rows, *names.values()]]
 
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
-        records = self._settled(records)
-        by = self._factors(records)
-        looks = theme.looks(records.plan, self.hue)
-        last = max(distances(records, self._values(records), self.x))
-        with theme.style():
-            parts = theme.panels(table, by[:-1])
-            longest = max(len(wording.level_text(self.hue, name)) for name in looks)
-            width = 0.072 * longest + 3.9 * min(2, len(parts))
-            rows = -(-len(parts) // 2)
-            size = (width, (0.95 + 0.4 * len(looks)) * rows + 0.5)
-            figure, axes = theme.canvas(len(parts), columns=2, size=size, into=into)
-            for each, (title, own) in zip(axes, parts, strict=True):
-                for place, (name, look) in enumerate(looks.items()):
-                    mine = own[own[self.hue] == name].to_dict("records")
-                    for row in mine:
-                        _row(each, row, place, look, last=last)
-                rows_axis(each, [wording.level_text(self.hue, name) for name in looks])
-                each.set_xlim(-0.5, last + 1.5)
-                each.set_xlabel(f"{wording.factor_text(self.x)} (cells)")
-                theme.titled(each, title)
-                if not own["n"].sum():
-                    each.text(
-                        0.5, 0.5, "nothing measured yet", transform=each.transAxes, ha="center", color=theme.FAINT
-                    )
-            theme.legend(figure, _entries())
-        return figure
+    def _farthest(self, view: View) -> float:
+        """The largest distance asked."""
+        return max(distances(view, self._values(view), self.x))
+
+    def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
+        _row(axes, row, place, view.looks[row[self.hue]], last=self._farthest(view))
+
+    def draw_axis(self, axes: Axes, view: View) -> None:
+        axes.set_xlim(-0.5, self._farthest(view) + 1.5)
+        axes.set_xlabel(f"{view.name(self.x)} (cells)")
+
+    def finish(self, panels: list[Axes], table: pd.DataFrame, view: View) -> None:
+        for axes, (_, own) in zip(panels, view.parts(table), strict=True):
+            if not own["n"].sum():
+                theme.blank(axes)
+
+    def legend(self, view: View) -> dict[str, Any]:
+        return _entries()
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
-        records = self._settled(records)
+        view = self.view(records)
         said = [
             f"Filled: the {wording.factor_text(self.x)} at which {self.split} {self.metric}"
-            f"{wording.data_text(records)} falls through the middle between ceiling and chance, by a logistic fit",
+            f"{wording.data_text(view)} falls through the middle between ceiling and chance, by a logistic fit",
         ]
         said[0] += f", with the {100 * self.level:g} % interval of a bootstrap over {self.over}s."
-        said.append(wording.seeds_text(table, self._factors(records)[::-1], unit=self.over))
-        if (table["low"] < -0.5).any() or (
-            table["high"] > max(distances(records, self._values(records), self.x)) + 1.5
-        ).any():
+        said.append(wording.seeds_text(table, view.rows[::-1], unit=self.over))
+        if (table["low"] < -0.5).any() or (table["high"] > self._farthest(view) + 1.5).any():
             said.append("Intervals are drawn as far as the axis; the table has them whole.")
         refused = [row for row in table.to_dict("records") if row["found"] in ("not monotone", "no step")]
         if refused:
-            names = [
-                f"{wording.cell_text(row, self._factors(records)[::-1])} ({FOUND[row['found']]})" for row in refused
-            ]
+            names = [f"{wording.cell_text(row, view.rows[::-1])} ({FOUND[row['found']]})" for row in refused]
             said.append(f"Left out, as a step does not fit: {wording.listing(names)}.")
         said.append("An arrow: the fall lies beyond (or before) all distances measured, so the step is censored.")
         if table["reach_low"].notna().any():
@@ -150,15 +122,14 @@ class StepPosition(OverSeeds):
         return " ".join(said)
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        records = self._settled(records)
+        view = self.view(records)
         out = []
         for row in table.to_dict("records"):
-            head = {wording.factor_text(name): wording.level_cell(row[name]) for name in self._factors(records)}
             radius = {"estimate": row["d50"], "low": row["d50_low"], "high": row["d50_high"]}
             has_step = not pd.isna(row["estimate"])
             is_mere = has_step and row["found"] == "step"
             out.append(
-                head
+                view.heads(row)
                 | {
                     "step": wording.interval(row, metric="") if has_step else row["censored"] or FOUND[row["found"]],
                     "found": "fitted" if is_mere else FOUND[row["found"]],
@@ -170,9 +141,9 @@ class StepPosition(OverSeeds):
         return pd.DataFrame(out)
 
 
-def _last(values: pd.DataFrame, records: Records) -> pd.DataFrame:
+def _last(values: pd.DataFrame, view: View) -> pd.DataFrame:
     """The rows of each run's last layer."""
-    layer = column(records, "layer")
+    layer = view.column("layer")
     return values[values[layer] == values.groupby("run")[layer].transform("max")] if len(values) else values
 
 

@@ -94,40 +94,43 @@ def _named(figures: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]
 def _drawn(name: str, data: dict[str, Any], records: Records, folder: Path) -> Drawn | None:
     """Compute, draw and write one figure, and compute its table; None where it does not apply to the plan.
 
-    What it asks for and the records do not have is said in its place.
+    What it asks for and the records do not have is said in its place, and so is any fault of its own: it costs the
+    page this figure and nothing else.
     """
     try:
-        return _made(name, data, records, folder)
+        sources.bring(sources.named(data) & set(records.plan.sources), records.plan.experiment)
+        figure = from_json(data, Figure)
+        if not figure.applies(records.plan):
+            return None
+        with theme.reproducible():
+            drawn, images = _figure(name, data, figure, records)
     except InputError as error:
-        return Drawn(name, data.get("kind", name), problem=str(error))
+        return Drawn(name, str(data.get("kind", name)), problem=str(error))
     except Exception as error:  # a figure, perhaps one's own, must not cost the page
-        return Drawn(name, data.get("kind", name), problem=sources.fault(error))
-
-
-def _made(name: str, data: dict[str, Any], records: Records, folder: Path) -> Drawn | None:
-    plan = records.plan
-    sources.bring(sources.named(data) & set(plan.sources), plan.experiment)
-    figure = from_json(data, Figure)
-    if not figure.applies(plan):
-        return None
-    table = figure.table(records)
-    images = theme.rendered(drawing := figure.draw(table, records), kinds=figure.files)
+        return Drawn(name, str(data.get("kind", name)), problem=sources.fault(error))
     for kind, payload in images.items():
         write_atomic(folder / "figures" / f"{name}.{kind}", payload)
-    printed = figure.printed(table, records)
+    return drawn
+
+
+def _figure(name: str, data: dict[str, Any], figure: Figure, records: Records) -> tuple[Drawn, dict[str, bytes]]:
+    """A figure as it stands on the page, and its images."""
+    plot = figure.plot(records)
+    images = theme.rendered(plot.sheet, kinds=figure.files)
     own = ", ".join(_said(field, value) for field, value in data.items() if field != "kind")
-    return Drawn(
+    drawn = Drawn(
         name,
         f"{figure.title} ({own})" if name != data["kind"] and own else figure.title,
-        caption=figure.caption(table, records),
+        caption=plot.caption,
         image=svg.address(images["svg"]),
-        width=round(theme.inches(drawing) * 96),
-        header=tuple(map(str, printed.columns)),
-        rows=tuple(tuple(map(str, row)) for row in printed.itertuples(index=False)),
+        width=round(theme.inches(plot.sheet) * 96),
+        header=tuple(map(str, plot.printed.columns)),
+        rows=tuple(tuple(map(str, row)) for row in plot.printed.itertuples(index=False)),
         is_open=figure.opens_table,
-        table=to_csv(table),
+        table=to_csv(plot.table),
         levels=tuple(part.level for part in getattr(figure, "parts", (figure,)) if hasattr(part, "level")),
     )
+    return drawn, images
 
 
 def _said(field: str, value: Any) -> str:

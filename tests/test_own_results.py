@@ -1,0 +1,160 @@
+"""A researcher's own table as records: the same numbers, useful sentences where it cannot be used."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vision_attn.figures import (
+    Crossover,
+    DataEquivalence,
+    FittedCurves,
+    Gap,
+    Generalisation,
+    LearningCurve,
+)
+from vision_attn.own_results import read
+from vision_attn.records import Records, chance
+from vision_attn.spec import InputError
+from vision_attn.verdicts import DifferenceVerdict, cell
+
+SIZES = (100, 200, 400, 800, 1600)
+
+
+def accuracy(model, size, seed):
+    return (0.9 if model == "resnet18" else 0.8) - 2 * size**-0.5 + 0.002 * seed * (1 + (model == "vit"))
+
+
+def frame(**columns):
+    rows = [
+        {"model": model, "train_size": size, "seed": seed, "accuracy": accuracy(model, size, seed)}
+        for model in ("resnet18", "vit")
+        for size in reversed(SIZES)
+        for seed in range(3)
+    ]
+    return pd.DataFrame(rows).assign(**columns)
+
+
+def test_the_curve_of_own_results_is_their_mean_by_pandas():
+    table = LearningCurve().table(Records.from_frame(frame())).set_index(["model", "train_size"])
+    means = frame().groupby(["model", "train_size"])["accuracy"].agg(["mean", "std"])
+    assert len(table) == len(means) == 10
+    for key, row in means.iterrows():
+        assert (table.loc[key, "estimate"], table.loc[key, "sd"]) == pytest.approx((row["mean"], row["std"]))
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        Gap(reference="resnet18"),
+        FittedCurves(resamples=20),
+        Crossover(reference="resnet18", resamples=20),
+        DataEquivalence(reference="resnet18", resamples=20),
+    ],
+    ids=lambda figure: type(figure).__name__,
+)
+def test_own_results_reach_the_figures_of_curves(figure):
+    records = Records.from_frame(frame())
+    table = figure.table(records)
+    assert table["n"].max() == 3
+    assert figure.draw(table, records).axes
+    assert "Nothing is measured" not in figure.caption(table, records)
+
+
+def test_own_results_reach_verdicts():
+    rule = DifferenceVerdict(
+        claim="mine",
+        statement="The ViT is worse.",
+        at=cell(model="vit", train_size=400),
+        reference=cell(model="resnet18", train_size=400),
+        given=cell(split="test"),
+        side="below",
+    )
+    found = rule.decide(Records.from_frame(frame()))
+    assert (found.verdict, found.n) == ("supports", 3)
+    assert found.estimate == pytest.approx(-0.1 + 0.002)
+
+
+def test_levels_stand_in_the_order_of_the_table_numbers_by_size():
+    plan = Records.from_frame(frame()).plan
+    assert plan.factors == {"model": ("resnet18", "vit"), "train_size": SIZES, "seed": (0, 1, 2)}
+    named = pd.Categorical(frame()["model"], categories=["vit", "unused", "resnet18"])
+    assert Records.from_frame(frame(model=named)).plan.factors["model"] == ("vit", "resnet18")
+
+
+def test_percent_other_names_and_guessing():
+    percent = frame().assign(top1=100 * frame()["accuracy"]).drop(columns="accuracy")
+    records = Records.from_frame(percent, value={"top1": "accuracy"}, percent=True, num_classes=10)
+    np.testing.assert_allclose(records.values["value"], frame()["accuracy"])
+    assert set(records.values["metric"]) == {"accuracy"}
+    assert chance(records) == 0.1
+
+
+def test_a_column_split_tells_training_from_test_images_of_one_run():
+    both = pd.concat([frame(split="train", accuracy=0.99), frame(split="test")])
+    records = Records.from_frame(both)
+    assert len(records.runs) == 30
+    table = Generalisation().table(records)
+    assert set(table.loc[table["split"] == "train", "estimate"].round(9)) == {0.99}
+    assert table["planned"].max() == 3
+
+
+def test_other_columns_are_left_out_where_factors_are_named():
+    noisy = frame(seconds=np.linspace(1.0, 9.7, 30), host="a")
+    records = Records.from_frame(noisy, factors=["model", "train_size", "seed"])
+    assert list(records.plan.factors) == ["model", "train_size", "seed"]
+    two = Records.from_frame(noisy, value=("accuracy", "seconds"), factors=["model", "train_size", "seed"])
+    assert set(two.values["metric"]) == {"accuracy", "seconds"}
+
+
+def test_a_row_without_a_value_is_a_run_that_is_not_measured():
+    lacking = frame()
+    lacking.loc[0, "accuracy"] = np.nan
+    records = Records.from_frame(lacking)
+    assert records.runs["state"].value_counts().to_dict() == {"done": 29, "pending": 1}
+    assert "resnet18, 1.6k images (2 of 3)" in LearningCurve().caption(LearningCurve().table(records), records)
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "sentence"),
+    [
+        (
+            frame(),
+            {"value": "acc"},
+            "value must be a column of the table ('model', 'train_size', 'seed', 'accuracy'). ",
+        ),
+        (frame(), {"factors": ["network"]}, "factors must be a column of the table ('model', "),
+        (frame().iloc[:0], {}, "The table of results has no rows."),
+        (frame()[["accuracy"]], {}, "The table needs columns beside accuracy that tell its rows apart, such as model."),
+        (
+            frame().drop(columns="seed"),
+            {},
+            "Rows 1 and 2 have the same factors (model=resnet18, train_size=1600). Add a column that tells them apart",
+        ),
+        (frame(accuracy="good"), {}, "Column 'accuracy' must hold numbers. Got 'good' instead."),
+        (
+            frame(accuracy=93.2),
+            {},
+            "Column 'accuracy' must hold shares between 0 and 1. Got 93.2 instead. If they are percent, say so",
+        ),
+        (frame(accuracy=120.0), {"percent": True}, "Column 'accuracy' must hold percent between 0 and 100. Got 120"),
+        (frame(model=[None, *["a"] * 29]), {}, "Every row needs a level in column 'model'. Row 1 has none."),
+        (frame(run="x"), {}, "A column must not be called 'run': rename it, or name the factors without it."),
+        (
+            frame(loss=np.linspace(0.1, 0.9, 30)),
+            {},
+            "Column 'loss' has 30 different numbers in 30 rows, as a result has and a factor has not. Name it",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_said(table, options, sentence):
+    with pytest.raises(InputError) as error:
+        Records.from_frame(table, **options)
+    assert str(error.value).startswith(sentence)
+
+
+def test_a_file_that_is_no_table_is_said(tmp_path):
+    with pytest.raises(InputError, match="No such file: "):
+        read(tmp_path / "none.csv")
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(InputError, match="cannot be read as a table in CSV: No columns to parse from file"):
+        read(tmp_path / "empty.csv")

@@ -1,0 +1,104 @@
+"""Dot plot: the mean of a metric for every model, or its difference to one of them, as rows."""
+
+from typing import Any, ClassVar
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from vision_attn import wording
+from vision_attn.figures import theme
+from vision_attn.figures.dots import Dots
+from vision_attn.figures.view import View
+from vision_attn.records import Records
+from vision_attn.spec import spec
+from vision_attn.statistics import mean_interval, pairs
+
+
+@spec
+class DotPlot(Dots):
+    """A row a level of `hue`, such as the arms of an ablation: the mean over seeds with its Student-t interval.
+
+    With a `reference` it is the difference to that level, seed by seed. Faint: single seeds. Other factors of several
+    levels have a panel for every combination.
+    """
+
+    title: ClassVar[str] = "Models compared"
+    opens_table: ClassVar[bool] = True
+
+    reference: str | None = None
+    metric: str = "accuracy"
+    split: str | None = "test"
+
+    def _values(self, view: View) -> pd.DataFrame:
+        """One value a run, or a pair."""
+        values = view.pick(self.metric, **({"split": self.split} if self.split else {}))
+        if self.reference is None:
+            return values
+        if not (values[self.hue] == self.reference).any():
+            return values.iloc[:0]
+        both = pairs(values, by=view.panels, pair_on=[self.over], compare=self.hue, reference=self.reference)
+        return both.assign(value=both["difference"]).dropna(subset="value")
+
+    def table(self, records: Records) -> pd.DataFrame:
+        view = self.view(records)
+        found = mean_interval(self._values(view), by=view.rows, level=self.level)
+        out = view.joined(found, by=view.rows).astype(view.runs[view.rows].dtypes.to_dict())
+        out = out[out[self.hue] != self.reference].reset_index(drop=True)
+        return out[[*view.rows, "estimate", "low", "high", "n", "sd", "planned"]]
+
+    def draw_axis(self, axes: Axes, view: View) -> None:
+        axes.set_xlabel(self._quantity(view))
+        if self.reference is not None:
+            axes.axvline(0, color=theme.INK, linewidth=1.1, zorder=1)
+
+    def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
+        scale, look = 100 if wording.is_share(self.metric) else 1, view.looks[row[self.hue]]
+        values = self._values(view)
+        for name in view.rows:
+            values = values[values[name] == row[name]]
+        if row["n"] > 1:
+            axes.scatter(
+                scale * values["value"], [place + 0.22] * len(values), s=9, color=look.colour, alpha=0.45, lw=0
+            )
+        theme.interval_dot(axes, {key: scale * row[key] for key in ("estimate", "low", "high")}, place, look)
+
+    def finish(self, panels: list[Axes], table: pd.DataFrame, view: View) -> None:
+        for axes, (_, own) in zip(panels, view.parts(table), strict=True):
+            if not own["n"].sum():
+                theme.blank(axes)
+
+    def _what(self) -> str:
+        """What is measured, of which images."""
+        return f"{self.split or ''} {wording.metric_text(self.metric)}".strip()
+
+    def _quantity(self, view: View) -> str:
+        what = (
+            wording.metric_text(self.metric)
+            if self.split is None
+            else f"{self.split} {wording.metric_text(self.metric)}"
+        )
+        if self.reference is None:
+            return f"{what} (%)" if wording.is_share(self.metric) else what
+        unit = " (percentage points)" if wording.is_share(self.metric) else ""
+        return f"difference in {what}\nto {view.text(self.hue, self.reference)}{unit}"
+
+    def caption(self, table: pd.DataFrame, records: Records) -> str:
+        view = self.view(records)
+        what = self._what()
+        said = f"{what.capitalize()}{wording.data_text(view)}"
+        if self.reference is not None:
+            said = f"Difference in {what} to {self.reference}{wording.data_text(view)}, paired by {self.over}"
+        out = [f"{said}.", wording.seeds_text(table, view.rows[::-1], unit=self.over)]
+        if (table["n"] > 1).any():
+            each = "" if self.reference is None else ", each row by itself (not corrected for their number)"
+            out.append(f"Bars: {100 * self.level:g} % Student-t intervals{each}; faint points: single {self.over}s.")
+        return " ".join(out)
+
+    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        view = self.view(records)
+        signed = self.reference is not None
+        name = "difference" if signed else wording.metric_text(self.metric)
+        column = name + ({True: " (points)", False: " (%)"}[signed] if wording.is_share(self.metric) else "")
+        rows = table.to_dict("records")
+        cells = [wording.interval(row, metric=self.metric, signed=signed) for row in rows]
+        return pd.DataFrame([view.heads(row) | {column: cell} for row, cell in zip(rows, cells, strict=True)])
