@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vision_attn.experiment import load
+from vision_attn.models import count_params
 
 ROOT = Path(__file__).resolve().parents[1]
 _, EXPERIMENT = load(ROOT / "experiments" / "tuning.py")
@@ -91,3 +92,13 @@ def test_before_the_first_round_the_later_ones_have_no_runs(monkeypatch, tmp_pat
     for preset in ("refine", "final"):
         assert list(runs(EXPERIMENT.preset(preset))) == []
     TUNING._means.cache_clear()
+
+
+def test_trunks_differ_from_the_vit_in_width_alone_and_hold_its_parameters():
+    for position in ("learned", "sincos2d"):
+        vit = TUNING.network("ViT", position)
+        for model in ("ViT, 3x3 convolution", "ViT, convolutional stem"):
+            found = TUNING.network(model, position)
+            assert (found.depth, found.position) == (vit.depth, position)
+            shape = TUNING.SHAPE
+            assert count_params(found, **shape) == pytest.approx(count_params(vit, **shape), rel=0.06)
