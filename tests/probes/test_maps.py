@@ -156,6 +156,7 @@ def test_the_model_is_left_as_it_is():
         (lambda: own(LSTM()), "model of attention_maps must have attention. Got VisionTransformer instead."),
         (lambda: own(DepthwiseConv()), "model of attention_maps must have attention. Got VisionTransformer"),
         (lambda: nn.Conv2d(3, 1, 1), "model of attention_maps must have attention. Got Conv2d instead."),
+        (lambda: timm.create_model("coat_tiny", img_size=32), "attention of serial_blocks1.0.factoratt_crpe, a Factor"),
         (lambda: timm.create_model("xcit_nano_12_p16_224", depth=1, img_size=32), "attention of blocks.0.attn, a XCA,"),
     ],
 )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vision_attn.layers import PatchEmbed
 from vision_attn.models.base import Model
 from vision_attn.models.classifier import Classifier
+from vision_attn.models.features import Features, Step
 from vision_attn.spec import InputError, spec
 
 
@@ -98,7 +99,7 @@ class ConvBlock(nn.Module):
         return self.norm(x + self.pointwise(self.act(self.conv(x))))
 
 
-class ConvolutionStack(Classifier):
+class ConvolutionStack(Features, Classifier):
     """The module of `ConvStack`; `grid` is (rows, columns)."""
 
     def __init__(self, spec: ConvStack, *, image_size: int, in_chans: int, num_classes: int) -> None:
@@ -117,10 +118,12 @@ class ConvolutionStack(Classifier):
             for i in range(len(spec.kernels))
         ]
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Images (B, in_chans, H, W) to a feature map (B, width, rows, columns)."""
+    def embed(self, x: Tensor) -> Tensor:
         grid = [side // self.patch_size for side in x.shape[2:]]
-        return self.blocks(self.patch_embed(x).transpose(1, 2).unflatten(2, grid))
+        return self.patch_embed(x).transpose(1, 2).unflatten(2, grid)
+
+    def steps(self) -> list[Step]:
+        return list(self.blocks)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """A feature map to logits (B, num_classes); with `pre_logits` to the pooled and normed features (B, width).

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from vision_attn.models.base import Model
 from vision_attn.models.classifier import Classifier
 from vision_attn.models.drop_path import DropPath, drop_path_rates
+from vision_attn.models.features import Features, Step
 from vision_attn.spec import InputError, spec
 
 STAGES = 3
@@ -58,7 +59,7 @@ class BasicBlock(nn.Module):
         return F.relu(self.drop_path(self.bn2(self.conv2(y))) + self.shortcut(x))
 
 
-class ResidualNetwork(Classifier):
+class ResidualNetwork(Features, Classifier):
     """The module of `ResNet`. Convolutions start from He et al. 2015 (fan out, normal)."""
 
     def __init__(self, spec: ResNet, *, image_size: int, in_chans: int, num_classes: int) -> None:
@@ -86,9 +87,11 @@ class ResidualNetwork(Classifier):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Images (B, in_chans, H, W) to a feature map (B, 4 width, H / 4, W / 4)."""
-        return self.stages(F.relu(self.bn(self.stem(x))))
+    def embed(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn(self.stem(x)))
+
+    def steps(self) -> list[Step]:
+        return list(self.stages)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """A feature map to logits (B, num_classes); with `pre_logits` to its mean over places (B, 4 width)."""
@@ -129,7 +132,7 @@ class ConvNeXt(Model):
         return ConvNeXtNetwork(self, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
 
 
-class ConvNeXtNetwork(Classifier):
+class ConvNeXtNetwork(Features, Classifier):
     """The module of `ConvNeXt`. Weights start truncated normal of standard deviation 0.02, biases at 0."""
 
     def __init__(self, spec: ConvNeXt, *, image_size: int, in_chans: int, num_classes: int) -> None:
@@ -168,9 +171,11 @@ class ConvNeXtNetwork(Classifier):
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Images (B, in_chans, H, W) to a feature map (B, 4 width, H / (4 patch_size), W / (4 patch_size))."""
-        return self.stages(self.stem(x))
+    def embed(self, x: Tensor) -> Tensor:
+        return self.stem(x)
+
+    def steps(self) -> list[Step]:
+        return list(self.stages)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """A feature map to logits (B, num_classes); with `pre_logits` to the pooled, normed features (B, 4 width)."""

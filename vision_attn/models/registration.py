@@ -7,6 +7,7 @@ from torch import nn
 
 from vision_attn.models.base import Model
 from vision_attn.models.convnets import ResNet
+from vision_attn.models.features import Features
 from vision_attn.models.mixers import DepthwiseConv, SelfAttention
 from vision_attn.models.trunk import ViT
 from vision_attn.spec import InputError
@@ -31,6 +32,9 @@ MODELS: dict[str, tuple[Model, int, int]] = {
 
 _IGNORED = {"pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
 _TIMM_NAMES = {"drop_path_rate": "drop_path", "global_pool": "pool"}
+DEFAULT_FEATURES = 3
+"""How many of the last blocks or stages give features unless others are asked for."""
+
 _POOLS = {"avg": "mean", "token": "token"}
 
 
@@ -38,8 +42,9 @@ def register_models() -> list[str]:
     """Make our classifiers known to timm and return their names; calling it again changes nothing.
 
     Then `timm.create_model("vision_attn_tiny_patch4_32", num_classes=100)` works, with `img_size`, `in_chans`,
-    `drop_path_rate`, `global_pool` ("avg", "token") and the fields of the spec as further arguments. Raises
-    `InputError` where another model has one of the names: none is replaced.
+    `drop_path_rate`, `global_pool` ("avg", "token") and the fields of the spec as further arguments; with
+    `features_only=True` the model gives a list of the feature maps at `out_indices`, by default of the last three
+    blocks or stages. Raises `InputError` where another model has one of the names: none is replaced.
     """
     from timm.models import is_model, model_entrypoint, register_model
 
@@ -60,10 +65,12 @@ def _entrypoint(name: str) -> Any:
         img_size: int = image_size,
         in_chans: int = 3,
         num_classes: int = num_classes,
+        features_only: bool = False,
         **options: Any,
     ) -> nn.Module:
         if pretrained:
             raise InputError(f"pretrained of {name} must be False: there are no weights for it. Got True instead.")
+        places = options.pop("out_indices", None) if features_only else None
         fields = {_TIMM_NAMES.get(key, key): value for key, value in options.items() if key not in _IGNORED}
         fields["pool"] = _POOLS.get(fields.get("pool", ""), fields.get("pool"))
         fields = {key: value for key, value in fields.items() if value is not None}
@@ -73,12 +80,23 @@ def _entrypoint(name: str) -> Any:
             allowed = ", ".join(["img_size", "in_chans", "num_classes", *known])
             raise InputError(f"options of {name} must be among {allowed}. Got {unknown[0]!r} instead.")
         module = spec.replace(**fields).build(image_size=img_size, in_chans=in_chans, num_classes=num_classes)
+        assert isinstance(module, Features)
         module.default_cfg = _configuration(name, img_size, in_chans, num_classes)  # type: ignore[assignment]
         module.pretrained_cfg = module.default_cfg
-        return module
+        return _getter(module, places) if features_only else module
 
     create.__name__, create.__module__, create.__doc__ = name, __name__, f"{spec!r} at {image_size} pixels."
     return create
+
+
+def _getter(module: Features, places: Any) -> nn.Module:
+    """The model as timm's `features_only=True` gives it."""
+    from timm.models._features import FeatureGetterNet
+
+    usual = min(DEFAULT_FEATURES, len(module.feature_info))
+    getter = FeatureGetterNet(module, out_indices=module.feature_places(usual if places is None else places))
+    getter.default_cfg = getter.pretrained_cfg = module.default_cfg  # type: ignore[assignment]
+    return getter
 
 
 def _configuration(name: str, image_size: int, in_chans: int, num_classes: int) -> dict[str, Any]:

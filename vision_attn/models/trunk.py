@@ -5,6 +5,7 @@ as in timm, the last norm behind it.
 Twins differ in the mixer and in nothing else: parameters outside the mixers are drawn first, from the same stream.
 """
 
+import functools
 import itertools
 from collections.abc import Iterable
 from typing import ClassVar, Literal
@@ -16,6 +17,7 @@ from vision_attn.layers import Attention, ConvEmbed, PatchEmbed, TokenMerging, s
 from vision_attn.models.base import Mixer, Model
 from vision_attn.models.classifier import Classifier
 from vision_attn.models.drop_path import DropPath, drop_path_rates
+from vision_attn.models.features import Features, Step
 from vision_attn.models.mimetic import initialise_mimetic
 from vision_attn.models.mixers import SelfAttention
 from vision_attn.spec import InputError, spec
@@ -117,7 +119,7 @@ class Block(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-class VisionTransformer(Classifier):
+class VisionTransformer(Features, Classifier):
     """The module of `ViT`. `grid` is the token grid (rows, columns) of the first stage, `grids` that of every block."""
 
     def __init__(self, spec: ViT, *, image_size: int, in_chans: int, num_classes: int) -> None:
@@ -160,20 +162,25 @@ class VisionTransformer(Classifier):
             for i, (width, stage) in enumerate(zip(widths, stages, strict=True))
         ]
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Images (B, in_chans, H, W) to tokens (B, N, num_features), class token and registers first."""
+    def embed(self, x: Tensor) -> Tensor:
+        """Images (B, in_chans, H, W) to the tokens of the first block, class token and registers first."""
         x = self.patch_embed(x)
         if self.pos_embed is not None:
             x = x + self.pos_embed
         if self.num_prefix_tokens:
             x = torch.cat([self.prefix.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
-        if not self.merges:
-            return self.blocks(x)
-        for number, block in enumerate(self.blocks, start=1):
-            x = block(x)
-            if str(number) in self.merges:
-                x = self.merges[str(number)](x)
         return x
+
+    def steps(self) -> list[Step]:
+        """The blocks, each with the merging of tokens before it if there is one."""
+        merges = {int(number): merge for number, merge in self.merges.items()}
+        return [
+            functools.partial(_in_turn, merges[number], block) if number in merges else block
+            for number, block in enumerate(self.blocks)
+        ]
+
+    def grid_at(self, place: int) -> tuple[int, int]:
+        return self.grids[place]
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Tokens to logits (B, num_classes); with `pre_logits` to the pooled and normed features (B, num_features).
@@ -195,6 +202,11 @@ class VisionTransformer(Classifier):
         head = super().make_head(num_classes)
         _initialise([head])
         return head
+
+
+def _in_turn(first: nn.Module, second: nn.Module, x: Tensor) -> Tensor:
+    out: Tensor = second(first(x))
+    return out
 
 
 def _initialise(modules: Iterable[nn.Module]) -> None:

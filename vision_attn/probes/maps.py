@@ -95,11 +95,16 @@ class _Weights(TorchFunctionMode):
         if func is F.scaled_dot_product_attention:
             self.found.append(_of_kernel(*args, **kwargs))
         out = func(*args, **kwargs)
-        if func in SOFTMAXES:
+        if func in SOFTMAXES and _dim(*args, **kwargs) in (-1, out.ndim - 1):
             self.found.append(out)
         elif func is F.dropout and self.found and args[0].shape == self.found[-1].shape:
             self.found = [args[0]]
         return out
+
+
+def _dim(scores: Tensor, dim: int | None = None, *others: Any, **options: Any) -> int | None:
+    """The dimension over which a softmax with these arguments is taken."""
+    return dim
 
 
 def _of_kernel(

@@ -1,0 +1,128 @@
+"""timm's interface to features, on every classifier of the package."""
+
+import pytest
+import timm
+import torch
+
+from vision_attn import LSTM, ConvNeXt, ConvStack, ResNet, SelfAttention, ViT, register_models
+from vision_attn.models import DepthwiseConv
+from vision_attn.spec import InputError
+
+register_models()
+MODELS = {
+    "tokens": ViT(dim=16, depth=3, mixer=SelfAttention(num_heads=2)),
+    "class token and registers": ViT(dim=16, depth=3, pool="token", reg_tokens=2),
+    "LSTM": ViT(dim=16, depth=3, mixer=LSTM()),
+    "stages": ViT(dim=8, depth=3, patch_size=2, mixer=DepthwiseConv(kernel_size=3), merge_after=(1, 2)),
+    "ResNet": ResNet(width=4, blocks=1),
+    "ConvNeXt": ConvNeXt(width=4, blocks=1),
+    "ConvStack": ConvStack(width=8, kernels=(3, 3, 3)),
+}
+
+
+@pytest.fixture(params=MODELS)
+def model(request):
+    torch.manual_seed(0)
+    return MODELS[request.param].build(image_size=16, in_chans=3, num_classes=2).eval()
+
+
+def images(size=16):
+    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def hooked(model, x):
+    """What the modules of `feature_info` give, by hooks."""
+    seen = {}
+    for entry in model.feature_info:
+        module = model.get_submodule(entry["module"])
+        module.register_forward_hook(lambda _m, _i, out, name=entry["module"]: seen.update({name: out}))
+    model(x)
+    return list(seen.values())
+
+
+def test_intermediates_are_what_the_blocks_give_as_images(model):
+    x = images()
+    final, found = model.forward_intermediates(x)
+    torch.testing.assert_close(final, model.forward_features(x))
+    torch.testing.assert_close(model.forward_head(final), model(x))
+    prefix = getattr(model, "num_prefix_tokens", 0)
+    for entry, one, raw in zip(model.feature_info, found, hooked(model, x), strict=True):
+        side = 16 // entry["reduction"]
+        assert one.shape == (2, entry["num_chs"], side, side)
+        flat = raw.flatten(2).transpose(1, 2) if raw.ndim == 4 else raw[:, prefix:]
+        torch.testing.assert_close(one.flatten(2).transpose(1, 2), flat)
+
+
+def test_they_are_chosen_by_number_by_place_and_from_the_end(model):
+    x = images()
+    _, found = model.forward_intermediates(x)
+    for indices, places in ((2, [1, 2]), ([0, -1], [0, 2]), ((2, 0), [2, 0]), (None, [0, 1, 2])):
+        chosen = model.forward_intermediates(x, indices, intermediates_only=True)
+        assert len(chosen) == len(places)
+        assert all(torch.equal(one, found[place]) for one, place in zip(chosen, places, strict=True))
+
+
+def test_the_layers_of_dino_are_tokens_or_images(model):
+    x = images()
+    (last,) = model.get_intermediate_layers(x)
+    (image,) = model.get_intermediate_layers(x, reshape=True)
+    assert torch.equal(image.flatten(2).transpose(1, 2), last)
+
+
+def test_prefix_tokens_come_apart():
+    model = MODELS["class token and registers"].build(image_size=16, in_chans=3, num_classes=2).eval()
+    final, [(image, prefix)] = model.forward_intermediates(images(), 1, return_prefix_tokens=True)
+    assert image.shape == (2, 16, 4, 4)
+    assert torch.equal(prefix, final[:, :3])
+
+
+def test_stopping_early_runs_no_block_behind_the_last_one(model):
+    ran = []
+    model.get_submodule(model.feature_info[1]["module"]).register_forward_hook(lambda *_: ran.append(1))
+    first, [one] = model.forward_intermediates(images(), [0], stop_early=True)
+    assert ran == []
+    assert first.shape[0] == one.shape[0] == 2
+
+
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"ResNet"}))
+def test_checkpointing_changes_no_gradient(name):
+    torch.manual_seed(0)
+    model = MODELS[name].build(image_size=16, in_chans=3, num_classes=2).train()
+    gradients = []
+    for enable in (False, True):
+        model.zero_grad()
+        model.set_grad_checkpointing(enable)
+        runs = []
+        first = model.get_submodule(model.feature_info[0]["module"])
+        handle = first.register_forward_pre_hook(lambda *_: runs.append(1))  # noqa: B023
+        model(images()).square().sum().backward()
+        handle.remove()
+        assert len(runs) == 1 + enable
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+    for plain, again in zip(*gradients, strict=True):
+        torch.testing.assert_close(again, plain)
+
+
+def test_what_cannot_be_had_is_said():
+    model = MODELS["tokens"].build(image_size=16, in_chans=3, num_classes=2)
+    for indices in (0, 4, [3], [-4], []):
+        with pytest.raises(InputError, match="indices of VisionTransformer must be None, a number from 1 to 3,"):
+            model.forward_intermediates(images(), indices)
+    with pytest.raises(InputError, match=r"output_fmt of forward_intermediates must be .*\. Got 'NHWC'"):
+        model.forward_intermediates(images(), output_fmt="NHWC")
+    with pytest.raises(InputError, match="norm of forward_intermediates must be False"):
+        model.forward_intermediates(images(), norm=True)
+    with pytest.raises(InputError, match="must be False for a ResidualNetwork, whose BatchNorm"):
+        MODELS["ResNet"].build(image_size=16, in_chans=3, num_classes=2).set_grad_checkpointing()
+
+
+@pytest.mark.parametrize("name", ["tiny_patch4_32", "stages_tiny_patch2_32", "resnet20_32"])
+def test_timm_makes_a_model_of_features_only(name):
+    for options, number in (({}, 3), ({"out_indices": (0, -1)}, 2)):
+        model = timm.create_model(f"vision_attn_{name}", features_only=True, **options).eval()
+        found = model(images(32))
+        assert [one.shape[1] for one in found] == model.feature_info.channels()
+        assert [32 // one.shape[2] for one in found] == model.feature_info.reduction()
+        assert len(found) == number
+    with pytest.raises(InputError, match=r"options of .* must be among .* Got 'out_indices' instead"):
+        timm.create_model(f"vision_attn_{name}", out_indices=(0,))
