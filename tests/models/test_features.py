@@ -4,8 +4,8 @@ import pytest
 import timm
 import torch
 
-from vision_attn import LSTM, ConvNeXt, ConvStack, ResNet, SelfAttention, ViT, register_models
-from vision_attn.models import DepthwiseConv
+from vision_attn import LSTM, ConvNeXt, ConvStack, RandomMixer, ResNet, SelfAttention, ViT, from_timm, register_models
+from vision_attn.models import Classifier, DepthwiseConv
 from vision_attn.spec import InputError
 
 register_models()
@@ -126,3 +126,74 @@ def test_timm_makes_a_model_of_features_only(name):
         assert len(found) == number
     with pytest.raises(InputError, match=r"options of .* must be among .* Got 'out_indices' instead"):
         timm.create_model(f"vision_attn_{name}", out_indices=(0,))
+
+
+class TestInputSize:
+    @pytest.mark.parametrize("size", [32, (32, 32)])
+    def test_another_size_is_taken_and_the_first_one_comes_back(self, model, size):
+        before = model(images())
+        kept = {name: parameter for name, parameter in model.named_parameters() if name != "pos_embed"}
+        model.set_input_size(size)
+        assert model.image_size == 32
+        assert model(images(32)).shape == (2, 2)
+        assert all(parameter is kept[name] for name, parameter in model.named_parameters() if name in kept)
+        found = model.forward_intermediates(images(32), intermediates_only=True)
+        assert found[-1].shape[2] == 32 // model.feature_info[-1]["reduction"]
+        if not isinstance(getattr(model, "pos_embed", None), torch.nn.Parameter):
+            model.set_input_size(16)
+            assert torch.equal(model(images()), before)
+
+    @pytest.mark.parametrize("size", [8, 24])
+    def test_positions_are_interpolated_as_in_timm(self, size):
+        theirs = timm.create_model("vit_tiny_patch16_224", img_size=16, patch_size=4, embed_dim=48, depth=1).eval()
+        ours = from_timm(theirs)
+        ours.set_input_size(size)
+        theirs.set_input_size((size, size))
+        torch.testing.assert_close(ours(images(size)), theirs(images(size)), rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize("position", ["sincos2d", "rotary", "convolution"])
+    def test_it_is_the_network_of_the_spec_at_that_size(self, position):
+        spec = ViT(dim=32, depth=2, position="sincos2d", mixer=SelfAttention(num_heads=2, position=position))
+        small, large = (spec.build(image_size=size, in_chans=3, num_classes=2).eval() for size in (16, 24))
+        large.load_state_dict(small.state_dict())
+        small.set_input_size(24)
+        torch.testing.assert_close(small(images(24)), large(images(24)))
+
+    def test_what_is_saved_comes_back_at_the_new_size(self, tmp_path):
+        model = MODELS["tokens"].build(image_size=16, in_chans=3, num_classes=2).eval()
+        model.set_input_size(32)
+        model.save_pretrained(tmp_path)
+        assert torch.equal(Classifier.from_pretrained(tmp_path)(images(32)), model(images(32)))
+
+    def test_frozen_positions_and_the_generator_stay(self):
+        model = MODELS["tokens"].build(image_size=16, in_chans=3, num_classes=2).requires_grad_(False)
+        state = torch.get_rng_state()
+        model.set_input_size(32)
+        assert not model.pos_embed.requires_grad
+        assert torch.equal(torch.get_rng_state(), state)
+
+    @pytest.mark.parametrize(
+        ("mixer", "size", "words"),
+        [
+            (
+                SelfAttention(),
+                (16, 32),
+                "img_size of set_input_size must be a whole number, at least 1, or two",
+            ),
+            (SelfAttention(), 0, "img_size of set_input_size must be a whole number, at least 1"),
+            (SelfAttention(), 18, "patch_size of ViT must be a divisor of the image size 18"),
+            (RandomMixer(), 32, "img_size of set_input_size must be 16, as blocks.0.mixer"),
+            (
+                SelfAttention(position="relative"),
+                32,
+                "img_size of set_input_size must be 16, as blocks.0.mixer.position",
+            ),
+        ],
+    )
+    def test_a_size_that_cannot_be_had_leaves_the_network_as_it_is(self, mixer, size, words):
+        model = ViT(dim=16, depth=1, mixer=mixer).build(image_size=16, in_chans=3, num_classes=2).eval()
+        before = model(images())
+        with pytest.raises(InputError) as error:
+            model.set_input_size(size)
+        assert str(error.value).startswith(words)
+        assert torch.equal(model(images()), before)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vision_attn.models.input_size import resize
 from vision_attn.spec import InputError
 
 Indices = int | Sequence[int] | None
@@ -40,6 +41,14 @@ class Features(nn.Module):
             allowed = f"False for a {type(self).__name__}, whose BatchNorm would see every batch twice"
             raise InputError(f"enable of set_grad_checkpointing must be {allowed}. Got True instead.")
         self.grad_checkpointing = enable
+
+    def set_input_size(self, img_size: int | tuple[int, int]) -> None:
+        """Take square images of another size from now on; the grid of positions is interpolated as timm does.
+
+        Raises `InputError` for a size that the spec cannot be built for, and for a mixer whose weights belong to the
+        places of one grid.
+        """
+        resize(self, img_size)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Images (B, in_chans, H, W) to what the last block or stage gives."""

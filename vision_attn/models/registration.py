@@ -94,8 +94,8 @@ def _getter(module: Features, places: Any) -> nn.Module:
     from timm.models._features import FeatureGetterNet
 
     usual = min(DEFAULT_FEATURES, len(module.feature_info))
-    getter = FeatureGetterNet(module, out_indices=module.feature_places(usual if places is None else places))
-    getter.default_cfg = getter.pretrained_cfg = module.default_cfg  # type: ignore[assignment]
+    getter = FeatureGetterNet(module, out_indices=tuple(module.feature_places(usual if places is None else places)))
+    getter.default_cfg = getter.pretrained_cfg = module.default_cfg
     return getter
 
 
