@@ -120,6 +120,7 @@ def test_siblings_do_not_import_each_other(folder):
         "labels",
         "latex",
         "lattice",
+        "limited",
         "lines",
     }
     shared |= {"plot", "recalled", "support", "svg", "theme", "view"}

@@ -31,11 +31,11 @@ def choices(
     for name in (over, *by):
         require_factor(records.plan, "over", "a choice", name)
     name = column(records, metric)
-    finals = _finals(records, name)
-    if (records.runs["state"] == "done").any() and not (finals["value"] > 0).any():
+    ended = finals(records, name)
+    if (records.runs["state"] == "done").any() and not (ended["value"] > 0).any():
         raise InputError(f"metric of a choice must be logged in the history. Got {metric!r} instead.")
     out = records.runs[[*by, over]].drop_duplicates().sort_values([*by, over]).reset_index(drop=True)
-    groups = finals.groupby([*by, over], observed=True, dropna=False)["value"]
+    groups = ended.groupby([*by, over], observed=True, dropna=False)["value"]
     means = groups.agg(estimate="mean", n="count").reset_index()
     out = out.merge(means, on=[*by, over], how="left")
     out["n"] = out["n"].fillna(0).astype(int)
@@ -70,6 +70,19 @@ def at_levels(records: Records, levels: Levels) -> Records:
     for name, level in levels:
         runs = runs[runs[name] == level]
     return _kept(records, runs[names].drop_duplicates(), without=names)
+
+
+def at_largest(records: Records, factor: str, *, over: str) -> Records:
+    """The records of every cell at the largest level of `factor` planned for it, as if there were no such factor.
+
+    Cells are told apart by all other factors but `over`.
+    """
+    others = [name for name in records.plan.factors if name not in (factor, over)]
+    if not others:
+        return at_levels(records, [(factor, records.runs[factor].max())])
+    top = records.runs.groupby(others, observed=True, dropna=False)[factor].max().reset_index()
+    top = top.astype(records.runs[[*others, factor]].dtypes.to_dict())
+    return _kept(records, top, without=(factor,))
 
 
 def _kept(records: Records, keys: pd.DataFrame, *, without: Sequence[str]) -> Records:
@@ -113,7 +126,7 @@ def _settled(records: Records, *, choose: str | None, used: Sequence[str], by: S
     return chosen(records, over=choose, by=[name for name in by if name in factors])
 
 
-def _finals(records: Records, name: str) -> pd.DataFrame:
+def finals(records: Records, name: str) -> pd.DataFrame:
     """The last validated value of every cell whose run has ended."""
     factors = list(records.plan.factors)
     runs = records.runs[[*factors, "run", "state"]]

@@ -137,6 +137,19 @@ def facets(plan: Plan, *, used: Iterable[str]) -> list[str]:
     return [name for name, levels in plan.factors.items() if name not in taken and len(levels) > 1]
 
 
+BASELINES = ("LogisticRegression", "NearestNeighbours", "KMeansFeatures")
+"""Kinds of models that are fitted to the training images, without a network."""
+
+
+def fitted_levels(plan: Plan, factor: str, kinds: Sequence[str] = BASELINES) -> set[Any]:
+    """The levels of a factor all of whose runs have a model of those kinds, fitted instead of trained."""
+    found: dict[Any, set[str]] = {}
+    for cell in plan.cells:
+        model = plan.runs[cell.run].run.get("model", {})
+        found.setdefault(cell.factors[factor], set()).add(model.get("kind", ""))
+    return {level for level, own in found.items() if own <= set(kinds)}
+
+
 def require_factor(plan: Plan, field: str, what: str, name: str) -> None:
     """Raise the standard sentence where a figure asks for a factor that the experiment does not have."""
     if name not in plan.factors:

@@ -3,11 +3,13 @@
 from vision_attn.figures.arm_curve import ArmCurve
 from vision_attn.figures.attention_distance import AttentionDistanceByHead, MinimumHeadDistance
 from vision_attn.figures.base import Figure
+from vision_attn.figures.budget import Budget
 from vision_attn.figures.choice import Choice
 from vision_attn.figures.convergence_steps import ConvergenceSteps
 from vision_attn.figures.crossover import Crossover, DataEquivalence
 from vision_attn.figures.dot_plot import DotPlot
 from vision_attn.figures.erf_map import ErfMap
+from vision_attn.figures.expected_best import ExpectedBest
 from vision_attn.figures.fitted_curves import FittedCurves
 from vision_attn.figures.gap import Gap
 from vision_attn.figures.generalisation import Generalisation
@@ -24,12 +26,14 @@ from vision_attn.figures.variation import Variation
 __all__ = [
     "ArmCurve",
     "AttentionDistanceByHead",
+    "Budget",
     "Choice",
     "ConvergenceSteps",
     "Crossover",
     "DataEquivalence",
     "DotPlot",
     "ErfMap",
+    "ExpectedBest",
     "Figure",
     "FittedCurves",
     "Gap",

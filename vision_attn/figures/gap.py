@@ -87,7 +87,8 @@ class Gap(Lines):
         unsure = own[own["estimate"].notna() & ~(own["p_holm"] < 1 - self.level) & rows["p"].notna().any()]
         hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": look.colour, "zorder": 3}
         places = [at[each] for each in unsure.index]
-        axes.plot(places, unsure["estimate"].to_numpy(float), look.marker, color=look.colour, **hollow)
+        heights = unsure["estimate"].to_numpy(float)
+        axes.plot(places, heights, marker=look.marker, linestyle="", color=look.colour, **hollow)
 
     def quantity(self, view: View) -> str:
         return f"difference in {self.split} {self.metric.replace('_', ' ')}\nto {view.text(self.hue, self.reference)}"

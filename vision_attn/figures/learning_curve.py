@@ -1,18 +1,28 @@
 """Learning curve: a metric against the number of training images."""
 
-from typing import ClassVar
+import dataclasses
+from typing import Any, ClassVar
 
 import pandas as pd
+from matplotlib.axes import Axes
 
 from vision_attn import wording
+from vision_attn.choice import at_largest
+from vision_attn.figures import theme
+from vision_attn.figures.limited import LIMITED_TEXT, limited, mark_hollow
 from vision_attn.figures.lines import Lines
 from vision_attn.figures.view import View
+from vision_attn.records import Records
 from vision_attn.spec import spec
 
 
 @spec
 class LearningCurve(Lines):
-    """The mean of a metric over seeds against a factor, one line a level of `hue`, with Student-t intervals."""
+    """The mean of a metric over seeds against a factor, one line a level of `hue`, with Student-t intervals.
+
+    Where `budget` is a factor that is not `given`, every cell is shown at its largest, with a hollow mark where the
+    budget limits it there rather than the data (`statistics.limits`). Models that are fitted, not trained, are grey.
+    """
 
     title: ClassVar[str] = "Learning curve"
     factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue")
@@ -20,13 +30,44 @@ class LearningCurve(Lines):
     metric: str = "accuracy"
     split: str = "test"
     x: str = "train_size"
+    budget: str | None = "images_seen"
+
+    def view(self, records: Records) -> View:
+        if (isinstance(records, View) and records.figure == self) or not self._has_ladder(records):
+            return super().view(records)
+        budget = str(self.budget)
+        whole = self.replace(budget=None).view(records)
+        top = super().view(at_largest(records, budget, over=self.over))
+        found = limited(whole, by=top.by, budget=budget, over=self.over)
+        return dataclasses.replace(top, limited=found.drop(columns="budget"))
+
+    def _has_ladder(self, records: Records) -> bool:
+        taken = (self.x, self.hue, self.over, *(name for name, _ in self.given))
+        return self.budget not in taken and len(records.plan.factors.get(self.budget or "", ())) > 1
 
     def values(self, view: View) -> pd.DataFrame:
         return view.pick(self.metric, split=self.split)
+
+    def table(self, records: Records) -> pd.DataFrame:
+        view = self.view(records)
+        out = super().table(view)
+        if view.limited is None:
+            return out
+        out = out.merge(view.limited, on=view.by, how="left").astype(out[view.by].dtypes.to_dict())
+        return out.assign(limited_by=out["limited_by"].astype(object).fillna(""))
+
+    def marks(self, axes: Axes, own: pd.DataFrame, at: dict[Any, float], look: theme.Look, rows: pd.DataFrame) -> None:
+        if "limited_by" in own:
+            mark_hollow(axes, own, at, look)
 
     def quantity(self, view: View) -> str:
         return f"{self.split} {self.metric.replace('_', ' ')}"
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}{wording.data_text(view)}"
-        return f"{what} against the {wording.factor_text(self.x)}."
+        at = "" if view.limited is None else ", each at its largest budget of training"
+        return f"{what} against the {wording.factor_text(self.x)}{at}."
+
+    def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
+        is_hollow = "limited_by" in table and (table["limited_by"] == "budget").any()
+        return [LIMITED_TEXT] if is_hollow else []

@@ -73,7 +73,7 @@ class Lines(OverSeeds, abc.ABC):
 
     def looks(self, rows: pd.DataFrame, names: Sequence[Any], view: View) -> dict[Any, dict[str, Any]]:
         """How the line of each of those levels is drawn in the panel of those rows: arguments of `interval_line`."""
-        return {name: {"look": view.looks[name]} for name in names}
+        return {name: view.style(name) for name in names}
 
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)

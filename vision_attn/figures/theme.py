@@ -32,6 +32,8 @@ from vision_attn.wording import level_text
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#5b5b5b")
 """Okabe and Ito's colours, told apart by the colour-blind, without yellow and black."""
+DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 2, 1, 2)))
+"""Lines of levels that have no colours."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 UNWRITTEN = {"svg": ("Date", "Creator"), "png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}
 """What would differ from day to day or machine to machine, and is left out of the files."""
@@ -232,7 +234,7 @@ def interval_line(
     look: Look,
     *,
     hollow: bool = False,
-    line: str | None = None,
+    line: Any = None,
     alpha: float = 0.75,
 ) -> None:
     """Means joined by a line that breaks where one is missing, each with its interval where it has one.
@@ -245,12 +247,12 @@ def interval_line(
     axes.vlines(x[has], low[has], high[has], color=look.colour, linewidth=1.3, alpha=alpha, zorder=1.8)
 
 
-def handle(look: Look, *, hollow: bool = False, line: str | None = None) -> Line2D:
+def handle(look: Look, *, hollow: bool = False, line: Any = None) -> Line2D:
     """A legend entry in the look of a level."""
     return Line2D([], [], **_line(look, hollow=hollow, line=line))
 
 
-def _line(look: Look, *, hollow: bool, line: str | None = None) -> dict[str, Any]:
+def _line(look: Look, *, hollow: bool, line: Any = None) -> dict[str, Any]:
     own = {"linestyle": "--", "markerfacecolor": "white", "markeredgecolor": look.colour} if hollow else {}
     own |= {} if line is None else {"linestyle": line}
     return {"color": look.colour, "marker": look.marker, "markeredgecolor": "white", **own}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from vision_attn import wording
 from vision_attn.figures import theme
-from vision_attn.records import Records, column, facets, pick, planned
+from vision_attn.records import Records, column, facets, fitted_levels, pick, planned
 from vision_attn.statistics import mean_interval
 
 
@@ -18,7 +18,8 @@ class View(Records):
     """The records at the levels that a figure shows, computed once.
 
     `panels`: the factors of several levels that it does not draw, each combination of which has a panel; `hue`: the
-    factor whose levels have colours; `over`: the one that means are taken over; `x`: the factor along x, if one is.
+    factor whose levels have colours; `over`: the one that means are taken over; `x`: the factor along x, if one is;
+    `limited`: what limits every cell, of a figure at the largest of several budgets.
     """
 
     figure: Any = None
@@ -27,6 +28,7 @@ class View(Records):
     over: str = "seed"
     x: str = ""
     level: float = 0.95
+    limited: pd.DataFrame | None = None
 
     @classmethod
     def of(cls, records: Records, *, figure: Any, used: Sequence[str]) -> Self:
@@ -83,6 +85,11 @@ class View(Records):
         """The colour and marker of every level of `hue`."""
         return theme.looks(self.plan, self.hue)
 
+    @functools.cached_property
+    def fitted(self) -> set[Any]:
+        """The levels of `hue` all of whose runs are fitted instead of trained: baselines without a network."""
+        return fitted_levels(self.plan, self.hue)
+
     def text(self, factor: str, level: Any) -> str:
         """A level on the figure."""
         return wording.level_text(factor, level)
@@ -94,7 +101,14 @@ class View(Records):
     def legend(self, names: Sequence[Any] | None = None) -> dict[str, Any]:
         """A legend entry for every level of `hue`, or for some of them."""
         shown = self.looks if names is None else names
-        return {self.text(self.hue, name): theme.handle(self.looks[name]) for name in shown}
+        return {self.text(self.hue, name): theme.handle(**self.style(name)) for name in shown}
+
+    def style(self, name: Any) -> dict[str, Any]:
+        """How the line of a level is drawn: arguments of `theme.interval_line`. Baselines are grey, without marks."""
+        if name not in self.fitted:
+            return {"look": self.looks[name]}
+        index = [one for one in self.looks if one in self.fitted].index(name)
+        return {"look": theme.Look(theme.FAINT, ""), "line": theme.DASHES[index % len(theme.DASHES)]}
 
     def parts(self, table: pd.DataFrame, names: Sequence[str] | None = None) -> list[tuple[str, pd.DataFrame]]:
         """The rows of every panel with its title."""

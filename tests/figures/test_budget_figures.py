@@ -1,0 +1,158 @@
+"""Figures of budgets, of searches and of baselines without a network."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from frames import make_records, noise
+
+from vision_attn.figures import Budget, DotPlot, ExpectedBest, Figure, LearningCurve, theme
+from vision_attn.report.provenance import notices
+from vision_attn.spec import from_json, to_json
+
+LADDER = {
+    "model": ("ResNet", "ViT", "linear"),
+    "train_size": (250, 4000),
+    "images_seen": (100, 400, 1600),
+    "seed": range(3),
+}
+
+
+def ladder_rows(cell):
+    """The ResNet ends in its data at 250 images, the ViT gains 20 points with every step."""
+    step = (100, 400, 1600).index(cell["images_seen"])
+    is_full = cell["model"] == "ResNet" and cell["train_size"] == 250
+    test = (0.5 if cell["model"] == "ResNet" else 0.2 if cell["model"] == "ViT" else 0.3) + 0.002 * cell["seed"]
+    yield {
+        "metric": "accuracy",
+        "split": "test",
+        "value": test + (0 if is_full else 0.2 * step * (cell["model"] != "linear")),
+    }
+    yield {"metric": "accuracy", "split": "train", "value": 0.99 if is_full and step else 0.6}
+
+
+def kinds_of(records, **kinds):
+    """The records with the kinds of some models in their plan."""
+    runs = {
+        cell.run: dataclasses.replace(
+            records.plan.runs[cell.run],
+            run={"model": {"kind": kinds.get(cell.factors["model"], "ViT")}},
+        )
+        for cell in records.plan.cells
+    }
+    return dataclasses.replace(records, plan=records.plan.replace(runs=runs))
+
+
+@pytest.fixture(scope="module")
+def ladder():
+    return kinds_of(make_records(LADDER, ladder_rows, classes=10), linear="LogisticRegression")
+
+
+def test_a_learning_curve_shows_the_largest_budget_and_what_limits_it(ladder):
+    figure = LearningCurve()
+    table = figure.table(ladder).set_index(["model", "train_size"])
+    assert "images_seen" not in table
+    assert table.loc[("ViT", 4000), "estimate"] == pytest.approx(0.602)
+    assert table["limited_by"].to_dict() == {
+        ("ResNet", 250): "data",
+        ("ResNet", 4000): "budget",
+        ("ViT", 250): "budget",
+        ("ViT", 4000): "budget",
+        ("linear", 250): "data",
+        ("linear", 4000): "data",
+    }
+    plot = figure.plot(ladder)
+    white = [line for line in plot.axes[0].lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
+    assert sorted(len(line.get_xdata()) for line in white) == [1, 2]
+    assert "each at its largest budget" in plot.caption
+    assert "Hollow: limited by the budget" in plot.caption
+
+
+def test_a_given_budget_is_shown_as_it_is(ladder):
+    table = LearningCurve(given=(("images_seen", 100),)).table(ladder)
+    assert "limited_by" not in table
+    assert set(table["estimate"].round(3)) == {0.502, 0.202, 0.302}
+    assert "images_seen" in LearningCurve(budget=None).table(ladder)
+
+
+def test_budgets_lie_along_x_with_a_panel_for_every_size(ladder):
+    figure = Budget()
+    plot = figure.plot(ladder)
+    assert [axes.get_title() for axes in plot.axes] == ["250 images", "4k images"]
+    assert plot.axes[0].get_xscale() == "log"
+    limited = plot.table[plot.table["limited_by"] != ""]
+    assert set(limited["images_seen"]) == {1600}
+    assert len(limited) == 6
+    assert not figure.applies(make_records({"model": ["a"], "images_seen": [1], "seed": [0]}, lambda cell: []).plan)
+
+
+def test_baselines_without_a_network_are_grey_lines_without_marks(ladder):
+    (axes,) = LearningCurve().plot(ladder).axes
+    grey = [line for line in axes.lines if line.get_color() == theme.FAINT and len(line.get_xdata()) == 2 and
+            np.nanmax(line.get_ydata()) == pytest.approx(30.2)]  # fmt: skip
+    assert [line.get_marker() for line in grey] == [""]
+    entries = dict(zip(LearningCurve().plot(ladder).sheet.legends[0].get_texts(), [0] * 3, strict=True))
+    assert [text.get_text() for text in entries] == ["ResNet", "ViT", "linear"]
+
+
+def test_a_network_below_logistic_regression_is_a_loud_notice():
+    def rows(cell):
+        value = {"linear": 0.5, "ViT": 0.4 if cell["train_size"] == 250 else 0.6}.get(cell["model"], 0.7)
+        yield {"metric": "accuracy", "split": "test", "value": value}
+
+    factors = {"model": ("ResNet", "ViT", "linear"), "train_size": (250, 4000), "seed": (0, 1)}
+    records = kinds_of(make_records(factors, rows), linear="LogisticRegression")
+    loud = [notice.text for notice in notices(records) if notice.loud]
+    assert loud == ["Worse than logistic regression on test images: ViT (with 250 images)."]
+    without = kinds_of(make_records(factors, rows))
+    assert [notice for notice in notices(without) if notice.loud] == []
+
+
+def search_records(**options):
+    factors = {"model": ("ResNet", "ViT"), "train_size": (500, 4000), "trial": tuple("abcdef"), "seed": (0, 1)}
+
+    def history(cell):
+        value = 0.6 + 0.03 * noise(cell["model"], cell["train_size"], cell["trial"]) + 0.001 * cell["seed"]
+        return [{"update": 10, "val_accuracy": 0.1}, {"update": 20, "val_accuracy": value}]
+
+    return make_records(
+        factors, lambda cell: [{"metric": "accuracy", "split": "test", "value": 0.5}], history=history, **options
+    )
+
+
+def test_the_expected_best_is_that_of_the_means_of_the_trials():
+    records = search_records()
+    figure = ExpectedBest(resamples=50)
+    table = figure.table(records)
+    own = table[(table["model"] == "ViT") & (table["train_size"] == 500)].set_index("trials")
+    means = [0.6 + 0.03 * noise("ViT", 500, trial) + 0.0005 for trial in "abcdef"]
+    assert own.loc[1, "estimate"] == pytest.approx(np.mean(means))
+    assert own.loc[6, "estimate"] == pytest.approx(
+        sum(v * ((i + 1) ** 6 - i**6) / 6**6 for i, v in enumerate(sorted(means)))
+    )
+    assert set(own["n"]) == set(own["planned"]) == {6}
+    plot = figure.plot(records)
+    assert [axes.get_title() for axes in plot.axes] == ["500 images", "4k images"]
+    assert "leads with all trials" in plot.caption
+    assert plot.axes[0].get_ylabel() == "expected best validation accuracy (%)"
+    assert set(plot.printed["best trial"]) <= set("abcdef")
+
+
+def test_a_search_that_has_not_begun_is_an_empty_figure():
+    records = search_records(state=lambda cell: "pending")
+    plot = ExpectedBest(resamples=50).plot(records)
+    assert plot.caption.endswith("Nothing is measured yet.")
+    assert len(plot.printed) == 4
+
+
+def test_a_dot_plot_of_differences_is_that_of_pairs(ladder):
+    figure = DotPlot(reference="ResNet", given=(("images_seen", 1600), ("train_size", 4000)))
+    plot = figure.plot(ladder)
+    assert dict(zip(plot.table["model"], plot.table["estimate"].round(9), strict=True)) == {"ViT": -0.3, "linear": -0.6}
+    assert [text.get_text() for text in plot.axes[0].get_yticklabels()] == ["ViT", "linear"]
+    assert "paired by seed" in plot.caption
+
+
+@pytest.mark.parametrize("figure", [Budget(), ExpectedBest(), DotPlot(reference="ResNet"), LearningCurve(budget=None)])
+def test_they_survive_json(figure):
+    assert from_json(to_json(figure), Figure) == figure

@@ -1,0 +1,132 @@
+"""Expected best: what a search would have found with fewer trials, and whether more would change the order."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from vision_attn import wording
+from vision_attn.choice import finals
+from vision_attn.figures.lines import Lines
+from vision_attn.figures.view import View
+from vision_attn.plan import Plan
+from vision_attn.records import Records, column
+from vision_attn.spec import spec
+from vision_attn.statistics import expected_best, search_leads
+
+
+@spec
+class ExpectedBest(Lines):
+    """The expected best of so many trials drawn at random, one line a level of `hue` (Dodge et al. 2019).
+
+    A trial is a level of the factor `trial`; its value is the mean over seeds of the final validation accuracy, a run
+    that diverged counting as 0. Intervals are percentiles over resampled trials. Test images have no part in it.
+    """
+
+    title: ClassVar[str] = "What the search found"
+    factor_fields: ClassVar[tuple[str, ...]] = ("trial", "hue", "over")
+    is_linear: ClassVar[bool] = True
+
+    trial: str = "trial"
+    metric: str = "val_accuracy"
+    resamples: int = 2000
+
+    def check(self) -> None:
+        super().check()
+        self.require("resamples", self.resamples >= 20, "20 or more")
+
+    def applies(self, plan: Plan) -> bool:
+        """Where there are several trials."""
+        return super().applies(plan) and len(plan.factors.get(self.trial, ())) != 1
+
+    def values(self, view: View) -> pd.DataFrame:
+        """The final value of every run."""
+        return finals(view, column(view, self.metric))
+
+    def singles(self, view: View) -> None:
+        """None: the trials themselves are no points of these curves."""
+
+    def x_name(self, view: View) -> str:
+        return "trials"
+
+    def x_text(self, view: View) -> str:
+        return "number of trials"
+
+    def places(self, table: pd.DataFrame, view: View) -> list[Any]:
+        return sorted(table["trials"].dropna().astype(int).unique())
+
+    def table(self, records: Records) -> pd.DataFrame:
+        view = self.view(records)
+        options = {"trial": self.trial, "level": self.level, "resamples": self.resamples}
+        found = expected_best(self.values(view), by=view.rows, **options)  # type: ignore[arg-type]
+        cells = view.runs[[*view.rows, self.trial]].drop_duplicates()
+        planned = cells.groupby(view.rows, observed=True, dropna=False).size().rename("planned").reset_index()
+        out = planned.merge(found, on=view.rows, how="left").astype(view.runs[view.rows].dtypes.to_dict())
+        out["n"] = out["n"].fillna(0).astype(int)
+        out["trials"] = out["trials"].astype("Int64")
+        return out[[*view.rows, "trials", "estimate", "low", "high", "n", "planned"]]
+
+    def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
+        """Nothing."""
+
+    def quantity(self, view: View) -> str:
+        return f"expected best {self.metric.replace('val_', 'validation ').replace('_', ' ')}"
+
+    def sentence(self, table: pd.DataFrame, view: View) -> str:
+        what = self.metric.replace("val_", "validation ").replace("_", " ")
+        return (
+            f"Expected best {what}{wording.data_text(view)} of so many of the trials, drawn at random (Dodge et al. "
+            f"2019); a trial is the mean over its {self.over}s, a run that diverged counting as 0."
+        )
+
+    def caption(self, table: pd.DataFrame, records: Records) -> str:
+        view = self.view(records)
+        if not table["n"].sum():
+            return f"{self.sentence(table, view)} Nothing is measured yet."
+        bars = f"Bars: {100 * self.level:g} % percentile intervals over resampled trials."
+        lacking = table.drop_duplicates(view.rows)
+        lacking = lacking[lacking["n"] < lacking["planned"]].to_dict("records")
+        names = [f"{wording.cell_text(row, view.rows[::-1])} ({row['n']} of {row['planned']})" for row in lacking]
+        missing = f"Not all planned trials are in: {wording.listing(names, most=5)}." if names else ""
+        return " ".join(filter(None, [self.sentence(table, view), bars, missing, *self._leads(view)]))
+
+    def _leads(self, view: View) -> list[str]:
+        """Of every panel who leads with all trials, who is as good as level with it, and who led with fewer."""
+        options = {"trial": self.trial, "compare": self.hue, "level": self.level, "resamples": self.resamples}
+        found = search_leads(self.values(view), by=view.panels, **options)  # type: ignore[arg-type]
+        said = []
+        for title, rows in view.parts(found):
+            if rows.empty:
+                continue
+            ties = [view.text(self.hue, row[self.hue]) for row in rows.to_dict("records") if row["tie"]]
+            ahead = [view.text(self.hue, row[self.hue]) for row in rows.to_dict("records") if row["ahead_at"]]
+            text = f"{f'{title}: ' if title else ''}{rows['leader'].iloc[0]} leads with all trials"
+            text += f", near ties (the interval of the lead reaches 0): {wording.listing(ties)}" if ties else ""
+            text += f"; with fewer trials {wording.listing(ahead)} would have led" if ahead else ""
+            said.append(f"{text}.")
+        return said
+
+    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        view = self.view(records)
+        trials = self.values(view).groupby([*view.rows, self.trial], observed=True)["value"].mean().reset_index()
+        out = []
+        for row in table.drop_duplicates(view.rows).to_dict("records"):
+            own, whole = trials, table
+            for name in view.rows:
+                own, whole = own[own[name] == row[name]], whole[whole[name] == row[name]]
+            best = own.sort_values("value", ascending=False).head(2)
+            margin = best["value"].iloc[0] - best["value"].iloc[1] if len(best) == 2 else np.nan
+            last = whole.iloc[-1]
+            out.append(
+                view.heads(row)
+                | {
+                    "best trial": str(best[self.trial].iloc[0]) if len(best) else "–",
+                    "its accuracy (%)": wording.number(best["value"].iloc[0], metric=self.metric) if len(best) else "–",
+                    "next": str(best[self.trial].iloc[1]) if len(best) == 2 else "–",
+                    "margin (points)": wording.number(margin, metric=self.metric),
+                    "expected best of all": wording.interval(last, metric=self.metric),
+                    "trials": f"{row['n']} of {row['planned']}",
+                }
+            )
+        return pd.DataFrame(out)
