@@ -27,6 +27,7 @@ from vision_attn import (
     CuedRecall,
     Experiment,
     Influence,
+    LagCurve,
     Matching,
     Quantity,
     RecallByDistance,
@@ -203,6 +204,7 @@ experiment = Experiment(
     figures=(
         RecallByDistance(),
         RecallByDistance(direction=True, given=FILLED),
+        LagCurve(given=FILLED),
         ConvergenceSteps(),
         StepPosition(),
         Choice(),

@@ -14,6 +14,7 @@ from vision_attn.figures.fitted_curves import FittedCurves
 from vision_attn.figures.gap import Gap
 from vision_attn.figures.generalisation import Generalisation
 from vision_attn.figures.influence_profile import InfluenceProfile
+from vision_attn.figures.lag_curve import LagCurve
 from vision_attn.figures.learning_curve import LearningCurve
 from vision_attn.figures.matching import Matching
 from vision_attn.figures.recall_by_distance import RecallByDistance
@@ -39,6 +40,7 @@ __all__ = [
     "Gap",
     "Generalisation",
     "InfluenceProfile",
+    "LagCurve",
     "LearningCurve",
     "Matching",
     "MinimumHeadDistance",

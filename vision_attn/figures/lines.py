@@ -127,7 +127,7 @@ class Lines(OverSeeds, abc.ABC):
         """The lines of a panel and single values beside them, moved aside a little so that none hides another."""
         x, line = self.x_name(view), self.line_name()
         if singles is not None and len(singles):
-            keys = [*self.panel_names(view), line, x]
+            keys = list(dict.fromkeys([*self.panel_names(view), line, x]))
             singles = singles.merge(rows[keys].drop_duplicates(), on=keys)
         for i, (name, look) in enumerate(looks.items()):
             at, aside = theme.dodge(places, i, len(looks), logarithmic=axes.get_xscale() == "log")
