@@ -29,7 +29,7 @@ POSITIONS = {
     "sincos2d": lambda grid: SinCosPosition(grid, DIM),
     "convolution": lambda grid: ConvPosition(grid, DIM),
     "rotary": lambda grid: Rotary(grid, DIM // HEADS),
-    "relative": lambda grid: RelativeBias(grid, HEADS),
+    "relative": lambda extent: RelativeBias(extent, HEADS),
 }
 PATTERNS = {
     "full": lambda: None,
@@ -47,13 +47,15 @@ PATTERNS = {
 def made(similarity="dot", scale=None, position="none", pattern="full", *, grid=GRID, seed=0, **options):
     """The layer in double precision, every parameter random."""
     torch.manual_seed(seed)
+    parts = PATTERNS[pattern]()
+    extent = grid if parts is None or position != "relative" else parts.extent(grid)
     layer = Attention(
         DIM,
         HEADS,
         similarity=similarity,
         scale=scale,
-        position=POSITIONS[position](grid),
-        pattern=PATTERNS[pattern](),
+        position=POSITIONS[position](extent),
+        pattern=parts,
         grid=grid,
         **options,
     ).double()
@@ -62,6 +64,11 @@ def made(similarity="dot", scale=None, position="none", pattern="full", *, grid=
             if "logit_scale" not in name:
                 parameter.copy_(torch.randn_like(parameter) * 0.5)
     return layer.eval()
+
+
+def kernel(similarity, pattern):
+    """The path that is "fused" where there is a kernel."""
+    return "auto" if similarity in ("additive", "perceptron") or pattern == "top-k" else "fused"
 
 
 def image_tokens(number=GRID[0] * GRID[1], *, batch=2, dim=DIM, seed=1):

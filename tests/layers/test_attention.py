@@ -8,8 +8,6 @@ from switches import image_tokens, made
 from torch import nn
 
 from vision_attn import Attention
-from vision_attn.layers import attention, attention_path, products
-from vision_attn.layers.attention import MATH_TOKENS
 
 PATHS = ("math", "fused")
 
@@ -24,15 +22,13 @@ def tokens(number=10, dim=24):
 
 
 @pytest.fixture(params=PATHS)
-def path(request, monkeypatch):
-    monkeypatch.setattr(attention, "attention_path", lambda *_: request.param)
-    monkeypatch.setattr(products, "SCORES_AT_ONCE", 100)
+def path(request):
     return request.param
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_it_equals_multi_head_attention_of_pytorch_with_the_same_weights(bias, path):
-    ours = layer(qkv_bias=bias, proj_bias=bias)
+    ours = layer(qkv_bias=bias, proj_bias=bias, path=path)
     theirs = nn.MultiheadAttention(24, 3, bias=bias, batch_first=True).double().eval()
     theirs.in_proj_weight.data.copy_(ours.qkv.weight.data)
     theirs.out_proj.weight.data.copy_(ours.proj.weight.data)
@@ -52,7 +48,7 @@ def test_it_equals_multi_head_attention_of_pytorch_with_the_same_weights(bias, p
 
 
 def test_it_equals_multi_head_attention_of_pytorch_with_a_context_of_another_width(path):
-    ours = layer(context_dim=10)
+    ours = layer(context_dim=10, path=path)
     theirs = nn.MultiheadAttention(24, 3, kdim=10, vdim=10, batch_first=True).double().eval()
     theirs.q_proj_weight.data.copy_(ours.q.weight.data)
     theirs.k_proj_weight.data.copy_(ours.kv.weight.data[:24])
@@ -71,7 +67,7 @@ def test_timms_state_loads_and_gives_timms_output(options, path):
 
     torch.manual_seed(1)
     theirs = Timm(24, 3, **{"qkv_bias": True, "norm_layer": nn.LayerNorm, **options}).double().eval()
-    ours = layer(**options)
+    ours = layer(**options, path=path)
     ours.load_state_dict(theirs.state_dict(), strict=True)
     torch.testing.assert_close(ours(tokens()), theirs(tokens()), rtol=0, atol=1e-12)
 
@@ -147,7 +143,8 @@ def test_each_projection_may_have_its_bias_alone():
 
 def heads_apart(ours, x):
     """q and k straight from the projection, (B, H, N, D)."""
-    return ours.qkv.heads(x, ours.num_heads, names="qkv")[:2]
+    q, k, _ = ours.qkv(x).chunk(3, dim=-1)
+    return tuple(t.unflatten(-1, (ours.num_heads, -1)).transpose(1, 2) for t in (q, k))
 
 
 def test_additive_scores_are_those_of_concatenated_tokens():
@@ -210,38 +207,18 @@ def test_a_learned_scale_begins_as_one_over_the_root_of_the_width():
 
 
 def test_dropout_changes_training_and_not_evaluation(path):
-    ours, x = layer(attn_drop=0.5), tokens()
+    ours, x = layer(attn_drop=0.5, path=path), tokens()
     torch.testing.assert_close(ours(x), layer()(x))
     assert not torch.allclose(ours.train()(x), ours.eval()(x))
 
 
-def test_the_path_is_products_for_short_sequences_in_bfloat16_on_a_cpu():
-    cpu = torch.device("cpu")
-    assert attention_path(cpu, MATH_TOKENS, torch.bfloat16) == "math"
-    assert attention_path(cpu, MATH_TOKENS + 1, torch.bfloat16) == "fused"
-    assert attention_path(cpu, 64, torch.float32) == "fused"
-    assert attention_path(torch.device("cuda"), 64, torch.bfloat16) == "fused"
-
-
-@pytest.mark.parametrize("number", [64, MATH_TOKENS, MATH_TOKENS + 1])
-def test_bfloat16_is_near_double_precision_on_either_side_of_the_threshold(number):
-    ours, x = layer(), tokens(number).requires_grad_()
-    expected = ours(x)
-    expected.sum().backward()
-    wanted, x.grad = x.grad, None
-    low = layer().to(torch.bfloat16)(x.to(torch.bfloat16))
-    low.double().sum().backward()
-    torch.testing.assert_close(low.double(), expected, rtol=0, atol=0.02)
-    torch.testing.assert_close(x.grad, wanted, rtol=0.05, atol=0.05)
-
-
 def test_pair_scores_are_the_same_in_chunks(monkeypatch):
-    from vision_attn.layers import similarity
+    from vision_attn.layers import pairs
 
     for kind in ("additive", "perceptron"):
         results = []
         for at_once in (2**21, 1):
-            monkeypatch.setattr(similarity, "PAIRS_AT_ONCE", at_once)
+            monkeypatch.setattr(pairs, "PAIRS_AT_ONCE", at_once)
             ours, x = made(kind, pattern="window"), image_tokens().requires_grad_()
             out = ours(x)
             out.square().sum().backward()

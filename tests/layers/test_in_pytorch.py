@@ -12,7 +12,6 @@ import torch
 from switches import DIM, GRID, HEADS, PATTERNS, POSITIONS, SIMILARITIES, image_tokens, made
 
 from vision_attn import Attention
-from vision_attn.layers import products
 
 VECTORS = Path(__file__).with_name("attention_vectors.json")
 
@@ -72,20 +71,6 @@ def test_gradients_of_every_sample_come_from_vmap_over_grad():
             one = torch.func.grad(loss)(state, sample)
             for name, value in one.items():
                 torch.testing.assert_close(every[name][number], value, rtol=0, atol=1e-9)
-
-
-def test_products_under_vmap_are_those_of_one_after_the_other():
-    q, k, v = (torch.randn(3, 2, HEADS, 5, 4, dtype=torch.float64) for _ in range(3))
-
-    def loss(q, k, v):
-        return products.attend(q, k, v, scale=0.5).square().sum()
-
-    for places in ((0, 0, 0), (0, None, 0), (None, 0, 0)):
-        given = [t[0] if place is None else t for t, place in zip((q, k, v), places, strict=True)]
-        every = torch.func.vmap(torch.func.grad(loss, argnums=(0, 1, 2)), in_dims=places)(*given)
-        for number in range(3):
-            one = [t if place is None else t[number] for t, place in zip(given, places, strict=True)]
-            torch.testing.assert_close([g[number] for g in every], list(torch.func.grad(loss, (0, 1, 2))(*one)))
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
@@ -233,6 +218,8 @@ def test_calls_keep_the_shapes_of_the_signatures(checked_layers):
     ):
         if (place, kind) == ("relative", "reduced"):
             continue
+        if place == "relative" and pattern is not None:
+            position = layers.RelativeBias(pattern.extent(GRID), HEADS)
         layer = layers.Attention(
             DIM, HEADS, similarity=similarity, position=position, pattern=pattern, num_prefix_tokens=prefix, grid=GRID
         )

@@ -5,9 +5,9 @@ import re
 
 import pytest
 import torch
-from switches import DIM, GRID, HEADS, PATTERNS, POSITIONS, SCALES, SIMILARITIES, image_tokens, legal, made
+from switches import DIM, GRID, HEADS, PATTERNS, POSITIONS, SCALES, SIMILARITIES, image_tokens, kernel, legal, made
 
-from vision_attn.layers import Attention, RelativeBias, Rotary, SpatialReduction, Window, attention, products
+from vision_attn.layers import Attention, RelativeBias, Rotary, SpatialReduction, Window
 
 SETTINGS = list(legal())
 PATHS = ("math", "fused")
@@ -36,23 +36,22 @@ def test_the_illegal_settings_are_those_that_are_named():
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("pattern", list(PATTERNS))
 @pytest.mark.parametrize("similarity", SIMILARITIES)
-def test_weights_times_values_is_what_forward_gives(similarity, pattern, path, monkeypatch):
-    monkeypatch.setattr(attention, "attention_path", lambda *_: path)
-    monkeypatch.setattr(products, "SCORES_AT_ONCE", 100)
+def test_weights_times_values_is_what_forward_gives(similarity, pattern, path):
+    path = kernel(similarity, pattern) if path == "fused" else path
     chosen = [s for s in SETTINGS if s[0] == similarity and s[3] == pattern]
     assert chosen
     for _, scale, position, _, prefix in chosen:
-        layer = made(similarity, scale, position, pattern, num_prefix_tokens=prefix)
+        layer = made(similarity, scale, position, pattern, num_prefix_tokens=prefix, path=path)
         with torch.no_grad():
             agree(layer, image_tokens(12 + prefix))
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_so_it_is_with_padding_context_and_unequal_widths(path, monkeypatch):
-    monkeypatch.setattr(attention, "attention_path", lambda *_: path)
+def test_so_it_is_with_padding_context_and_unequal_widths(path):
     x, context = image_tokens(12), image_tokens(7, seed=2)
     for similarity, pattern, prefix in itertools.product(SIMILARITIES, PATTERNS, (0, 2)):
         options = {"key_dim": 12, "value_dim": 6, "qk_norm": True, "v_bias": False, "num_prefix_tokens": prefix}
+        options["path"] = kernel(similarity, pattern) if path == "fused" else path
         layer = made(similarity, None, "none", pattern, **options)
         if pattern != "reduced":
             tokens = image_tokens(12 + prefix)
@@ -138,10 +137,10 @@ def test_forward_is_right_to_first_order_for_every_similarity_position_and_patte
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_gradients_of_all_parameters_are_right(path, monkeypatch):
-    monkeypatch.setattr(attention, "attention_path", lambda *_: path)
+def test_gradients_of_all_parameters_are_right(path):
     for similarity in SIMILARITIES:
-        layer, x = made(similarity), image_tokens(4)
+        used = kernel(similarity, "full") if path == "fused" else path
+        layer, x = made(similarity, grid=(2, 2), path=used), image_tokens(4)
         names, values = zip(*layer.named_parameters(), strict=True)
 
         def call(*given, layer=layer, x=x, names=names):
@@ -170,12 +169,13 @@ ALL_KINDS = "'dot', 'cosine', 'bilinear', 'additive', 'perceptron', 'gaussian'"
             {"similarity": "cosin"},
         ),
         (
-            "scale of Attention must be one of 'learned', 'none' with similarity = 'cosine'. Got 'sqrt' instead.",
+            "scale of Attention must be one of 'learned', 'none' with similarity = 'cosine', or a number. Got 'sqrt' "
+            "instead.",
             {"similarity": "cosine", "scale": "sqrt"},
         ),
         (
             "scale of Attention must be one of 'sqrt', 'none', 'inverse', 'learned', 'after_softmax' with similarity = "
-            "'dot'. Got 'root' instead.",
+            "'dot', or a number. Got 'root' instead.",
             {"scale": "root"},
         ),
         (
@@ -198,7 +198,7 @@ ALL_KINDS = "'dot', 'cosine', 'bilinear', 'additive', 'perceptron', 'gaussian'"
             "position of Attention must be None with context_dim. Got 'Rotary' instead.",
             {"position": Rotary(GRID, 4), "context_dim": 5},
         ),
-        ("num_prefix_tokens of Attention must be at least 0. Got -1 instead.", {"num_prefix_tokens": -1}),
+        ("num_prefix_tokens of Attention must be an integer, at least 0. Got -1 instead.", {"num_prefix_tokens": -1}),
         (
             "position of Attention must be another than RelativeBias with the pattern SpatialReduction. Got "
             "'RelativeBias' instead.",
@@ -231,8 +231,8 @@ def test_wrong_inputs_are_named_with_what_is_allowed():
         lambda: made(pattern="reduced")(x, key_padding_mask=torch.zeros(2, 12, dtype=torch.bool)),
     )
     refused(
-        "x of Attention must be 3 x 4 or a square number of tokens behind the prefix, or (B, C, H, W). Got '11 tokens' "
-        "instead.",
+        "x of Attention must be 3 x 4 tokens behind the prefix, or (B, C, H, W), or given with its grid. Got "
+        "'11 tokens' instead.",
         lambda: made(pattern="window")(x[:, :11]),
     )
     refused(

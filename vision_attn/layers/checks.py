@@ -1,18 +1,24 @@
 """What the arguments of Attention may be, in one sentence each: the argument, what is allowed, what was given."""
 
-from collections.abc import Iterable
-from math import isqrt
+import math
+from collections.abc import Container, Iterable, Mapping
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from vision_attn.layers.paths import PATHS
 from vision_attn.layers.patterns import Pattern, SpatialReduction, TopK
-from vision_attn.layers.positions import RelativeBias
+from vision_attn.layers.positions import Position, RelativeBias
 from vision_attn.layers.similarity import SIMILARITIES
+from vision_attn.layers.symbolic import traced
 
 if TYPE_CHECKING:
     from vision_attn.layers.attention import Attention
+
+UNBOUNDED = 2**30
+"""The side of a grid that no pattern spans."""
 
 
 def require(holds: bool, field: str, allowed: str, given: Any) -> None:
@@ -25,31 +31,45 @@ def one_of(options: Iterable[str]) -> str:
     return "one of " + ", ".join(map(repr, options))
 
 
-def widths(dim: int, num_heads: int, *, key_dim: int, value_dim: int) -> None:
+def whole(field: str, value: Any, *, least: int) -> None:
+    """An integer of at least so much; 2.0 and True are none."""
+    fits = isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+    require(fits, field, f"an integer, at least {least}", value)
+
+
+def widths(dim: int, num_heads: int, *, key_dim: int, value_dim: int, context_dim: int | None) -> None:
     """The heads divide the widths."""
-    if key_dim == dim or value_dim == dim:
+    whole("dim", dim, least=1)
+    if isinstance(num_heads, Integral) and (key_dim == dim or value_dim == dim):
         require(num_heads >= 1 and dim % num_heads == 0, "num_heads", f"a divisor of dim = {dim}", num_heads)
-    require(num_heads >= 1, "num_heads", "at least 1", num_heads)
+    whole("num_heads", num_heads, least=1)
     for field, width in (("key_dim", key_dim), ("value_dim", value_dim)):
-        fits = width >= 1 and width % num_heads == 0
+        fits = isinstance(width, Integral) and width >= 1 and width % num_heads == 0
         require(fits, field, f"a multiple of num_heads = {num_heads}", width)
+    if context_dim is not None:
+        whole("context_dim", context_dim, least=1)
 
 
-def scale_of(similarity: str, scale: str | None) -> str:
+def scale_of(similarity: str, scale: str | float | None) -> str | float:
     """The scale, the usual one of the similarity where none is given."""
     require(similarity in SIMILARITIES, "similarity", one_of(SIMILARITIES), similarity)
     scales = SIMILARITIES[similarity].scales
-    allowed = f"{one_of(scales)} with similarity = {similarity!r}"
-    require(scale is None or scale in scales, "scale", allowed, scale)
-    return scales[0] if scale is None else scale
+    if scale is None:
+        return scales[0]
+    number = isinstance(scale, Real) and not isinstance(scale, bool) and math.isfinite(scale)
+    allowed = f"{one_of(scales)} with similarity = {similarity!r}, or a number"
+    require(number or scale in scales, "scale", allowed, scale)
+    return scale if isinstance(scale, str) else float(scale)
 
 
 def parts(layer: "Attention") -> None:
     """The position and the pattern fit the layer."""
     position, pattern, cross = layer.position, layer.pattern, layer.context_dim is not None
     name = type(pattern).__name__
-    require(layer.num_prefix_tokens >= 0, "num_prefix_tokens", "at least 0", layer.num_prefix_tokens)
+    whole("num_prefix_tokens", layer.num_prefix_tokens, least=0)
     require(isinstance(pattern, Pattern), "pattern", "None or a module of vision_attn.layers.patterns", name)
+    fits = position is None or isinstance(position, Position)
+    require(fits, "position", "None or a module of vision_attn.layers.positions", type(position).__name__)
     require(not cross or position is None, "position", "None with context_dim", type(position).__name__)
     require(not cross or type(pattern) in (Pattern, TopK), "pattern", "None or TopK with context_dim", name)
     for owner, field, width in (
@@ -61,29 +81,49 @@ def parts(layer: "Attention") -> None:
         given = getattr(owner, field, width)
         place = "pattern" if owner is pattern else "position"
         require(given == width, place, f"built with {field} = {width}", f"{type(owner).__name__}({field}={given})")
-    meets = isinstance(position, RelativeBias) and isinstance(pattern, SpatialReduction)
-    allowed = "another than RelativeBias with the pattern SpatialReduction"
-    require(not meets, "position", allowed, type(position).__name__)
+    require(layer.path in PATHS, "path", one_of(PATHS), layer.path)
+    folds = layer.similarity.folds and not isinstance(pattern, TopK)
+    what = "the pattern TopK" if layer.similarity.folds else f"the similarity {type(layer.similarity).__name__}"
+    require(folds or layer.path != "fused", "path", f"'auto' or 'math' with {what}", layer.path)
+    if isinstance(position, RelativeBias):
+        allowed = "another than RelativeBias with the pattern SpatialReduction"
+        require(not isinstance(pattern, SpatialReduction), "position", allowed, type(position).__name__)
+        _spans(position, pattern, layer.grid)
 
 
-def read(layer: "Attention", x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def _spans(position: RelativeBias, pattern: Pattern, grid: tuple[int, int] | None) -> None:
+    """The table is for the offsets that the pattern has: those in a window, in a neighbourhood, in the grid."""
+    most = pattern.extent((UNBOUNDED, UNBOUNDED)) if grid is None else pattern.extent(grid)
+    wanted = tuple(own if side == UNBOUNDED else side for side, own in zip(most, position.grid, strict=True))
+    what = f"built with grid = {wanted}, over which the pattern {type(pattern).__name__} sees"
+    require(position.grid == wanted, "position", what, f"RelativeBias(grid={position.grid})")
+
+
+def covers_grid(position: Position, pattern: Pattern) -> bool:
+    """Whether the grid that a position was built for is that of the tokens, and not of a window."""
+    return not isinstance(position, RelativeBias) or UNBOUNDED in pattern.extent((UNBOUNDED, UNBOUNDED))
+
+
+def tokens(layer: "Attention", x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """x and context as tokens (B, N, C)."""
-    cross, placed = (
-        layer.context_dim is not None,
-        layer.position is not None or type(layer.pattern) not in (Pattern, TopK),
-    )
+    cross = layer.context_dim is not None
     if context is None:
         require(not cross, "context", "given, as context_dim is", None)
         return _tokens(layer, x, "x", layer.dim), None
+    placed = layer.position is not None or type(layer.pattern) not in (Pattern, TopK)
     alone = "None with a position, or with a pattern other than TopK: they need queries and keys on one grid"
     require(not placed, "context", alone, tuple(context.shape))
     source = _tokens(layer, context, "context", layer.context_dim or layer.dim)
-    tokens = _tokens(layer, x, "x", layer.dim)
-    require(len(source) == len(tokens), "context", f"of the batch size {len(tokens)}", tuple(context.shape))
-    return tokens, source
+    found = _tokens(layer, x, "x", layer.dim)
+    same = traced(x) or source.shape[0] == found.shape[0]
+    require(same, "context", f"of the batch size {found.shape[0]}", tuple(context.shape))
+    return found, source
 
 
 def _tokens(layer: "Attention", x: Tensor, field: str, width: int) -> Tensor:
+    if traced(x):
+        return _followed(layer, x)
+    require(isinstance(x, Tensor), field, "a tensor", type(x).__name__)
     shaped = x.ndim in (3, 4) and x.shape[2 if x.ndim == 3 else 1] == width
     require(shaped, field, f"(B, N, {width}) or (B, {width}, H, W)", tuple(x.shape))
     if x.ndim == 3:
@@ -95,21 +135,114 @@ def _tokens(layer: "Attention", x: Tensor, field: str, width: int) -> Tensor:
     return x.flatten(2).transpose(1, 2)
 
 
-def padding(layer: "Attention", mask: Tensor | None, k: Tensor) -> None:
-    """The mask has one bool for every key."""
-    if mask is None:
-        return
+def _followed(layer: "Attention", x: Any) -> Any:
+    """x as it is in `torch.fx.symbolic_trace`, which follows what makes no tensors of its own."""
+    placed = layer.position is not None and layer.position.acts_on != "tokens"
+    for field, part, able in (
+        ("position", layer.position, not placed),
+        ("pattern", layer.pattern, type(layer.pattern) in (Pattern, SpatialReduction)),
+    ):
+        allowed = "a tensor: torch.fx.symbolic_trace cannot follow the {} {}; torch.export can"
+        require(able, "x", allowed.format(field, type(part).__name__), type(x).__name__)
+    known = layer.grid is not None or not layer.on_grid
+    require(known, "x", "a tensor where the layer was built without a grid", type(x).__name__)
+    return x
+
+
+def masks(
+    layer: "Attention", queries: Tensor, keys: Tensor, *, key_padding_mask: Tensor | None, attn_mask: Tensor | None
+) -> Tensor | None:
+    """The masks have the shapes of the call; `attn_mask` comes back as (B or 1, heads or 1, N, M)."""
     reduced = isinstance(layer.pattern, SpatialReduction)
-    require(not reduced, "key_padding_mask", "None with the pattern SpatialReduction", tuple(mask.shape))
-    shape = (k.shape[0], k.shape[2])
-    fits = tuple(mask.shape) == shape and mask.dtype == torch.bool
-    require(fits, "key_padding_mask", f"of shape {shape} and torch.bool", (tuple(mask.shape), mask.dtype))
+    given = "a mask" if key_padding_mask is None else tuple(key_padding_mask.shape)
+    field = "attn_mask" if key_padding_mask is None else "key_padding_mask"
+    require(not reduced, field, "None with the pattern SpatialReduction", given)
+    batch, (n, m) = queries.shape[0], (queries.shape[1], keys.shape[1])
+    if key_padding_mask is not None:
+        fits = tuple(key_padding_mask.shape) == (batch, m) and key_padding_mask.dtype == torch.bool
+        found = (tuple(key_padding_mask.shape), key_padding_mask.dtype)
+        require(fits, "key_padding_mask", f"of shape {(batch, m)} and torch.bool", found)
+    if attn_mask is None:
+        return None
+    whole = {2: (1, 1, n, m), 3: (batch, 1, n, m), 4: (batch, layer.num_heads, n, m)}.get(attn_mask.ndim)
+    four = attn_mask if attn_mask.ndim == 4 else attn_mask[(slice(None),) * (attn_mask.ndim - 2) + (None,)]
+    four = four[None] if attn_mask.ndim == 2 else four
+    shaped = whole is not None and all(a in (1, b) for a, b in zip(four.shape, whole, strict=True))
+    typed = attn_mask.dtype == torch.bool or attn_mask.dtype.is_floating_point
+    allowed = (
+        f"of shape {(n, m)}, {(batch, n, m)} or {(batch, layer.num_heads, n, m)}, and torch.bool (True where a query "
+        "may see a key) or floating (added to the scores)"
+    )
+    require(shaped and typed, "attn_mask", allowed, (tuple(attn_mask.shape), attn_mask.dtype))
+    return four.expand(-1, -1, n, m)
 
 
-def square(number: int, grid: tuple[int, int] | None) -> tuple[int, int]:
-    """The square grid of so many tokens."""
-    side = isqrt(max(0, number))
-    known = "a square number" if grid is None else f"{grid[0]} x {grid[1]} or a square number"
-    allowed = f"{known} of tokens behind the prefix, or (B, C, H, W)"
-    require(side >= 1 and side * side == number, "x", allowed, f"{number} tokens")
-    return side, side
+OURS = {
+    "embed_dim": "dim",
+    "d_model": "dim",
+    "hidden_size": "dim",
+    "in_features": "dim",
+    "heads": "num_heads",
+    "n_heads": "num_heads",
+    "n_head": "num_heads",
+    "nhead": "num_heads",
+    "num_attention_heads": "num_heads",
+    "bias": "qkv_bias",
+    "use_bias": "qkv_bias",
+    "out_bias": "proj_bias",
+    "dropout": "attn_drop",
+    "attn_dropout": "attn_drop",
+    "attention_dropout": "attn_drop",
+    "attention_probs_dropout_prob": "attn_drop",
+    "proj_dropout": "proj_drop",
+    "hidden_dropout_prob": "proj_drop",
+    "qk_scale": "scale",
+    "softmax_scale": "scale",
+    "dim_head": "key_dim, the width over all heads",
+    "head_dim": "key_dim, the width over all heads",
+    "attn_head_dim": "key_dim, the width over all heads",
+    "kdim": "context_dim",
+    "vdim": "context_dim",
+    "cross_attention_dim": "context_dim",
+    "encoder_dim": "context_dim",
+    "window_size": "pattern_size, with pattern='window'",
+    "shift_size": "pattern='shifted_window'",
+    "sr_ratio": "pattern_size, with pattern='reduced'",
+    "kernel_size": "pattern_size, with pattern='neighbourhood'",
+    "rope": "position='rotary'",
+    "rel_pos": "position='relative'",
+    "rel_pos_bias": "position='relative'",
+    "fused_attn": "path",
+    "attn_type": "path",
+    "feat_size": "grid",
+    "input_size": "grid",
+    "input_resolution": "grid",
+    "mask": "attn_mask, True where a query may see a key",
+    "attention_mask": "attn_mask, True where a query may see a key",
+    "src_mask": "attn_mask, True where a query may see a key",
+    "padding_mask": "key_padding_mask, True at the keys that none may see",
+    "src_key_padding_mask": "key_padding_mask, True at the keys that none may see",
+    "causal": "is_causal",
+    "key": "context",
+    "value": "context",
+    "memory": "context",
+    "encoder_hidden_states": "context",
+    "need_weights": "the method weights",
+    "output_attentions": "the method weights",
+    "return_attention": "the method weights",
+    "query": "x",
+    "hidden_states": "x",
+}
+"""Names that other libraries have for our arguments."""
+
+
+def no_others(what: str, given: Mapping[str, Any], *, but: Container[str] | None = None) -> None:
+    """Raise `TypeError` for an argument of another library, with the name that it has here.
+
+    Without `but`, the names that are ours, any argument at all is one too many.
+    """
+    for name in given:
+        if name in OURS and (but is None or name not in but):
+            raise TypeError(f"{what} has no argument {name!r}: here it is {OURS[name]}.")
+        if but is None:
+            raise TypeError(f"{what} has no argument {name!r}.")

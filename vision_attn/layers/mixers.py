@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers.positions import a_grid, on_grid
+
 
 class DepthwiseConvolution(nn.Module):
     """A k x k convolution of every channel by itself over the grid of tokens, zero-padded to the same size.
@@ -27,7 +29,7 @@ class DepthwiseConvolution(nn.Module):
             raise ValueError(f"kernel_size of DepthwiseConvolution must be odd. Got {kernel_size!r} instead.")
         if branch_sd is not None and not branch_sd > 0:
             raise ValueError(f"branch_sd of DepthwiseConvolution must be more than 0. Got {branch_sd!r} instead.")
-        self.grid = grid
+        self.grid = a_grid(grid, "DepthwiseConvolution")
         self.conv = nn.Conv2d(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
         if branch_sd is not None:
             taps = _mean_taps(grid[0], kernel_size) * _mean_taps(grid[1], kernel_size)
@@ -36,7 +38,7 @@ class DepthwiseConvolution(nn.Module):
             nn.init.zeros_(self.conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        image = x.transpose(1, 2).unflatten(2, self.grid)
+        image = on_grid(x, self.grid, "DepthwiseConvolution").transpose(1, 2).unflatten(2, self.grid)
         return self.conv(image).flatten(2).transpose(1, 2)
 
 
@@ -60,7 +62,7 @@ class RecurrentMixing(nn.Module):
         super().__init__()
         if bidirectional and dim % 2:
             raise ValueError(f"dim of RecurrentMixing must be even with bidirectional = True. Got {dim!r} instead.")
-        self.grid, self.order, units = grid, order, dim // 2 if bidirectional else dim
+        self.grid, self.order, units = a_grid(grid, "RecurrentMixing"), order, dim // 2 if bidirectional else dim
         self.lstm = nn.LSTM(dim, units, batch_first=True, bidirectional=bidirectional)
         with torch.no_grad():
             for name, parameter in self.lstm.named_parameters():
@@ -68,6 +70,7 @@ class RecurrentMixing(nn.Module):
                     parameter[units : 2 * units] = float(name.startswith("bias_ih"))
 
     def forward(self, x: Tensor) -> Tensor:
+        x = on_grid(x, self.grid, "RecurrentMixing")
         if self.order == "raster":
             return self._read(x)
         return _transposed(self._read(_transposed(x, self.grid)), self.grid[::-1])

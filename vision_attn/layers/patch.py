@@ -8,6 +8,8 @@ import itertools
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers.positions import a_grid, on_grid
+
 
 class PatchEmbed(nn.Module):
     """Non-overlapping patches, each mapped linearly to a token: (B, in_chans, H, W) to (B, N, dim), raster order.
@@ -60,11 +62,11 @@ class TokenMerging(nn.Module):
         super().__init__()
         if grid[0] % 2 or grid[1] % 2:
             raise ValueError(f"grid of TokenMerging must have even sides. Got {grid!r} instead.")
-        self.grid = grid
+        self.grid = a_grid(grid, "TokenMerging")
         self.norm = nn.LayerNorm(4 * dim, eps=1e-6)
         self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        rows, columns = self.grid
+        rows, columns, x = *self.grid, on_grid(x, self.grid, "TokenMerging")
         cells = x.unflatten(1, (rows // 2, 2, columns // 2, 2)).permute(0, 1, 3, 4, 2, 5)
         return self.reduction(self.norm(cells.flatten(3).flatten(1, 2)))

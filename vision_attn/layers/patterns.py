@@ -4,25 +4,37 @@ B batch, H heads, N tokens in raster order, C channels, G groups, n tokens a gro
 A pattern says which parts of the queries and keys meet; parts of one list are normalised together, by one softmax.
 """
 
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vision_attn.layers.positions import coordinates
-from vision_attn.layers.shapes import Float
-from vision_attn.layers.tiling import Rows, Surroundings, Tiles, Tiling
-
-Part: TypeAlias = Rows | Tiles
+from vision_attn.layers.shapes import Bool, Float
+from vision_attn.layers.symbolic import least, surely
+from vision_attn.layers.tiling import Part, Rows, Surroundings, Tiles, Tiling
 
 
 class Pattern(nn.Module):
     """Every token sees every token: N^2 scores."""
 
-    def parts(self, grid: tuple[int, int], *, prefix: int) -> list[list[Part]]:
-        """The parts of the queries, in order, each a list of the sets of keys that they meet."""
-        return [[Rows(prefix)]]
+    on_grid: ClassVar[bool] = False
+    """Whether it must be known how the tokens lie."""
+
+    def tiling(self, grid: tuple[int, int]) -> Tiling | None:
+        """The groups of tokens that see only themselves; None: there are none."""
+        return None
+
+    def cut(self, grid: tuple[int, int], *, prefix: int) -> list[list[Part]] | None:
+        """The parts of the queries, in order, each a list of the sets of keys that they meet; None: all meet all."""
+        tiling = self.tiling(grid)
+        return None if tiling is None else _behind(prefix, [Tiles(tiling, prefix)])
+
+    def seen(self, grid: tuple[int, int], device: torch.device) -> Bool[Tensor, "N N"] | None:
+        """Which token of the grid sees which, the same as `cut` says; None: every token every token."""
+        tiling = self.tiling(grid)
+        return None if tiling is None else tiling.seen(device)
 
     def key_places(self, grid: tuple[int, int], *, device: torch.device) -> Float[Tensor, "M 2"]:
         """Where the keys lie: (row, column)."""
@@ -44,6 +56,8 @@ class Window(Pattern):
     the window does not divide is padded, unseen. A window at least as large as the grid is the grid.
     """
 
+    on_grid = True
+
     def __init__(self, size: int | tuple[int, int], *, shift: int | tuple[int, int] = 0) -> None:
         super().__init__()
         self.size = _pair("size", "Window", size, least=1)
@@ -51,9 +65,10 @@ class Window(Pattern):
         if any(s >= w for s, w in zip(self.shift, self.size, strict=True)):
             raise ValueError(f"shift of Window must be less than size = {self.size}. Got {shift!r} instead.")
 
-    def parts(self, grid: tuple[int, int], *, prefix: int) -> list[list[Part]]:
-        shift = tuple(0 if w >= side else s for s, w, side in zip(self.shift, self.size, grid, strict=True))
-        return _with_prefix(Tiling(grid, self.extent(grid), shift=(shift[0], shift[1])), prefix)
+    def tiling(self, grid: tuple[int, int]) -> Tiling:
+        rows, columns = (_shifted(s, size, side) for s, size, side in zip(self.shift, self.size, grid, strict=True))
+        tile = (least(self.size[0], grid[0]), least(self.size[1], grid[1]))
+        return Tiling(grid, tile, shift=(rows, columns))
 
     def extent(self, grid: tuple[int, int]) -> tuple[int, int]:
         return min(self.size[0], grid[0]), min(self.size[1], grid[1])
@@ -66,31 +81,41 @@ class Neighbourhood(Pattern):
     """Tokens see those at most `radius` rows and columns away; at the border they see fewer.
 
     Stand-alone self-attention (Ramachandran et al. 2019, arXiv:1906.05909), here without tokens beyond the border.
-    A radius that reaches across the grid is full attention. Up to `WHOLE` tokens all N^2 scores are formed and the
-    distant ones masked, which is faster there; beyond, in blocks with a halo (Vaswani et al. 2021, arXiv:2103.12731),
-    16 N radius^2: 2 radius x 2 radius queries share the 4 radius x 4 radius keys around them.
+    A radius that reaches across the grid is full attention. In large grids it is computed in blocks with a halo
+    (Vaswani et al. 2021, arXiv:2103.12731): about 2 radius x 2 radius queries share the 4 radius x 4 radius keys
+    around them, 16 N radius^2 scores; where that is not less work and memory, all N^2 scores are formed and the
+    distant ones masked.
     """
 
-    WHOLE: ClassVar[int] = 256
+    on_grid = True
 
     def __init__(self, radius: int) -> None:
         super().__init__()
         self.radius = _at_least("radius", "Neighbourhood", radius, 1)
 
-    def parts(self, grid: tuple[int, int], *, prefix: int) -> list[list[Part]]:
-        if self.radius >= max(grid) - 1:
-            return super().parts(grid, prefix=prefix)
-        many = grid[0] * grid[1] > self.WHOLE
-        axes = [(2 * self.radius, self.radius) if many and side > 4 * self.radius else (side, 0) for side in grid]
-        (rows, above), (columns, left) = axes
+    def cut(self, grid: tuple[int, int], *, prefix: int) -> list[list[Part]] | None:
+        (rows, above), (columns, left) = (self._axis(side) for side in grid)
+        if above == left == 0:
+            return None
         own = Surroundings(Tiling(grid, (rows, columns)), prefix, radius=self.radius, halo=(above, left))
-        return [[Rows(prefix, prefix)], [own]] if prefix else [[own]]
+        return _behind(prefix, [own])
+
+    def seen(self, grid: tuple[int, int], device: torch.device) -> Bool[Tensor, "N N"] | None:
+        if all(surely(self.radius >= side - 1) for side in grid):
+            return None
+        near = [_near(torch.arange(side, device=device), self.radius) for side in grid]
+        return (near[0][:, None, :, None] & near[1][None, :, None, :]).flatten(2, 3).flatten(0, 1)
 
     def extent(self, grid: tuple[int, int]) -> tuple[int, int]:
         return min(self.radius + 1, grid[0]), min(self.radius + 1, grid[1])
 
     def extra_repr(self) -> str:
         return f"radius={self.radius}"
+
+    def _axis(self, side: int) -> tuple[int, int]:
+        """The side of a block, about twice the radius so that blocks divide the grid evenly, and its halo."""
+        count = -(-side // (2 * self.radius))
+        return (side, 0) if count == 1 else (-(-side // count), self.radius)
 
 
 class Dilated(Pattern):
@@ -100,14 +125,15 @@ class Dilated(Pattern):
     arXiv:2204.01697.
     """
 
+    on_grid = True
+
     def __init__(self, stride: int) -> None:
         super().__init__()
         self.stride = _at_least("stride", "Dilated", stride, 1)
 
-    def parts(self, grid: tuple[int, int], *, prefix: int) -> list[list[Part]]:
-        rows, columns = min(self.stride, grid[0]), min(self.stride, grid[1])
-        tile = (-(-grid[0] // rows), -(-grid[1] // columns))
-        return _with_prefix(Tiling(grid, tile, stride=(rows, columns)), prefix)
+    def tiling(self, grid: tuple[int, int]) -> Tiling:
+        rows, columns = least(self.stride, grid[0]), least(self.stride, grid[1])
+        return Tiling(grid, (-(-grid[0] // rows), -(-grid[1] // columns)), stride=(rows, columns))
 
     def extra_repr(self) -> str:
         return f"stride={self.stride}"
@@ -116,32 +142,37 @@ class Dilated(Pattern):
 class Segmented(Pattern):
     """The raster of tokens is cut into chunks of `length`; tokens see their own chunk: N length scores.
 
-    Blockwise attention (Qiu et al. 2020, arXiv:1911.02972).
+    Blockwise attention (Qiu et al. 2020, arXiv:1911.02972). How the raster lies is of no matter.
     """
 
     def __init__(self, length: int) -> None:
         super().__init__()
         self.length = _at_least("length", "Segmented", length, 1)
 
-    def parts(self, grid: tuple[int, int], *, prefix: int) -> list[list[Part]]:
+    def tiling(self, grid: tuple[int, int]) -> Tiling:
         tokens = grid[0] * grid[1]
-        return _with_prefix(Tiling((1, tokens), (1, min(self.length, tokens))), prefix)
+        return Tiling((1, tokens), (1, least(self.length, tokens)), congruent=False)
 
     def extra_repr(self) -> str:
         return f"length={self.length}"
 
 
 class Axial(Pattern):
-    """Tokens see their own row and their own column, in one softmax: N (rows + columns - 1) scores.
+    """Tokens see their own row and their own column, in one softmax: N (rows + columns) scores.
 
     Criss-cross attention (Huang et al. 2019, arXiv:1811.11721); row after row, column after column it is
     Ho et al. 2019, arXiv:1912.12180.
     """
 
-    def parts(self, grid: tuple[int, int], *, prefix: int) -> list[list[Part]]:
+    on_grid = True
+
+    def cut(self, grid: tuple[int, int], *, prefix: int) -> list[list[Part]]:
         row, column = Tiling(grid, (1, grid[1])), Tiling(grid, (grid[0], 1))
-        first: list[list[Part]] = [[Rows(prefix, prefix)]] if prefix else []
-        return [*first, [Tiles(row, prefix), Tiles(column, prefix, others_only=True)]]
+        return _behind(prefix, [Tiles(row, prefix), Tiles(column, prefix, others_only=True)])
+
+    def seen(self, grid: tuple[int, int], device: torch.device) -> Bool[Tensor, "N N"]:
+        same = [torch.eye(side, dtype=torch.bool, device=device) for side in grid]
+        return (same[0][:, None, :, None] | same[1][None, :, None, :]).flatten(2, 3).flatten(0, 1)
 
 
 class SpatialReduction(Pattern):
@@ -150,6 +181,8 @@ class SpatialReduction(Pattern):
     Pyramid vision transformer (Wang et al. 2021, arXiv:2102.12122). A grid that the ratio does not divide is padded
     with zeros; prefix tokens are not reduced. With ratio = 1 nothing is reduced.
     """
+
+    on_grid = True
 
     def __init__(self, dim: int, ratio: int) -> None:
         super().__init__()
@@ -160,9 +193,9 @@ class SpatialReduction(Pattern):
     def key_places(self, grid: tuple[int, int], *, device: torch.device) -> Float[Tensor, "M 2"]:
         """The middles of the reduced cells."""
         cells = (-(-grid[0] // self.ratio), -(-grid[1] // self.ratio))
-        return coordinates(cells, device=device, step=self.ratio)
+        return coordinates(cells, device=device, step=(self.ratio, self.ratio))
 
-    def reduce(self, x: Float[Tensor, "B N C"], grid: tuple[int, int], *, prefix: int) -> Float[Tensor, "B M C"]:
+    def forward(self, x: Float[Tensor, "B N C"], grid: tuple[int, int], *, prefix: int) -> Float[Tensor, "B M C"]:
         """The tokens that keys and values are computed from."""
         if self.ratio == 1:
             return x
@@ -178,7 +211,8 @@ class SpatialReduction(Pattern):
 class TopK(Pattern):
     """Tokens see, head by head, the k tokens of the highest score (Zhao et al. 2019, arXiv:1912.11637).
 
-    All N^2 scores are computed; the softmax and its gradient see k of them a row. With k >= N it is full attention.
+    All N^2 scores are computed and sorted out, so it is slower than full attention; the softmax and its gradient see
+    k of them a row. With k >= N it is full attention.
     """
 
     def __init__(self, k: int) -> None:
@@ -190,25 +224,37 @@ class TopK(Pattern):
             return scores
         best = scores.detach().topk(self.k, dim=-1).indices
         dropped = torch.ones_like(scores, dtype=torch.bool).scatter(-1, best, False)
-        return scores.masked_fill(dropped, torch.finfo(scores.dtype).min / 2)
+        return scores.masked_fill(dropped, -torch.inf)
 
     def extra_repr(self) -> str:
         return f"k={self.k}"
 
 
-def _with_prefix(tiling: Tiling, prefix: int) -> list[list[Part]]:
-    return [[Rows(prefix, prefix)], [Tiles(tiling, prefix)]] if prefix else [[Tiles(tiling, 0)]]
+def _behind(prefix: int, own: list[Part]) -> list[list[Part]]:
+    """The parts of the grid's queries behind that of the prefix, if there is one."""
+    return [[Rows(prefix, prefix)], own] if prefix else [own]
+
+
+def _shifted(shift: int, size: int, side: int) -> int:
+    """The shift of windows along a side of the grid; 0 where one window covers it."""
+    if shift == 0 or surely(side > size):
+        return shift
+    return 0 if surely(side <= size) else shift * torch.sym_min(1, torch.sym_max(0, side - size))
+
+
+def _near(axis: Tensor, radius: int) -> Tensor:
+    return (axis[:, None] - axis[None, :]).abs() <= radius
 
 
 def _at_least(field: str, what: str, value: int, least: int) -> int:
-    if not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{field} of {what} must be an integer, at least {least}. Got {value!r} instead.")
     return value
 
 
 def _pair(field: str, what: str, value: int | tuple[int, int], *, least: int) -> tuple[int, int]:
     pair = value if isinstance(value, tuple) else (value, value)
-    if len(pair) != 2 or not all(isinstance(side, int) and side >= least for side in pair):
+    if len(pair) != 2 or not all(type(side) is int and side >= least for side in pair):
         allowed = f"an integer or two, at least {least}"
         raise ValueError(f"{field} of {what} must be {allowed}. Got {value!r} instead.")
     return pair

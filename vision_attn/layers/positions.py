@@ -4,16 +4,21 @@ B batch, H heads, N tokens in raster order, C channels, D channels a head; a gri
 An encoding acts in one of three places: on the tokens, on the queries and keys, or on the scores.
 """
 
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers.precision import most_exact, wide
 from vision_attn.layers.shapes import Float
+from vision_attn.layers.symbolic import surely
 
 
-def sincos2d(grid: tuple[int, int], dim: int, *, temperature: float = 10000.0) -> Tensor:
+def sincos2d(
+    grid: tuple[int, int], dim: int, *, temperature: float = 10000.0, device: torch.device | None = None
+) -> Tensor:
     """The fixed 2-D sine-cosine embedding (1, N, dim) of Beyer et al. 2022, arXiv:2205.01580.
 
     A quarter of the channels each for sin(x w), cos(x w), sin(y w), cos(y w), w = temperature^(-i / (dim/4 - 1)).
@@ -21,15 +26,19 @@ def sincos2d(grid: tuple[int, int], dim: int, *, temperature: float = 10000.0) -
     """
     if dim % 4 or dim < 8:
         raise ValueError(f"dim of sincos2d must be a multiple of 4, at least 8. Got {dim!r} instead.")
-    y, x = torch.meshgrid(*(torch.arange(size, dtype=torch.float64) for size in grid), indexing="ij")
-    omega = temperature ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4 - 1))
+    exact = most_exact(device)
+    y, x = torch.meshgrid(*(torch.arange(size, dtype=exact, device=device) for size in grid), indexing="ij")
+    omega = temperature ** -(torch.arange(dim // 4, dtype=exact, device=device) / (dim // 4 - 1))
     angles = [axis.flatten()[:, None] * omega for axis in (x, y)]
     return torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], dim=1)[None].float()
 
 
-def coordinates(grid: tuple[int, int], *, device: torch.device, step: int = 1) -> Float[Tensor, "N 2"]:
-    """(row, column) of every token in raster order; with `step`, of the middle of every step x step cell."""
-    axes = [torch.arange(size, device=device, dtype=torch.float32) * step + (step - 1) / 2 for size in grid]
+def coordinates(grid: tuple[int, int], *, device: torch.device, step: tuple[int, int] = (1, 1)) -> Float[Tensor, "N 2"]:
+    """(row, column) of every token in raster order; with `step`, of the middle of every cell of that many tokens."""
+    axes = [
+        torch.arange(size, device=device, dtype=torch.float32) * apart + (apart - 1) / 2
+        for size, apart in zip(grid, step, strict=True)
+    ]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, 1)
 
 
@@ -40,10 +49,13 @@ class Position(nn.Module):
 
     def __init__(self, grid: tuple[int, int]) -> None:
         super().__init__()
-        if len(grid) != 2 or min(grid) < 1:
-            allowed = "two numbers, each at least 1"
-            raise ValueError(f"grid of {type(self).__name__} must be {allowed}. Got {grid!r} instead.")
-        self.grid = (int(grid[0]), int(grid[1]))
+        self.grid = a_grid(grid, type(self).__name__)
+
+    def forward(self, *given: Any) -> Tensor:
+        """What the one method gives that `acts_on` names: `tokens`, `rotate` or `bias`."""
+        of: dict[str, Callable[..., Tensor]]
+        of = {"tokens": self.tokens, "queries and keys": self.rotate, "scores": self.bias}
+        return of[self.acts_on](*given)
 
     def tokens(self, x: Float[Tensor, "B N C"], grid: tuple[int, int]) -> Float[Tensor, "B N C"]:
         """The tokens with their place added."""
@@ -56,7 +68,10 @@ class Position(nn.Module):
     def bias(
         self, q_places: Float[Tensor, "*G N 2"], k_places: Float[Tensor, "*G M 2"], extent: tuple[int, int]
     ) -> Float[Tensor, "H *G N M"]:
-        """What is added to the scores; `extent` is the part of the grid over which pairs can lie."""
+        """What is added to the scores; `extent` is the part of the grid over which pairs can lie.
+
+        For pairs farther apart, which do not see each other, any number will do.
+        """
         raise NotImplementedError
 
     def extra_repr(self) -> str:
@@ -66,20 +81,24 @@ class Position(nn.Module):
 class LearnedPosition(Position):
     """A learned vector for every place, added to the tokens (Dosovitskiy et al. 2021, arXiv:2010.11929).
 
-    At another grid: the grid of vectors is interpolated (bicubic, antialiased), as timm does.
+    At another grid: the grid of vectors is interpolated (bicubic, antialiased, in float32), as timm does.
     """
 
     def __init__(self, grid: tuple[int, int], dim: int) -> None:
         super().__init__(grid)
         self.dim = dim
         self.pos_embed = nn.Parameter(torch.empty(1, grid[0] * grid[1], dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
 
     def tokens(self, x: Float[Tensor, "B N C"], grid: tuple[int, int]) -> Float[Tensor, "B N C"]:
-        if grid == self.grid:
+        if _same(grid, self.grid):
             return x + self.pos_embed
-        image = self.pos_embed.transpose(1, 2).unflatten(2, self.grid)
-        return x + F.interpolate(image, grid, mode="bicubic", antialias=True).flatten(2).transpose(1, 2)
+        image = wide(self.pos_embed).transpose(1, 2).unflatten(2, self.grid)
+        image = F.interpolate(image, grid, mode="bicubic", antialias=True)
+        return x + image.flatten(2).transpose(1, 2).to(self.pos_embed.dtype)
 
 
 class SinCosPosition(Position):
@@ -95,10 +114,22 @@ class SinCosPosition(Position):
         self.dim, self.temperature = dim, temperature
         self.register_buffer("embedding", sincos2d(self.grid, dim, temperature=temperature), persistent=False)
 
+    def reset_parameters(self) -> None:
+        """The table computed again, where it is: it is stored nowhere."""
+        self.embedding = self._table(self.grid, self.embedding.device)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SinCosPosition":
+        """Moved as any module; but the table keeps its precision, and its numbers where memory is left unset."""
+        super()._apply(fn, recurse)
+        self.reset_parameters()
+        return self
+
     def tokens(self, x: Float[Tensor, "B N C"], grid: tuple[int, int]) -> Float[Tensor, "B N C"]:
-        if grid == self.grid:
-            return x + self.embedding.to(x.dtype)
-        return x + sincos2d(grid, self.dim, temperature=self.temperature).to(x)
+        stored = _same(grid, self.grid) and self.embedding.device == x.device
+        return x + (self.embedding if stored else self._table(grid, x.device)).to(x.dtype)
+
+    def _table(self, grid: tuple[int, int], device: torch.device) -> Tensor:
+        return sincos2d(grid, self.dim, temperature=self.temperature, device=device)
 
 
 class ConvPosition(Position):
@@ -123,32 +154,38 @@ class Rotary(Position):
     """Axial 2-D rotary embedding: q . k depends on places by their difference alone (Su et al. 2021; Heo et al. 2024).
 
     Half of the channels turn with the row, half with the column, pair i by place * temperature^(-4 i / D)
-    (arXiv:2104.09864, arXiv:2403.13298). At another grid, square or not: by construction, places are counted in tokens.
+    (arXiv:2104.09864, arXiv:2403.13298), in float32 whatever the type of the tokens. At another grid, square or not:
+    by construction, places are counted in tokens.
     """
 
     acts_on = "queries and keys"
-    omega: Tensor
 
     def __init__(self, grid: tuple[int, int], head_dim: int, *, temperature: float = 100.0) -> None:
         super().__init__(grid)
         if head_dim < 4 or head_dim % 4:
             raise ValueError(f"head_dim of Rotary must be a multiple of 4. Got {head_dim!r} instead.")
-        self.head_dim = head_dim
-        omega = temperature ** -(torch.arange(0, head_dim, 4, dtype=torch.float64) / head_dim)
-        self.register_buffer("omega", omega.float(), persistent=False)
+        self.head_dim, self.temperature = head_dim, temperature
 
     def rotate(self, t: Float[Tensor, "B H N D"], places: Float[Tensor, "N 2"]) -> Float[Tensor, "B H N D"]:
-        angles = (places.to(self.omega.dtype)[:, :, None] * self.omega).flatten(1)
-        cos, sin = angles.cos().to(t.dtype), angles.sin().to(t.dtype)
-        even, odd = t.unflatten(-1, (-1, 2)).unbind(-1)
-        return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
+        exact = wide(t)
+        steps = torch.arange(0, self.head_dim, 4, dtype=most_exact(t.device), device=t.device)
+        omega = (self.temperature ** -(steps / self.head_dim)).float().to(exact.dtype)
+        angles = (places.to(exact.dtype)[:, :, None] * omega).flatten(1)
+        cos, sin = angles.cos(), angles.sin()
+        even, odd = exact.unflatten(-1, (-1, 2)).unbind(-1)
+        return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).to(t.dtype)
+
+    def extra_repr(self) -> str:
+        return f"grid={self.grid}, head_dim={self.head_dim}, temperature={self.temperature}"
 
 
 class RelativeBias(Position):
     """A learned number for every head and 2-D offset between two tokens, added to the score (Liu et al. 2021, Swin).
 
     `grid` is the part of the token grid over which pairs lie: the window with a window pattern, else the whole.
-    At another: the table of offsets is interpolated (bicubic), as for BEiT and Swin in timm. arXiv:2103.14030.
+    At another: the table is interpolated (bicubic, in float32), its corners on the new corners, so that an offset
+    means the same share of the grid. timm's rule for BEiT and Swin is another: it keeps the numbers of near offsets.
+    arXiv:2103.14030.
     """
 
     acts_on = "scores"
@@ -158,16 +195,42 @@ class RelativeBias(Position):
         self.num_heads = num_heads
         offsets = (2 * grid[0] - 1) * (2 * grid[1] - 1)
         self.relative_position_bias_table = nn.Parameter(torch.empty(offsets, num_heads))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
     def bias(
         self, q_places: Float[Tensor, "*G N 2"], k_places: Float[Tensor, "*G M 2"], extent: tuple[int, int]
     ) -> Float[Tensor, "H *G N M"]:
-        table = self.relative_position_bias_table.T.unflatten(1, (2 * self.grid[0] - 1, 2 * self.grid[1] - 1))
-        if extent != self.grid:
-            sizes = (2 * extent[0] - 1, 2 * extent[1] - 1)
-            table = F.interpolate(table[None], sizes, mode="bicubic", align_corners=True)[0]
-        offsets = q_places[..., :, None, :] - k_places[..., None, :, :]
-        row = (offsets[..., 0].long() + extent[0] - 1).clamp(0, 2 * extent[0] - 2)
-        column = (offsets[..., 1].long() + extent[1] - 1).clamp(0, 2 * extent[1] - 2)
-        return table.flatten(1)[:, row * (2 * extent[1] - 1) + column]
+        table, (rows, columns) = self.relative_position_bias_table.T, (2 * extent[0] - 1, 2 * extent[1] - 1)
+        if not _same(extent, self.grid):
+            image = wide(table).unflatten(1, (2 * self.grid[0] - 1, 2 * self.grid[1] - 1))
+            image = F.interpolate(image[None], (rows, columns), mode="bicubic", align_corners=True)[0]
+            table = image.flatten(1).to(table.dtype)
+        # The number of an offset in the table is that of the query's place less that of the key's, and a constant.
+        q_number, k_number = ((t[..., 0] * columns + t[..., 1]).long() for t in (q_places, k_places))
+        middle = (extent[0] - 1) * columns + extent[1] - 1
+        numbers = (q_number + middle)[..., :, None] - k_number[..., None, :]
+        return table[:, numbers.clamp_(0, rows * columns - 1)]
+
+
+def a_grid(grid: Any, what: str) -> tuple[int, int]:
+    """The grid as two ints. Raises `ValueError` where it is not two numbers, each at least 1."""
+    pair = isinstance(grid, tuple | list) and len(grid) == 2
+    if not pair or not all(isinstance(s, int | torch.SymInt) and not isinstance(s, bool) and s >= 1 for s in grid):
+        raise ValueError(f"grid of {what} must be two numbers, each at least 1. Got {grid!r} instead.")
+    return grid[0], grid[1]
+
+
+def on_grid(x: Tensor, grid: tuple[int, int], what: str) -> Tensor:
+    """x (B, N, C). Raises `ValueError` where N is not that of the grid."""
+    number = grid[0] * grid[1]
+    if x.ndim != 3 or x.shape[1] != number:
+        allowed = f"(B, {number}, C), {grid[0]} x {grid[1]} tokens"
+        raise ValueError(f"x of {what} must be {allowed}. Got {tuple(x.shape)} instead.")
+    return x
+
+
+def _same(grid: tuple[int, int], other: tuple[int, int]) -> bool:
+    return surely(grid[0] == other[0]) and surely(grid[1] == other[1])

@@ -6,41 +6,75 @@ B batch, N tokens, C channels, H heads, D channels a head.
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules import module as hooks_of_all_modules
 
 from vision_attn.layers.shapes import Float
 
 
 class PackedProjection(nn.Linear):
-    """Linear maps of the same tokens, their weights one below the other, such as q, k and v.
+    """Linear maps of the same tokens, their weights one below the other, of which some have a bias and some have none.
 
-    `widths` gives each its output width, `biases` says whether it has a bias. Where all have one or none has, the
-    parameters are `weight` and `bias`; otherwise the biases are `q_bias`, `v_bias` and so on, as in timm's BEiT.
+    `widths` gives each its output width; `biases` names those that have a bias. These are the parameters `q_bias`,
+    `v_bias` and so on, as in timm's BEiT; the module adds 0 for the others.
     """
 
-    def __init__(self, dim: int, *, widths: dict[str, int], biases: dict[str, bool]) -> None:
-        alike = len({biases[name] for name in widths}) == 1
-        super().__init__(dim, sum(widths.values()), bias=alike and all(biases[name] for name in widths))
-        self.widths, self.mixed = widths, not alike
-        if self.mixed:
-            for name, width in widths.items():
-                self.register_parameter(f"{name}_bias", nn.Parameter(torch.zeros(width)) if biases[name] else None)
+    def __init__(self, dim: int, *, widths: dict[str, int], biases: set[str]) -> None:
+        self.widths, self.biased = widths, biases
+        super().__init__(dim, sum(widths.values()), bias=False)
+        for name, width in widths.items():
+            self.register_parameter(f"{name}_bias", nn.Parameter(torch.zeros(width)) if name in biases else None)
 
-    def all_biases(self) -> Tensor | None:
-        """The biases one below the other, 0 for those that are not there; None where there is none at all."""
-        if not self.mixed:
-            return self.bias
+    def reset_parameters(self) -> None:
+        """The weights drawn as those of a linear map, the biases 0."""
+        super().reset_parameters()
+        for name in self.biased:
+            if hasattr(self, f"{name}_bias"):
+                nn.init.zeros_(getattr(self, f"{name}_bias"))
+
+    def all_biases(self) -> Tensor:
+        """The biases one below the other, 0 for those that are not there."""
         found = ((getattr(self, f"{name}_bias"), width) for name, width in self.widths.items())
         return torch.cat([self.weight.new_zeros(width) if bias is None else bias for bias, width in found])
 
-    def heads(self, x: Float[Tensor, "B N C"], num_heads: int, *, names: str) -> tuple[Tensor, ...]:
-        """The maps called `names`, neighbours such as "kv", each split into heads (B, H, N, D)."""
-        order, bias, weight = "".join(self.widths), self.all_biases(), self.weight
-        widths = [self.widths[name] for name in names]
-        if names != order:
-            start = sum(self.widths[name] for name in order[: order.index(names)])
-            weight = weight[start : start + sum(widths)]
-            bias = None if bias is None else bias[start : start + sum(widths)]
-        mapped = F.linear(x, weight, bias)
-        if len(set(widths)) == 1:
-            return mapped.unflatten(-1, (len(widths), num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        return tuple(part.unflatten(-1, (num_heads, -1)).transpose(1, 2) for part in mapped.split(widths, dim=-1))
+    def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B K"]:
+        return F.linear(x, self.weight, self.all_biases())
+
+
+def packed(dim: int, *, widths: dict[str, int], biases: dict[str, bool]) -> nn.Linear:
+    """The linear maps as one module: a plain `nn.Linear` where all have a bias or none has."""
+    biased = {name for name in widths if biases[name]}
+    if biased and biased != widths.keys():
+        return PackedProjection(dim, widths=widths, biases=biased)
+    return nn.Linear(dim, sum(widths.values()), bias=bool(biased))
+
+
+def heads(
+    linear: nn.Module, x: Float[Tensor, "B N C"], *, widths: dict[str, int], names: str, num_heads: int
+) -> tuple[Tensor, ...]:
+    """The maps called `names`, neighbours such as "kv" in `widths`, each split into heads (B, H, N, D)."""
+    order, sizes = "".join(widths), [widths[name] for name in names]
+    start = sum(widths[name] for name in order[: order.index(names)])
+    rows = slice(start, start + sum(sizes))
+    if names == order:
+        mapped = linear(x)
+    elif _bare(linear):
+        assert isinstance(linear, nn.Linear)
+        bias = linear.all_biases() if isinstance(linear, PackedProjection) else linear.bias
+        mapped = F.linear(x, linear.weight[rows], None if bias is None else bias[rows])
+    else:
+        mapped = linear(x)[..., rows]
+    if len(set(sizes)) == 1:
+        parts = mapped.unflatten(-1, (len(sizes), num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return tuple(parts[number] for number in range(len(sizes)))
+    parts = mapped.split(sizes, dim=-1)
+    return tuple(parts[i].unflatten(-1, (num_heads, -1)).transpose(1, 2) for i in range(len(sizes)))
+
+
+def _bare(linear: nn.Module) -> bool:
+    """Whether its weights are all that a call of it means, so that a part of them may be applied alone.
+
+    Not so with hooks, parametrisations, wrappers, quantised weights or a forward of the instance's own.
+    """
+    hooked = (linear._forward_hooks, linear._forward_pre_hooks, linear._backward_hooks, linear._backward_pre_hooks)
+    own = type(linear) not in (nn.Linear, PackedProjection) or "forward" in vars(linear)
+    return not own and not any(hooked) and not hooks_of_all_modules._has_any_global_hook()

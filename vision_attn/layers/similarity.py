@@ -10,12 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers.pairs import pair_scores
+from vision_attn.layers.precision import wide
 from vision_attn.layers.shapes import Float
 
 SimilarityName = Literal["dot", "cosine", "bilinear", "additive", "perceptron", "gaussian"]
-
-PAIRS_AT_ONCE = 2**21
-"""How many numbers (pairs of tokens x channels) the additive and the perceptron similarity hold at once."""
 
 
 class Dot(nn.Module):
@@ -23,6 +22,10 @@ class Dot(nn.Module):
 
     folds: ClassVar[bool] = True
     """Whether the similarity of the folded q and k is their dot product."""
+    exact: ClassVar[bool] = False
+    """Whether folded q and k are compared in float32 even where the tokens are of a smaller type."""
+    turns: ClassVar[bool] = True
+    """Whether it stays the same where q and k are turned alike: then places may be counted from anywhere."""
     scales: ClassVar[tuple[str, ...]] = ("sqrt", "none", "inverse", "learned", "after_softmax")
     """The score scales that make sense, the usual one first."""
 
@@ -33,6 +36,13 @@ class Dot(nn.Module):
     def first_scale(self) -> float:
         """What a learned scale begins with."""
         return self.head_dim**-0.5
+
+    def reset_parameters(self) -> None:
+        """What is learned, as it is to begin with."""
+
+    def forward(self, q: Tensor, k: Tensor, *, folded: bool = False) -> Any:
+        """The folded queries and keys, or the similarities of those that are."""
+        return self.scores(q, k) if folded else self.fold(q, k)
 
     def fold(
         self, q: Float[Tensor, "B H N D"], k: Float[Tensor, "B H M D"]
@@ -54,15 +64,22 @@ class Cosine(Dot):
         return 10.0
 
     def fold(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        return F.normalize(q, dim=-1), F.normalize(k, dim=-1)
+        return F.normalize(wide(q), dim=-1), F.normalize(wide(k), dim=-1)
 
 
 class Bilinear(Dot):
     """q^T W k, one W a head, the identity to begin with (Luong et al. 2015, "general", arXiv:1508.04025)."""
 
+    turns: ClassVar[bool] = False
+
     def __init__(self, *, num_heads: int, head_dim: int) -> None:
         super().__init__(num_heads=num_heads, head_dim=head_dim)
-        self.weight = nn.Parameter(torch.eye(head_dim).repeat(num_heads, 1, 1))
+        self.weight = nn.Parameter(torch.empty(num_heads, head_dim, head_dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        with torch.no_grad():
+            self.weight.copy_(torch.eye(self.head_dim))
 
     def fold(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         return q @ self.weight, k
@@ -72,13 +89,18 @@ class Gaussian(Dot):
     """-|q - k|^2 / 2, the exponent of a Gaussian kernel (Tsai et al. 2019, arXiv:1908.11775).
 
     It is q . k - |k|^2 / 2 but for |q|^2 / 2, which the softmax cancels: a channel more, 1 for q, the norm term for k.
+    Both are taken from the mean of the keys, in float32, as the terms of the square lose what they have in common.
     """
 
+    exact: ClassVar[bool] = True
     scales: ClassVar[tuple[str, ...]] = ("sqrt", "none", "inverse", "learned")
 
     def fold(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        q, k = wide(q), wide(k)
+        centre = k.detach().mean(dim=-2, keepdim=True)
+        q, k = q - centre, k - centre
         norm = k.square().sum(dim=-1, keepdim=True) / -2
-        return torch.cat([q, torch.ones_like(q[..., :1])], dim=-1), torch.cat([k, norm.to(k.dtype)], dim=-1)
+        return torch.cat([q, torch.ones_like(q[..., :1])], dim=-1), torch.cat([k, norm], dim=-1)
 
 
 class Additive(Dot):
@@ -88,19 +110,29 @@ class Additive(Dot):
     """
 
     folds: ClassVar[bool] = False
+    turns: ClassVar[bool] = False
     scales: ClassVar[tuple[str, ...]] = ("none", "learned")
     activation: ClassVar[Literal["tanh", "relu"]] = "tanh"
 
     def __init__(self, *, num_heads: int, head_dim: int) -> None:
         super().__init__(num_heads=num_heads, head_dim=head_dim)
-        self.weight = nn.Parameter(torch.empty(num_heads, head_dim).uniform_(-1, 1) * head_dim**-0.5)
+        self.weight = nn.Parameter(torch.empty(num_heads, head_dim))
+        self._draw_weight()
+
+    def _draw_weight(self) -> None:
+        bound = self.head_dim**-0.5
+        with torch.no_grad():
+            self.weight.uniform_(-1, 1).mul_(bound)
+
+    def reset_parameters(self) -> None:
+        self._draw_weight()
 
     def first_scale(self) -> float:
         return 1.0
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        weight = self.weight.to(q.dtype).reshape(self.weight.shape[0], *[1] * (q.ndim - 3), -1)
-        return _PairScores.apply(q, k, weight, self.activation)
+        weight = self.weight.to(q.dtype).reshape(1, self.weight.shape[0], *[1] * (q.ndim - 4), -1)
+        return pair_scores(q, k, weight, activation=self.activation)
 
 
 class Perceptron(Additive):
@@ -110,9 +142,18 @@ class Perceptron(Additive):
 
     def __init__(self, *, num_heads: int, head_dim: int) -> None:
         super().__init__(num_heads=num_heads, head_dim=head_dim)
-        bound = (2 * head_dim) ** -0.5
-        self.hidden = nn.Parameter(torch.empty(num_heads, 2 * head_dim, head_dim).uniform_(-bound, bound))
-        self.hidden_bias = nn.Parameter(torch.empty(num_heads, 1, head_dim).uniform_(-bound, bound))
+        self.hidden = nn.Parameter(torch.empty(num_heads, 2 * head_dim, head_dim))
+        self.hidden_bias = nn.Parameter(torch.empty(num_heads, 1, head_dim))
+        self._draw_hidden()
+
+    def _draw_hidden(self) -> None:
+        bound = (2 * self.head_dim) ** -0.5
+        nn.init.uniform_(self.hidden, -bound, bound)
+        nn.init.uniform_(self.hidden_bias, -bound, bound)
+
+    def reset_parameters(self) -> None:
+        self._draw_weight()
+        self._draw_hidden()
 
     def fold(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         for_q, for_k = self.hidden.chunk(2, dim=1)
@@ -127,48 +168,3 @@ SIMILARITIES: dict[str, type[Dot]] = {
     "perceptron": Perceptron,
     "gaussian": Gaussian,
 }
-
-
-class _PairScores(torch.autograd.Function):
-    """w . f(q_i + k_j) of every pair, for a chunk of queries at a time, forward and backward.
-
-    No tensor of pairs x channels outlives its chunk: what is kept for the gradients is q, k and w.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(q: Tensor, k: Tensor, weight: Tensor, activation: str) -> Tensor:
-        return torch.cat([_active(c, k, activation)[0] @ weight[..., None] for c in _split(q, k)], dim=-3)[..., 0]
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, str], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:3])
-        ctx.activation = inputs[3]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        q, k, weight = ctx.saved_tensors
-        dq, dk, dweight = [], torch.zeros_like(k), torch.zeros_like(weight)
-        chunks = _split(q, k)
-        for c, g in zip(chunks, grad.split([c.shape[-2] for c in chunks], dim=-2), strict=True):
-            active, slope = _active(c, k, ctx.activation)
-            taken = (g[..., None, :] @ active)[..., 0, :]
-            dweight = dweight + taken.sum(dim=(0, *range(2, taken.ndim - 1))).reshape(weight.shape)
-            dpairs = g[..., None] * weight[..., None, :] * slope
-            dq.append(dpairs.sum(dim=-2))
-            dk = dk + dpairs.sum(dim=-3)
-        return torch.cat(dq, dim=-2), dk, dweight, None
-
-
-def _split(q: Tensor, k: Tensor) -> tuple[Tensor, ...]:
-    return q.split(max(1, PAIRS_AT_ONCE // max(1, k.numel())), dim=-2)
-
-
-def _active(q: Tensor, k: Tensor, activation: str) -> tuple[Tensor, Tensor]:
-    """f(q_i + k_j) and f'(q_i + k_j), (..., N, M, D)."""
-    pairs = q[..., :, None, :] + k[..., None, :, :]
-    if activation == "relu":
-        return pairs.relu(), (pairs > 0).to(pairs.dtype)
-    active = pairs.tanh()
-    return active, 1 - active.square()

@@ -5,12 +5,15 @@ k of them behind the prefix.
 """
 
 import dataclasses
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vision_attn.layers.positions import coordinates
 from vision_attn.layers.shapes import Bool, Float
+from vision_attn.layers.symbolic import surely
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,13 +21,15 @@ class Tiling:
     """A grid cut into tiles of equal size. With `stride` the tiles interleave: their tokens lie that far apart.
 
     A grid that the tile does not divide is padded below and right. With `shift` the grid is rolled first, so that
-    the tiles at the border hold two or four pieces, which `labels` tells apart.
+    the tiles at the border hold two or four pieces, which `labels` tells apart. `congruent` says that the tokens of
+    every tile lie to each other as those of the first.
     """
 
     grid: tuple[int, int]
     tile: tuple[int, int]
     shift: tuple[int, int] = (0, 0)
     stride: tuple[int, int] | None = None
+    congruent: bool = True
 
     @property
     def count(self) -> tuple[int, int]:
@@ -36,12 +41,21 @@ class Tiling:
         """The grid with its padding."""
         return self.count[0] * self.tile[0], self.count[1] * self.tile[1]
 
+    @property
+    def exact(self) -> bool:
+        """Whether there is no padding."""
+        return surely(self.padded[0] == self.grid[0]) and surely(self.padded[1] == self.grid[1])
+
+    @property
+    def shifted(self) -> bool:
+        return not (surely(self.shift[0] == 0) and surely(self.shift[1] == 0))
+
     def split(self, t: Tensor) -> Tensor:
         """(B, H, N, D) to (B, H, G, n, D); padding is 0."""
         t = t.unflatten(2, self.grid)
-        if self.padded != self.grid:
+        if not self.exact:
             t = F.pad(t, (0, 0, 0, self.padded[1] - self.grid[1], 0, self.padded[0] - self.grid[0]))
-        if any(self.shift):
+        if self.shifted:
             t = t.roll((-self.shift[0], -self.shift[1]), dims=(2, 3))
         (gy, gx), (ny, nx) = self.count, self.tile
         if self.stride:
@@ -55,16 +69,16 @@ class Tiling:
         t = t.unflatten(3, self.tile).unflatten(2, self.count)
         order = (0, 1, 4, 2, 5, 3, 6) if self.stride else (0, 1, 2, 4, 3, 5, 6)
         t = t.permute(order).flatten(4, 5).flatten(2, 3)
-        if any(self.shift):
+        if self.shifted:
             t = t.roll(self.shift, dims=(2, 3))
         return t[:, :, : self.grid[0], : self.grid[1]].flatten(2, 3)
 
     def labels(self, device: torch.device) -> Tensor | None:
         """(G, n): tokens of a tile with equal labels may see each other, padding has 0. None: all may."""
-        if self.padded == self.grid and not any(self.shift):
+        if self.exact and not self.shifted:
             return None
         y, x = (torch.arange(side, device=device) for side in self.grid)
-        if any(self.shift):
+        if self.shifted:
             y, x = (
                 (a - s).div(t, rounding_mode="floor") for a, s, t in zip((y, x), self.shift, self.tile, strict=True)
             )
@@ -72,6 +86,34 @@ class Tiling:
         else:
             own = torch.ones(self.grid, dtype=torch.long, device=device)
         return self.split(own.reshape(1, 1, -1, 1))[0, 0, :, :, 0]
+
+    def together(self, device: torch.device) -> Bool[Tensor, "G n n"] | None:
+        """Which tokens of a tile may see each other; None: all."""
+        labels = self.labels(device)
+        return None if labels is None else labels[:, :, None] == labels[:, None, :]
+
+    @property
+    def step(self) -> tuple[int, int]:
+        """How far apart neighbours of a tile lie in the grid."""
+        return self.stride or (1, 1)
+
+    def local(self, device: torch.device) -> Float[Tensor, "n 2"]:
+        """Where the tokens of a tile lie to its first: (rows, columns)."""
+        return coordinates(self.tile, device=device, step=self.step)
+
+    def seen(self, device: torch.device) -> Bool[Tensor, "N N"]:
+        """Which tokens of the grid may see each other."""
+        groups = torch.arange(self.count[0] * self.count[1], device=device)[:, None]
+        groups = groups.expand(-1, self.tile[0] * self.tile[1])
+        labels = self.labels(device)
+        known = [groups] if labels is None else [groups, labels]
+        of_tokens = [self.merge(t[None, None, :, :, None])[0, 0, :, 0] for t in known]
+        return torch.stack([t[:, None] == t[None, :] for t in of_tokens]).all(dim=0)
+
+    def numbers(self, device: torch.device) -> Tensor:
+        """(G, n): the tokens of the grid that lie in the tiles, counted from 1; padding has 0."""
+        own = torch.arange(1, self.grid[0] * self.grid[1] + 1, device=device).reshape(1, 1, -1, 1)
+        return self.split(own)[0, 0, :, :, 0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,30 +123,52 @@ class Rows:
     prefix: int
     stop: int | None = None
 
-    def queries(self, t: Float[Tensor, "B H N D"]) -> Float[Tensor, "B H n D"]:
-        return t[:, :, : self.stop]
+    @property
+    def hides(self) -> bool:
+        """Whether some queries and keys that meet do not see each other."""
+        return False
 
-    def keys(self, t: Float[Tensor, "B H M D"]) -> Float[Tensor, "B H M D"]:
+    def queries(self, t: Float[Tensor, "B H N D"]) -> Float[Tensor, "B H n D"]:
+        return t if self.stop is None else t[:, :, : self.stop]
+
+    def keys(self, t: Tensor) -> Tensor:
         return t
 
     def back(self, t: Float[Tensor, "B H n D"]) -> Float[Tensor, "B H n D"]:
         """The queries' results in their order."""
         return t
 
-    def mask(self, device: torch.device) -> None:
+    def mask(self, device: torch.device) -> Bool[Tensor, "n M"] | None:
         """Which pairs may see each other; None: all."""
+        return None
+
+    def pairs(self, mask: Tensor) -> Tensor:
+        """What a mask (B, H, N, M) says of the pairs that meet."""
+        return mask if self.stop is None else mask[:, :, : self.stop]
 
     def places(self, places: Float[Tensor, "N 2"]) -> tuple[Float[Tensor, "N 2"], Float[Tensor, "N 2"]] | None:
-        """Where the queries and the keys lie; None: nowhere."""
+        """Where the queries and the keys lie to each other; None: nowhere."""
         return (places, places) if self.stop is None else None
 
     def widen(self, bias: Float[Tensor, "H N N"]) -> Float[Tensor, "H n M"]:
         """What is added to the scores, with 0 for the prefix."""
-        return F.pad(bias, (self.prefix, 0, self.prefix, 0))
+        return F.pad(bias, (self.prefix, 0, self.prefix, 0)) if self.prefix else bias
 
-    def spread(self, weights: Float[Tensor, "B H n M"]) -> Float[Tensor, "B H n M"]:
-        """The weights of the queries for every key."""
-        return weights
+
+@dataclasses.dataclass(frozen=True)
+class Masked(Rows):
+    """All queries meet all keys; `seen` says which of those of the grid they see, in the place of tiles."""
+
+    seen: Bool[Tensor, "N N"] | None = None
+
+    @property
+    def hides(self) -> bool:
+        return True
+
+    def mask(self, device: torch.device) -> Bool[Tensor, "n M"]:
+        """Which pairs may see each other: the prefix and the whole, and the pairs of the pattern."""
+        assert self.seen is not None
+        return F.pad(self.seen, (self.prefix, 0, self.prefix, 0), value=True) if self.prefix else self.seen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,10 +182,22 @@ class Tiles:
     prefix: int
     others_only: bool = False
 
+    @property
+    def hides(self) -> bool:
+        """Whether some queries and keys of a tile, other than a token and itself, do not see each other."""
+        return self.tiling.shifted or not self.tiling.exact
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """(G, n, m): how many groups, and how many queries and keys behind the prefix each."""
+        (gy, gx), (ny, nx) = self.tiling.count, self.tiling.tile
+        return gy * gx, ny * nx, ny * nx
+
     def queries(self, t: Float[Tensor, "B H N D"]) -> Float[Tensor, "B H G n D"]:
         return self.tiling.split(t[:, :, self.prefix :])
 
-    def keys(self, t: Float[Tensor, "B H N D"]) -> Float[Tensor, "B H G m D"]:
+    def keys(self, t: Tensor) -> Tensor:
+        """(B, H, M, D) to (B, H, G, m, D)."""
         tiles = self.met(t[:, :, self.prefix :])
         if self.others_only or not self.prefix:
             return tiles
@@ -138,38 +214,38 @@ class Tiles:
 
     def mask(self, device: torch.device) -> Bool[Tensor, "G n m"] | None:
         """Which pairs may see each other; None: all."""
-        labels, (ny, nx) = self.tiling.labels(device), self.tiling.tile
+        together, (ny, nx) = self.tiling.together(device), self.tiling.tile
         if self.others_only:
             others = ~torch.eye(ny * nx, dtype=torch.bool, device=device)[None]
-            return others if labels is None else others & (labels[:, :, None] == labels[:, None, :])
-        if labels is None:
-            return None
-        return F.pad(labels[:, :, None] == labels[:, None, :], (self.prefix, 0), value=True)
+            return others if together is None else others & together
+        return None if together is None else F.pad(together, (self.prefix, 0), value=True)
 
-    def places(self, places: Float[Tensor, "N 2"]) -> tuple[Float[Tensor, "G n 2"], Float[Tensor, "G k 2"]]:
-        """Where the queries and the keys behind the prefix lie."""
+    def pairs(self, mask: Tensor) -> Tensor:
+        """What a mask (B, H, N, M) says of the pairs that meet: (B, H, G, n, m); False or 0 for padding."""
+        rows, columns = self.indices(mask.device)
+        whole = F.pad(mask[:, :, self.prefix :], (1, 0, 1, 0))
+        return whole[:, :, rows[:, :, None], columns[:, None, :]]
+
+    def places(self, places: Float[Tensor, "N 2"]) -> tuple[Tensor, Tensor]:
+        """Where the queries and the keys behind the prefix lie to each other: (G, n, 2) and (G, k, 2), G 1 if alike."""
+        if self.tiling.congruent:
+            own = self.tiling.local(places.device)[None]
+            return own, own
         return self.tiling.split(places[None, None])[0, 0], self.met(places[None, None])[0, 0]
 
-    def widen(self, bias: Float[Tensor, "H G n k"]) -> Float[Tensor, "H G n m"]:
+    def widen(self, bias: Float[Tensor, "H g n k"]) -> Float[Tensor, "H g n m"]:
         """What is added to the scores, with 0 for the prefix."""
-        return bias if self.others_only else F.pad(bias, (self.prefix, 0))
+        return bias if self.others_only or not self.prefix else F.pad(bias, (self.prefix, 0))
 
-    def spread(self, weights: Float[Tensor, "B H G n m"]) -> Float[Tensor, "B H N M"]:
-        """The weights of the queries for every key, 0 for those that they do not meet."""
-        number = self.tiling.grid[0] * self.tiling.grid[1]
-        rows, met = self.numbers(weights.device)
-        columns = met + self.prefix
-        if not self.others_only:
-            first = torch.arange(self.prefix, device=weights.device).expand(len(rows), -1)
-            columns = torch.cat([first, columns], dim=1)
-        full = weights.new_zeros(*weights.shape[:2], number + 1, self.prefix + number + 1)
-        full[:, :, rows[:, :, None], columns[:, None, :]] = weights
-        return torch.cat([full[:, :, 1:, : self.prefix], full[:, :, 1:, self.prefix + 1 :]], dim=-1)
-
-    def numbers(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """(G, n) and (G, k): the tokens of the grid that the queries and keys are, counted from 1; padding has 0."""
+    def indices(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """(G, n) and (G, m): which query behind the prefix and which key they are, counted from 1; padding has 0."""
         own = torch.arange(1, self.tiling.grid[0] * self.tiling.grid[1] + 1, device=device).reshape(1, 1, -1, 1)
-        return self.tiling.split(own)[0, 0, :, :, 0], self.met(own)[0, 0, :, :, 0]
+        rows, met = self.tiling.numbers(device), self.met(own)[0, 0, :, :, 0]
+        columns = torch.where(met > 0, met + self.prefix, 0)
+        if self.others_only or not self.prefix:
+            return rows, columns
+        first = torch.arange(1, self.prefix + 1, device=device).expand(len(rows), -1)
+        return rows, torch.cat([first, columns], dim=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,21 +258,36 @@ class Surroundings(Tiles):
     radius: int = 0
     halo: tuple[int, int] = (0, 0)
 
+    @property
+    def hides(self) -> bool:
+        return True
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        groups, own, _ = super().counts
+        (ny, nx), (y, x) = self.tiling.tile, self.halo
+        return groups, own, (ny + 2 * y) * (nx + 2 * x)
+
     def met(self, t: Tensor) -> Tensor:
         """(B, H, N, D) to (B, H, G, k, D): what lies in the tile and its halo; padding is 0."""
-        if not any(self.halo):
-            return self.tiling.split(t)
         (rows, columns), (y, x) = self.tiling.grid, self.halo
         (ny, nx), padded = self.tiling.tile, self.tiling.padded
         t = F.pad(t.unflatten(2, self.tiling.grid), (0, 0, x, x + padded[1] - columns, y, y + padded[0] - rows))
         t = t.unfold(2, ny + 2 * y, ny).unfold(3, nx + 2 * x, nx)
         return t.permute(0, 1, 2, 3, 5, 6, 4).flatten(4, 5).flatten(2, 3)
 
+    def places(self, places: Float[Tensor, "N 2"]) -> tuple[Float[Tensor, "1 n 2"], Float[Tensor, "1 k 2"]]:
+        """Where the queries and the keys behind the prefix lie to each other."""
+        (ny, nx), (y, x) = self.tiling.tile, self.halo
+        around = coordinates((ny + 2 * y, nx + 2 * x), device=places.device)
+        return self.tiling.local(places.device)[None], (around - torch.tensor([y, x], device=places.device))[None]
+
     def mask(self, device: torch.device) -> Bool[Tensor, "G n m"]:
         """Which pairs may see each other."""
-        queries, keys = self.numbers(device)
-        columns = self.tiling.grid[1]
-        near = (keys > 0)[:, None, :]
-        for place in (lambda number: (number - 1) // columns, lambda number: (number - 1) % columns):
-            near = near & ((place(queries)[:, :, None] - place(keys)[:, None, :]).abs() <= self.radius)
-        return F.pad(near, (self.prefix, 0), value=True)
+        queries, keys = self.places(torch.empty(0, 2, device=device))
+        near = ((queries[0, :, None] - keys[0, None, :]).abs() <= self.radius).all(dim=-1)
+        there = self.indices(device)[1][:, None, self.prefix :] > 0
+        return F.pad(near & there, (self.prefix, 0), value=True) if self.prefix else near & there
+
+
+Part: TypeAlias = Rows | Tiles

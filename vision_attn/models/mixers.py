@@ -8,25 +8,12 @@ from torch import nn
 from vision_attn.layers import (
     Attention,
     AveragePooling,
-    Axial,
-    ConvPosition,
     DepthwiseConvolution,
-    Dilated,
-    LearnedPosition,
-    Neighbourhood,
     NoMixing,
-    Pattern,
-    Position,
     RandomMixing,
     RecurrentMixing,
-    RelativeBias,
-    Rotary,
-    Segmented,
-    SinCosPosition,
-    SpatialReduction,
-    TopK,
-    Window,
 )
+from vision_attn.layers.named import pattern_named, position_named
 from vision_attn.models.base import Mixer
 from vision_attn.spec import InputError, spec
 
@@ -90,56 +77,22 @@ class SelfAttention(Mixer):
         same = ("qkv_bias", "qk_norm", "q_bias", "k_bias", "v_bias", "key_dim", "value_dim", "similarity", "scale")
         options = {name: getattr(self, name) for name in (*same, "attn_drop", "proj_drop")}
         try:
-            pattern = self._pattern(dim)
-            position = self._position(dim, grid, pattern)
+            pattern = pattern_named(self.pattern, self.pattern_size, dim=dim)
+            head_dim = (self.key_dim or dim) // self.num_heads
+            position = position_named(
+                self.position, grid, dim=dim, num_heads=self.num_heads, head_dim=head_dim, pattern=pattern
+            )
             return Attention(
                 dim,
                 self.num_heads,
                 position=position,
                 pattern=pattern,
-                grid=grid,
+                grid=grid if position is not None or pattern.on_grid else None,
                 num_prefix_tokens=num_prefix_tokens,
                 **options,
             )
         except ValueError as error:
             raise InputError(str(error)) from error
-
-    def _pattern(self, dim: int) -> Pattern | None:
-        size = self.pattern_size
-        match self.pattern:
-            case "full":
-                return None
-            case "window":
-                return Window(size)
-            case "shifted_window":
-                return Window(size, shift=size // 2)
-            case "neighbourhood":
-                return Neighbourhood(size)
-            case "dilated":
-                return Dilated(size)
-            case "axial":
-                return Axial()
-            case "segmented":
-                return Segmented(size)
-            case "reduced":
-                return SpatialReduction(dim, size)
-            case "top_k":
-                return TopK(size)
-
-    def _position(self, dim: int, grid: tuple[int, int], pattern: Pattern | None) -> Position | None:
-        match self.position:
-            case "none":
-                return None
-            case "learned":
-                return LearnedPosition(grid, dim)
-            case "sincos2d":
-                return SinCosPosition(grid, dim)
-            case "convolution":
-                return ConvPosition(grid, dim)
-            case "rotary":
-                return Rotary(grid, (self.key_dim or dim) // self.num_heads)
-            case "relative":
-                return RelativeBias(grid if pattern is None else pattern.extent(grid), self.num_heads)
 
 
 @spec

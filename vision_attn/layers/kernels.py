@@ -1,0 +1,88 @@
+"""softmax(scale q k^T + bias) v by one of two exact ways.
+
+B batch, H heads, N queries, M keys, D channels of a key, E of a value; behind H there may be groups.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vision_attn.layers.derivatives import TwiceDifferentiable, beyond_first_gradients, transformed
+from vision_attn.layers.paths import PathName, attention_path
+from vision_attn.layers.shapes import Float
+from vision_attn.layers.symbolic import traced
+
+
+def products(
+    q: Float[Tensor, "B H *G N D"],
+    k: Float[Tensor, "B H *G M D"],
+    v: Float[Tensor, "B H *G M E"],
+    bias: Tensor | None = None,
+    *,
+    scale: float,
+    drop: Callable[[Tensor], Tensor] | None = None,
+) -> Float[Tensor, "B H *G N E"]:
+    """By matrix products and a softmax, operations that have all derivatives; `drop` is applied to the weights."""
+    scores = (q if scale == 1 else q * scale) @ k.transpose(-2, -1)
+    weights = (scores if bias is None else scores + bias).softmax(dim=-1)
+    return (weights if drop is None else drop(weights)) @ v
+
+
+def fused(
+    q: Float[Tensor, "B H N D"],
+    k: Float[Tensor, "B H M D"],
+    v: Float[Tensor, "B H M E"],
+    bias: Tensor | None = None,
+    *,
+    scale: float,
+    dropout: float = 0.0,
+    causal: bool = False,
+) -> Float[Tensor, "B H N E"]:
+    """By PyTorch's kernel for the device, which holds no scores. Its gradient has a gradient too."""
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, is_causal=causal, scale=scale)
+    if dropout or torch.compiler.is_compiling() or traced(q) or not mixed.requires_grad or transformed():
+        return mixed
+
+    def plain(q: Tensor, k: Tensor, v: Tensor, *bias: Tensor) -> Tensor:
+        if causal:
+            seen = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
+            bias = (torch.where(seen, 0.0, -torch.inf).to(q.dtype),)
+        return products(q, k, v, *bias, scale=scale)
+
+    return TwiceDifferentiable.apply(mixed, plain, q, k, v, *([] if bias is None else [bias]))
+
+
+def fused_in_groups(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, *, scale: float, dropout: float = 0.0
+) -> Tensor:
+    """The same of (B, H, G, n, D), (B, H, G, m, D), (B, H, G, m, E), groups as further heads."""
+    groups = q.shape[1:3]
+    if bias is not None:
+        bias = bias.expand(-1, *groups, -1, -1).flatten(1, 2)
+    q, k, v = (t.flatten(1, 2) for t in (q, k, v))
+    return fused(q, k, v, bias, scale=scale, dropout=dropout).unflatten(1, groups)
+
+
+def is_fused(path: PathName, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, drop: nn.Module) -> bool:
+    """Whether the fused kernel is taken; `path` "auto" leaves it to what is faster and what it can do."""
+    if path != "auto" or traced(q):
+        return path != "math"
+    if not _only_a_rate(drop) or attention_path(q.device, k.shape[-2], q.dtype) == "math":
+        return False
+    learned = bias is not None and bias.requires_grad and torch.is_grad_enabled()
+    if q.device.type == "cpu" and (learned or rate(drop)):
+        return False  # PyTorch would take products, too
+    return not beyond_first_gradients(q, k, v, *([] if bias is None else [bias]))
+
+
+def rate(drop: nn.Module) -> float:
+    """The share of the weights that is dropped now."""
+    return drop.p if isinstance(drop, nn.Dropout) and drop.training else 0.0
+
+
+def _only_a_rate(drop: nn.Module) -> bool:
+    """Whether a module for dropout is no more than a number, so that the kernel may do its work."""
+    hooks = (drop._forward_hooks, drop._forward_pre_hooks, drop._backward_hooks, drop._backward_pre_hooks)
+    return type(drop) in (nn.Dropout, nn.Identity) and not any(hooks)

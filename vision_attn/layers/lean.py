@@ -1,0 +1,111 @@
+"""Copies that groups of tokens need are made, forgotten, and made again for the gradients.
+
+B batch, H heads, N queries, M keys.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from vision_attn.layers.derivatives import asked_again, transformed
+from vision_attn.layers.symbolic import traced
+from vision_attn.layers.tiling import Tiling
+
+Attend: TypeAlias = Callable[..., Tensor]
+Slices: TypeAlias = tuple[slice, slice]
+
+
+@contextlib.contextmanager
+def in_groups(tokens: Tensor, tiling: Tiling) -> Iterator[Tensor]:
+    """The tokens (B, N, C) of every tile as samples of their own, (B G, n, C).
+
+    What is computed of them inside keeps the tokens for its gradients, and not this copy of them.
+    """
+    tiles, base = tiling.split(tokens[:, None])[:, 0].flatten(0, 1), tokens.detach()
+    if torch.compiler.is_compiling() or traced(tokens) or transformed() or not torch.is_grad_enabled():
+        yield tiles
+        return
+    place, version = tiles.untyped_storage().data_ptr(), base._version
+
+    def pack(saved: Tensor) -> Any:
+        return saved.shape if saved.untyped_storage().data_ptr() == place else saved
+
+    def unpack(kept: Any) -> Tensor:
+        if isinstance(kept, Tensor):
+            return kept
+        if base._version != version:
+            raise RuntimeError("tokens of Attention were modified by an inplace operation before their gradients.")
+        return tiling.split(base[:, None]).reshape(kept)
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        yield tiles
+
+
+def in_turn(attend: Attend, q: Tensor, k: Tensor, v: Tensor, *others: Tensor | None, heads_at_once: int) -> Tensor:
+    """attend(q, k, v, *others) (B, H, N, E) of q, k, v (B, H, ...), so many heads of samples at a time.
+
+    The others broadcast to B and H, and are None or tensors. All that `attend` needs gradients for are arguments.
+    """
+    return _InTurn.apply(attend, heads_at_once, q, k, v, *others)
+
+
+class _InTurn(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, attend: Attend, heads_at_once: int, *tensors: Tensor | None) -> Tensor:
+        q, _, v = tensors[:3]
+        assert q is not None
+        assert v is not None
+        out = v.new_empty(*q.shape[:3], v.shape[-1])
+        for chunk in _chunks(q, heads_at_once):
+            out[chunk] = attend(*(_at(t, chunk) for t in tensors))
+        ctx.attend, ctx.heads_at_once, ctx.known = attend, heads_at_once, [t is not None for t in tensors]
+        ctx.autocast = torch.is_autocast_enabled(q.device.type), torch.get_autocast_dtype(q.device.type)
+        ctx.save_for_backward(*(t for t in tensors if t is not None))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        saved = iter(ctx.saved_tensors)
+        tensors = [next(saved) if known else None for known in ctx.known]
+        wanted = [t is not None and needs for t, needs in zip(tensors, ctx.needs_input_grad[2:], strict=True)]
+        again, (enabled, dtype) = asked_again(), ctx.autocast
+        with torch.enable_grad(), torch.autocast(grad.device.type, dtype=dtype, enabled=enabled):
+            if again:
+                sources = [t for t, needs in zip(tensors, wanted, strict=True) if needs and t is not None]
+                found = iter(torch.autograd.grad(ctx.attend(*tensors), sources, grad, create_graph=True))
+                return None, None, *[next(found) if needs else None for needs in wanted]
+            return None, None, *_gradients(ctx, tensors, wanted, grad)
+
+
+def _gradients(ctx: Any, tensors: Sequence[Tensor | None], wanted: list[bool], grad: Tensor) -> list[Tensor | None]:
+    out = [torch.zeros_like(t) if needs and t is not None else None for t, needs in zip(tensors, wanted, strict=True)]
+    for chunk in _chunks(grad, ctx.heads_at_once):
+        leaves = [
+            t if t is None else _at(t, chunk).detach().requires_grad_(needs)
+            for t, needs in zip(tensors, wanted, strict=True)
+        ]
+        sources = [leaf for leaf, needs in zip(leaves, wanted, strict=True) if needs and leaf is not None]
+        found = iter(torch.autograd.grad(ctx.attend(*leaves), sources, grad[chunk]))
+        for whole in out:
+            if whole is not None:
+                _at(whole, chunk).add_(next(found))
+    return out
+
+
+def _chunks(t: Tensor, heads_at_once: int) -> Iterator[Slices]:
+    """Samples and heads that are computed together: several samples, or of one sample some of its heads."""
+    batch, heads = t.shape[:2]
+    samples = max(1, heads_at_once // heads)
+    for sample in range(0, batch, samples):
+        for head in range(0, heads, heads_at_once):
+            yield slice(sample, sample + samples), slice(head, head + heads_at_once)
+
+
+def _at(t: Tensor | None, chunk: Slices) -> Tensor:
+    """The chunk of a tensor that broadcasts to (B, H, ...)."""
+    if t is None:
+        return t  # type: ignore[return-value]
+    return t[tuple(part if size > 1 else slice(None) for part, size in zip(chunk, t.shape[:2], strict=True))]

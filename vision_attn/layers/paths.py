@@ -1,0 +1,51 @@
+"""Which of the two exact ways attention takes: PyTorch's fused kernel, or matrix products and a softmax.
+
+The fused kernel is faster for long sequences and holds no scores; how long is long depends on the arithmetic units.
+The thresholds were measured, by `pytest -m benchmark -s tests/benchmarks/test_attention_paths.py`; `thresholds.json`
+has them with where they come from.
+"""
+
+import json
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+
+PathName = Literal["auto", "fused", "math"]
+PATHS: tuple[str, ...] = get_args(PathName)
+
+_THRESHOLDS: dict[str, dict[str, int]] = {
+    unit: entry["math_up_to"]
+    for unit, entry in json.loads(Path(__file__).with_name("thresholds.json").read_text())["units"].items()
+}
+
+
+_CPU = next(
+    (
+        name
+        for name, test in (("amx", "_is_amx_tile_supported"), ("avx512_bf16", "_is_avx512_bf16_supported"))
+        if getattr(torch.cpu, test, lambda: False)()
+    ),
+    "cpu",
+)
+
+
+def units(device: torch.device) -> str:
+    """The arithmetic units that attention runs on: "cuda", "amx", "avx512_bf16", "cpu" without either, or "other"."""
+    return {"cuda": "cuda", "cpu": _CPU}.get(device.type, "other")
+
+
+def math_up_to(device: torch.device, dtype: torch.dtype) -> int:
+    """Up to how many keys matrix products are the faster way; 0: never."""
+    return _THRESHOLDS.get(units(device), {}).get(str(dtype).removeprefix("torch."), 0)
+
+
+def attention_path(device: torch.device, tokens: int, dtype: torch.dtype = torch.bfloat16) -> Literal["math", "fused"]:
+    """Which of the two exact ways is taken: matrix products and a softmax, or PyTorch's fused kernel.
+
+    `tokens` is the number of keys that a query meets.
+    """
+    if torch.compiler.is_exporting():
+        return "fused"
+    threshold = math_up_to(device, dtype)
+    return "math" if threshold and tokens <= threshold else "fused"
