@@ -139,7 +139,7 @@ def test_what_comes_new_trains_in_a_frozen_model():
     assert trained == [f"blocks.{i}.attn.position.relative_position_bias_table" for i in range(3)]
 
 
-@pytest.mark.parametrize("place", ["", ".proj", ".proj_drop"])
+@pytest.mark.parametrize("place", ["", ".qkv", ".proj", ".proj_drop"])
 def test_hooks_are_called_as_before_and_their_handles_remove_them(place):
     model, seen = theirs(), []
     module = model.get_submodule(f"blocks.0.attn{place}")
@@ -181,10 +181,14 @@ def test_weights_of_the_swapped_layer_are_at_hand():
     torch.testing.assert_close(weights.sum(-1), torch.ones(1, 3, 17))
 
 
-def test_a_mask_of_the_block_is_refused_not_ignored():
-    layer = replace_attention(theirs()).blocks[0].attn
-    with pytest.raises(ValueError, match="attn_mask of BlockAttention must be None"):
-        layer(torch.randn(1, 17, 48), attn_mask=torch.ones(17, 17))
+@pytest.mark.parametrize("mask", [torch.rand(17, 17) > 0.5, torch.randn(17, 17)], ids=["boolean", "additive"])
+def test_masks_that_timm_hands_to_its_blocks_mean_what_they_did(mask):
+    model = theirs()
+    mask.fill_diagonal_(1)
+    before = [model(images(), attn_mask=mask), model(images(), is_causal=True)]
+    replace_attention(model)
+    torch.testing.assert_close(model(images(), attn_mask=mask), before[0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(model(images(), is_causal=True), before[1], rtol=1e-5, atol=1e-5)
 
 
 def test_rectangular_images_give_the_layer_their_grid():

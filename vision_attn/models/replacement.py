@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vision_attn.layers import Attention
 from vision_attn.layers.projection import PackedProjection
@@ -50,16 +50,6 @@ def replace_attention(model: nn.Module, **switches: Any) -> nn.Module:
         before: Any = getattr(model, "no_weight_decay", set)
         model.no_weight_decay = functools.partial(_undecayed, before, exempt)  # type: ignore[assignment]
     return model
-
-
-class BlockAttention(Attention):
-    """Attention that the blocks of timm can call."""
-
-    def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False, **options: Any) -> Tensor:
-        """Tokens to tokens. Raises `ValueError` where a block asks for a mask over pairs: a pattern is the way."""
-        if attn_mask is not None or is_causal:
-            raise ValueError("attn_mask of BlockAttention must be None and is_causal False: give a pattern instead.")
-        return super().forward(x, **options)
 
 
 def _check_switches(switches: dict[str, Any]) -> None:
@@ -148,9 +138,7 @@ def _spec(theirs: Any, where: str, switches: dict[str, Any]) -> SelfAttention:
     return SelfAttention(num_heads=theirs.num_heads, **{**given, **widths, **switches})
 
 
-def _made(
-    theirs: Any, where: str, switches: dict[str, Any], grid: tuple[int, int] | None, prefix: int
-) -> BlockAttention:
+def _made(theirs: Any, where: str, switches: dict[str, Any], grid: tuple[int, int] | None, prefix: int) -> Attention:
     """Our layer with the modules, weights and hooks of theirs wherever the settings are equal."""
     before, spec = _spec(theirs, where, {}), _spec(theirs, where, switches)
     ours = _built(spec, theirs, grid, prefix)
@@ -174,7 +162,6 @@ def _built(spec: SelfAttention, theirs: Any, grid: tuple[int, int] | None, prefi
     ours: Any = spec.build(dim=theirs.qkv.in_features, grid=grid or (1, 1), num_prefix_tokens=prefix)
     if grid is None:
         ours.grid = None
-    ours.__class__ = BlockAttention
     if theirs.proj.bias is None:
         ours.proj = nn.Linear(ours.proj.in_features, ours.proj.out_features, bias=False)
     weight = next(theirs.proj.parameters())
