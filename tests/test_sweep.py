@@ -24,11 +24,19 @@ from sweeping import (
     workers_of,
 )
 
+from vision_attn.plan import Plan
+
 
 @pytest.fixture
 def place(tmp_path):
     (tmp_path / "question.py").write_text(EXPERIMENT)
     return tmp_path
+
+
+def page_of(place):
+    """The page of the levels that were asked for."""
+    (page,) = place.glob("results/question-*/report.html")
+    return page.read_text()
 
 
 LONG = ("--levels", "updates=1500", "--levels", "train_size=50")
@@ -130,7 +138,7 @@ def test_a_crashing_run_is_shown_at_once_costs_only_itself_and_is_retried_on_dem
     assert "1 runs will be tried again" in output
     assert finish(place, *models)[0] == 1
     assert outcomes(place) == [("done",), ("failed", "retried", "failed")]
-    page = (place / "results/question/report.html").read_text()
+    page = page_of(place)
     assert "failed" in page
 
 
@@ -149,7 +157,7 @@ def test_a_diverging_run_is_a_state_and_never_a_number(place):
         assert folder.result()["state"] == "diverged"
         assert not (folder.path / "weights.safetensors").exists()
         assert not list(folder.path.glob("probes/*"))
-    assert "diverged" in (place / "results/question/report.html").read_text()
+    assert "diverged" in page_of(place)
 
 
 def test_a_run_that_takes_too_long_is_killed(place):
@@ -219,6 +227,29 @@ def test_plan_and_status_show_what_would_be_done_and_what_was(place):
     code, output = finish(place, "--json", verb="status")
     assert code == 0
     assert {entry["state"] for entry in json.loads(output).values()} == {"done"}
+
+
+def test_levels_leave_the_report_of_the_whole_as_it_is_and_status_looks_where_report_does(place):
+    assert finish(place)[0] == 0
+    whole = {path: path.read_bytes() for path in (place / "results/question").rglob("*") if path.is_file()}
+    assert finish(place, "--levels", "train_size=50")[0] == 0
+    assert {path: path.read_bytes() for path in whole} == whole
+    (part,) = place.glob("results/question-train_size-50-*")
+    assert Plan.read(part).levels("train_size") == [50]
+    moved = (place / "results").rename(place / "moved")
+    looked = [sys.executable, "-m", "vision_attn.cli", "status", str(moved / part.name)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    said = subprocess.run(looked, capture_output=True, text=True, env=environment, cwd=place, check=False)
+    assert (said.returncode, said.stdout.strip()) == (0, "2 runs: 2 done")
+
+
+def test_two_sweeps_with_different_levels_in_one_folder_do_not_take_each_others_plan(place):
+    """The folder's plan.json is another's by the time a worker starts: each reads the plan that was kept for it."""
+    first, second = start(place, "--levels", "train_size=50"), start(place, "--levels", "train_size=100")
+    assert [first.wait(250), second.wait(250)] == [0, 0]
+    kept = {path.stem for path in (place / "results/runs/plans").glob("*.json")}
+    assert kept == {Plan.read(path.parent).digest for path in place.glob("results/*/plan.json")}
+    assert len(kept) == 2
 
 
 @pytest.mark.slow
