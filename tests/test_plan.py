@@ -6,7 +6,10 @@ from pathlib import Path
 import made_up
 import pytest
 
+from vision_attn import AccuracyBy, Experiment, Mnist5k, Quadrants, Recipe, Run, ViT
+from vision_attn.experiment import plan as plan_of
 from vision_attn.plan import Plan
+from vision_attn.report.protocol import skips
 from vision_attn.spec import InputError
 from vision_attn.store import probe_file, read_json, write_json
 
@@ -97,3 +100,21 @@ def test_the_digest_follows_the_content():
     plan = made_up.make_plan(**SMALL)
     assert plan.digest == made_up.make_plan(**SMALL).digest
     assert plan.digest != plan.replace(smoke=True).digest
+
+
+def test_of_two_probes_of_one_kind_the_one_that_applies_is_asked_for():
+    """`AccuracyBy` two attributes, of which the data say one."""
+    experiment = Experiment(
+        question="Why?",
+        factors={"seed": (0,)},
+        run=lambda seed: Run(
+            model=ViT(dim=16, depth=1), data=Quadrants(of=Mnist5k(), train_size=50), recipe=Recipe(updates=1), seed=seed
+        ),
+        probes=(AccuracyBy(fact="quadrant"), AccuracyBy(fact="colour")),
+    )
+    plan = plan_of(experiment, name="why")
+    (key,) = plan.runs
+    assert [probe["fact"] for probe in plan.asked(key).values()] == ["quadrant"]
+    assert list(plan.runs[key].skips) == [probe_file({"kind": "AccuracyBy", "fact": "colour"})]
+    ((probe, models, _),) = skips(plan)
+    assert (probe, models) == ("AccuracyBy(fact='colour')", "all runs (1)")
