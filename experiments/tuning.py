@@ -31,8 +31,7 @@ from vision_attn import (
     ViT,
     match,
 )
-
-# EB
+from vision_attn.figures import ExpectedBest
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
 MODELS = ("ResNet", "ViT", "ViT, 3x3 convolution", "ViT, convolutional stem")
@@ -205,7 +204,7 @@ experiment = Experiment(
     probes=(Size(),),
     figures=(
         Choice(choose="trial", by=("train_size",)),
-        # ExpectedBest(choose="trial", by=("train_size",)),
+        ExpectedBest(),
         Matching(reference="ViT"),
     ),
 )
