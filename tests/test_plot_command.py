@@ -1,0 +1,61 @@
+"""`vision-attn plot`: figures of one's own table from the command line."""
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from vision_attn.cli import app
+from vision_attn.spec import InputError
+
+
+@pytest.fixture
+def table(tmp_path):
+    rows = [
+        {"model": model, "train_size": size, "seed": seed, "accuracy": 0.5 + 0.1 * i + 0.01 * seed + size / 10_000}
+        for i, model in enumerate(("vit", "resnet18"))
+        for size in (100, 200, 400)
+        for seed in range(3)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "results.csv", index=False)
+    return tmp_path / "results.csv"
+
+
+def plot(*words):
+    return CliRunner().invoke(app, ["plot", *map(str, words)])
+
+
+def test_two_figures_of_ones_own_table(table, tmp_path):
+    words = ("--figure", "LearningCurve", "--figure", "Gap", "--reference", "resnet18", "--out", tmp_path / "out")
+    ended = plot(table, *words, "--width", "column", "--label", "vit=ViT (ours)", "--classes", "10")
+    assert ended.exit_code == 0, ended.output
+    names = {f"{figure}.{kind}" for figure in ("LearningCurve", "Gap") for kind in ("pdf", "svg", "png", "tex")}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == names
+    assert "Difference in test accuracy to resnet18, paired by seed" in ended.output.replace("\n", " ")
+    assert "ViT (ours)" in (tmp_path / "out" / "Gap.tex").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--figure", "Gap"), "Gap compares models with one of them. Name it: --reference MODEL."),
+        (
+            ("--figure", "Gap", "--reference", "vgg"),
+            "reference of Gap must be a level of model ('vit', 'resnet18')",
+        ),
+        (("--figure", "Curve"), "figure must be one of ArmCurve, "),
+        (
+            ("--figure", "LearningCurve", "--value", "acc"),
+            "value must be a column of the table ('model', 'train_si",
+        ),
+        (
+            ("--figure", "LearningCurve", "--x", "size"),
+            "x of LearningCurve must be a factor of the experiment (mod",
+        ),
+        (("--figure", "LearningCurve", "--width", "wide"), "width must be 'column', 'page' or a number of inches."),
+        (("--figure", "LearningCurve", "--label", "vit"), "label must be NAME=TEXT. Got 'vit' instead."),
+    ],
+)
+def test_what_cannot_be_drawn_is_said_in_one_sentence(table, words, sentence):
+    ended = plot(table, *words)
+    assert isinstance(ended.exception, InputError)
+    assert str(ended.exception).startswith(sentence)
