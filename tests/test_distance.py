@@ -11,7 +11,7 @@ from vision_attn.data.lattice import STEPS, cells_of, glyphs
 from vision_attn.experiment import load, plan
 from vision_attn.models import Model
 from vision_attn.plan import Plan
-from vision_attn.probes.support import reach
+from vision_attn.probes.reach import reach
 from vision_attn.spec import from_json, to_json
 
 ROOT = Path(__file__).resolve().parents[1]

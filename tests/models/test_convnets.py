@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from vision_attn.layers import ConvEmbed
 from vision_attn.models import ConvNeXt, DepthwiseConv, ResNet, ViT, count_flops, count_params, match
 from vision_attn.models.drop_path import DropPath, drop_path_rates
-from vision_attn.probes.support import reach
+from vision_attn.probes.reach import reach
 from vision_attn.spec import InputError
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}

@@ -1,11 +1,14 @@
+import dataclasses
+
 import pytest
 import torch
 from noise_data import noise, selected, value
 from torch import Tensor, nn
 
+from vision_attn.data.base import Split
 from vision_attn.models import DepthwiseConv, ViT
 from vision_attn.probes import Influence, Intervention
-from vision_attn.probes.intervention import exchanged
+from vision_attn.probes.intervention import exchanged, partners
 from vision_attn.spec import InputError
 
 
@@ -46,10 +49,29 @@ def test_an_exchanged_cell_moves_nothing_outside_the_theoretical_support():
 
 def test_exchanging_cells_one_by_one_gives_the_other_image_in_pieces():
     image, other = torch.zeros(2, 8, 8), torch.rand(2, 8, 8) + 1
-    pieces = exchanged(image, other, cells=4)
+    pieces = torch.cat([exchanged(image, other, part, cells=4) for part in (range(5), range(5, 16))])
     assert pieces.shape == (16, 2, 8, 8)
     torch.testing.assert_close(pieces.sum(0), other)
     assert (pieces[6] > 0).nonzero()[:, 1:].unique(dim=0).tolist() == [[2, 4], [2, 5], [3, 4], [3, 5]]
+
+
+def test_a_partner_is_of_another_class_where_there_is_one_and_never_the_image_itself():
+    labels = torch.tensor([0] * 6 + [1] * 3 + [2])
+    drawn = torch.stack([partners(labels, generator=torch.Generator().manual_seed(seed)) for seed in range(300)])
+    assert (labels[drawn] != labels).all()
+    assert set(drawn[:, 0].tolist()) == {6, 7, 8, 9}
+    alone = torch.stack([partners(labels[:6], generator=torch.Generator().manual_seed(seed)) for seed in range(300)])
+    assert (alone != torch.arange(6)).all()
+    assert set(alone[:, 0].tolist()) == {1, 2, 3, 4, 5}
+    dense = torch.zeros(6, 8, 8, dtype=torch.int64)
+    assert (partners(dense, generator=torch.Generator()) != torch.arange(6)).all()
+
+
+def test_the_share_of_partners_of_another_class_is_said():
+    data, model = noise(images=6), Linear().eval()
+    assert value(list(Intervention(images=6)(model, data)), "partners_of_another_class") == 0
+    two = dataclasses.replace(data, test=Split(data.test.images, torch.tensor([0, 0, 0, 0, 0, 1])))
+    assert value(list(Intervention(images=6)(model, two)), "partners_of_another_class") == 1
 
 
 def test_one_image_and_cells_that_do_not_divide_are_refused():

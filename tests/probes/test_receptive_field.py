@@ -33,6 +33,7 @@ def test_a_row_for_every_layer_mode_unit_and_direction(data):
             assert values(rows, "visible_fraction", mode=mode, unit=unit) == [1 / 64, 1, 1]
         for direction in ("any", "right", "left", "down", "up"):
             assert values(rows, "reach", mode=mode, direction=direction) == [0, 7, 7]
+    assert [row["extent"] for row in rows if "extent" in row] == ["exact", "global", "global"] * 2
     assert len(rows) == 2 * 3 * (1 + 3 + 5)
     assert {row["layer"] for row in rows} == {0, 1, 2}
     assert all(type(row["value"]) in (int, float) for row in rows)

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from vision_attn import LSTM, ConvStack, DepthwiseConv, ResNet, SelfAttention, ViT, ZeroMixer
-from vision_attn.probes.support import OUTPUT, Reach, leaks_between_samples, reach, support
+from vision_attn.probes.reach import Reach, reach
+from vision_attn.probes.support import OUTPUT, leaks_between_samples, support
 from vision_attn.spec import InputError
 
 SMALL = {"image_size": 32, "in_chans": 3, "num_classes": 10}
@@ -90,12 +91,13 @@ def test_four_depthwise_convolutions_on_patches_of_four_see_36_pixels():
         assert not any(one.clipped for one in layers.values())
 
 
-def test_a_field_that_the_image_cuts_is_said_to_be_cut():
-    trunk = ViT(dim=16, depth=4, mixer=DepthwiseConv(kernel_size=3)).build(**SMALL)
-    last = support(trunk, image_size=32)["blocks.3"]
-    assert last.clipped
-    assert not last.is_global
-    assert last.height == 32
+def test_a_model_bound_to_its_image_is_measured_as_far_as_a_corner_sees_and_said_to_be_cut_beyond():
+    trunk = ViT(dim=16, depth=8, mixer=DepthwiseConv(kernel_size=3)).build(**SMALL)
+    *exact, all_seen, last = support(trunk, image_size=32).values()
+    assert [one.height for one in exact] == [field((4, 4), *[(3, 1)] * depth) for depth in range(7)]
+    assert {one.extent for one in exact} == {"exact"}
+    for one in (all_seen, last):
+        assert (one.extent, one.height, one.corner) == ("cut", 32, 1)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -194,10 +196,20 @@ def test_reach_counts_from_the_border_of_units_larger_than_a_cell_and_joins_smal
     assert reach(coarse, image_size=32, patch_size=4, layers=[OUTPUT])[OUTPUT] == Reach(2, 2, 2, 2, 2)
 
 
-@pytest.mark.parametrize(("image_size", "stride"), [(30, 1), (32, 3)])
-def test_reach_refuses_cells_that_do_not_fit_image_and_layers(image_size, stride):
-    with pytest.raises(InputError, match="patch_size of reach must be"):
-        reach(nn.Conv2d(3, 4, 1, stride=stride), image_size=image_size, patch_size=4, layers=[OUTPUT])
+def test_reach_refuses_cells_that_do_not_fit_the_image():
+    with pytest.raises(InputError, match="patch_size of reach must be a divisor of the image size 30"):
+        reach(nn.Conv2d(3, 4, 1), image_size=30, patch_size=4, layers=[OUTPUT])
+
+
+def test_reach_takes_units_that_are_no_part_or_multiple_of_a_cell():
+    net = nn.Sequential(nn.Conv2d(3, 4, 5, stride=5), nn.Conv2d(4, 4, 3, padding=1))
+    # a unit at 5 i + 2.5 sees 5 i - 5 ... 5 i + 9; its own cells are those whose middle is at most 2.5 away
+    expected = 0
+    for i in range(8):
+        own = [cell for cell in range(10) if -2.5 < 4 * cell + 2 - (5 * i + 2.5) <= 2.5]
+        first, last = max(0, 5 * i - 5) // 4, min(39, 5 * i + 9) // 4
+        expected = max(expected, own[0] - first, last - own[-1])
+    assert reach(net, image_size=40, patch_size=4, layers=[OUTPUT])[OUTPUT].distance == expected
 
 
 class Saturated(nn.Module):

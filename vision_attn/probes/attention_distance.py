@@ -61,7 +61,7 @@ class AttentionDistance(Probe):
         return None if _attends(model) else f"{type(model).__name__} has no attention whose weights can be read"
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
-        images = data.normalise(chosen(data, split=self.split, images=self.images))
+        images = data.normalise(chosen(data, split=self.split, images=self.images).images)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             found = attention_inputs(model, images[:1])
             if not found:

@@ -39,7 +39,7 @@ class BranchScale(Probe):
         if not isinstance(model, VisionTransformer):
             raise InputError(f"model of BranchScale must have mixers. Got {type(model).__name__} instead.")
         shape = {"image_size": data.image_size, "in_chans": data.in_chans, "num_classes": data.num_classes}
-        images = data.normalise(chosen(data, split="train", images=self.images))
+        images = data.normalise(chosen(data, split="train", images=self.images).images)
         variances = []
         for seed in range(self.draws):
             with Streams(seed).initialising():

@@ -1,81 +1,102 @@
-"""The unbounded canvas: images larger than a model's own, so that a field larger than the image has an end."""
+"""Canvases: images larger than a model's own, so that a field larger than the image has an end; where the ends lie.
 
-from collections.abc import Iterator, Sequence
+The field of a unit is looked at along one axis at a time, as a line of pixels that are seen or not.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from torch import Tensor
 
-from vision_attn.probes.gradients import Gradients, Unit
+from vision_attn.probes.gradients import Gradients
 
-Ends = dict[str, list[tuple[float, float] | None]]
-"""By layer, down and across: the first and the last offset seen from the unit's centre; None: without end."""
+LARGEST = 4096
+"""The longest canvas, in pixels. A field may be nearly twice as long: its ends are seen from either side."""
+NARROW = 96
+"""Canvases are that wide, or as wide as the image: the extent along one axis does not hang on the other."""
 
-SHORTEST, LARGEST = 96, 1536
-"""The sides of the canvas: multiples of the strides of usual networks. A field without end on the last is global."""
-JUMP = 40
-"""A layer whose field is at least that many times as long as the one of the layer before it is global."""
-
-
-def unbounded(gradients: Gradients, names: Sequence[str], *, draws: int, largest: int = LARGEST) -> Ends:
-    """The ends of the field of the unit in the middle, for layers in order of depth.
-
-    Left out are layers for which the model does not take a canvas that they need. Behind a global layer all are.
-    """
-    ends: Ends = {name: [None, None] for name in names}
-    unended = list(names)
-    for shape in canvases(largest):
-        axes = [axis for axis in (0, 1) if shape[axis] == max(shape)]
-        wanted = [name for name in unended if any(ends[name][axis] is None for axis in axes)]
-        if not wanted:
-            continue
-        x = gradients.images(draws, shape)
-        try:
-            maps = gradients.maps(x, wanted)
-        except (RuntimeError, ValueError, AssertionError):
-            return {name: found for name, found in ends.items() if name not in wanted}
-        for name, output in maps.items():
-            middle, _, corner = spots(output.shape[2:])
-            seen = gradients.seen(x, output, [_one(middle)], draws=draws)[0]
-            for axis in axes:
-                line, before = seen.any(dim=1 - axis), names[: names.index(name)]
-                if not line[0] and not line[-1]:
-                    ends[name][axis] = offsets(line, middle[axis], output.shape[2 + axis])
-                elif line.all() and before and _is_jump(ends[before[-1]][axis], 2 * len(line) - 1):
-                    seen_far = gradients.seen(x, output, [_one(corner)], draws=draws)[0].any(dim=1 - axis)
-                    unended = [other for other in unended if other in before or not seen_far.all()]
-            if name not in unended:
-                break
-    return ends
+Ends = tuple[int, int] | None
 
 
-def canvases(largest: int) -> Iterator[tuple[int, int]]:
-    """A square, then long and thin ones along either axis, as the extent along one does not hang on the other."""
-    yield SHORTEST, SHORTEST
-    length = 2 * SHORTEST
-    while length <= largest:
-        yield length, SHORTEST
-        yield SHORTEST, length
-        length *= 2
+def ends(line: Tensor) -> Ends:
+    """The first and the last pixel that are seen on a line; None where nothing is."""
+    places = line.nonzero().flatten().tolist()
+    return (places[0], places[-1]) if places else None
 
 
-def offsets(line: Tensor, place: int, units: int) -> tuple[float, float]:
-    """The first and the last pixel seen on a line, from the centre of the unit's part of the line."""
-    pixels, centre = line.nonzero().flatten().tolist() or [0], (place + 0.5) * len(line) / units - 0.5
-    return pixels[0] - centre, pixels[-1] - centre
+def hole(line: Tensor) -> int:
+    """The longest way from a pixel that is seen on a line to the next one; dilated kernels leave some out."""
+    places = line.nonzero().flatten()
+    return int(places.diff().max()) if len(places) > 1 else 1
 
 
 def spots(grid: Sequence[int]) -> list[tuple[int, int]]:
-    """The units in the middle, at the middle of the upper edge, in the upper left corner."""
-    return [(grid[0] // 2, grid[1] // 2), (0, grid[1] // 2), (0, 0)]
+    """The units in the middle, at the middle of the upper edge, in the upper left and in the lower right corner."""
+    return [(grid[0] // 2, grid[1] // 2), (0, grid[1] // 2), (0, 0), (grid[0] - 1, grid[1] - 1)]
 
 
-def span(place: int, size: int) -> slice:
-    """Part number `place` of a line that is cut into parts of `size`."""
-    return slice(place * size, (place + 1) * size)
+def free_ends(lines: Mapping[int, Tensor]) -> tuple[dict[int, int], dict[int, int]]:
+    """The first and the last pixels seen, by the unit's place on the line, where no border can have cut the field."""
+    margin = max(map(hole, lines.values()))
+    known = {place: seen for place, line in lines.items() if (seen := ends(line)) is not None}
+    starts = {place: first for place, (first, _) in known.items() if first >= margin}
+    stops = {place: last for place, (_, last) in known.items() if last < len(lines[place]) - margin}
+    return starts, stops
 
 
-def _one(unit: tuple[int, int]) -> Unit:
-    return span(unit[0], 1), span(unit[1], 1)
+def offsets(lines: Mapping[int, Tensor], centre: Callable[[int], float]) -> list[float | None]:
+    """The first and the last pixel of a field as offsets from its unit's centre, from lines by the unit's place.
+
+    Of either side asked is the unit in the middle, and where its field may be cut there, also by the border of a layer
+    between, the unit farthest from that side; None where that one's is cut too, 0 where nothing is seen.
+    """
+    middle = sorted(lines)[len(lines) // 2]
+    longest = max(int(line.sum()) for line in lines.values())
+    found: list[float | None] = []
+    for free, farthest, border in zip(free_ends(lines), (max(lines), min(lines)), (0, len(lines[0]) - 1), strict=True):
+        is_sure = middle in free and abs(free[middle] - border) >= longest / 4
+        place = middle if is_sure else farthest
+        found.append(free[place] + 0.5 - centre(place) if place in free else None)
+    return found if longest else [0.0, 0.0]
 
 
-def _is_jump(before: tuple[float, float] | None, length: int) -> bool:
-    return before is not None and length >= JUMP * (before[1] - before[0] + 1)
+def canvases(
+    gradients: Gradients,
+    wanted: Callable[[int, int, float], list[str]],
+    *,
+    image_size: int,
+    draws: int = 1,
+    largest: int = LARGEST,
+) -> Iterator[tuple[int, str, Tensor, Tensor]]:
+    """Axis, layer, images and the layer's output, on canvases twice as long each time, first down, then across.
+
+    For the layers that are `wanted`, given the axis, the length and about how many numbers this takes; it ends along an
+    axis where there are none, or the model takes no longer canvas.
+    """
+    for axis in (0, 1):
+        length, before, expected = 2 * image_size, None, 4.0 * draws * gradients.numbers_of_one
+        while length <= largest and (names := wanted(axis, length, expected)):
+            try:
+                x, maps = _drawn(gradients, names, axis, length, image_size=image_size, draws=draws)
+            except (RuntimeError, ValueError, AssertionError):
+                break
+            for name, output in maps.items():
+                yield axis, name, x, output
+            growth = 4.0 if before is None else gradients.numbers / before
+            before, expected, length = gradients.numbers, gradients.numbers * growth, 2 * length
+
+
+def _drawn(
+    gradients: Gradients, names: list[str], axis: int, length: int, *, image_size: int, draws: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Images of a canvas and what the layers make of them, on a narrow one where the model takes it."""
+
+    def on(width: int) -> tuple[Tensor, dict[str, Tensor]]:
+        x = gradients.images(draws, (length, width) if axis == 0 else (width, length))
+        return x, gradients.maps(x, names)
+
+    if image_size <= NARROW:
+        return on(image_size)
+    try:
+        return on(NARROW)
+    except (RuntimeError, ValueError, AssertionError):
+        return on(image_size)

@@ -6,11 +6,12 @@ B batch, N tokens, M keys, C channels, H heads.
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vision_attn.layers import Attention
 from vision_attn.models.base import Model
@@ -19,6 +20,14 @@ from vision_attn.spec import InputError
 
 STEMS = ("patch_embed", "stem", "conv_stem")
 BLOCKS = ("blocks", "stages")
+SCORING = ("scaled_dot_product_attention", "multi_head_attention_forward")
+"""Functions that form the weights of an attention inside."""
+NUMBERS = 2**27
+"""What functions give in one pass forward, at most: 1 GiB in float64. Images are taken a few at once to keep to it."""
+
+
+class _Enough(BaseException):
+    """Everything asked for has been seen: the rest of a forward pass is left out. No error, so nothing catches it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +49,28 @@ class Call:
         return [*(type(other).__name__ for other in self.inputs[1:]), *given]
 
 
+class Counting(TorchFunctionMode):
+    """While it is on, the numbers that functions of torch give are counted in `numbers`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        self.numbers += found.numel() if isinstance(found, Tensor) else 0
+        if getattr(func, "__name__", "") in SCORING:
+            self.numbers += 2 * _scores(func.__name__, *args[:5])
+        return found
+
+
+def _scores(name: str, queries: Tensor, keys: Tensor, *others: Any) -> int:
+    """How many scores an attention forms: (..., N, C) and (..., M, C), or (N, B, C) and (M, B, C) of some heads."""
+    if name == "multi_head_attention_forward":
+        return int(others[2]) * queries.shape[:-1].numel() * keys.shape[0]
+    return queries.shape[:-1].numel() * keys.shape[-2]
+
+
 def layers(model: nn.Module) -> dict[str, nn.Module]:
     """The layers of a model by name, in order of depth; the first is the patch embedding or the stem.
 
@@ -49,7 +80,9 @@ def layers(model: nn.Module) -> dict[str, nn.Module]:
     names = _blocks(model) or _stages(model)
     if not names:
         allowed = "one with blocks, stages or a feature_info"
-        raise InputError(f"layers of {type(model).__name__} must be {allowed}. Got a model without them instead.")
+        raise InputError(
+            f"layers of {type(model).__name__} must be named, as it is not {allowed}: names of its modules, in order."
+        )
     stem = next((name for name in STEMS if isinstance(getattr(model, name, None), nn.Module)), None)
     first = [stem] if stem is not None and not names[0].startswith(stem) else []
     return {name: model.get_submodule(name) for name in (*first, *names)}
@@ -60,31 +93,53 @@ def without_layers(model: Model) -> str | None:
     return f"{type(model).__name__} is no network of layers" if isinstance(model, FittedModel) else None
 
 
+def named(model: nn.Module, names: Sequence[str] | None) -> list[str]:
+    """The names of layers: those asked for, which must be modules of the model, or those of `layers` (None)."""
+    if names is None:
+        return list(layers(model))
+    known = dict(model.named_modules())
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        some = ", ".join(repr(name) for name in list(known)[1:6]) or "'' (itself)"
+        given = unknown[0] if unknown else tuple(names)
+        raise InputError(
+            f"layers of {type(model).__name__} must be names of its modules, such as {some}. Got {given!r} instead."
+        )
+    return list(names)
+
+
 def grids(model: nn.Module, x: Tensor, names: list[str]) -> dict[str, Tensor]:
     """The outputs of the named layers for images x, each (B, C, rows, columns), from one forward pass.
 
-    The graph is kept. Tokens that lie nowhere (class token, registers) are dropped; tokens in raster order and images
-    with the channels last are brought to that shape. Raises `InputError` where a layer's tokens form no grid.
+    The pass is in eval mode and ends behind the last of them; the graph is kept. Tokens that lie nowhere (class token,
+    registers) are dropped; tokens in raster order and images with the channels last are brought to that shape. Raises
+    `InputError` where there is no such layer, it does not run, or its output is no grid, one an image.
     """
-    modules = {name: model.get_submodule(name) for name in names}
-    with _recording(modules) as calls:
+    modules = {name: model.get_submodule(name) for name in named(model, names)}
+    with evaluating(model), _recording(modules, stop=True) as calls, contextlib.suppress(_Enough):
         model(x)
     idle = [name for name in names if name not in calls]
     if idle:
         raise InputError(f"layers of {type(model).__name__} must run in a forward pass. Got {idle[0]} instead.")
-    return {name: _grid(model, name, calls[name].output, ratio=x.shape[2] / x.shape[3]) for name in names}
+    return {name: _grid(model, name, calls[name].output, x) for name in names}
 
 
-def grid_shapes(model: nn.Module, x: Tensor, names: list[str]) -> dict[str, tuple[int, int]]:
-    """The grid (rows, columns) of each of the named layers for images x."""
-    with torch.no_grad():
-        return {name: (z.shape[2], z.shape[3]) for name, z in grids(model, x[:1], names).items()}
+def sizes(model: nn.Module, x: Tensor, names: list[str]) -> tuple[dict[str, tuple[int, int]], int]:
+    """The grid (rows, columns) of each of the named layers for images x, and how many numbers one image takes."""
+    with torch.no_grad(), Counting() as counted:
+        found = {name: (z.shape[2], z.shape[3]) for name, z in grids(model, x[:1], names).items()}
+    return found, counted.numbers
+
+
+def at_once(numbers: int) -> int:
+    """How many images, each of which takes that many numbers, are taken at once: at least one."""
+    return max(1, NUMBERS // max(1, numbers))
 
 
 def mixer_outputs(model: nn.Module, x: Tensor) -> list[Tensor]:
     """What the mixer of every block gives for images x, in order of depth, from one forward pass."""
     modules = {name: module for name, module in model.named_modules() if name.endswith(".mixer")}
-    with _recording(modules) as calls:
+    with evaluating(model), _recording(modules) as calls:
         model(x)
     return [call.output for call in calls.values()]
 
@@ -95,7 +150,7 @@ def attention_inputs(model: nn.Module, x: Tensor) -> dict[str, tuple[nn.Module, 
     Raises `InputError` where one got more than its input, such as a mask: its weights would not be those of `x`.
     """
     modules = {name: module for name, module in model.named_modules() if has_weights(module)}
-    with _recording(modules) as calls:
+    with evaluating(model), _recording(modules) as calls:
         model(x)
     for name, call in calls.items():
         if call.others:
@@ -135,10 +190,16 @@ def calls_of(modules: dict[str, nn.Module], run: Callable[[], Any]) -> dict[str,
 
 
 @contextlib.contextmanager
-def _recording(modules: dict[str, nn.Module]) -> Iterator[dict[str, Call]]:
-    """Inside, forward passes write down the first call of each module, in order of the calls."""
+def _recording(modules: dict[str, nn.Module], *, stop: bool = False) -> Iterator[dict[str, Call]]:
+    """Inside, forward passes write down the first call of each module, in order of the calls.
+
+    With `stop` they end, by `_Enough`, when every module has been called.
+    """
     calls: dict[str, Call] = {}
-    handles = [module.register_forward_hook(_writer(calls, name), with_kwargs=True) for name, module in modules.items()]
+    enough = len(modules) if stop else math.inf
+    handles = [
+        module.register_forward_hook(_writer(calls, name, enough), with_kwargs=True) for name, module in modules.items()
+    ]
     try:
         yield calls
     finally:
@@ -146,11 +207,13 @@ def _recording(modules: dict[str, nn.Module]) -> Iterator[dict[str, Call]]:
             handle.remove()
 
 
-def _writer(calls: dict[str, Call], name: str) -> Any:
+def _writer(calls: dict[str, Call], name: str, enough: float) -> Any:
     def write(module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any], output: Any) -> None:
         output = output[0] if isinstance(output, tuple | list) else output
         if name not in calls:
             calls[name] = Call(inputs, options, output.clone())
+        if len(calls) >= enough:
+            raise _Enough
 
     return write
 
@@ -183,8 +246,11 @@ def _stages(model: nn.Module) -> list[str]:
     return list(dict.fromkeys(name for name in entries if name in known))
 
 
-def _grid(model: nn.Module, name: str, output: Tensor, *, ratio: float) -> Tensor:
-    """A layer's output as (B, C, rows, columns); `ratio` is the image's height over its width."""
+def _grid(model: nn.Module, name: str, output: Tensor, x: Tensor) -> Tensor:
+    """A layer's output for images x as (B, C, rows, columns)."""
+    ratio = x.shape[2] / x.shape[3]
+    if len(output) != len(x):
+        raise InputError(f"output of {name} must be one an image. Got {len(output)} for {len(x)} images instead.")
     if output.ndim == 4:
         formats = [getattr(part, "output_fmt", None) for part in (model.get_submodule(name), model)]
         _, first, second, third = output.shape
@@ -198,6 +264,18 @@ def _grid(model: nn.Module, name: str, output: Tensor, *, ratio: float) -> Tenso
             return output[:, prefix:].transpose(1, 2).unflatten(2, (rows, number // rows))
     allowed = "an image or a grid of tokens shaped as the image"
     raise InputError(f"output of {name} must be {allowed}. Got the shape {tuple(output.shape)} instead.")
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Inside, the model and all in it are in eval mode, so that no statistics change; each part's mode is restored."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 @contextlib.contextmanager

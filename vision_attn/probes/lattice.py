@@ -1,18 +1,20 @@
 """Lattice: where influence comes from and where it goes, the same for every model, and sums over those pairs.
 
-The sources are the square cells of a lattice over the image, the goals units of a layer's own grid; distances are
-pixels between the centre of a unit, its place scaled to the image, and the centre of a cell.
+The sources are the square cells of a lattice over the image, the goals units of a layer's own grid, which lie where
+`placement` says. Distances are pixels from the centre of a unit, to a cell the mean over its pixels.
 S image size, Q units, P cells (cells x cells, in raster order).
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from vision_attn.data.base import Data
+from vision_attn.data.base import Data, Split
 from vision_attn.probes.base import Row
+from vision_attn.probes.placement import Placement
 from vision_attn.spec import InputError
 
 
@@ -21,18 +23,16 @@ class Pairs:
     """Every unit of a layer with every cell: (Q, P) each.
 
     distance    in pixels
-    own         whether the unit's patch of the image and the cell overlap
-    down, right by how many cells the cell lies lower and further right than the one the unit's centre is in
+    step        the distance of the middle of the cell, to the nearest whole number of cells
+    own         whether the cell's middle lies in the unit's part of the image, the square of the units' step, or of the
+                cell if that is larger, around its centre
     cell        the side of a cell, in pixels
-    centres     of the units, in pixels: (Q, 2)
     """
 
     distance: Tensor
+    step: Tensor
     own: Tensor
-    down: Tensor
-    right: Tensor
     cell: float
-    centres: Tensor
 
     def kept(self, own: str) -> Tensor:
         """The pairs that count with or without the own cells."""
@@ -47,46 +47,45 @@ def lattice_side(patch_size: int, image_size: int, *, what: str) -> int:
     return image_size // patch_size
 
 
-def chosen(data: Data, *, split: str, images: int) -> Tensor:
-    """That many images of a split, evenly spaced, or all if it has fewer: uint8 (N, C, S, S)."""
-    source = (data.train_sample if split == "train" else data.test).images
+def chosen(data: Data, *, split: str, images: int) -> Split:
+    """That many images of a split, evenly spaced, or all if it has fewer."""
+    source = data.train_sample if split == "train" else data.test
     number = min(images, len(source))
-    return source[torch.arange(number, device=source.device) * len(source) // number]
+    places = torch.arange(number, device=source.labels.device) * len(source) // number
+    return Split(source.images[places], source.labels[places])
 
 
 def places(grid: tuple[int, int], *, image_size: int) -> Tensor:
-    """The centres of all units of a grid on the image, in pixels: (rows x columns, 2)."""
+    """The centres of the cells of a grid that is spread evenly over the image, in pixels: (rows x columns, 2)."""
     rows, columns = (((torch.arange(side) + 0.5) * image_size / side).double() for side in grid)
     return torch.cartesian_prod(rows, columns).view(-1, 2)
 
 
-def units(grid: tuple[int, int], *, cells: int, generator: torch.Generator) -> Tensor:
+def units(
+    grid: tuple[int, int], where: Placement, *, cells: int, image_size: int, generator: torch.Generator
+) -> Tensor:
     """Units (row, column) of a grid that stand for all of it: (Q, 2).
 
     All of them where the grid is no finer than the lattice; else one a cell, drawn evenly from those whose centre
     lies in it, so that every cell counts the same.
     """
-    strata = torch.cartesian_prod(*(torch.arange(min(side, cells)) for side in grid)).view(-1, 2)
-    drawn = torch.rand(len(strata), 2, generator=generator, dtype=torch.float64)
+    rows, columns = (_strata(side, where, axis, cells, image_size) for axis, side in enumerate(grid))
+    drawn = torch.rand(len(rows) * len(columns), 2, generator=generator, dtype=torch.float64)
     out = []
-    for axis, side in enumerate(grid):
-        starts = torch.tensor([_first(side, cell, min(side, cells)) for cell in range(min(side, cells) + 1)])
-        start, end = starts[strata[:, axis]], starts[strata[:, axis] + 1]
-        out.append(start + (drawn[:, axis] * (end - start)).long())
-    return torch.stack(out, dim=1)
+    for i, (down, across) in enumerate(drawn.tolist()):
+        row, column = rows[i // len(columns)], columns[i % len(columns)]
+        out.append((row[int(down * len(row))], column[int(across * len(column))]))
+    return torch.tensor(out)
 
 
-def pairs(chosen_units: Tensor, grid: tuple[int, int], *, cells: int, image_size: int) -> Pairs:
-    """The units of a grid with every cell of the lattice."""
-    sides = torch.tensor(grid)
-    cell = image_size / cells
-    sources = torch.cartesian_prod(torch.arange(cells), torch.arange(cells)).view(-1, 2)
-    centres = (chosen_units.double() + 0.5) * image_size / sides
-    distance = torch.cdist(centres, (sources.double() + 0.5) * cell, compute_mode="donot_use_mm_for_euclid_dist")
-    at, of = chosen_units[:, None] * cells, sources[None] * sides  # in units of S / (side x cells)
-    own = ((at < of + sides) & (of < at + cells)).all(dim=2)
-    offset = sources[None] - (centres / cell).floor().long()[:, None]
-    return Pairs(distance, own, offset[..., 0], offset[..., 1], cell, centres)
+def pairs(centres: Tensor, step: tuple[float, float], *, cells: int, image_size: int) -> Pairs:
+    """Units with these centres (Q, 2), `step` pixels from each other, with every cell of the lattice."""
+    cell = image_size // cells
+    middles = (torch.cartesian_prod(torch.arange(cells), torch.arange(cells)).view(-1, 2).double() + 0.5) * cell
+    away = middles[None] - centres[:, None]
+    half = torch.tensor(step, dtype=torch.float64).clamp(min=cell) / 2
+    own = ((-half < away) & (away <= half)).all(dim=2)
+    return Pairs(_mean_distance(centres, cells, cell), (away.norm(dim=2) / cell).round().long(), own, float(cell))
 
 
 def by_cell(maps: Tensor, *, cells: int) -> Tensor:
@@ -103,12 +102,11 @@ def profile(mass: Tensor, pairs: Pairs, *, name: str) -> Iterator[Row]:
     `{name}_distance`           sum(mass distance) / sum(mass), in pixels
     `{name}_distance_relative`  that, divided by its value for uniform mass
     """
-    steps = (pairs.distance / pairs.cell).round().long()
     for own in ("with", "without"):
         kept = pairs.kept(own)
         total = mass[kept].sum()
-        for step in steps[kept].unique().tolist():
-            value = mass[kept & (steps == step)].mean()
+        for step in pairs.step[kept].unique().tolist():
+            value = mass[kept & (pairs.step == step)].mean()
             at = {"distance": step * pairs.cell, "own": own}
             yield {"metric": name, **at, "value": value.item()}
             if total > 0:
@@ -120,6 +118,25 @@ def profile(mass: Tensor, pairs: Pairs, *, name: str) -> Iterator[Row]:
             yield {"metric": f"{name}_distance_relative", "own": own, "value": relative.item()}
 
 
-def _first(side: int, cell: int, cells: int) -> int:
-    """The first of `side` units in a row whose centre lies in that cell or behind: (u + 1/2) cells >= cell side."""
-    return max(0, -(-(2 * cell * side - cells) // (2 * cells)))
+def distances(centres: Tensor, image_size: int) -> Tensor:
+    """From each of the centres (Q, 2) to the middle of every pixel, down and across: (Q, 2, S)."""
+    return (torch.arange(image_size) + 0.5).double() - centres[:, :, None]
+
+
+def _strata(side: int, where: Placement, axis: int, cells: int, image_size: int) -> list[list[int]]:
+    """The places on a line from which one is drawn each: those in one cell, or every place by itself."""
+    if where.step[axis] >= image_size / cells:
+        return [[place] for place in range(side)]
+    found: dict[int, list[int]] = {}
+    for place in range(side):
+        cell = math.floor(where.centre(place, axis) * cells / image_size)
+        found.setdefault(min(max(cell, 0), cells - 1), []).append(place)
+    return list(found.values())
+
+
+def _mean_distance(centres: Tensor, cells: int, cell: int) -> Tensor:
+    """The mean distance of the pixels of every cell to the centres (Q, 2): (Q, P)."""
+    found = []
+    for down, across in distances(centres, cells * cell):
+        found.append(by_cell(torch.hypot(down[:, None], across[None])[None], cells=cells)[0] / cell**2)
+    return torch.stack(found)

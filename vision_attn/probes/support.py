@@ -10,59 +10,61 @@ B batch, C channels, R x Q units of a layer, H x W pixels.
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from vision_attn.probes import capture
-from vision_attn.probes.canvas import LARGEST, Ends, offsets, span, spots, unbounded
-from vision_attn.probes.gradients import Gradients, Mode
-from vision_attn.spec import InputError
+from vision_attn.probes.canvas import LARGEST, canvases, ends, offsets, spots
+from vision_attn.probes.capture import NUMBERS
+from vision_attn.probes.gradients import Gradients, Unit
+from vision_attn.probes.placement import Placement, placements
+from vision_attn.probes.replacing import Mode
 
 Box = tuple[float, float, float, float]
+Extent = Literal["exact", "cut", "global"]
+Sides = list[float | None]
 
 OUTPUT = ""
 """The layer name of the model's own output, where that is (B, C, R, Q)."""
 DRAWS = 3
 """Random images over which dependencies are joined."""
-AT_ONCE = 16  # queries in one pass
+SPARED = 16
+"""A field that attention, recurrence or norms make larger than convolutions do is followed at this part of the cost."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Support:
     """What units of a layer see: the extent in pixels, its offsets from the unit's centre, fractions of the image.
 
-    Extent and `box` (offsets of the outermost pixels: top, left, bottom, right) are those of the unit in the middle, on
-    an unbounded canvas where the model takes one, else cut by the image (`clipped`). Where the field has no end
-    (`is_global`) they are those of the image. `centre`, `edge` and `corner` are the fractions of the image seen by the
-    units in the middle, at the middle of the upper edge and in the upper left corner.
+    `height`, `width` and `box` (offsets of the outermost pixels: top, left, bottom, right) are, by `extent`,
+
+    "exact"   those of the whole field, also where it is larger than the image; 0 where nothing is seen
+    "cut"     those of the part in the image, for the unit in the middle: it goes on, and no canvas showed how far
+    "global"  those of the image: every unit sees all of it, by attention or the like, and no canvas showed an end
+
+    `centre`, `edge` and `corner` are the fractions of the image seen by the units in the middle, at the middle of the
+    upper edge and in the upper left corner.
     """
 
     height: int
     width: int
     box: Box
-    is_global: bool
-    clipped: bool
+    extent: Extent
     centre: float
     edge: float
     corner: float
 
+    @property
+    def is_global(self) -> bool:
+        return self.extent == "global"
 
-@dataclasses.dataclass(frozen=True)
-class Reach:
-    """How far a layer sees, in cells of the patch grid, over all of its units.
-
-    `distance` is the largest Chebyshev distance from a unit's cell to one that it depends on. `right` and `left` are
-    the largest ones along the cell's own row, `down` and `up` along its own column: a memory that runs over the raster
-    in one direction has seen rows above to their end, but nothing of its own row that is further right.
-    """
-
-    distance: int = 0
-    right: int = 0
-    left: int = 0
-    down: int = 0
-    up: int = 0
+    @property
+    def clipped(self) -> bool:
+        return self.extent == "cut"
 
 
 def support(
@@ -77,57 +79,35 @@ def support(
 ) -> dict[str, Support]:
     """The theoretical receptive field of each layer; `layers` (None: those of `capture.layers`) may be `OUTPUT`.
 
-    They are in order of depth. Networks that take any size are run on a canvas that is doubled, up to `largest`, until
-    the field ends on it; those bound to a grid on images of `image_size`. The module itself is left alone.
+    A field that the image cuts is measured from units on the other side, and else on canvases that are doubled, up to
+    `largest`, where the model takes them. The module itself is left alone. Raises `InputError` on unknown layers and on
+    outputs that do not lie in raster order over the image.
     """
-    names = _names(model, layers)
-    gradients = Gradients(model, in_chans=in_chans, mode=mode, seed=seed)
+    names, shape = capture.named(model, layers), (image_size, image_size)
     draws = DRAWS if mode == "dependency" else 1
-    x = gradients.images(3 * draws, (image_size, image_size))
-    ends = unbounded(gradients, names, draws=draws, largest=largest)
-    found = {}
-    for name, output in gradients.maps(x, names).items():
-        units = [(span(row, 1), span(column, 1)) for row, column in spots(output.shape[2:])]
-        found[name] = _summary(gradients.seen(x, output, units, draws=draws), output.shape[2:], ends, name)
-    return found
-
-
-def reach(
-    model: nn.Module,
-    *,
-    image_size: int,
-    patch_size: int,
-    in_chans: int = 3,
-    layers: Sequence[str] | None = None,
-    mode: Mode = "dependency",
-    seed: int = 0,
-    draws: int = DRAWS,
-) -> dict[str, Reach]:
-    """How many cells of patch_size x patch_size pixels each layer sees in each direction, from anywhere in the image.
-
-    Units smaller than a cell are asked cell by cell; larger ones count from the border of the cells they cover.
-    """
-    if image_size % patch_size:
-        allowed = f"a divisor of the image size {image_size}"
-        raise InputError(f"patch_size of reach must be {allowed}. Got {patch_size!r} instead.")
-    names, cells = _names(model, layers), image_size // patch_size
+    where = placements(model, names=names, image_size=image_size, in_chans=in_chans, seed=seed)
     gradients = Gradients(model, in_chans=in_chans, mode=mode, seed=seed)
-    most, unended = dict.fromkeys(names, Reach()), list(names)
-    for queries in _queries(cells):
-        x = gradients.images(len(queries) * draws, (image_size, image_size))
-        for name, output in gradients.maps(x, unended).items():
-            fine, step = _ratio(output.shape[2:], cells, patch_size=patch_size)
-            own = [(row // step, column // step) for row, column in queries]
-            units = [(span(row, fine), span(column, fine)) for row, column in own]
-            seen = gradients.seen(x, output, units, draws=draws)
-            seen = seen.unflatten(2, (cells, patch_size)).unflatten(1, (cells, patch_size)).any(4).any(2)
-            for (row, column), one in zip(own, seen, strict=True):
-                most[name] = _further(most[name], _distances(one, row, column, step=step))
-            if min(dataclasses.astuple(most[name])) == cells - step:
-                unended.remove(name)
-        if not unended:
-            break
-    return most
+    grids = gradients.grids(names, shape)
+    asked = {name: [_one(unit) for unit in spots(grid)] for name, grid in grids.items()}
+    seen = gradients.look(asked, shape, draws=draws)
+    sides = {name: [_sides(spots(grids[name]), seen[name], where[name], axis) for axis in (0, 1)] for name in names}
+
+    def wanted(axis: int, length: int, numbers: float) -> list[str]:
+        most = {name: NUMBERS / (2 if where[name].length[axis] >= length else SPARED) for name in names}
+        return [name for name in names if None in sides[name][axis] and numbers <= most[name]]
+
+    drawn = canvases(gradients, wanted, image_size=image_size, draws=draws, largest=largest)
+    for axis, name, x, output in drawn:
+        middle, _, *corners = spots(output.shape[2:])
+        if not gradients.seen_by(x, output, corners[0]).any(dim=1 - axis)[-1]:
+            units = [middle, *corners]
+            fields = torch.stack([gradients.seen_by(x, output, unit) for unit in units])
+            sides[name][axis] = _sides(units, fields, where[name], axis)
+    found: dict[str, Support] = {}
+    for name in names:
+        extent = _extent(seen[name], sides[name], where[name], found.values(), image_size)
+        found[name] = _summary(seen[name], sides[name], extent, spots(grids[name])[0], where[name])
+    return found
 
 
 def leaks_between_samples(module: nn.Module, x: Tensor) -> bool:
@@ -143,54 +123,35 @@ def leaks_between_samples(module: nn.Module, x: Tensor) -> bool:
     return bool((gradient[1:] != 0).any())
 
 
-def _summary(seen: Tensor, grid: Sequence[int], ends: Ends, name: str) -> Support:
-    shares = seen.flatten(1).double().mean(dim=1).tolist()
-    unit, lines = spots(grid)[0], [seen[0].any(dim=1), seen[0].any(dim=0)]
-    inside = [offsets(line, place, units) for line, place, units in zip(lines, unit, grid, strict=True)]
-    found = ends.get(name, [])
-    is_global = None in found if found else min(shares) == 1
-    clipped = not found and not is_global and any(bool(line[0] or line[-1]) for line in lines)
-    (top, bottom), (left, right) = (free or cut for free, cut in zip(found or inside, inside, strict=True))
-    height, width = (round(last - first) + 1 for first, last in ((top, bottom), (left, right)))
-    centre, edge, corner = shares
-    return Support(height, width, (top, left, bottom, right), is_global, clipped, centre, edge, corner)
+def _sides(units: Sequence[tuple[int, int]], seen: Tensor, where: Placement, axis: int) -> Sides:
+    """The ends of the field along an axis, from what some units see."""
+    lines = {unit[axis]: field.any(dim=1 - axis) for unit, field in zip(units, seen, strict=True)}
+    return offsets(lines, lambda place: where.centre(place, axis))
 
 
-def _names(model: nn.Module, names: Sequence[str] | None) -> list[str]:
-    return list(capture.layers(model)) if names is None else list(names)
+def _extent(
+    seen: Tensor, sides: Sequence[Sides], where: Placement, before: Iterable[Support], image_size: int
+) -> Extent:
+    """Whether a field is known to its end; else global where all is seen, and not because convolutions add up to it."""
+    if not any(side is None for axis in sides for side in axis):
+        return "exact"
+    longest = max((max(one.height, one.width) for one in before if one.extent == "exact"), default=0)
+    at_once = max(where.length) < math.inf or longest < image_size
+    return "global" if seen.all() and at_once else "cut"
 
 
-def _ratio(grid: Sequence[int], cells: int, *, patch_size: int) -> tuple[int, int]:
-    """How many units lie along the side of a cell, and how many cells along that of a unit: one of them is 1."""
-    fine, step = max(1, grid[0] // cells), max(1, cells // grid[0])
-    if grid[0] != grid[1] or grid[0] * step != cells * fine:
-        allowed = f"such that {cells} cells and the {grid[0]} x {grid[1]} units of every layer divide each other"
-        raise InputError(f"patch_size of reach must be {allowed}. Got {patch_size!r} instead.")
-    return fine, step
+def _summary(seen: Tensor, sides: Sequence[Sides], extent: Extent, unit: tuple[int, int], where: Placement) -> Support:
+    """What units in the middle, at the edge and in the corner see of the image, and what is known of the rest."""
+    centre, edge, corner, _ = seen.flatten(1).double().mean(dim=1).tolist()
+    spans = []
+    for axis, found in enumerate(sides):
+        line, middle = ends(seen[0].any(dim=1 - axis)), where.centre(unit[axis], axis)
+        inside = [0.0, 0.0] if line is None else [side + 0.5 - middle for side in line]
+        spans.append(inside if extent != "exact" else [side for side in found if side is not None])
+    (top, bottom), (left, right) = spans
+    height, width = (0, 0) if not seen.any() else (round(bottom - top) + 1, round(right - left) + 1)
+    return Support(height, width, (top, left, bottom, right), extent, centre, edge, corner)
 
 
-def _queries(cells: int) -> list[list[tuple[int, int]]]:
-    """All cells, a few at once: first the corners, which alone can show that a layer sees everything."""
-    everything = [(row, column) for row in range(cells) for column in range(cells)]
-    corners = [cell for cell in everything if set(cell) <= {0, cells - 1}]
-    others = [cell for cell in everything if cell not in corners]
-    return [corners, *(others[start : start + AT_ONCE] for start in range(0, len(others), AT_ONCE))]
-
-
-def _distances(seen: Tensor, row: int, column: int, *, step: int) -> Reach:
-    """From the step x step cells of the unit at (row, column) to the outermost of the cells that are seen."""
-    rows, columns = span(row, step), span(column, step)
-    left, right = _beyond(seen[rows].any(dim=0), columns)
-    up, down = _beyond(seen[:, columns].any(dim=1), rows)
-    anywhere = max(*_beyond(seen.any(dim=0), columns), *_beyond(seen.any(dim=1), rows))
-    return Reach(anywhere, right, left, down, up)
-
-
-def _beyond(line: Tensor, own: slice) -> tuple[int, int]:
-    """How far what is seen on a line lies before its own part and behind it."""
-    places = line.nonzero().flatten().tolist() or [own.start]
-    return max(0, own.start - places[0]), max(0, places[-1] - own.stop + 1)
-
-
-def _further(one: Reach, other: Reach) -> Reach:
-    return Reach(*map(max, dataclasses.astuple(one), dataclasses.astuple(other)))
+def _one(unit: tuple[int, int]) -> Unit:
+    return slice(unit[0], unit[0] + 1), slice(unit[1], unit[1] + 1)

@@ -1,0 +1,144 @@
+"""What pools, chooses and spreads: the field of each by hand."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vision_attn import ConvStack
+from vision_attn.probes.reach import Reach, reach
+from vision_attn.probes.support import OUTPUT, Support, support
+
+
+def conv(kernel=3, stride=1, inputs=4):
+    return nn.Conv2d(inputs, 4, kernel, stride, kernel // 2)
+
+
+class Lambda(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def padded_with_nothing(x):
+    """Max-pooling as TensorFlow pads it: with -inf, more behind than before."""
+    return F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=-torch.inf), 3, 2)
+
+
+def pooled_and_unpooled(x):
+    values, indices = F.max_pool2d(x, 2, return_indices=True)
+    return F.max_unpool2d(values, indices, 2)
+
+
+def everything(function):
+    """The number of a channel at every place."""
+    return Lambda(lambda x: function(x).view(*x.shape[:2], 1, 1) + torch.zeros_like(x))
+
+
+BOUNDED = {
+    # 3 x 3, then 3 pixels of it, then 3 x 3 of stride 2: 3 + 2 + 2 * 2
+    "max-pooling over -inf": (nn.Sequential(conv(inputs=3), Lambda(padded_with_nothing), nn.BatchNorm2d(4), conv()), 9),
+    # 3 x 3 pixels lie in two pairs of pairs, each seen by 3 x 3
+    "unpooling": (nn.Sequential(conv(inputs=3), Lambda(pooled_and_unpooled), conv()), 2 + 2 + 2),
+    "unpooling alone": (nn.Sequential(Lambda(pooled_and_unpooled), conv(inputs=3)), 4),
+    "max-pooling on a line": (Lambda(lambda x: F.max_pool1d(x.flatten(1, 2), 4, 1, 2)[..., :32].view(x.shape)), 4),
+    "dilated pooling, rounded up": (nn.MaxPool2d(2, 2, dilation=3, ceil_mode=True), 4),
+    "the larger of two": (Lambda(lambda x: torch.maximum(x, F.avg_pool2d(x, 3, 1, 1))), 3),
+    "clamped": (Lambda(lambda x: F.avg_pool2d(x, 3, 1, 1).clamp(0, 0.1)), 3),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_the_field_of_what_chooses_is_that_of_all_it_chooses_from(name):
+    net, expected = BOUNDED[name]
+    found = support(net, image_size=32, layers=[OUTPUT])[OUTPUT]
+    assert max(found.height, found.width) == expected
+    assert found.extent == "exact"
+
+
+GLOBAL = {
+    "amax": lambda x: x.amax((2, 3)),
+    "max of all": lambda x: x.flatten(2).max(-1).values,
+    "torch.max": lambda x: torch.max(x.flatten(2), dim=2)[0],
+    "adaptive max-pooling": lambda x: F.adaptive_max_pool2d(x, 1),
+    "adaptive max-pooling with indices": lambda x: F.adaptive_max_pool2d(x, 1, return_indices=True)[0],
+    "top 3": lambda x: x.flatten(2).topk(3, dim=-1).values.sum(-1),
+    "sorted": lambda x: x.flatten(2).sort(dim=-1).values[..., 5],
+    "median": lambda x: x.flatten(2).median(-1).values,
+    "log-sum-exp": lambda x: x.logsumexp((2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", GLOBAL)
+def test_what_chooses_from_the_whole_image_sees_all_of_it(name):
+    found = support(nn.Sequential(conv(inputs=3), everything(GLOBAL[name])), image_size=32, layers=["0", OUTPUT])
+    assert (found["0"].height, found["0"].extent) == (3, "exact")
+    assert (found[OUTPUT].extent, found[OUTPUT].corner) == ("global", 1)
+
+
+class Lenet(nn.Module):
+    """Convolutions, then flattened and linear: bound to images of 32 pixels, but for what comes before."""
+
+    def __init__(self, *parts):
+        super().__init__()
+        self.features = nn.Sequential(*parts)
+        self.head = nn.LazyLinear(10)
+        self(torch.zeros(1, 3, 32, 32))
+
+    def forward(self, x):
+        return self.head(self.features(x).flatten(1))
+
+
+def test_a_head_of_flattened_features_does_not_bind_the_convolutions_before_it():
+    deep = Lenet(conv(inputs=3), *(conv() for _ in range(11)), nn.MaxPool2d(2), *(conv() for _ in range(12)))
+    assert support(deep, image_size=32, layers=["features"])["features"].height == 1 + 24 + 1 + 2 * 24 == 74
+    small = Lenet(conv(5, inputs=3), nn.MaxPool2d(2), conv(5), nn.MaxPool2d(2), conv(9))
+    assert support(small, image_size=32, layers=["features"])["features"].height == 1 + 4 + 1 + 8 + 2 + 32 == 48
+    assert reach(small, image_size=32, patch_size=4, layers=["features"])["features"].distance > 4
+
+
+def test_a_kernel_fifty_patches_wide_has_an_end():
+    model = ConvStack(width=4, kernels=(51, 3), depthwise=True).build(image_size=32, in_chans=3, num_classes=10)
+    found = list(support(model, image_size=32).values())
+    assert [one.height for one in found] == [4, 204, 212]
+    assert {one.extent for one in found} == {"exact"}
+
+
+@pytest.mark.slow
+def test_a_field_of_two_thousand_pixels_has_an_end():
+    import timm
+
+    *_, last = support(timm.create_model("densenet121"), image_size=32).values()
+    assert (last.height, last.width, last.extent) == (2071, 2071, "exact")
+
+
+@pytest.mark.slow
+def test_a_network_that_pools_by_maximum_has_the_field_of_its_convolutions():
+    import timm
+
+    *_, last = support(timm.create_model("resnet18", global_pool="max"), image_size=64).values()
+    assert (last.height, last.extent) == (435, "exact")
+
+
+class Branches(nn.Module):
+    """A branch that sees everything, and one beside it that sees 3 pixels, listed behind it."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.near, self.blind = conv(1, inputs=3), conv(), Lambda(torch.zeros_like)
+        self.far = everything(lambda x: x.mean((2, 3)))
+
+    def forward(self, x):
+        x = self.stem(x)
+        return self.far(x) + self.near(x) + self.blind(x)
+
+
+def test_a_local_branch_behind_a_global_one_is_local_and_a_layer_that_sees_nothing_has_no_field():
+    found = support(Branches(), image_size=32, layers=["stem", "far", "near", "blind"])
+    assert [one.height for one in found.values()] == [1, 32, 3, 0]
+    assert [one.extent for one in found.values()] == ["exact", "global", "exact", "exact"]
+    assert found["blind"] == Support(0, 0, (0, 0, 0, 0), "exact", 0, 0, 0)
+    assert reach(Branches(), image_size=32, patch_size=4, layers=["blind"])["blind"] == Reach()

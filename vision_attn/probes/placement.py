@@ -1,0 +1,167 @@
+"""Placement: where the units of a layer lie on the image.
+
+The centre of a unit is the centre of what it depends on by its architecture: i stride + 1/2 - padding + (kernel - 1)/2,
+composed over the layers. With padding 1 and stride 2 that is i stride + 1/2, not the middle (i + 1/2) stride of the
+unit's part of the image. Attention, recurrence and means over the image see everything, and are left out.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vision_attn.probes.canvas import LARGEST, canvases, ends, free_ends
+from vision_attn.probes.capture import NUMBERS
+from vision_attn.probes.gradients import Gradients, Unit
+from vision_attn.spec import InputError
+
+CHECKED = 8
+"""Units drawn at random that must lie where tokens in raster order lie."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """The centre of unit (0, 0) and the step to the next, down and across, in pixels from the upper left corner."""
+
+    first: tuple[float, float]
+    step: tuple[float, float]
+    length: tuple[float, float] = (math.inf, math.inf)
+    """How long an image has to be to show this, down and across; without end where no image did."""
+
+    def centre(self, place: int, axis: int) -> float:
+        """The centre of the units in a row (axis 0) or column (axis 1) of the grid."""
+        return self.first[axis] + self.step[axis] * place
+
+    def centres(self, units: Tensor) -> Tensor:
+        """The centres of units (Q, 2), in pixels: (Q, 2), float64."""
+        return torch.tensor(self.first, dtype=torch.float64) + units.double() * torch.tensor(self.step)
+
+
+def placements(
+    model: nn.Module, *, names: Sequence[str], image_size: int, in_chans: int, seed: int = 0, largest: int = LARGEST
+) -> dict[str, Placement]:
+    """Where the units of each layer lie on images of `image_size`.
+
+    Fields larger than the image are followed on a canvas, where the model takes one. Where this shows no end, or
+    nothing is left to see, units lie as those of the layer before with the same grid, or evenly. Raises `InputError`
+    where a layer's outputs do not lie in raster order over the image.
+    """
+    gradients = Gradients(model, in_chans=in_chans, mode="own", seed=seed)
+    shape = (image_size, image_size)
+    grids = gradients.grids(names, shape)
+    asked = {name: _asked(grid, gradients.generator) for name, grid in grids.items()}
+    seen = gradients.look({name: [_one(unit) for unit in units] for name, units in asked.items()}, shape)
+    found: dict[str, list[tuple[float, float] | None]] = {}
+    for name, units in asked.items():
+        found[name] = [_regular(_lines(units, seen[name], axis), image_size / grids[name][axis]) for axis in (0, 1)]
+        for axis in (0, 1):
+            _require_raster(name, units, seen[name], found[name], axis)
+
+    lengths = {name: [float(image_size) if line else math.inf for line in lines] for name, lines in found.items()}
+
+    def wanted(axis: int, length: int, numbers: float) -> list[str]:
+        if numbers > NUMBERS / 2:
+            return []
+        return [name for name in names if found[name][axis] is None and seen[name].any()]
+
+    for axis, name, x, output in canvases(gradients, wanted, image_size=image_size, largest=largest):
+        places = _places(output.shape[2 + axis])
+        beside = output.shape[3 - axis] // 2
+        units = [(place, beside) if axis == 0 else (beside, place) for place in places]
+        fields = torch.stack([gradients.seen_by(x, output, unit) for unit in units])
+        found[name][axis] = _regular(_lines(units, fields, axis), x.shape[2 + axis] / output.shape[2 + axis])
+        if found[name][axis] is not None:
+            lengths[name][axis] = x.shape[2 + axis]
+    return _filled(found, lengths, grids, image_size)
+
+
+def _filled(
+    found: Mapping[str, list[tuple[float, float] | None]],
+    lengths: Mapping[str, list[float]],
+    grids: Mapping[str, tuple[int, int]],
+    image_size: int,
+) -> dict[str, Placement]:
+    """Placements, where none was found those of the layer before with the same grid."""
+    out: dict[str, Placement] = {}
+    for name, axes in found.items():
+        before = next((other for other in reversed(out) if grids[other] == grids[name]), None)
+        even = [(image_size / side / 2, image_size / side) for side in grids[name]]
+        if before is not None:
+            even = list(zip(out[before].first, out[before].step, strict=True))
+        down, across = (known or other for known, other in zip(axes, even, strict=True))
+        out[name] = Placement((down[0], across[0]), (down[1], across[1]), (lengths[name][0], lengths[name][1]))
+    return out
+
+
+def _places(side: int) -> list[int]:
+    """Places on a line that show where all others are: neighbours at its ends and in its middle."""
+    middle = side // 2
+    return sorted({place for place in (0, 1, middle, middle + 1, side - 2, side - 1) if 0 <= place < side})
+
+
+def _asked(grid: tuple[int, int], generator: torch.Generator) -> list[tuple[int, int]]:
+    """Units of all those rows and columns, none on the diagonal if it can be avoided, and some at random."""
+    rows, columns = (_places(side) for side in grid)
+    number = max(len(rows), len(columns), 6)
+    chosen = [(rows[i % len(rows)], columns[(number - 1 - i) % len(columns)]) for i in range(number)]
+    drawn = torch.rand(CHECKED, 2, generator=generator, dtype=torch.float64)
+    return chosen + [(int(down * grid[0]), int(across * grid[1])) for down, across in drawn.tolist()]
+
+
+def _lines(units: Sequence[tuple[int, int]], seen: Tensor, axis: int) -> dict[int, Tensor]:
+    """By place on a line, what its unit sees."""
+    return {unit[axis]: field.any(dim=1 - axis) for unit, field in zip(units, seen, strict=True)}
+
+
+def _regular(lines: Mapping[int, Tensor], even: float) -> tuple[float, float] | None:
+    """The centre of unit 0 and the step from unit to unit, near `even` pixels; None where borders leave too few ends.
+
+    The ends of the whole field are the outermost of all units, as a border can only take from it.
+    """
+    starts, stops = free_ends(lines)
+    middles = {place: (starts[place] + stops[place]) / 2 for place in starts.keys() & stops.keys()}
+    steps = _steps(middles) or [*_steps(starts), *_steps(stops)]
+    if not steps or not starts or not stops:
+        return None
+    step = min(steps, key=lambda one: abs(one - even))
+    start = min(first - place * step for place, first in starts.items())
+    stop = max(last - place * step for place, last in stops.items())
+    return (start + stop + 1) / 2, step
+
+
+def _steps(marks: Mapping[int, float]) -> list[float]:
+    """The distances between marks per place: of neighbours, and over the longest way."""
+    places = sorted(marks)
+    ways = [*itertools.pairwise(places), *([(places[0], places[-1])] if places else [])]
+    return [(marks[last] - marks[first]) / (last - first) for first, last in ways if last > first]
+
+
+def _require_raster(
+    name: str,
+    units: Sequence[tuple[int, int]],
+    seen: Tensor,
+    found: Sequence[tuple[float, float] | None],
+    axis: int,
+) -> None:
+    """Raise `InputError` where a unit does not see the place where it would lie."""
+    known = found[axis]
+    if known is None:
+        return
+    first, step = known
+    for unit, field in zip(units, seen, strict=True):
+        line = ends(field.any(dim=1 - axis))
+        if line is None:
+            continue
+        centre = first + step * unit[axis]
+        if step <= 0 or not line[0] - step <= centre <= line[1] + 1 + step:
+            allowed = "in raster order over the image"
+            raise InputError(
+                f"units of {name} must lie {allowed}. Got {unit}, which sees pixels {line[0]} to {line[1]}, instead."
+            )
+
+
+def _one(unit: tuple[int, int]) -> Unit:
+    return slice(unit[0], unit[0] + 1), slice(unit[1], unit[1] + 1)

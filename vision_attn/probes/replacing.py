@@ -1,0 +1,257 @@
+"""Replacing: functions of torch exchanged by name, so that a gradient is 0 only where there is no path.
+
+Where nonlinearities only rise, norms are constant factors and weights are positive, no two paths cancel. What chooses,
+such as a maximum, depends on all it chooses from.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vision_attn.probes.capture import Counting
+
+Mode = Literal["architectural", "dependency"]
+AnyMode = Literal["architectural", "dependency", "own"]
+"""In the mode "own" no path leads from one place to all others, through attention, recurrence or a mean over places."""
+
+LOWEST = -1e30
+"""Lower numbers stand for nothing: paddings of a maximum, keys that are masked."""
+UNSEEN = -50.0
+"""A key whose score is pushed this far down is not attended to: e^-50 is lost in single precision."""
+NORMS = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm")
+RISING = ("relu", "leaky_relu", "rrelu", "prelu", "gelu", "silu", "elu", "selu", "celu", "mish", "softplus")
+BOUNDED = ("sigmoid", "tanh", "hardsigmoid", "hardtanh", "relu6")
+CLAMPS = ("clamp", "clip", "clamp_min", "clamp_max", "clamp_", "threshold")
+SATURATING = ("lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward")
+
+
+def _same(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return x
+
+
+def _sum(x: Tensor, other: Tensor | float, *args: Any, **kwargs: Any) -> Tensor:
+    return x + other
+
+
+def _scaled(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """x over its mean size, which is taken as given: what a norm does to sizes, without its dependencies."""
+    return x / x.detach().abs().mean().clamp(min=1e-6)
+
+
+def _bounded(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """x / (1 + |x|): bounded like a sigmoid, but its slope never underflows."""
+    return F.softsign(x)
+
+
+def _present(x: Tensor) -> Tensor:
+    """x with 0 in the place of numbers so low that a maximum never chooses them, such as the -inf of a padding."""
+    return x.masked_fill(x < LOWEST, 0.0)
+
+
+def _unclamped(func: Callable[..., Any]) -> Callable[..., Any]:
+    """Clamping, left out of what gradients pass through; indices are clamped all the same."""
+
+    def unclamped(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return x if x.requires_grad else func(x, *args, **kwargs)
+
+    return unclamped
+
+
+def _compared(func: Callable[..., Any], *, place: int, default: Any = None, keeps: bool = False) -> Callable[..., Any]:
+    """A choice among values along a dimension, such as a maximum, that also depends on those it does not choose.
+
+    The dimension is argument `place`, its absence means `default`; `keeps` where it is still there in the result.
+    """
+
+    def compared(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if not x.requires_grad:
+            return func(x, *args, **kwargs)
+        dim = kwargs.get("dim", args[place - 1] if len(args) >= place else default)
+        if isinstance(dim, Tensor) or "other" in kwargs:
+            return x + (dim if isinstance(dim, Tensor) else kwargs["other"])
+        keepdim = keeps or bool(kwargs.get("keepdim", args[place] if len(args) > place else False))
+        mean = _present(x).mean() if dim is None or dim == () else _present(x).mean(dim, keepdim=keepdim)
+        found = func(x, *args, **kwargs)
+        if isinstance(found, Tensor):
+            return found + (mean - mean.detach())
+        values, indices = found
+        return type(found)((values + (mean - mean.detach()), indices))
+
+    return compared
+
+
+def _pair(sides: int | Sequence[int]) -> tuple[int, int]:
+    both = (sides, sides) if isinstance(sides, int) else tuple(sides)
+    return (both[0], both[-1])
+
+
+def _mean_pool(
+    x: Tensor,
+    kernel_size: int | tuple[int, int],
+    stride: int | tuple[int, int] | None = None,
+    padding: int | tuple[int, int] = 0,
+    dilation: int | tuple[int, int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor:
+    """The mean over the pixels that max-pooling compares. Dilated pooling is a depthwise convolution by ones."""
+    x = _present(x)
+    if dilation in (1, (1, 1)):
+        return F.avg_pool2d(x, kernel_size, stride or kernel_size, padding, ceil_mode)
+    (high, wide), (down, across), (above, left) = _pair(kernel_size), _pair(stride or kernel_size), _pair(padding)
+    size = F.max_pool2d(x.detach(), kernel_size, stride, padding, dilation, ceil_mode).shape[-2:]
+    x = F.pad(x, (left, left + across, above, above + down))
+    ones, channels = x.new_ones(x.shape[-3], 1, high, wide), x.shape[-3]
+    found = F.conv2d(x, ones / (high * wide), None, (down, across), 0, dilation, channels)
+    return found[..., : size[0], : size[1]]
+
+
+def _mean_pool_and_indices(x: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    kwargs = {**kwargs, "return_indices": True}
+    return _mean_pool(x, *args, **kwargs), F.max_pool2d(x.detach(), *args, **kwargs)[1]
+
+
+def _mean_pool1d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, **kwargs: Any) -> Tensor:
+    def one(size: Any) -> int:
+        return int(size if isinstance(size, int) else size[0])
+
+    stride, padding = (1, one(stride or kernel_size)), (0, one(padding))
+    return _mean_pool(x.unsqueeze(-2), (1, one(kernel_size)), stride, padding).squeeze(-2)
+
+
+def _spread(
+    x: Tensor,
+    indices: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Any = None,
+) -> Tensor:
+    """Unpooling that puts every value at all places of its window, any of which may have been the largest."""
+    rows, columns = F.max_unpool2d(x.detach(), indices, kernel_size, stride, padding, output_size).shape[-2:]
+    (high, wide), (above, left), channels = _pair(kernel_size), _pair(padding), x.shape[-3]
+    ones = x.new_ones(channels, 1, high, wide)
+    found = F.conv_transpose2d(x, ones, None, stride or kernel_size, groups=channels)[..., above:, left:]
+    return F.pad(found, (0, max(0, columns - found.shape[-1]), 0, max(0, rows - found.shape[-2])))[..., :rows, :columns]
+
+
+def _adaptive_mean(x: Tensor, output_size: Any, *args: Any, **kwargs: Any) -> Tensor:
+    return F.adaptive_avg_pool2d(_present(x), output_size)
+
+
+def _adaptive_mean_and_indices(x: Tensor, output_size: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    return _adaptive_mean(x, output_size), F.adaptive_max_pool2d(x.detach(), output_size, return_indices=True)[1]
+
+
+def _visible(mask: Tensor | None) -> Tensor | None:
+    """The mask of an attention, its low numbers so low that their weight is exactly 0."""
+    if mask is None or mask.dtype == torch.bool:
+        return mask
+    return mask.masked_fill(mask <= UNSEEN, torch.finfo(mask.dtype).min / 2)
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
+    return F.scaled_dot_product_attention(q, k, v, _visible(attn_mask), *args, **kwargs)
+
+
+def _even_attention(
+    q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, *args: Any, **kwargs: Any
+) -> Tensor:
+    return _attention(F.softsign(q), F.softsign(k), v, attn_mask, *args, **kwargs)
+
+
+def _own_attention(q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Every token its own value, where it has one."""
+    return v if q.shape[-2] == v.shape[-2] else v.new_zeros(*q.shape[:-1], v.shape[-1])
+
+
+def _softmax(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    dim = kwargs.get("dim", args[0] if args else -1)
+    lowest = x.detach().amax(dim, keepdim=True) + UNSEEN
+    return x.masked_fill(x < lowest, torch.finfo(x.dtype).min / 2).softmax(dim)
+
+
+def _even_softmax(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    dim = kwargs.get("dim", args[0] if args else -1)
+    return F.softsign(x).masked_fill(x <= UNSEEN, torch.finfo(x.dtype).min / 2).softmax(dim)
+
+
+def _own_softmax(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """All weight on the token itself, where queries and keys are the same tokens; else none."""
+    dim = kwargs.get("dim", args[0] if args else -1)
+    if x.ndim < 2 or dim % x.ndim != x.ndim - 1:
+        return x.detach().softmax(dim)
+    rows, columns = x.shape[-2:]
+    own = torch.eye(columns, dtype=x.dtype) if rows == columns else x.new_zeros(())
+    return own.expand(x.shape)
+
+
+def _cut(func: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of inputs that are taken as given: no path leads through it."""
+
+    def cut(*args: Any, **kwargs: Any) -> Any:
+        return func(*(arg.detach() if isinstance(arg, Tensor) else arg for arg in args), **kwargs)
+
+    return cut
+
+
+def _local_mean(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """The mean, cut where it goes over places: over tokens, over rows and columns, or over everything."""
+    dim = kwargs.get("dim", args[0] if args else None)
+    dims = {axis % x.ndim for axis in ((dim,) if isinstance(dim, int) else dim or range(x.ndim))}
+    over_places = len(dims) > 1 or (x.ndim == 3 and dims == {1})
+    return (x.detach() if over_places else x).mean(*args, **kwargs)
+
+
+AS_IT_IS: dict[str, Callable[..., Any]] = {"softmax": _softmax, "scaled_dot_product_attention": _attention}
+POSITIVE: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(NORMS, _scaled),
+    **dict.fromkeys(RISING, _same),
+    **{f"{name}_": _same for name in RISING},
+    **dict.fromkeys(BOUNDED, _bounded),
+    **{f"{name}_": _bounded for name in BOUNDED},
+    **{name: _unclamped(getattr(torch, name, F.threshold)) for name in CLAMPS},
+    **dict.fromkeys(("maximum", "minimum", "fmax", "fmin"), _sum),
+    **{name: _compared(getattr(torch, name), place=1) for name in ("max", "min", "amax", "amin", "median")},
+    "logsumexp": _compared(torch.logsumexp, place=1),
+    "sort": _compared(torch.sort, place=1, default=-1, keeps=True),
+    "topk": _compared(torch.topk, place=2, default=-1, keeps=True),
+    "kthvalue": _compared(torch.kthvalue, place=2, default=-1),
+    "max_pool1d": _mean_pool1d,
+    "max_pool2d": _mean_pool,
+    "max_pool2d_with_indices": _mean_pool_and_indices,
+    "max_unpool2d": _spread,
+    "adaptive_max_pool2d": _adaptive_mean,
+    "adaptive_max_pool2d_with_indices": _adaptive_mean_and_indices,
+    "softmax": _even_softmax,
+    "scaled_dot_product_attention": _even_attention,
+}
+OWN: dict[str, Callable[..., Any]] = {
+    **POSITIVE,
+    "softmax": _own_softmax,
+    "scaled_dot_product_attention": _own_attention,
+    "mean": _local_mean,
+    "adaptive_avg_pool2d": _cut(F.adaptive_avg_pool2d),
+    "adaptive_max_pool2d": _cut(F.adaptive_max_pool2d),
+    "multi_head_attention_forward": _cut(F.multi_head_attention_forward),
+    **{name: _cut(getattr(torch, name)) for name in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
+}
+TABLES = {"architectural": POSITIVE, "dependency": AS_IT_IS, "own": OWN}
+
+
+class Replacing(Counting):
+    """While it is on, functions of torch are replaced by name."""
+
+    def __init__(self, mode: AnyMode) -> None:
+        super().__init__()
+        self.table, self.bounded = TABLES[mode], mode == "architectural"
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if self.bounded and name in SATURATING:
+            tensors = 3 if name == "multi_head_attention_forward" else 1
+            args = (*(F.softsign(x) for x in args[:tensors]), *args[tensors:])
+        return super().__torch_function__(self.table.get(name, func), types, args, kwargs)
