@@ -41,7 +41,10 @@ def influence_rows(model, seed, *, trained=True):
                 at = {"layer": layer, "distance": float(distance), "own": "without"}
                 yield {"metric": "influence_relative", **at, "value": value}
         for own, radius in (("with", 16 - 20 * fall), ("without", 17 - 20 * fall)):
-            yield {"metric": "d50", "layer": layer, "own": own, "value": radius * layer / 2 + 0.2 * noise(model, seed)}
+            size = radius * layer / 2 + 0.2 * noise(model, seed)
+            yield {"metric": "d50", "layer": layer, "own": own, "value": size}
+            at = {"layer": layer, "own": own, "share": 0.5}
+            yield {"metric": "effective_receptive_field", **at, "value": 2 * size}
 
 
 def map_rows(model, seed):
@@ -59,7 +62,8 @@ def map_rows(model, seed):
 def field_rows(model):
     side = {"convolution, radius 2": (4, 12, 20), "convolution, radius 4": (4, 20, 36)}.get(model, (4, 32, 32))
     for layer, value in enumerate(side):
-        yield {"metric": "receptive_field", "layer": layer, "mode": "architectural", "value": value}
+        at = {"layer": layer, "mode": "architectural", "extent": "global" if value == 32 else "exact"}
+        yield {"metric": "receptive_field", **at, "value": value}
 
 
 def head_rows(model, seed, train_size):

@@ -167,8 +167,13 @@ def test_the_nearest_head_comes_nearer_with_more_images(records):
     assert own[50] - own[500] == pytest.approx(1.5, abs=1e-9)
 
 
-def test_theory_beside_twice_the_half_mass_radius(records):
-    table = ReceptiveFieldByLayer().table(records).set_index(["train_size", "model", "kind", "layer"])["estimate"]
+def test_theory_beside_the_square_that_holds_half_of_the_influence(records):
+    whole = ReceptiveFieldByLayer().table(records).set_index(["train_size", "model", "kind", "layer"])
+    table, extent = whole["estimate"], whole["extent"]
+    assert extent[50, "convolution, radius 2", "theoretical", 2] == "exact"
+    assert extent[50, "attention", "theoretical", 1] == "global"
+    printed = ReceptiveFieldByLayer().printed(ReceptiveFieldByLayer().table(records), records)
+    assert "32 [32, 32] (global)" in " ".join(printed["theoretical (px)"])
     assert table[50, "convolution, radius 2", "theoretical", 2] == 20
     assert table[50, "convolution, radius 2", "effective", 2] == pytest.approx(2 * (16 - 20 * 0.5), abs=0.4)
     assert table[50, "attention", "theoretical", 1] == 32

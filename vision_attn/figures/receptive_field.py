@@ -17,29 +17,34 @@ KINDS = ("theoretical", "effective")
 
 @spec
 class ReceptiveFieldByLayer(OverSeeds):
-    """The theoretical receptive field of each layer in pixels, beside twice the radius d50 of its influence.
+    """The theoretical receptive field of each layer in pixels, beside the effective one.
 
-    Theoretical is the longer side of the support of the gradient in the mode `mode`; effective is the diameter within
-    which half of the influence lies (`own` with or without the unit's own cell).
+    Theoretical is the longer side of the support of the gradient in the mode `mode`; effective is the side of the
+    smallest square around a unit that holds the `share` 0.5 or 0.9 of its influence (`own` with or without the unit's
+    own cell), which cannot be more.
     """
 
     title: ClassVar[str] = "Receptive field by layer"
 
     mode: str = "architectural"
     own: str = "with"
+    share: float = 0.5
 
     def check(self) -> None:
         super().check()
         self.require("own", self.own in ("with", "without"), "'with' or 'without'")
+        self.require("share", self.share in (0.5, 0.9), "0.5 or 0.9")
 
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)
-        theoretical = view.pick("receptive_field", mode=self.mode, along=("layer",))
-        effective = view.pick("d50", own=self.own, along=("layer",))
-        both = zip(KINDS, (theoretical, effective.assign(value=2 * effective["value"])), strict=True)
+        theoretical = view.pick("receptive_field", mode=self.mode, along=("layer", "extent"))
+        effective = view.pick("effective_receptive_field", own=self.own, share=self.share, along=("layer",))
+        names = {view.column(name): name for name in ("layer", "extent")}
+        both = zip(KINDS, (theoretical.rename(columns=names), effective.rename(columns=names)), strict=True)
         values = pd.concat([one.assign(kind=kind) for kind, one in both], ignore_index=True)
         values["kind"] = pd.Categorical(values["kind"], categories=KINDS, ordered=True)
-        return view.means(values.rename(columns={view.column("layer"): "layer"}), by=view.rows, also=("kind", "layer"))
+        values["extent"] = values["extent"].fillna("") if "extent" in values else ""
+        return view.means(values, by=view.rows, also=("kind", "layer", "extent"))
 
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
         view = self.view(records)
@@ -65,7 +70,8 @@ class ReceptiveFieldByLayer(OverSeeds):
                 )
                 powers_axis(panels[0])
             ink = theme.Look(theme.INK, "o")
-            entries = {"theoretical": theme.handle(ink), "effective (2 × d50)": theme.handle(ink, hollow=True)}
+            effective = f"effective ({100 * self.share:g} % of influence)"
+            entries = {"theoretical": theme.handle(ink), effective: theme.handle(ink, hollow=True)}
             theme.legend(sheet, entries)
         return sheet
 
@@ -75,8 +81,9 @@ class ReceptiveFieldByLayer(OverSeeds):
         bars = f" Bars: {100 * self.level:g} % Student-t intervals." if (table["n"] > 1).any() else ""
         return (
             f"Filled: the theoretical receptive field, the longer side of what a unit depends on ({self.mode} mode; "
-            "the side of the image where it has no end). Hollow: twice the radius that holds half of the influence on "
-            f"a unit ({self.own} its own cell){wording.data_text(view)}. Layer 0 is the patch embedding or stem. "
+            "the side of the image where it is global or cut, as the table says). Hollow: the side of the smallest "
+            f"square around a unit that holds {100 * self.share:g} % of the influence on it ({self.own} its own cell)"
+            f"{wording.data_text(view)}, cut at the border. Layer 0 is the patch embedding or stem. "
             f"{wording.seeds_text(cells, view.rows[::-1], unit=self.over)}{bars}"
         )
 
@@ -88,6 +95,8 @@ class ReceptiveFieldByLayer(OverSeeds):
             for kind in KINDS:
                 own = rows[rows["kind"] == kind].to_dict("records")
                 head[f"{kind} (px)"] = wording.interval(own[0], metric="") if own else "–"
+                if own and own[0]["extent"] in ("cut", "global"):
+                    head[f"{kind} (px)"] += f" ({own[0]['extent']})"
             out.append(head)
         return pd.DataFrame(out)
 
