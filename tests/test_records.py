@@ -1,6 +1,7 @@
 """Run folders as tidy frames."""
 
 import dataclasses
+import gzip
 import json
 import shutil
 
@@ -11,7 +12,7 @@ import pytest
 from vision_attn.plan import Plan
 from vision_attn.records import Records, chance, column, load, pick
 from vision_attn.report import build
-from vision_attn.tables import read_csv, to_csv
+from vision_attn.tables import read_csv, to_csv, write_tables
 
 SMALL = {"sizes": (50, 200), "seeds": (0, 1)}
 
@@ -179,6 +180,28 @@ def test_the_committed_tables_stand_in_for_runs_that_the_pool_does_not_have(swep
     same(before, after)
     assert len(after.committed) == len(plan.cells) - 1
     assert before.committed == ()
+
+
+def test_committed_tables_stand_in_only_for_what_the_probes_now_asked_have_measured(swept, tmp_path):
+    plan, root = swept
+    folder = tmp_path / "quickstart"
+    folder.mkdir()
+    plan.write(folder)
+    build(folder, root)
+
+    def states(*probes):
+        return set(load(plan.replace(probes=probes), tmp_path / "nowhere", committed=folder).runs["state"])
+
+    first, *others = plan.probes
+    assert states(*plan.probes) == states(first) == {"done"}
+    assert states(*plan.probes, {"kind": "Zoom"}) == {"pending"}
+    assert states({**first, "version": 2}, *others) == {"pending"}
+    runs = read_csv(folder / "runs.csv").drop(columns="probes")  # as reports of earlier versions have left it
+    tables = {name: (folder / name).read_bytes() for name in ("records.csv.gz", "history.csv.gz")}
+    tables = {name: gzip.decompress(content) for name, content in tables.items()}
+    write_tables(folder, {**tables, "runs.csv": to_csv(runs)}, experiment=plan.name)
+    assert states(*plan.probes) == {"done"}
+    assert states({**first, "version": 2}, *others) == {"pending"}
 
 
 def test_a_failure_in_the_pool_is_not_covered_by_the_committed_tables(swept, tmp_path):

@@ -13,7 +13,7 @@ from typing import Any, Self
 import pandas as pd
 
 from vision_attn import own_results
-from vision_attn.plan import Plan
+from vision_attn.plan import Json, Plan
 from vision_attn.spec import InputError
 from vision_attn.store import RunFolder, State, Store, read_rows
 from vision_attn.tables import read_tables, typed
@@ -88,7 +88,7 @@ def load(plan: Plan, store_root: Path, *, committed: Path | None = None) -> Reco
     folders = {key: index[key] for key in plan.runs if key in index}
     found = {key: _from_pool(plan, key, folder) for key, folder in folders.items()}
     unknown = [key for key in plan.runs if key not in found or found[key].facts["state"] in ("pending", "running")]
-    earlier = _from_tables(committed, unknown, plan.name) if committed is not None and unknown else {}
+    earlier = _from_tables(committed, unknown, plan) if committed is not None and unknown else {}
     damaged = [text for one in found.values() for text in one.damaged] + _damaged_configs(store_root, index)
     found = {key: _Found({"state": "pending", "reason": ""}) for key in plan.runs} | found | earlier
     cells = _cells(plan)
@@ -194,6 +194,8 @@ def _from_pool(plan: Plan, key: str, folder: RunFolder) -> _Found:
     if result is None:
         return found
     found.facts |= _facts(result)
+    if complete:
+        found.facts["probes"] = " ".join(sorted(file.removesuffix(".json") for file in files))
     if origin := _sources(result, *probes.values()):
         found.facts["sources"] = origin
     found.values = [row for content in probes.values() if content is not None for row in content["records"]]
@@ -234,9 +236,9 @@ def _damaged_configs(root: Path, index: Mapping[str, RunFolder]) -> list[str]:
     return [f"{path.name}/config.json" for path in others if "config.json" in RunFolder(path).damaged()]
 
 
-def _from_tables(folder: Path, keys: Iterable[str], experiment: str) -> dict[str, _Found]:
-    """What the committed tables say of runs that are done or have diverged."""
-    frames = read_tables(folder, TABLES, experiment=experiment)
+def _from_tables(folder: Path, keys: Iterable[str], plan: Plan) -> dict[str, _Found]:
+    """What the committed tables say of runs that have diverged, or are done and measured by the probes now asked."""
+    frames = read_tables(folder, TABLES, experiment=plan.name)
     if not frames:
         return {}
     wanted = set(keys)
@@ -244,8 +246,18 @@ def _from_tables(folder: Path, keys: Iterable[str], experiment: str) -> dict[str
     return {
         key: _Found(facts[0], rows["records"].get(key, []), rows["history"].get(key, []))
         for key, facts in rows["runs"].items()
-        if facts[0]["state"] in ("done", "diverged")
+        if facts[0]["state"] == "diverged" or (facts[0]["state"] == "done" and _is_measured(facts[0], plan.asked(key)))
     }
+
+
+def _is_measured(facts: Row, asked: Mapping[str, Json]) -> bool:
+    """Whether a run of a table was measured by all probes that are asked for, as they are now.
+
+    Tables of earlier versions do not say by which: by those that have not changed since.
+    """
+    if (measured := facts.get("probes")) is None:
+        return not any("version" in probe for probe in asked.values())
+    return {file.removesuffix(".json") for file in asked} <= set(measured.split())
 
 
 def _rows_by_run(frame: pd.DataFrame, keys: set[str]) -> dict[str, list[Row]]:

@@ -29,7 +29,7 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 TEXTS = frozenset(
     {
         *("run", "metric", "state", "reason", "ended", "dataset", "fingerprint", "subset_sha256", "device"),
-        *("precision", "attention", "compile_reason", "python", "torch", "torchvision", "timm", "numpy"),
+        *("precision", "probes", "attention", "compile_reason", "python", "torch", "torchvision", "timm", "numpy"),
         "scikit-learn",
         *("vision_attn", "platform", "cpu", "commit", "started", "sources"),
     }
