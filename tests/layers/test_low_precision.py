@@ -1,0 +1,122 @@
+"""Half precision against float64 on the same rounded numbers; second derivatives; modules that are moved and copied."""
+
+import copy
+import io
+
+import pytest
+import torch
+from switches import DIM, GRID, HEADS, PATTERNS, POSITIONS, SIMILARITIES, image_tokens, made
+
+from vision_attn.layers import Attention, LearnedPosition, Rotary, SinCosPosition
+
+HALVES = (torch.bfloat16, torch.float16)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+@pytest.mark.parametrize("position", ["none", "rotary", "learned"])
+def test_halves_are_near_double_precision_on_the_same_rounded_numbers(dtype, similarity, position):
+    low = made(similarity, None, position).to(dtype)
+    exact, x = copy.deepcopy(low).double(), image_tokens().to(dtype)
+    expected = exact.weights(x.double())
+    assert (low.weights(x).double() - expected).abs().max() < 40 * torch.finfo(dtype).eps
+    assert (low(x).double() - exact(x.double())).abs().max() < 40 * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_gaussian_weights_survive_a_common_offset(dtype):
+    torch.manual_seed(0)
+    low = Attention(DIM, 1, similarity="gaussian").to(dtype)
+    with torch.no_grad():
+        low.qkv.weight.copy_(torch.eye(DIM).repeat(3, 1))
+        low.qkv.bias.fill_(30)
+    x = torch.randn(1, 10, DIM).to(dtype)
+    q, k, _ = low.qkv(x).double().chunk(3, dim=-1)
+    expected = (-torch.cdist(q, k).square() / 2 * low.head_dim**-0.5).softmax(-1)
+    assert (low.weights(x)[0].double() - expected).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_the_cosine_of_nothing_is_finite(dtype):
+    layer = Attention(DIM, HEADS, similarity="cosine", qkv_bias=False).to(dtype)
+    weights = layer.weights(torch.zeros(1, 4, DIM, dtype=dtype))
+    torch.testing.assert_close(weights, torch.full_like(weights, 0.25))
+
+
+def test_rotary_angles_keep_their_precision_in_half_modules():
+    places = torch.tensor([[0.0, 256.0], [0.0, 257.0]])
+    for dtype in HALVES:
+        rotary, t = Rotary((1, 300), 8).to(dtype), torch.ones(1, 1, 2, 8, dtype=dtype)
+        exact = Rotary((1, 300), 8).rotate(t.double(), places)
+        assert (rotary.rotate(t, places).double() - exact).abs().max() < 2 * torch.finfo(dtype).eps
+        assert not torch.equal(*rotary.rotate(t, places)[0, 0])
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_a_learned_position_is_interpolated_in_halves(dtype):
+    position = LearnedPosition((4, 4), DIM).to(dtype)
+    exact = copy.deepcopy(position).double().tokens(torch.zeros(1, 30, DIM).double(), (5, 6))
+    found = position.tokens(torch.zeros(1, 30, DIM, dtype=dtype), (5, 6))
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("position", list(POSITIONS))
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_layer_made_on_meta_and_loaded_is_the_stored_one(position, assign):
+    stored, x = made(position=position).float(), image_tokens().float()
+    with torch.device("meta"):
+        empty = made(position=position).float()
+    if not assign:
+        empty = empty.to_empty(device="cpu")
+    empty.load_state_dict(stored.state_dict(), assign=assign)
+    torch.testing.assert_close(empty(x), stored(x), rtol=0, atol=0)
+
+
+def test_a_table_that_is_not_stored_keeps_its_precision():
+    position = SinCosPosition(GRID, DIM)
+    assert torch.equal(copy.deepcopy(position).bfloat16().float().embedding, position.embedding)
+
+
+def test_copies_and_pickles_give_the_same():
+    for setting in [(s, None, "none", "full") for s in SIMILARITIES] + [("dot", None, "rotary", p) for p in PATTERNS]:
+        layer, x, file = made(*setting), image_tokens(), io.BytesIO()
+        torch.save(layer, file)
+        file.seek(0)
+        for other in (copy.deepcopy(layer), torch.load(file, weights_only=False)):
+            assert torch.equal(other(x), layer(x))
+
+
+def test_reset_parameters_makes_a_new_layer():
+    for similarity in SIMILARITIES:
+        torch.manual_seed(5)
+        expected = Attention(DIM, HEADS, similarity=similarity)
+        layer = made(similarity).float()
+        torch.manual_seed(5)
+        layer.reset_parameters()
+        for one, other in zip(layer.parameters(), expected.parameters(), strict=True):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("path", ["auto", "math"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_gradient_penalty_has_a_gradient(path, dtype):
+    for similarity in SIMILARITIES:
+        layer, x = made(similarity, path=path).to(dtype), image_tokens().to(dtype).requires_grad_()
+        (gradient,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+        gradient.square().sum().backward()
+        assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("pattern", ["full", "window", "neighbourhood", "axial"])
+def test_second_derivatives_are_right(pattern):
+    layer, x = made(pattern=pattern), image_tokens(batch=1).requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda x: layer(x)[..., :1], (x,), atol=1e-4)
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_forward_mode_agrees_with_reverse_mode(similarity):
+    layer, x, tangent = made(similarity), image_tokens(), image_tokens(seed=4)
+    out, forward = torch.func.jvp(layer, (x,), (tangent,))
+    cotangent = torch.randn_like(out)
+    (reverse,) = torch.func.vjp(layer, x)[1](cotangent)
+    torch.testing.assert_close((forward * cotangent).sum(), (reverse * tangent).sum(), rtol=1e-9, atol=1e-9)
