@@ -13,6 +13,7 @@ from torch import nn
 
 from vision_attn import Attention
 from vision_attn.environment import cpu_name
+from vision_attn.layers.paths import attention_path, units
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 DIM, HEADS, TOKENS = 192, 3, (64, 196, 400, 576, 1024, 2048, 4096)
@@ -93,4 +94,23 @@ def test_it_is_not_slower_nor_larger_than_timms_and_faster_where_sequences_are_s
                     (tokens, "forward+backward" if backward else "forward", round(ratio, 3), round(memory, 3))
                 )
         print(f"{name:9} {tokens:6} {x.shape[0]:5} | {' | '.join(cells)}", flush=True)
+    assert misses == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_the_faster_path_is_taken(dtype):
+    sides, misses = {path: Attention(DIM, HEADS, path=path).to(DEVICE, dtype) for path in ("fused", "math")}, []
+    print(f"\n{units(DEVICE)}, {dtype}: time of the fused kernel over that of products\ntokens  forward  both")
+    for tokens in (65, 197, 441, 785, 1025, 2048):
+        x = torch.randn(max(1, BATCHED_TOKENS // tokens), tokens, DIM, device=DEVICE, dtype=dtype).requires_grad_()
+        ratios = []
+        for backward in (False, True):
+            for side in sides.values():
+                once(side, x, backward=backward)
+            rounds = [[seconds(side, x, backward=backward) for side in sides.values()] for _ in range(ROUNDS)]
+            ratios.append(statistics.median(fused / math for fused, math in rounds))
+        print(f"{tokens:6} {ratios[0]:8.2f} {ratios[1]:5.2f}", flush=True)
+        better = "math" if ratios[1] > 1 else "fused"
+        if abs(ratios[1] - 1) > 0.03 and attention_path(DEVICE, tokens, dtype) != better:
+            misses.append((tokens, better, round(ratios[1], 3)))
     assert misses == []

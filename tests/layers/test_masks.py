@@ -119,5 +119,5 @@ def test_a_mask_that_does_not_fit_is_refused():
     for wrong in (torch.ones(12, 11).bool(), torch.ones(3, 12, 12).bool(), torch.ones(12, 12).long()):
         with pytest.raises(ValueError, match=r"^attn_mask of Attention must be of shape \(12, 12\), \(2, 12, 12\) or"):
             made()(x, attn_mask=wrong)
-    with pytest.raises(ValueError, match="^attn_mask of Attention must be None with the pattern SpatialReduction"):
+    with pytest.raises(ValueError, match=r"^attn_mask of Attention must be None with the pattern SpatialReduction"):
         made(pattern="reduced")(x, is_causal=True)

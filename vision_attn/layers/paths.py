@@ -1,8 +1,8 @@
 """Which of the two exact ways attention takes: PyTorch's fused kernel, or matrix products and a softmax.
 
 The fused kernel is faster for long sequences and holds no scores; how long is long depends on the arithmetic units.
-The thresholds were measured, by `pytest -m benchmark -s tests/benchmarks/test_attention_paths.py`; `thresholds.json`
-has them with where they come from.
+`thresholds.json` has the thresholds with where they come from; `pytest -m benchmark -s tests/benchmarks -k faster_path`
+compares the two ways on the machine at hand.
 """
 
 import json

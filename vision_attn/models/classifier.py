@@ -43,9 +43,10 @@ class Classifier(nn.Module, PyTorchModelHubMixin, library_name="vision-attn", ta
         return self.head
 
     def reset_classifier(self, num_classes: int) -> None:
-        """A fresh head for that many classes; with 0 the features come out."""
+        """A fresh head for that many classes, of the type and device of the rest; with 0 the features come out."""
+        like = next(self.parameters())
         self.num_classes = num_classes
-        self.head: nn.Module = self.make_head(num_classes)
+        self.head: nn.Module = self.make_head(num_classes).to(device=like.device, dtype=like.dtype)
 
     def config(self) -> dict[str, Any]:
         """What the module is built from, as plain JSON."""
