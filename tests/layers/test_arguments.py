@@ -1,0 +1,52 @@
+"""Arguments by name, those of other libraries, and sizes at their ends."""
+
+import pytest
+import torch
+from switches import DIM, HEADS, image_tokens, made
+
+from vision_attn.layers import Attention, RelativeBias, Window
+
+
+@pytest.mark.parametrize(
+    ("given", "ours"),
+    [({"embed_dim": 8}, "dim"), ({"dim": 8, "heads": 2}, "num_heads"), ({"dim": 8, "bias": 0}, "qkv_")],
+)
+def test_arguments_of_other_libraries_are_named_as_here(given, ours):
+    with pytest.raises(TypeError, match=f"here it is {ours}"):
+        Attention(**given)
+
+
+def test_a_mask_of_another_name_is_named_as_here():
+    for call in (made(), made().weights):
+        with pytest.raises(TypeError, match="has no argument 'mask': here it is attn_mask"):
+            call(image_tokens(), mask=None)
+
+
+def test_the_scale_may_be_a_number_and_is_one():
+    assert Attention(DIM, HEADS).scale == (DIM // HEADS) ** -0.5
+    x = image_tokens()
+    torch.testing.assert_close(made(scale=0.5)(x), made(scale="sqrt")(x), rtol=0, atol=0)
+    assert made("cosine").scale.shape == (HEADS, 1, 1)
+
+
+@pytest.mark.parametrize("options", [{"num_heads": 2.0}, {"position": RelativeBias((8, 8), 2), "pattern": Window(4)}])
+def test_what_does_not_fit_is_refused(options):
+    with pytest.raises(ValueError, match="of Attention must be"):
+        Attention(DIM, **{"num_heads": HEADS, **options})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_tokens_and_no_samples_are_taken(dtype):
+    for path in ("auto", "math"):
+        layer = Attention(DIM, HEADS, path=path, device="cpu", dtype=dtype)
+        for shape in ((2, 0, DIM), (0, 4, DIM)):
+            assert layer(torch.randn(shape, dtype=dtype)).shape == shape
+            assert layer.weights(torch.randn(shape, dtype=dtype)).shape == (shape[0], HEADS, shape[1], shape[1])
+
+
+def test_dropout_is_on_where_its_module_is_in_training():
+    for path in ("auto", "fused", "math"):
+        layer, x = made(attn_drop=0.5, path=path), image_tokens()
+        plain = layer(x)
+        layer.attn_drop.train()
+        assert not torch.allclose(layer(x), plain)
