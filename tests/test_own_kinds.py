@@ -17,7 +17,7 @@ from vision_attn.spec import InputError, Spec, from_json, kinds, to_json
 from vision_attn.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLES = sorted((ROOT / "examples").glob("own_*.py"))
+EXAMPLES = sorted((ROOT / "experiments" / "examples").glob("own_*.py"))
 KIND = {"own_model": "Perceptron", "own_mixer": "MatrixMixer", "own_data": "Lines"}
 KIND |= {"own_probe": "Confidence", "own_figure": "LossCurve"}
 FILE = '''"""Why?"""
@@ -85,7 +85,7 @@ def test_an_example_of_under_40_lines_runs_to_a_report_that_names_the_source_of_
     (folder,) = (one.parent for one in tmp_path.glob("*/plan.json"))
     page, planned = (folder / "report.html").read_text(), Plan.read(folder)
     assert "could not be drawn" not in page
-    assert planned.experiment == f"examples/{path.name}"
+    assert planned.experiment == f"experiments/examples/{path.name}"
     kind = KIND[path.stem]
     sha256 = planned.sources[kind]
     if path.stem != "own_figure":
@@ -98,7 +98,7 @@ def test_an_example_of_under_40_lines_runs_to_a_report_that_names_the_source_of_
         assert (folder / "tables" / "LossCurve.csv").exists()
         code, _ = command("report", folder, place=tmp_path)
         assert code == 0
-        sentence = "LossCurve must be defined by an installed plugin or by examples/own_figure.py"
+        sentence = "LossCurve must be defined by an installed plugin or by experiments/examples/own_figure.py"
         assert sentence in (folder / "report.html").read_text()
         assert command("report", folder, place=ROOT)[0] == 0
         assert (folder / "report.html").read_text() == page

@@ -123,3 +123,19 @@ def test_an_odd_width_cannot_be_halved():
     with pytest.raises(ValueError, match=r"^dim of RecurrentMixing must be even with bidirectional = True\. Got 5"):
         RecurrentMixing(5, grid=GRID)
     assert RecurrentMixing(5, grid=GRID, bidirectional=False)(torch.randn(1, 12, 5)).shape == (1, 12, 5)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["autocast", "module in bfloat16"])
+def test_half_precision_is_near_float32_on_every_processor(whole):
+    torch.manual_seed(0)
+    layer, x = RecurrentMixing(8, grid=(3, 4)), torch.randn(2, 12, 8)
+    expected = layer(x)
+    if whole:
+        found = layer.bfloat16()(x.bfloat16())
+    else:
+        with torch.autocast("cpu", torch.bfloat16):
+            found = layer(x)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.02)
+    found.sum().backward()
+    assert all(weight.grad is not None for weight in layer.parameters())

@@ -28,7 +28,9 @@ def uniform(model: nn.Module) -> nn.Module:
     """The model with queries of zero, so that all tokens are attended to alike."""
     for module in model.modules():
         if isinstance(module, Attention):
-            module.heads = lambda x, *, context=None, own=module.heads: (lambda q, k, v: (q * 0, k, v))(*own(x))
+            with torch.no_grad():
+                module.qkv.weight[: module.dim] = 0
+                module.qkv.bias[: module.dim] = 0
     return model
 
 

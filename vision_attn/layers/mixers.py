@@ -80,6 +80,12 @@ class RecurrentMixing(nn.Module):
             # In eval mode cuDNN's kernel keeps nothing for the gradient.
             with torch.backends.cudnn.flags(enabled=False):
                 return self.lstm(x)[0]
+        if x.device.type == "cpu" and _is_low(x) and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            # Such a processor has no kernel for it: numbers are kept as they are and computed with in float32.
+            weights = {name: weight.float() for name, weight in self.lstm.named_parameters()}
+            low = _low(x)
+            with torch.autocast("cpu", enabled=False):
+                return torch.func.functional_call(self.lstm, weights, x.float())[0].to(low)
         return self.lstm(x)[0]
 
     def extra_repr(self) -> str:
@@ -141,3 +147,12 @@ def _mean_taps(side: int, kernel_size: int) -> float:
 def _transposed(x: Tensor, grid: tuple[int, int]) -> Tensor:
     """Tokens of a grid, row by row, as those of the transposed grid."""
     return x.unflatten(1, grid).transpose(1, 2).flatten(1, 2)
+
+
+def _low(x: Tensor) -> torch.dtype:
+    """The type that a product of x is computed in: that of autocast where it is on, else its own."""
+    return torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
+
+
+def _is_low(x: Tensor) -> bool:
+    return _low(x) in (torch.bfloat16, torch.float16)
