@@ -13,32 +13,21 @@ three of the models four times as long on two of the sizes.
 
 from recipe_search import ARMS, SCALES, chosen_trial, configured, dataset, models
 
-from vision_attn import (
-    Accuracy,
-    AllOf,
+from vision_attn import Accuracy, Experiment, Gap, LearningCurve, Run, cell
+from vision_attn.figures import (
     ArmCurve,
-    AttentionDistance,
     Crossover,
     DataEquivalence,
-    DifferenceVerdict,
-    Experiment,
     FittedCurves,
-    Gap,
     Generalisation,
-    LearningCurve,
     Matching,
-    Occlusion,
     OcclusionCurve,
-    PatchShuffle,
-    Run,
-    ShiftConsistency,
     ShiftSawtooth,
     ShuffleCurve,
-    Size,
     Summary,
-    Zoom,
-    cell,
 )
+from vision_attn.probes import AttentionDistance, Occlusion, PatchShuffle, ShiftConsistency, Size, Zoom
+from vision_attn.verdicts import AllOf, DifferenceVerdict
 
 PROBES = (
     Accuracy(),

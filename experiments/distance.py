@@ -16,33 +16,11 @@ all. The preset "controls" asks some models with nothing but the answer in the i
 lattices that are moved by pixels.
 """
 
-from vision_attn import (
-    LSTM,
-    Accuracy,
-    AccuracyByDistance,
-    AccuracyByLag,
-    Choice,
-    ConvergenceSteps,
-    ConvStack,
-    CuedRecall,
-    Experiment,
-    Influence,
-    LagCurve,
-    Matching,
-    Quantity,
-    RecallByDistance,
-    ReceptiveField,
-    Recipe,
-    Run,
-    SelfAttention,
-    Size,
-    StepPosition,
-    ViT,
-    cell,
-    claim,
-    match,
-    rf_dial,
-)
+from vision_attn import Accuracy, Experiment, Quantity, Recipe, Run, SelfAttention, ViT, cell, claim, match
+from vision_attn.data import CuedRecall
+from vision_attn.figures import Choice, ConvergenceSteps, LagCurve, Matching, RecallByDistance, StepPosition
+from vision_attn.models import LSTM, ConvStack, rf_dial
+from vision_attn.probes import AccuracyByDistance, AccuracyByLag, Influence, ReceptiveField, Size
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 8}
 HEADS = 2

@@ -10,26 +10,20 @@ of `recipe_search.py` with weak augmentation.
 from data_size import PROBES
 from recipe_search import MODELS, chosen_trial, configured, dataset
 
-from vision_attn import (
-    AccuracyBy,
+from vision_attn import Experiment, Gap, Quantity, Run, cell, claim
+from vision_attn.data import Permuted, Quadrants
+from vision_attn.figures import (
     ArmCurve,
-    Experiment,
-    Gap,
     Matching,
     MinimumHeadDistance,
     OcclusionCurve,
-    Permuted,
     QuadrantAccuracy,
-    Quadrants,
-    Quantity,
-    Run,
     ShiftSawtooth,
     ShuffleCurve,
     Summary,
     ZoomCurve,
-    cell,
-    claim,
 )
+from vision_attn.probes import AccuracyBy
 
 ARRANGEMENTS = {
     "intact": lambda images: images,

@@ -10,18 +10,17 @@ from vision_attn import (
     DepthwiseConv,
     Experiment,
     Gap,
-    Generalisation,
     LearningCurve,
-    Matching,
     Mnist5k,
     Recipe,
     ResNet,
     Run,
     SelfAttention,
-    Size,
     ViT,
     match,
 )
+from vision_attn.figures import Generalisation, Matching
+from vision_attn.probes import Size
 
 SHAPE = {"image_size": 28, "in_chans": 1, "num_classes": 10}
 ATTENTION = ViT(dim=48, depth=2, patch_size=7, mixer=SelfAttention())

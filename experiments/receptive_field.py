@@ -8,35 +8,33 @@ exchanged patches), and, where there is attention, how far away it attends. Untr
 import dataclasses
 
 from vision_attn import (
-    LSTM,
     Accuracy,
-    AttentionDistance,
-    AttentionDistanceByHead,
     Cifar10,
     DepthwiseConv,
-    ErfMap,
     Experiment,
     ImageFolder,
-    Influence,
-    InfluenceProfile,
-    Intervention,
     LearningCurve,
-    Matching,
-    MinimumHeadDistance,
     Mnist5k,
     Quantity,
-    ReceptiveField,
-    ReceptiveFieldByLayer,
     Recipe,
     ResNet,
     Run,
     SelfAttention,
-    Size,
     ViT,
     cell,
     claim,
     match,
 )
+from vision_attn.figures import (
+    AttentionDistanceByHead,
+    ErfMap,
+    InfluenceProfile,
+    Matching,
+    MinimumHeadDistance,
+    ReceptiveFieldByLayer,
+)
+from vision_attn.models import LSTM
+from vision_attn.probes import AttentionDistance, Influence, Intervention, ReceptiveField, Size
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
 ATTENTION = ViT(dim=64, depth=4, patch_size=4)

@@ -9,22 +9,10 @@ recipe; other experiments read it from `results/recipe_search`. Seed and subset 
 import functools
 from pathlib import Path
 
-from vision_attn import (
-    Choice,
-    Cifar10,
-    ConvNeXt,
-    DepthwiseConv,
-    Experiment,
-    ImageFolder,
-    Matching,
-    Recipe,
-    ResNet,
-    Run,
-    SelfAttention,
-    Size,
-    ViT,
-    match,
-)
+from vision_attn import Cifar10, DepthwiseConv, Experiment, ImageFolder, Recipe, ResNet, Run, SelfAttention, ViT, match
+from vision_attn.figures import Choice, Matching
+from vision_attn.models import ConvNeXt
+from vision_attn.probes import Size
 from vision_attn.tables import read_table
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}

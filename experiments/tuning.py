@@ -17,21 +17,9 @@ import functools
 import itertools
 from pathlib import Path
 
-from vision_attn import (
-    Choice,
-    Cifar10,
-    DepthwiseConv,
-    Experiment,
-    ImageFolder,
-    Matching,
-    Recipe,
-    ResNet,
-    Run,
-    Size,
-    ViT,
-    match,
-)
-from vision_attn.figures import ExpectedBest
+from vision_attn import Cifar10, DepthwiseConv, Experiment, ImageFolder, Recipe, ResNet, Run, ViT, match
+from vision_attn.figures import Choice, ExpectedBest, Matching
+from vision_attn.probes import Size
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
 MODELS = ("ResNet", "ViT", "ViT, 3x3 convolution", "ViT, convolutional stem")

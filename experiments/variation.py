@@ -7,7 +7,9 @@ is worth. Networks and recipes are those of `data_size.py` with weak augmentatio
 
 from recipe_search import chosen_trial, configured, dataset
 
-from vision_attn import Accuracy, Experiment, Matching, Run, Size, Variation
+from vision_attn import Accuracy, Experiment, Run
+from vision_attn.figures import Matching, Variation
+from vision_attn.probes import Size
 
 
 def run(data, model, train_size, updates, subset, seed):

@@ -3,34 +3,32 @@
 import pytest
 
 from vision_attn import (
-    LSTM,
     Accuracy,
-    AccuracyByDistance,
-    BranchScale,
     Cifar10,
-    ConvStack,
-    CuedRecall,
     DepthwiseConv,
     Gap,
-    IdentityMixer,
     ImageFolder,
-    KMeansFeatures,
-    LogisticRegression,
     Mnist5k,
-    NearestNeighbours,
-    Parity,
-    PoolingMixer,
-    Quadrants,
-    RandomMixer,
     Recipe,
     ResNet,
     Run,
     SelfAttention,
-    Size,
     Timm,
     ViT,
+)
+from vision_attn.data import CuedRecall, Parity, Quadrants
+from vision_attn.models import (
+    LSTM,
+    ConvStack,
+    IdentityMixer,
+    KMeansFeatures,
+    LogisticRegression,
+    NearestNeighbours,
+    PoolingMixer,
+    RandomMixer,
     ZeroMixer,
 )
+from vision_attn.probes import AccuracyByDistance, BranchScale, Size
 from vision_attn.spec import digest
 from vision_attn.verdicts import (
     AllOf,

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from vision_attn import Accuracy, Experiment, LearningCurve, Mnist5k, Recipe, Run, Size, ViT
+from vision_attn import Accuracy, Experiment, LearningCurve, Mnist5k, Recipe, Run, ViT
 from vision_attn.cli import _parse_levels, _planned
 from vision_attn.experiment import load, plan, smoke
 from vision_attn.plan import Plan
+from vision_attn.probes import Size
 from vision_attn.spec import InputError, from_json
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,24 +6,19 @@ import importlib.metadata
 import pytest
 import torch
 
-from vision_attn import (
-    Accuracy,
+from vision_attn import Accuracy, Mnist5k, Recipe, Run
+from vision_attn.data import Parity
+from vision_attn.execution import execute
+from vision_attn.models import KMeansFeatures, LogisticRegression, NearestNeighbours
+from vision_attn.probes import (
     AttentionDistance,
     BranchScale,
     Influence,
     Intervention,
-    KMeansFeatures,
-    LogisticRegression,
-    Mnist5k,
-    NearestNeighbours,
-    Parity,
     ReceptiveField,
-    Recipe,
-    Run,
     ShiftConsistency,
     Size,
 )
-from vision_attn.execution import execute
 from vision_attn.run import CHECKPOINT, WEIGHTS
 from vision_attn.spec import InputError, digest, to_json
 from vision_attn.store import Store, probe_file

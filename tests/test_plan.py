@@ -6,9 +6,11 @@ from pathlib import Path
 import made_up
 import pytest
 
-from vision_attn import AccuracyBy, Experiment, Mnist5k, Quadrants, Recipe, Run, ViT
+from vision_attn import Experiment, Mnist5k, Recipe, Run, ViT
+from vision_attn.data import Quadrants
 from vision_attn.experiment import plan as plan_of
 from vision_attn.plan import Plan
+from vision_attn.probes import AccuracyBy
 from vision_attn.report.protocol import skips
 from vision_attn.spec import InputError
 from vision_attn.store import probe_file, read_json, write_json

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from vision_attn import Accuracy, Mnist5k, Recipe, Run, Size, ViT
+from vision_attn import Accuracy, Mnist5k, Recipe, Run, ViT
 from vision_attn.data import Data
 from vision_attn.execution import _classified, execute
+from vision_attn.probes import Size
 from vision_attn.probes.base import Probe, Row
 from vision_attn.run import CHECKPOINT, WEIGHTS
 from vision_attn.spec import digest, spec, to_json

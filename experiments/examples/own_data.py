@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from vision_attn import Accuracy, ConvStack, Experiment, LearningCurve, Recipe, Run, ViT
+from vision_attn import Accuracy, Experiment, LearningCurve, Recipe, Run, ViT
 from vision_attn.data import Arrays, Dataset, select
+from vision_attn.models import ConvStack
 from vision_attn.spec import spec
 
 

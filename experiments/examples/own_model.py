@@ -2,8 +2,9 @@
 
 from torch import nn
 
-from vision_attn import Accuracy, Experiment, LearningCurve, Mnist5k, Recipe, Run, Size, ViT
+from vision_attn import Accuracy, Experiment, LearningCurve, Mnist5k, Recipe, Run, ViT
 from vision_attn.models import as_model
+from vision_attn.probes import Size
 
 
 @as_model

@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vision_attn import Accuracy, Mnist5k, Permuted, ResNet, ViT
+from vision_attn import Accuracy, Mnist5k, ResNet, ViT
+from vision_attn.data import Permuted
 from vision_attn.data.permuted import pixel_order
 from vision_attn.spec import InputError
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from vision_attn import AccuracyBy, CuedRecall, Mnist5k, Quadrants, Recipe, ViT
-from vision_attn.data import Split
+from vision_attn import Mnist5k, Recipe, ViT
+from vision_attn.data import CuedRecall, Quadrants, Split
+from vision_attn.probes import AccuracyBy
 from vision_attn.spec import InputError, from_json, to_json
 from vision_attn.training.fitting import require_fit
 from vision_attn.training.loop import _augmented as augmented

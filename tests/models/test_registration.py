@@ -7,8 +7,7 @@ import timm
 import torch
 from timm_sources import images
 
-from vision_attn import register_models
-from vision_attn.models import Classifier, DepthwiseConv, Model, ResNet, SelfAttention, ViT
+from vision_attn.models import Classifier, DepthwiseConv, Model, ResNet, SelfAttention, ViT, register_models
 from vision_attn.models.trunk import VisionTransformer
 from vision_attn.spec import InputError, kinds
 

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vision_attn import LSTM, AccuracyByDistance, AccuracyByLag, Mnist5k, ViT
+from vision_attn import Mnist5k, ViT
 from vision_attn.data import CuedRecall, Data, Parity, Split
+from vision_attn.models import LSTM
+from vision_attn.probes import AccuracyByDistance, AccuracyByLag
 from vision_attn.spec import InputError
 
 

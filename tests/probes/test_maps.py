@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vision_attn import LSTM, SelfAttention, ViT, attention_maps, replace_attention
-from vision_attn.models import DepthwiseConv
-from vision_attn.probes import AttentionMap
+from vision_attn import SelfAttention, ViT, replace_attention
+from vision_attn.models import LSTM, DepthwiseConv
+from vision_attn.probes import AttentionMap, attention_maps
 from vision_attn.spec import InputError
 
 TINY = {"img_size": 32, "patch_size": 8, "depth": 2, "num_classes": 5}

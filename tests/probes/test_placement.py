@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vision_attn import Influence, Intervention, ReceptiveField, ResNet, SelfAttention, ViT
+from vision_attn import ResNet, SelfAttention, ViT
+from vision_attn.probes import Influence, Intervention, ReceptiveField
 from vision_attn.probes.capture import layers
 from vision_attn.probes.placement import placements
 from vision_attn.probes.support import support

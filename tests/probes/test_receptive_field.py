@@ -3,9 +3,10 @@ import time
 import pytest
 import torch
 
-from vision_attn import LSTM, ReceptiveField, ResNet, SelfAttention, ViT
+from vision_attn import ResNet, SelfAttention, ViT
 from vision_attn.data.base import Data, Split
-from vision_attn.probes import Probe
+from vision_attn.models import LSTM
+from vision_attn.probes import Probe, ReceptiveField
 from vision_attn.spec import InputError, from_json, to_json
 
 EMPTY = Split(torch.zeros(0, 3, 32, 32, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))

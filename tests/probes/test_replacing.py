@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vision_attn import ConvStack
+from vision_attn.models import ConvStack
 from vision_attn.probes.reach import Reach, reach
 from vision_attn.probes.support import OUTPUT, Support, support
 

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vision_attn import LSTM, ConvStack, DepthwiseConv, ResNet, SelfAttention, ViT, ZeroMixer
+from vision_attn import DepthwiseConv, ResNet, SelfAttention, ViT
+from vision_attn.models import LSTM, ConvStack, ZeroMixer
 from vision_attn.probes.reach import Reach, reach
 from vision_attn.probes.support import OUTPUT, leaks_between_samples, support
 from vision_attn.spec import InputError

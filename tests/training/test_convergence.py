@@ -6,7 +6,8 @@ import pytest
 import torch
 from tiny_training import TinyConv, bits, data, rows, start, steps
 
-from vision_attn import CuedRecall, Recipe, Run, ViT
+from vision_attn import Recipe, Run, ViT
+from vision_attn.data import CuedRecall
 from vision_attn.execution import execute
 from vision_attn.run import WEIGHTS
 from vision_attn.spec import InputError, digest, from_json, to_json

@@ -8,8 +8,10 @@ import torch
 from tiny_training import EAGER, bits, rows, start, steps
 from torch import Tensor, nn
 
-from vision_attn import Accuracy, AccuracyByDistance, CuedRecall, Mnist5k, Recipe, Run, Size, ViT
+from vision_attn import Accuracy, Mnist5k, Recipe, Run, ViT
+from vision_attn.data import CuedRecall
 from vision_attn.execution import execute
+from vision_attn.probes import AccuracyByDistance, Size
 from vision_attn.run import WEIGHTS
 from vision_attn.spec import InputError, digest, to_json
 from vision_attn.store import Store, probe_file

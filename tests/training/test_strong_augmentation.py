@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from tiny_training import TinyAttention, TinyConv, bits, data, rows, start, steps
 
-from vision_attn import CuedRecall, Recipe, ViT
+from vision_attn import Recipe, ViT
+from vision_attn.data import CuedRecall
 from vision_attn.spec import InputError
 from vision_attn.training.checkpoint import from_bytes, to_bytes
 from vision_attn.training.compiling import cross_entropy

@@ -1,0 +1,30 @@
+"""The public names at the top; all others are in the packages below."""
+
+from ._torchvision import repair_torchvision as repair_torchvision
+from .checking import check_model as check_model
+from .data import Cifar10 as Cifar10
+from .data import Cifar100 as Cifar100
+from .data import ImageFolder as ImageFolder
+from .data import Mnist5k as Mnist5k
+from .experiment import Experiment as Experiment
+from .figures import Gap as Gap
+from .figures import LearningCurve as LearningCurve
+from .layers import Attention as Attention
+from .loading import load_run as load_run
+from .measuring import measure as measure
+from .models import DepthwiseConv as DepthwiseConv
+from .models import ResNet as ResNet
+from .models import SelfAttention as SelfAttention
+from .models import Timm as Timm
+from .models import ViT as ViT
+from .models import from_timm as from_timm
+from .models import match as match
+from .models import replace_attention as replace_attention
+from .probes import Accuracy as Accuracy
+from .run import Run as Run
+from .training import Recipe as Recipe
+from .verdicts import Quantity as Quantity
+from .verdicts import cell as cell
+from .verdicts import claim as claim
+
+__version__: str
