@@ -8,7 +8,7 @@ from torch import nn
 from vision_attn.data import Mnist5k
 from vision_attn.layers import Attention
 from vision_attn.models import DepthwiseConv, ResNet, SelfAttention, Timm, ViT, ZeroMixer
-from vision_attn.probes import AttentionDistance
+from vision_attn.probes import AttentionDistance, attention_distance
 from vision_attn.probes.attention_distance import Geometry, shuffled_patches, statistics
 from vision_attn.probes.lattice import places
 from vision_attn.spec import InputError
@@ -26,11 +26,11 @@ def lying(side: int, *, image_size: int, prefix: int = 0) -> Geometry:
 
 def uniform(model: nn.Module) -> nn.Module:
     """The model with queries of zero, so that all tokens are attended to alike."""
-    for module in model.modules():
-        if isinstance(module, Attention):
-            with torch.no_grad():
-                module.qkv.weight[: module.dim] = 0
-                module.qkv.bias[: module.dim] = 0
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, Attention):
+                for parameter in module.qkv.parameters():
+                    parameter[: module.dim] = 0
     return model
 
 
@@ -135,6 +135,84 @@ def test_a_timm_vit_is_measured_head_by_head():
     assert all(row["value"] == pytest.approx(16.55, rel=0.05) for row in found)
     share = [row["value"] for row in selected(rows, "prefix_share", images="true")]
     assert share == pytest.approx([1 / 65] * 6, rel=0.2)
+
+
+def swin_expected(window, side, shift, image_size):
+    """The mean distance to the tokens of the window, with windows moved by `shift` and not across the border."""
+    total = []
+    for row in range(side):
+        for column in range(side):
+            inside = [
+                (r, c)
+                for r in range(side)
+                for c in range(side)
+                if (r + window - shift) // window == (row + window - shift) // window
+                and (c + window - shift) // window == (column + window - shift) // window
+            ]
+            total.append(sum(math.hypot(r - row, c - column) for r, c in inside) / len(inside))
+    return sum(total) / len(total) * image_size / side
+
+
+def test_windows_of_swin_are_measured_where_they_lie():
+    import timm
+
+    options = {"img_size": 32, "patch_size": 2, "window_size": 4, "depths": (2, 1), "embed_dim": 8, "num_heads": (2, 2)}
+    torch.manual_seed(0)
+    model = timm.create_model("swin_tiny_patch4_window7_224", num_classes=5, **options).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "qkv" in name or "relative_position" in name:
+                parameter.zero_()
+    rows = list(AttentionDistance(images=3)(model, noise()))
+    expected = [swin_expected(4, 16, 0, 32), swin_expected(4, 16, 2, 32), swin_expected(4, 8, 0, 32)]
+    for layer, distance in enumerate(expected, start=1):
+        for head in (0, 1):
+            found = value(rows, "attention_distance", layer=layer, head=head, images="true")
+            assert found == pytest.approx(distance, rel=1e-5)
+    assert not selected(rows, "prefix_share")
+
+
+class Encoder(nn.Module):
+    """Patches, a class token, and layers of PyTorch's own attention; `first` where tokens come before the batch."""
+
+    def __init__(self, *, first: bool):
+        super().__init__()
+        self.embed, self.first, self.token = nn.Conv2d(3, 8, 4, stride=4), first, nn.Parameter(torch.zeros(1, 1, 8))
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=not first)
+
+    def forward(self, x):
+        tokens = torch.cat([self.token.expand(len(x), -1, -1), self.embed(x).flatten(2).transpose(1, 2)], dim=1)
+        return (self.layer(tokens.transpose(0, 1)).transpose(0, 1) if self.first else self.layer(tokens))[:, 0]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_attention_of_pytorch_is_measured_like_any_other(first):
+    torch.manual_seed(0)
+    model = Encoder(first=first).eval()
+    with torch.no_grad():
+        model.layer.self_attn.in_proj_weight[:16] = 0
+    rows = list(AttentionDistance(images=3)(model, noise()))
+    for head in (0, 1):
+        at = {"layer": 1, "head": head, "images": "true"}
+        assert value(rows, "attention_distance", **at) == pytest.approx(16.55, rel=1e-3)
+        assert value(rows, "prefix_share", **at) == pytest.approx(1 / 65, rel=1e-4)
+
+
+def test_attention_of_another_form_is_named_before_training_and_when_asked():
+    spec = Timm(name="xcit_nano_12_p16_224")
+    reason = AttentionDistance().skip(spec, Mnist5k())
+    assert "has attention whose weights cannot be read" in reason
+    assert "XCA" in reason
+    with pytest.raises(InputError, match="XCA"):
+        list(AttentionDistance(images=2)(built(spec, image_size=32), noise(images=2)))
+
+
+def test_how_many_images_are_taken_at_once_changes_nothing(monkeypatch):
+    model = built(ViT(dim=16, depth=1))
+    whole = list(AttentionDistance(images=4)(model, noise()))
+    monkeypatch.setattr(attention_distance, "NUMBERS", 1)
+    for one, other in zip(whole, AttentionDistance(images=4)(model, noise()), strict=True):
+        assert one["value"] == pytest.approx(other["value"], rel=1e-6)
 
 
 def test_shuffling_moves_whole_patches_differently_in_each_image():

@@ -1,11 +1,9 @@
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vision_attn.layers import Attention
-from vision_attn.models import DepthwiseConv, ResNet, SelfAttention, ViT
-from vision_attn.probes.capture import attention_inputs, attention_weights, frozen, grids, layers
+from vision_attn.models import ResNet, ViT
+from vision_attn.probes.capture import frozen, grids, layers
 from vision_attn.spec import InputError
 
 
@@ -68,7 +66,6 @@ def test_gradients_pass_from_a_grid_to_the_image_and_no_hook_stays():
         assert not any(parameter.requires_grad for parameter in model.parameters())
     assert gradient.abs().sum() > 0
     assert all(parameter.requires_grad for parameter in model.parameters())
-    attention_inputs(model, x)
     assert hooks(model) == 0
 
 
@@ -100,54 +97,6 @@ def test_a_layer_that_does_not_run_and_one_without_a_grid_are_named():
         grids(model, x, ["spare"])
     with pytest.raises(InputError, match="output of head must be"):
         grids(model, x, ["head"])
-
-
-@pytest.mark.parametrize("pattern", ["full", "window", "reduced"])
-def test_our_attention_is_captured_with_its_true_input(pattern):
-    model = built(ViT(dim=8, depth=2, mixer=SelfAttention(num_heads=2, pattern=pattern)))
-    x = torch.randn(2, 3, 32, 32)
-    found = attention_inputs(model, x)
-    assert list(found) == ["blocks.0.mixer", "blocks.1.mixer"]
-    tokens = model.patch_embed(x) + model.pos_embed
-    torch.testing.assert_close(found["blocks.0.mixer"][1], model.blocks[0].norm1(tokens))
-    after = model.blocks[0](tokens)
-    torch.testing.assert_close(found["blocks.1.mixer"][1], model.blocks[1].norm1(after))
-    module, inputs = found["blocks.1.mixer"]
-    assert isinstance(module, Attention)
-    torch.testing.assert_close(attention_weights(module, inputs).sum(-1), torch.ones(2, 2, 64))
-
-
-def test_models_without_attention_have_none():
-    for spec in (ResNet(width=4, blocks=1), ViT(dim=8, depth=1, mixer=DepthwiseConv())):
-        assert attention_inputs(built(spec), torch.randn(1, 3, 32, 32)) == {}
-
-
-@pytest.mark.parametrize("qk_norm", [False, True])
-def test_the_weights_of_a_timm_vit_are_those_its_fused_kernel_uses(qk_norm):
-    options = {"embed_dim": 24, "depth": 2, "num_heads": 3, "img_size": 32, "patch_size": 8, "qk_norm": qk_norm}
-    model = timm_model("vit_tiny_patch16_224", **options)
-    found = attention_inputs(model, torch.randn(2, 3, 32, 32))
-    assert list(found) == ["blocks.0.attn", "blocks.1.attn"]
-    module, x = found["blocks.1.attn"]
-    assert module.fused_attn
-    weights = attention_weights(module, x)
-    assert weights.shape == (2, 3, 17, 17)
-    v = module.qkv(x)[..., 48:].unflatten(2, (3, 8)).transpose(1, 2)
-    torch.testing.assert_close(module.proj((weights @ v).transpose(1, 2).flatten(2)), module(x))
-
-
-def test_attention_under_a_mask_is_refused_since_its_weights_are_not_those_of_its_input():
-    class Masked(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.attention = Attention(8, 2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            tokens = F.avg_pool2d(x, 2).flatten(2).transpose(1, 2)
-            return self.attention(tokens, key_padding_mask=torch.zeros(len(x), 4, dtype=torch.bool))
-
-    with pytest.raises(InputError, match="Got key_padding_mask beside them"):
-        attention_inputs(Masked(), torch.randn(1, 8, 4, 4))
 
 
 SHAPES = {

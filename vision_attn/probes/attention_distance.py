@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from vision_attn.data.base import Data, Dataset
 from vision_attn.layers import Attention
 from vision_attn.models import Model, SelfAttention, ViT
+from vision_attn.models.replacement import attends
 from vision_attn.probes.base import Probe, Row
-from vision_attn.probes.capture import attention_inputs, attention_weights, has_weights
+from vision_attn.probes.capture import NUMBERS
 from vision_attn.probes.lattice import chosen, places
+from vision_attn.probes.maps import AttentionMap, attention_maps, each_map
 from vision_attn.spec import InputError, spec
 
-BATCH_SIZE = 16
 USUAL_SIZE = 224
 """The image size at which a model is looked through for attention, without weights; most sizes of patches divide it."""
 
@@ -38,8 +39,10 @@ class AttentionDistance(Probe):
 
         mean over images and tokens i of sum_j A_ij |place_i - place_j|    in pixels
 
-    from the true inputs of each attention layer. Prefix tokens (class token, registers) lie nowhere: their rows and
-    columns are dropped, and what is left of a row is normalised again. `layer` is 1 for the first attention.
+    from the true inputs of each attention layer of `attention_maps`: those of this package, timm's, windows of Swin
+    included, and `nn.MultiheadAttention`. Prefix tokens (class token, registers) lie nowhere: their rows and
+    columns are dropped, and what is left of a row is normalised again. `layer` is 1 for the first attention whose
+    tokens lie on the image. Raises `InputError`, naming the class, where an attention is of another form.
 
     `attention_distance`            of `images` "true", or "shuffled": their patches in random order, as a control
     `attention_entropy`             of the same rows, in nats
@@ -56,26 +59,29 @@ class AttentionDistance(Probe):
 
     def skip(self, model: Model, data: Dataset) -> str | None:
         if isinstance(model, ViT):
-            attends = isinstance(model.mixer, SelfAttention)
-            return None if attends else f"{type(model.mixer).__name__} has no attention weights"
-        return None if _attends(model) else f"{type(model).__name__} has no attention whose weights can be read"
+            has_weights = isinstance(model.mixer, SelfAttention)
+            return None if has_weights else f"{type(model.mixer).__name__} has no attention weights"
+        return _unreadable(model)
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         images = data.normalise(chosen(data, split=self.split, images=self.images).images)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-            found = attention_inputs(model, images[:1])
-            if not found:
-                raise InputError(f"model of AttentionDistance must have attention. Got {type(model).__name__} instead.")
-            geometries = {
-                name: geometry(model, module, tokens, image_size=data.image_size)
-                for name, (module, tokens) in found.items()
-            }
+            geometries: dict[str, Geometry] = {}
+            grids, largest = [], 1
+            for name, found in each_map(model, images[:1]):
+                largest = max(largest, found.weights.numel())
+                if found.grid is not None and found.key_grid is not None:
+                    geometries[name] = geometry(found, model.get_submodule(name), image_size=data.image_size)
+                    grids.append(found.grid)
+            if not geometries:
+                allowed = "have attention between places of the image"
+                raise InputError(f"model of AttentionDistance must {allowed}. Got {type(model).__name__} instead.")
             for layer, one in enumerate(geometries.values(), start=1):
                 yield {"metric": "attention_distance_uniform", "layer": layer, "value": one.distance.mean().item()}
-            grid = _grid(model, *next(iter(found.values())))
-            shuffled = shuffled_patches(images, grid, generator=torch.Generator().manual_seed(self.seed))
+            shuffled = shuffled_patches(images, grids[0], generator=torch.Generator().manual_seed(self.seed))
             for kind, shown in (("true", images), ("shuffled", shuffled)):
-                yield from _measured(model, shown, geometries, {"images": kind})
+                batches = shown.split(max(1, NUMBERS // (8 * largest)))
+                yield from _measured(model, batches, geometries, {"images": kind})
 
 
 def statistics(weights: Tensor, geometry: Geometry) -> dict[str, Tensor]:
@@ -93,18 +99,15 @@ def statistics(weights: Tensor, geometry: Geometry) -> dict[str, Tensor]:
     return {metric: values.mean(dim=(0, 2)) for metric, values in found.items()}
 
 
-def geometry(model: nn.Module, module: nn.Module, tokens: Tensor, *, image_size: int) -> Geometry:
-    """Where the queries and keys of an attention lie on the image.
-
-    Raises `InputError` where its tokens behind the prefix are no grid.
-    """
-    grid = _grid(model, module, tokens)
-    queries = keys = places(grid, image_size=image_size)
+def geometry(one: AttentionMap, module: nn.Module, *, image_size: int) -> Geometry:
+    """Where the queries and keys of an attention, both on a grid, lie on the image."""
+    assert one.grid is not None
+    assert one.key_grid is not None
+    queries, keys = (places(grid, image_size=image_size) for grid in (one.grid, one.key_grid))
     if isinstance(module, Attention):
-        step = torch.tensor([image_size / side for side in grid])
-        keys = (module.pattern.key_places(grid, device=torch.device("cpu")).double() + 0.5) * step
-    distance = torch.cdist(queries, keys, compute_mode="donot_use_mm_for_euclid_dist")
-    return Geometry(distance, _prefix(model, module))
+        step = torch.tensor([image_size / side for side in one.grid])
+        keys = (module.pattern.key_places(one.grid, device=torch.device("cpu")).double() + 0.5) * step
+    return Geometry(torch.cdist(queries, keys, compute_mode="donot_use_mm_for_euclid_dist"), one.prefix)
 
 
 def shuffled_patches(images: Tensor, grid: tuple[int, int], *, generator: torch.Generator) -> Tensor:
@@ -121,40 +124,36 @@ def shuffled_patches(images: Tensor, grid: tuple[int, int], *, generator: torch.
 
 
 def _measured(
-    model: nn.Module, images: Tensor, geometries: dict[str, Geometry], coordinates: dict[str, Any]
+    model: nn.Module, batches: tuple[Tensor, ...], geometries: dict[str, Geometry], coordinates: dict[str, Any]
 ) -> Iterator[Row]:
     totals: dict[tuple[str, str], Tensor] = {}
-    for batch in images.split(BATCH_SIZE):
-        for name, (module, tokens) in attention_inputs(model, batch).items():
-            for metric, values in statistics(attention_weights(module, tokens), geometries[name]).items():
-                totals[name, metric] = totals.get((name, metric), 0) + values * (len(batch) / len(images))
+    number = sum(map(len, batches))
+    for batch in batches:
+        for name, one in each_map(model, batch):
+            if name in geometries:
+                for metric, values in statistics(one.weights, geometries[name]).items():
+                    totals[name, metric] = totals.get((name, metric), 0) + values * (len(batch) / number)
     layers = {name: layer for layer, name in enumerate(geometries, start=1)}
     for (name, metric), values in totals.items():
         for head, value in enumerate(values.tolist()):
             yield {"metric": metric, "layer": layers[name], "head": head, **coordinates, "value": value}
 
 
-def _prefix(model: nn.Module, module: nn.Module) -> int:
-    return int(getattr(module if isinstance(module, Attention) else model, "num_prefix_tokens", 0))
-
-
-def _grid(model: nn.Module, module: nn.Module, tokens: Tensor) -> tuple[int, int]:
-    """How the tokens behind the prefix lie: (rows, columns)."""
-    if tokens.ndim == 4:
-        return tokens.shape[2], tokens.shape[3]
-    number = tokens.shape[1] - _prefix(model, module)
-    side = round(max(number, 0) ** 0.5)
-    if side == 0 or side * side != number:
-        raise InputError(f"tokens of {type(module).__name__} must form a square. Got {number} of them instead.")
-    return side, side
-
-
 @functools.lru_cache(maxsize=64)
-def _attends(model: Model) -> bool:
-    """Whether a model has attention whose weights can be read. One that cannot be built for a look is said to."""
+def _unreadable(model: Model) -> str | None:
+    """Why the attention of a model cannot be read, from a look without weights; None where that shows no reason."""
     try:
         with torch.device("meta"):
             module = model.build(image_size=USUAL_SIZE, in_chans=3, num_classes=2)
+            images = torch.empty(1, 3, USUAL_SIZE, USUAL_SIZE)
     except InputError:
-        return True
-    return any(has_weights(part) for part in module.modules())
+        return None  # it cannot be built at that size
+    if not any(attends(part) for part in module.modules()):
+        return f"{type(model).__name__} has no attention whose weights can be read"
+    try:
+        attention_maps(module, images)
+    except InputError as error:
+        return f"{type(model).__name__} has attention whose weights cannot be read: {error}"
+    except (NotImplementedError, RuntimeError):
+        return None  # it does not run without weights
+    return None

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vision_attn.layers import Attention
 from vision_attn.models.base import Model
 from vision_attn.models.fitted import FittedModel
 from vision_attn.spec import InputError
@@ -32,8 +31,7 @@ class _Enough(BaseException):
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """What a module was given and gave: `others` names its arguments behind the first. The output is a copy, as what
-    follows may work in place."""
+    """What a module was given and gave. The output is a copy, as what follows may work in place."""
 
     inputs: tuple[Any, ...]
     options: dict[str, Any]
@@ -42,11 +40,6 @@ class Call:
     @property
     def tokens(self) -> Tensor:
         return self.inputs[0]
-
-    @property
-    def others(self) -> list[str]:
-        given = [key for key, value in self.options.items() if value is not None and value is not False]
-        return [*(type(other).__name__ for other in self.inputs[1:]), *given]
 
 
 class Counting(TorchFunctionMode):
@@ -142,44 +135,6 @@ def mixer_outputs(model: nn.Module, x: Tensor) -> list[Tensor]:
     with evaluating(model), _recording(modules) as calls:
         model(x)
     return [call.output for call in calls.values()]
-
-
-def attention_inputs(model: nn.Module, x: Tensor) -> dict[str, tuple[nn.Module, Tensor]]:
-    """Every self-attention that ran for images x, by name, with its true input; empty where there is none.
-
-    Raises `InputError` where one got more than its input, such as a mask: its weights would not be those of `x`.
-    """
-    modules = {name: module for name, module in model.named_modules() if has_weights(module)}
-    with evaluating(model), _recording(modules) as calls:
-        model(x)
-    for name, call in calls.items():
-        if call.others:
-            raise InputError(f"input of {name} must be tokens alone. Got {', '.join(call.others)} beside them instead.")
-    return {name: (modules[name], call.tokens) for name, call in calls.items()}
-
-
-def has_weights(module: nn.Module) -> bool:
-    """Whether `attention_weights` knows the module: self-attention of this package or `timm.layers.Attention`."""
-    if isinstance(module, Attention):
-        return module.context_dim is None
-    return any(
-        kind.__name__ == "Attention" and kind.__module__ == "timm.layers.attention" for kind in type(module).__mro__
-    )
-
-
-def attention_weights(module: nn.Module, x: Tensor) -> Tensor:
-    """The attention (B, H, N, M) of a module for its input: softmax(scale q k^T), as its forward pass uses it.
-
-    Computed again from q and k, so that fused kernels, which never form it, are no obstacle.
-    """
-    if isinstance(module, Attention):
-        return module.weights(x)
-    assert has_weights(module)
-    theirs: Any = module
-    packed = theirs.qkv(x).unflatten(2, (3, theirs.num_heads, -1))
-    q, k, _ = packed.permute(2, 0, 3, 1, 4)
-    q, k = theirs.q_norm(q), theirs.k_norm(k)
-    return (q * theirs.scale @ k.transpose(-2, -1)).softmax(dim=-1)
 
 
 def calls_of(modules: dict[str, nn.Module], run: Callable[[], Any]) -> dict[str, Call]:

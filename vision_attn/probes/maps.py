@@ -6,6 +6,7 @@ B batch, H heads, N tokens of the grid, P prefix tokens, M keys of the grid; W w
 import copy
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from vision_attn.layers import Attention
 from vision_attn.models.replacement import attends
-from vision_attn.probes.capture import Call, calls_of
+from vision_attn.probes.capture import Call, calls_of, evaluating
 from vision_attn.spec import InputError
 
 SOFTMAXES = (torch.softmax, Tensor.softmax, F.softmax)
@@ -61,26 +62,28 @@ def attention_maps(model: nn.Module, images: Tensor) -> dict[str, AttentionMap]:
     Raises `InputError` where the model has no attention, or where the attention of a layer is not one weight for
     every pair of tokens.
     """
-    layers = {name: module for name, module in model.named_modules() if attends(module)}
-    blocks = {name: model.get_submodule(name.rpartition(".")[0]) for name in layers}
-    watched = {**layers, **{f"{name} in": block for name, block in blocks.items()}}
-    modes = {module: module.training for module in model.modules()}
-    try:
-        with torch.no_grad():
-            calls = calls_of(watched, lambda: model.eval()(images))
-            maps = {}
-            for name in (name for name in calls if name in layers):
-                weights = _weights(layers[name], name, calls[name])
-                if hasattr(blocks[name], "_attn") or len(weights) != len(images):
-                    maps[name] = _put_back(weights, name, blocks[name], calls.get(f"{name} in"), len(images))
-                else:
-                    maps[name] = _placed(weights, model, layers[name], images)
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    maps = dict(each_map(model, images))
     if not maps:
         raise InputError(f"model of attention_maps must have attention. Got {type(model).__name__} instead.")
     return maps
+
+
+def each_map(model: nn.Module, images: Tensor) -> Iterator[tuple[str, AttentionMap]]:
+    """The maps of `attention_maps`, one after the other, so that not all have to be kept; none where there is none.
+
+    The model is in eval mode until the last one is taken.
+    """
+    layers = {name: module for name, module in model.named_modules() if attends(module)}
+    blocks = {name: model.get_submodule(name.rpartition(".")[0]) for name in layers}
+    watched = {**layers, **{f"{name} in": block for name, block in blocks.items()}}
+    with evaluating(model), torch.no_grad():
+        calls = calls_of(watched, lambda: model(images))
+        for name in (name for name in calls if name in layers):
+            weights = _weights(layers[name], name, calls[name])
+            if hasattr(blocks[name], "_attn") or len(weights) != len(images):
+                yield name, _put_back(weights, name, blocks[name], calls.get(f"{name} in"), len(images))
+            else:
+                yield name, _placed(weights, model, layers[name], images)
 
 
 class _Weights(TorchFunctionMode):
@@ -135,6 +138,9 @@ def _weights(layer: nn.Module, name: str, call: Call) -> Tensor:
     if isinstance(layer, Attention):
         options = {key: value for key, value in call.options.items() if value is not None and value is not False}
         return layer.weights(call.tokens, **options)
+    if isinstance(layer, nn.MultiheadAttention):
+        options = {**call.options, "need_weights": True, "average_attn_weights": False}
+        return layer(*call.inputs, **options)[1]
     with _Weights() as mode:
         layer.forward(*call.inputs, **call.options)
     shapes = [tuple(found.shape) for found in mode.found]
