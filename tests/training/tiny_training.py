@@ -92,6 +92,7 @@ def steps(state: TrainState, recipe: Recipe, images: Data, choices: Choices = EA
         flip=images.flip,
         recipe=recipe,
         choices=choices,
+        num_classes=images.num_classes,
     )
 
 
