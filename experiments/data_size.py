@@ -26,7 +26,7 @@ from vision_attn.figures import (
     ShuffleCurve,
     Summary,
 )
-from vision_attn.probes import AttentionDistance, Occlusion, PatchShuffle, ShiftConsistency, Size, Zoom
+from vision_attn.probes import AttentionDistance, Occlusion, PatchShuffle, ShiftConsistency, Size
 from vision_attn.verdicts import AllOf, DifferenceVerdict
 
 PROBES = (
@@ -34,11 +34,10 @@ PROBES = (
     Size(),
     AttentionDistance(images=32),
     ShiftConsistency(images=200),
-    Zoom(images=200),
     PatchShuffle(images=200, repeats=2),
     Occlusion(images=200, repeats=2),
 )
-"""Asked right after training, also for `priors.py`."""
+"""Asked right after training."""
 SMALL, MOST = (250, 500, 1000, 2000), 8000
 SCATTERED, FEW = 500, 3
 """Up to so many images the small networks have all seeds with weak augmentation, else so few."""

@@ -7,10 +7,9 @@ are tested; images are shifted, zoomed, shuffled in pieces and partly covered. N
 of `recipe_search.py` with weak augmentation.
 """
 
-from data_size import PROBES
 from recipe_search import MODELS, chosen_trial, configured, dataset
 
-from vision_attn import Experiment, Gap, Quantity, Run, cell, claim
+from vision_attn import Accuracy, Experiment, Gap, Quantity, Run, cell, claim
 from vision_attn.data import Permuted, Quadrants
 from vision_attn.figures import (
     ArmCurve,
@@ -23,15 +22,28 @@ from vision_attn.figures import (
     Summary,
     ZoomCurve,
 )
-from vision_attn.probes import AccuracyBy
+from vision_attn.probes import AccuracyBy, AttentionDistance, Occlusion, PatchShuffle, ShiftConsistency, Size, Zoom
 
 ARRANGEMENTS = {
     "intact": lambda images: images,
     "patches permuted": lambda images: Permuted(of=images, patch_size=4),
     "pixels permuted": lambda images: Permuted(of=images, patch_size=1),
-    "in one quadrant": lambda images: Quadrants(of=images, train_quadrants=(0,)),
-    "in four quadrants": lambda images: Quadrants(of=images, train_quadrants=(0, 1, 2, 3)),
+    "in one quadrant": lambda images: Quadrants(of=images, train_quadrants=(0,), inset=1),
+    "in four quadrants": lambda images: Quadrants(of=images, train_quadrants=(0, 1, 2, 3), inset=1),
 }
+"""Quadrants lie 14 pixels apart, three patches and a half: whole patches a transformer may move for nothing."""
+PROBES = (
+    Accuracy(),
+    AccuracyBy(fact="quadrant"),
+    AccuracyBy(fact="seen"),
+    Size(),
+    AttentionDistance(images=32),
+    ShiftConsistency(images=200, random_images=2000, off_grid=4),
+    Zoom(images=2000, scales=(0.5, 0.75, 1.0, 1.33, 2.0)),
+    PatchShuffle(images=200, repeats=2),
+    Occlusion(images=200, repeats=2),
+)
+"""What a verdict or a mean over corners rests on has 2,000 images: a difference of 5 points then stands out."""
 PLAIN = ("ResNet", "ViT", "ViT, 3x3 convolution")
 SIZES = (500, 2000, 8000)
 
@@ -141,7 +153,7 @@ experiment = Experiment(
         "full": {"data": ("cifar10",), "updates": (20000,), "seed": range(5)},
     },
     run=run,
-    probes=(*PROBES, AccuracyBy(fact="quadrant"), AccuracyBy(fact="seen")),
+    probes=PROBES,
     figures=(
         ArmCurve(arm="arrangement", baseline="intact"),
         Gap(reference="ViT"),

@@ -85,8 +85,14 @@ def test_intact_images_of_the_priors_are_runs_of_the_learning_curves():
     shared = {cell.run for cell in intact if (cell.factors["train_size"], cell.factors["seed"]) in seeds}
     assert shared <= set(PLANS["data_size"].runs)
     assert len(shared) == 6 * (5 + 3 + 3)
-    probes = PLANS["data_size"].probes
-    assert PLANS["priors"].probes[: len(probes)] == probes
+
+
+def test_what_a_verdict_of_the_priors_rests_on_is_asked_of_two_thousand_images_off_the_grid():
+    probes = {probe["kind"]: probe for probe in PLANS["priors"].probes}
+    assert probes["ShiftConsistency"]["random_images"] == probes["Zoom"]["images"] == 2000
+    assert probes["ShiftConsistency"]["off_grid"] == 4
+    quadrants = [run.run["data"] for run in PLANS["priors"].runs.values() if run.run["data"]["kind"] == "Quadrants"]
+    assert {(16 - 2 * data["inset"]) % 4 for data in quadrants} == {2}
 
 
 def test_priors_are_made_false_for_all_models_alike():

@@ -28,7 +28,17 @@ from vision_attn.models import (
     RandomMixer,
     ZeroMixer,
 )
-from vision_attn.probes import AccuracyByDistance, BranchScale, Size
+from vision_attn.probes import (
+    AccuracyByDistance,
+    BranchScale,
+    Influence,
+    Intervention,
+    Occlusion,
+    ReceptiveField,
+    ShiftConsistency,
+    Size,
+    Zoom,
+)
 from vision_attn.spec import digest
 from vision_attn.verdicts import (
     AllOf,
@@ -74,6 +84,12 @@ COMMITTED = {
     Recipe(epochs=10, precision="bf16", compile="off"): "2beeb3fef3ff1134",
     Accuracy(): "0b5beef50769d731",
     Size(): "3109a4754d1ba550",
+    Influence(images=32): "e4a5a54165bf5101",
+    Intervention(images=32): "01b1b13a9953dc40",
+    ReceptiveField(): "5cdfbe17f6a3854f",
+    Zoom(): "cf647e8bfcf2e6ce",
+    Occlusion(): "72ce14b0a8b9d1f4",
+    ShiftConsistency(): "f3be4ff11de0ce49",
     Gap(reference="ResNet"): "203f308e1b41816c",
     CuedRecall(distance=5, variant="popout"): "c63a23721cff9052",
     CuedRecall(distance=None, aligned=False): "a66b1e7245328cf9",

@@ -9,6 +9,8 @@ from vision_attn.data import Permuted
 from vision_attn.data.permuted import pixel_order
 from vision_attn.spec import InputError
 
+STAYING = 53
+"""A seed whose permutation of four patches moves none."""
 PIXELS, PATCHES = Permuted(of=Mnist5k(), train_size=200), Permuted(of=Mnist5k(), patch_size=7, train_size=200)
 
 
@@ -113,6 +115,14 @@ def test_probes_see_the_images_in_their_order():
         (
             lambda: Permuted(of=Mnist5k(), patch_size=5).load(),
             "patch_size of Permuted must be a divisor of the image size 28. Got 5 instead.",
+        ),
+        (
+            lambda: Permuted(of=Mnist5k(), patch_size=28).load(),
+            "patch_size of Permuted must be less than the image size 28, so that there are patches to change places.",
+        ),
+        (
+            lambda: Permuted(of=Mnist5k(), patch_size=14, permutation_seed=STAYING).load(),
+            "permutation_seed of Permuted must be one that leaves not all 4 patches where they are.",
         ),
     ],
 )

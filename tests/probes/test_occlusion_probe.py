@@ -33,8 +33,7 @@ def test_a_model_that_reads_one_pixel_loses_it_with_the_probability_of_its_cell(
     """Replaced by grey 128 it says class 2, by another image's pixel any class: both are right in a quarter."""
     values = measured(Occlusion(), OnePixel(), labelled(OnePixel(), noise_images(4000, channels=1)))
     for (share, _, _), value in values.items():
-        gone = round(share * 64) / 64
-        assert value == pytest.approx(1 - gone + gone / 4, abs=0.03)
+        assert value == pytest.approx(1 - share + share / 4, abs=0.03)
 
 
 def test_of_a_share_of_1_nothing_is_left_but_the_fill():
@@ -46,24 +45,30 @@ def test_of_a_share_of_1_nothing_is_left_but_the_fill():
 
 def test_every_share_and_fill_has_every_repeat():
     values = measured(Occlusion(repeats=3), Constant(), data_of(noise_images(4), torch.arange(4)))
-    shares = (0.1, 0.3, 0.5, 0.7, 0.9)
+    shares = (6 / 64, 19 / 64, 0.5, 45 / 64, 58 / 64)
     expected = {(0.0, "mean", 0), (0.0, "other", 0), *itertools.product(shares, ("mean", "other"), range(3))}
     assert set(values) == expected
     assert set(values.values()) == {0.25}
 
 
-@pytest.mark.parametrize("share", Occlusion().shares)
-def test_the_share_of_pixels_dropped_is_that_of_the_cells(share):
-    gone = dropped(ranks_of(20, 8), share=share, size=32)
+def test_rows_have_the_share_of_cells_that_are_dropped_and_each_number_once():
+    probe = Occlusion(shares=(0.0, 0.1, 0.11, 0.001), lattice=7, repeats=1)
+    values = measured(probe, Constant(), data_of(noise_images(4, size=28), torch.arange(4)))
+    assert {share for share, _, _ in values} == {0, 5 / 49}
+
+
+@pytest.mark.parametrize("number", [0, 6, 32, 64])
+def test_the_share_of_pixels_dropped_is_that_of_the_cells(number):
+    gone = dropped(ranks_of(20, 8), number=number, size=32)
     assert gone.shape == (20, 1, 32, 32)
-    assert set(gone.sum((1, 2, 3)).tolist()) == {round(share * 64) * 16}
+    assert set(gone.sum((1, 2, 3)).tolist()) == {number * 16}
     blocks = gone.view(20, 8, 4, 8, 4)
     assert torch.equal(blocks, blocks[:, :, :1, :, :1].expand_as(blocks))
 
 
 def test_masks_are_drawn_for_each_image_and_grow_with_the_share():
     ranks = ranks_of(20, 8)
-    masks = [dropped(ranks, share=share, size=32) for share in (0.1, 0.3, 0.9)]
+    masks = [dropped(ranks, number=number, size=32) for number in (6, 19, 58)]
     assert len({tuple(mask.flatten().tolist()) for mask in masks[1]}) == 20
     for smaller, larger in itertools.pairwise(masks):
         assert (larger | ~smaller).all()
@@ -71,7 +76,7 @@ def test_masks_are_drawn_for_each_image_and_grow_with_the_share():
 
 def test_cells_of_a_size_that_the_lattice_does_not_divide_differ_by_a_pixel():
     ranks = torch.arange(64).expand(1, 64)
-    sides = [int(dropped(ranks, share=(i + 1) / 64, size=28)[0, 0, 0].sum()) for i in range(8)]
+    sides = [int(dropped(ranks, number=i + 1, size=28)[0, 0, 0].sum()) for i in range(8)]
     widths = [b - a for a, b in itertools.pairwise([0, *sides])]
     assert sum(widths) == 28
     assert set(widths) == {3, 4}

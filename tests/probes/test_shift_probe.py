@@ -109,6 +109,25 @@ def test_random_shifts_of_one_pixel_of_noise_agree_by_chance():
     assert values["correct_random_shift_consistency", "circular", None, None] == pytest.approx(expected, abs=0.06)
 
 
+@pytest.mark.parametrize("off_grid", [2, 4, 9])
+def test_shifts_off_the_grid_differ_by_no_multiple_of_it(off_grid):
+    probe = ShiftConsistency(off_grid=off_grid, random_images=2000)
+    steps = torch.arange(16).repeat(16, 1)[None, None] * 16  # every column of every image has a colour of its own
+    images = (steps + steps.transpose(2, 3) // 16).to(torch.uint8).expand(2000, 1, 16, 16)
+    split = data_of(images, torch.zeros(2000).long()).test
+    first, second = (pair[:, 0, 12, 12].long() for pair in probe._pair(split, "circular"))
+    apart = torch.stack([first // 16 - second // 16, first % 16 - second % 16])
+    assert (apart.abs() <= 8).all()
+    assert (apart % off_grid != 0).all()
+    assert {abs(one) for one in apart.flatten().tolist()} == {one for one in range(9) if one % off_grid}
+
+
+def test_random_shifts_may_be_asked_of_more_images_than_the_others():
+    model = Counted(Constant())
+    list(ShiftConsistency(images=5, random_images=20)(model, data_of(noise_images(20), torch.zeros(20).long())))
+    assert model.images == 33 * 5 + 4 * 20
+
+
 def test_a_constant_classifier_is_consistent_on_all_images_and_on_its_right_ones():
     labels = torch.arange(8) % 4
     values = measured(ShiftConsistency(), Constant(), data_of(noise_images(8), labels))
@@ -167,3 +186,9 @@ def test_what_does_not_fit_is_refused():
         ShiftConsistency(pixels=(-1, 0))
     with pytest.raises(InputError, match="pixels of ShiftConsistency must be less than the image size 8"):
         list(ShiftConsistency()(Constant(), data_of(noise_images(2, size=8), torch.zeros(2).long())))
+    with pytest.raises(InputError, match="off_grid of ShiftConsistency must be None or at least 2"):
+        ShiftConsistency(off_grid=1)
+    with pytest.raises(InputError, match="off_grid of ShiftConsistency must be None where no pixel is shifted"):
+        ShiftConsistency(pixels=(0,), off_grid=4)
+    with pytest.raises(InputError, match="random_images of ShiftConsistency must be None or at least 1"):
+        ShiftConsistency(random_images=0)

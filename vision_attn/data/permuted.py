@@ -41,7 +41,11 @@ class Permuted(Dataset):
             allowed = f"a divisor of the image size {data.image_size}"
             raise InputError(f"patch_size of Permuted must be {allowed}. Got {self.patch_size} instead.")
         side = data.image_size // self.patch_size
+        allowed = f"less than the image size {data.image_size}, so that there are patches to change places"
+        self.require("patch_size", side > 1, allowed)
         patches = torch.from_numpy(permutation(side**2, purpose="permuted images", seed=self.permutation_seed))
+        stays = torch.equal(patches, torch.arange(side**2))
+        self.require("permutation_seed", not stays, f"one that leaves not all {side**2} patches where they are")
         order = pixel_order(patches, side=side, patch_size=self.patch_size)
         return dataclasses.replace(data, name=self.label, order=order)
 

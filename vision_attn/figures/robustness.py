@@ -33,6 +33,7 @@ BORDERS = {
     "padded": "the image's own mirror image comes in at the edge",
 }
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
+FRAMES = {"edge": "the colours of its edge go on", "mean": "the canvas has the mean colour"}
 FILLS = {"mean": "the mean colour", "other": "the same place of another test image"}
 
 
@@ -166,11 +167,17 @@ class ZoomCurve(AlteredImages):
         return {"place": CORNERS if self.place == "corner" else (self.place,)}
 
     def altered(self) -> tuple[str, str]:
-        where = "in the centre of a canvas of the mean colour, or cut to its centre"
+        where = "in the centre of the canvas, or is cut to its centre"
         if self.place == "corner":
-            where = "in each corner of a canvas of the mean colour, mean of the four"
+            where = "in a corner of the canvas, mean of the four"
         of = f"when the image is resized and lies {where}"
         return of, "All models were trained at scale 1; the canvas keeps its size."
+
+    def sentence(self, table: pd.DataFrame, view: View) -> str:
+        probes = [probe for probe in view.plan.probes if probe["kind"] == "Zoom"]
+        fills = {probe.get("fill", "edge" if "version" in probe else "mean") for probe in probes}
+        around = [f"Around a smaller image {FRAMES[fill]}." for fill in sorted(fills)]
+        return " ".join([super().sentence(table, view), *around])
 
 
 @spec

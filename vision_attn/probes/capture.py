@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from vision_attn.models.base import Model
 from vision_attn.models.fitted import FittedModel
 from vision_attn.spec import InputError
+from vision_attn.training.evaluate import evaluating
 
 STEMS = ("patch_embed", "stem", "conv_stem")
 BLOCKS = ("blocks", "stages")
@@ -219,18 +220,6 @@ def _grid(model: nn.Module, name: str, output: Tensor, x: Tensor) -> Tensor:
             return output[:, prefix:].transpose(1, 2).unflatten(2, (rows, number // rows))
     allowed = "an image or a grid of tokens shaped as the image"
     raise InputError(f"output of {name} must be {allowed}. Got the shape {tuple(output.shape)} instead.")
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Inside, the model and all in it are in eval mode, so that no statistics change; each part's mode is restored."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 @contextlib.contextmanager

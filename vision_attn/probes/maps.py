@@ -16,8 +16,9 @@ from torch.overrides import TorchFunctionMode
 
 from vision_attn.layers import Attention
 from vision_attn.models.replacement import attends
-from vision_attn.probes.capture import Call, calls_of, evaluating
+from vision_attn.probes.capture import Call, calls_of
 from vision_attn.spec import InputError
+from vision_attn.training.evaluate import evaluating
 
 SOFTMAXES = (torch.softmax, Tensor.softmax, F.softmax)
 

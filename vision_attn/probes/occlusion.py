@@ -4,6 +4,7 @@ Letters: N images, C channels, H height, W width, K cells of the lattice.
 """
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +23,13 @@ class Occlusion(Probe):
     The cells are drawn for each image by itself, anew in each `repeat`; within a repeat a larger share drops the
     same cells and more, and both fills drop the same ones. What is dropped is replaced by the channel means, before
     normalising (`fill` "mean"), or by the same place of another test image ("other"), which looks like an image and
-    may show another class. Share 0 is the image as it is, measured once. Cells of image sizes that `lattice` does
-    not divide differ by a pixel.
+    may show another class. Rows have the share of cells that are dropped (0.1 of 7 x 7 is 5 of 49, 0.102); shares that
+    come to the same number are measured once. Share 0 is the image as it is, measured once. Cells of image sizes that
+    `lattice` does not divide differ by a pixel.
     Two forward passes over the images for each share above 0 and repeat, and one for share 0: 51.
     """
+
+    version: ClassVar[int] = 2
 
     shares: tuple[float, ...] = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
     lattice: int = 8
@@ -51,25 +55,27 @@ class Occlusion(Probe):
         self.require_fit(data)
         test = evenly_spaced(data.test, self.images)
         generator = torch.Generator().manual_seed(self.seed)
-        if 0 in self.shares:
+        cells = self.lattice**2
+        numbers = list(dict.fromkeys(round(share * cells) for share in self.shares))
+        if 0 in numbers:
             clean = classes(model, test.images, data=data)
             for fill in ("mean", "other"):
                 yield accuracy_row(clean, test.labels, share=0.0, fill=fill, repeat=0)
         for repeat in range(self.repeats):
-            ranks = torch.rand(len(test), self.lattice**2, generator=generator, dtype=torch.float64).argsort(1)
+            ranks = torch.rand(len(test), cells, generator=generator, dtype=torch.float64).argsort(1)
             ranks, others = (each.to(test.images.device) for each in (ranks, another(len(test), generator=generator)))
             fills = {"mean": mean_colour(data, test.images), "other": test.images[others]}
-            for share in filter(None, self.shares):
-                gone = dropped(ranks, share=share, size=data.image_size)
+            for number in filter(None, numbers):
+                gone = dropped(ranks, number=number, size=data.image_size)
                 for fill, colours in fills.items():
                     found = classes(model, torch.where(gone, colours, test.images), data=data)
-                    yield accuracy_row(found, test.labels, share=share, fill=fill, repeat=repeat)
+                    yield accuracy_row(found, test.labels, share=number / cells, fill=fill, repeat=repeat)
 
 
-def dropped(ranks: Tensor, *, share: float, size: int) -> Tensor:
+def dropped(ranks: Tensor, *, number: int, size: int) -> Tensor:
     """Which pixels are gone, (N, 1, size, size): those of the cells whose rank (N, K * K) is among the first."""
     cells = round(ranks.shape[1] ** 0.5)
-    gone = (ranks < round(share * ranks.shape[1])).unflatten(1, (cells, cells))
+    gone = (ranks < number).unflatten(1, (cells, cells))
     cell = torch.arange(size, device=ranks.device) * cells // size
     return gone[:, None, cell][..., cell]
 

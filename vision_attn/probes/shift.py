@@ -37,7 +37,9 @@ class ShiftConsistency(Probe):
 
     random_shift_consistency (Zhang 2019) is P(argmax f(shift_u x) = argmax f(shift_v x)) with u and v drawn for each
     image, both axes uniform on 0 ... max(pixels); correct_random_shift_consistency that of the images whose class
-    under the first of both shifts is right.
+    under the first of both shifts is right. With `off_grid` the two shifts differ by no multiple of so many pixels on
+    either axis, such as the patch size, by which tokens move without change; `random_images` images are asked for it,
+    None being as many as for the rest.
 
     A translation by whole patches permutes the tokens: without positions and with mean pooling attention is exact
     there, and a sawtooth in between. The arithmetic is that of the run: in bfloat16 rounding moves single logits at
@@ -48,11 +50,17 @@ class ShiftConsistency(Probe):
     pixels: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8)
     images: int | None = None
     seed: int = 0
+    random_images: int | None = None
+    off_grid: int | None = None
 
     def check(self) -> None:
         usable = self.pixels and min(self.pixels) >= 0 and len(set(self.pixels)) == len(self.pixels)
         self.require("pixels", bool(usable), "one or more different numbers, at least 0")
-        self.require("images", self.images is None or self.images >= 1, "None or at least 1")
+        for field in ("images", "random_images"):
+            self.require(field, getattr(self, field) is None or getattr(self, field) >= 1, "None or at least 1")
+        steps = self.off_grid is None or self.off_grid >= 2
+        self.require("off_grid", steps, "None or at least 2")
+        self.require("off_grid", self.off_grid is None or max(self.pixels) >= 1, "None where no pixel is shifted")
 
     def skip(self, model: Model, data: Dataset) -> str | None:
         return without_class(model)
@@ -75,14 +83,21 @@ class ShiftConsistency(Probe):
             yield from consistency_rows(still.argmax(1), moved.argmax(1), test.labels, **where)
             yield {"metric": "logit_change_max", "split": "test", "value": change.max().item(), **where}
             yield {"metric": "logit_change_mean", "split": "test", "value": change.mean().item(), **where}
+        if self.random_images is not None:
+            test = evenly_spaced(data.test, self.random_images)
         for border in BORDERS:
             first, second = (scores(images).argmax(1) for images in self._pair(test, border))
             yield from consistency_rows(first, second, test.labels, name="random_shift_consistency", border=border)
 
     def _pair(self, test: Split, border: Border) -> Iterator[Tensor]:
         """The images under two shifts, drawn for each image by itself; the same ones for every border."""
-        generator = torch.Generator().manual_seed(self.seed)
-        offsets = torch.randint(max(self.pixels) + 1, (2, 2, len(test)), generator=generator)
+        generator, most = torch.Generator().manual_seed(self.seed), max(self.pixels)
+        offsets = torch.randint(most + 1, (2, 2, len(test)), generator=generator)
+        if self.off_grid is not None:
+            apart = torch.arange(most + 1)[:, None] - torch.arange(most + 1)[None]
+            allowed = (apart % self.off_grid != 0).double()
+            drawn = torch.multinomial(allowed[offsets[0].flatten()], 1, generator=generator)
+            offsets = torch.stack([offsets[0], drawn.view_as(offsets[0])])
         for down, right in offsets.to(test.images.device):
             yield shifted_each(test.images, down=down, right=right, border=border)
 

@@ -1,7 +1,7 @@
 """Zoom: does the class stay when the object is larger or smaller, in the middle or in a corner?"""
 
-import functools
 from collections.abc import Iterator
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,8 @@ from vision_attn.probes.base import Probe, Row
 from vision_attn.spec import spec
 
 CORNERS = {"top left": (0, 0), "top right": (0, 1), "bottom left": (1, 0), "bottom right": (1, 1)}
+AT_ONCE = 1000
+"""Images resized at once."""
 
 
 @spec
@@ -28,15 +30,21 @@ class Zoom(Probe):
     """Accuracy of images at other scales on the canvas that the model was trained on, and consistency with scale 1.
 
     The image is resized (bilinear, antialiased) to `scale` times its side, or as near as leaves the same number of
-    pixels on all sides. A larger one is cut to its centre; a smaller one lies in the centre of a canvas of the
-    channel means, and by itself in each of its corners: coordinate `place`, "centre" or such as "top left". The canvas
-    keeps its size, so that no position has to be interpolated. What a small image loses in the corners beside the
-    centre is lost to translation, what it loses in the centre to scale.
-    One forward pass over the images for each scale, four more for each scale below 1: 25.
+    pixels on all sides; rows have the scale that comes out (1.15 of 28 pixels is 1.143), and scales that come to the
+    same side are measured once. A larger image is cut to its centre; a smaller one lies in the centre of the canvas,
+    and by itself in the corners: coordinate `place`, "centre" or such as "top left". Every image takes one corner, in
+    turn, so the mean of the four is over all images. The canvas around it goes on in the colours of the image's edge
+    (`fill` "edge"), or has the channel means of the training images ("mean"): a frame in a colour of its own, which
+    models mind as well as the scale. The canvas keeps its size, so that no position has to be interpolated. What a
+    small image loses in the corners beside the centre is lost to translation, what it loses in the centre to scale.
+    One forward pass over the images for each scale, one more for each scale below 1: 13.
     """
+
+    version: ClassVar[int] = 2
 
     scales: tuple[float, ...] = (0.5, 0.6, 0.75, 0.875, 1.0, 1.15, 1.33, 1.6, 2.0)
     images: int | None = None
+    fill: Literal["edge", "mean"] = "edge"
 
     def check(self) -> None:
         usable = self.scales and min(self.scales) > 0 and len(set(self.scales)) == len(self.scales)
@@ -47,34 +55,53 @@ class Zoom(Probe):
         return without_class(model)
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
-        test = evenly_spaced(data.test, self.images)
-        fill = mean_colour(data, test.images)
+        test, canvas = evenly_spaced(data.test, self.images), data.image_size
+        fill = mean_colour(data, test.images) if self.fill == "mean" else None
         whole = classes(model, test.images, data=data)
-        for scale in self.scales:
-            for place in ("centre", *(CORNERS if scale < 1 else ())):
-                alter = functools.partial(zoomed, scale=scale, place=place, fill=fill)
-                found = whole if scale == 1 else classes(model, test.images, data=data, alter=alter)
-                yield accuracy_row(found, test.labels, scale=scale, place=place)
-                yield from consistency_rows(whole, found, test.labels, scale=scale, place=place)
+        corner = torch.arange(len(test), device=test.labels.device) % len(CORNERS)
+        for side in dict.fromkeys(side_at(scale, canvas) for scale in self.scales):
+            for in_corners in (False, *([True] if side < canvas else [])):
+                found = whole
+                if side != canvas:
+                    places = [*CORNERS] if in_corners else ["centre"]
+                    altered = zoomed(test.images, side=side, places=places, fill=fill)
+                    found = classes(model, altered, data=data)
+                for number, place in enumerate(CORNERS if in_corners else ["centre"]):
+                    here = corner == number if in_corners else torch.ones_like(corner, dtype=torch.bool)
+                    if here.any():
+                        where: Row = {"scale": side / canvas, "place": place}
+                        yield accuracy_row(found[here], test.labels[here], **where)
+                        yield from consistency_rows(whole[here], found[here], test.labels[here], **where)
 
 
-def zoomed(images: Tensor, *, scale: float, place: str, fill: Tensor) -> Tensor:
-    """Images, uint8 of shape (N, C, H, H), resized and cut or laid on a canvas of the colour `fill` (C, 1, 1)."""
+def zoomed(images: Tensor, *, side: int, places: list[str], fill: Tensor | None) -> Tensor:
+    """Images, uint8 of shape (N, C, H, H), resized to `side` and cut, or laid on a canvas, in one of `places` in turn.
+
+    The canvas has the colour `fill` (C, 1, 1); None: that of the nearest pixel of the image.
+    """
     canvas = images.shape[-1]
-    side = side_at(scale, canvas)
-    if side == canvas:
-        return images
-    small = F.interpolate(images.float(), size=(side, side), mode="bilinear", antialias=True, align_corners=False)
-    small = small.round_().clamp_(0, 255).to(torch.uint8)
+    small = torch.cat([_resized(part, side) for part in images.split(AT_ONCE)])
     margin = abs(canvas - side) // 2
-    if side > canvas:
+    if side >= canvas:
         return small[..., margin : margin + canvas, margin : margin + canvas]
-    top, left = (margin, margin) if place == "centre" else ((canvas - side) * edge for edge in CORNERS[place])
-    out = fill.expand(images.shape).clone()
-    out[..., top : top + side, left : left + side] = small
+    out = torch.empty_like(images)
+    for number, place in enumerate(places):
+        part = slice(number, None, len(places))
+        top, left = (margin, margin) if place == "centre" else ((canvas - side) * far for far in CORNERS[place])
+        frame = (left, canvas - side - left, top, canvas - side - top)
+        if fill is None:
+            out[part] = F.pad(small[part].float(), frame, mode="replicate").to(torch.uint8)
+        else:
+            out[part] = fill
+            out[part, :, top : top + side, left : left + side] = small[part]
     return out
 
 
 def side_at(scale: float, canvas: int) -> int:
     """The side of an image at a scale: the canvas less or plus an even number of pixels, at least one or two."""
     return max(canvas + 2 * round((scale - 1) * canvas / 2), 2 - canvas % 2)
+
+
+def _resized(images: Tensor, side: int) -> Tensor:
+    small = F.interpolate(images.float(), size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+    return small.round_().clamp_(0, 255).to(torch.uint8)

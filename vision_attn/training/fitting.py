@@ -6,6 +6,7 @@ from torch import nn
 from vision_attn.data.base import Data, Stream
 from vision_attn.models.fitted import FittedClassifier
 from vision_attn.spec import InputError
+from vision_attn.training.evaluate import evaluating
 from vision_attn.training.recipe import Recipe
 
 
@@ -30,11 +31,9 @@ def require_fit(recipe: Recipe, model: nn.Module, *, data: Data) -> None:
     if isinstance(model, FittedClassifier) and isinstance(data.train, Stream):
         allowed = f"one that is trained by updates on {data.name}, whose training images are drawn anew"
         raise InputError(f"model must be {allowed}. Got {type(model.spec).__name__} instead.")
-    training = model.training
     device = next(model.parameters()).device
-    with torch.inference_mode():
-        found = model.eval()(data.normalise(data.test.images[:1].to(device))).shape[2:]
-    model.train(training)
+    with evaluating(model), torch.inference_mode():
+        found = model(data.normalise(data.test.images[:1].to(device))).shape[2:]
     if tuple(found) != data.label_shape:
         allowed = _place(data.label_shape)
         raise InputError(
