@@ -89,9 +89,7 @@ def _means(results):
 
 
 def _refined(model, train_size, trial):
-    best = _means("tuning").get((model, train_size))
-    if best is None:
-        return None
+    best = _means("tuning").get((model, train_size), [(0.0, next(iter(TRIALS)))])
     changes, found = REFINED[trial], TRIALS[best[0][1]]
     if "rate_factor" in changes:
         places = (1e-5, 3e-5, 1e-4, *RATES, 3e-2, 1e-1)
@@ -101,14 +99,14 @@ def _refined(model, train_size, trial):
 
 
 def ranked(model, train_size):
-    """The trials of both rounds, best first by mean validation accuracy; none before the first round."""
+    """The trials of both rounds, best first by mean validation accuracy; as they are listed before the first round."""
     rows = [*_means("tuning").get((model, train_size), ()), *_means("tuning-refine").get((model, train_size), ())]
     labels = [label for _, label in sorted(rows, key=lambda row: -row[0])]
-    return [TRIALS.get(label) or _refined(model, train_size, label) for label in labels]
+    return [TRIALS.get(label) or _refined(model, train_size, label) for label in labels] or list(TRIALS.values())
 
 
 def settings(model, train_size, trial):
-    """What a trial sets, or None where it depends on a round that has not been run."""
+    """What a trial sets, or None where fewer were tried; before the first round the first trials stand in."""
     if trial in TRIALS:
         return TRIALS[trial]
     if trial in REFINED:

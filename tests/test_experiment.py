@@ -173,7 +173,8 @@ def test_levels_that_differ_have_a_folder_of_their_own_and_the_same_ones_the_exp
 @pytest.mark.parametrize("wrapped", ['Gap(reference="{}")', 'Summary(parts=(Gap(reference="{}"),))'])
 def test_a_reference_that_no_preset_has_is_refused_before_anything_runs(wrapped, tmp_path):
     text = """\"\"\"Why?\"\"\"
-from vision_attn import Accuracy, Experiment, Gap, Summary
+from vision_attn import Accuracy, Experiment, Gap
+from vision_attn.figures import Summary
 factors, presets = {{"model": ("ViT", "ResNet")}}, {{"cnn": {{"model": ("VGG",)}}}}
 run = lambda model: None
 experiment = Experiment(

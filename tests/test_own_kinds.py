@@ -22,10 +22,10 @@ KIND = {"own_model": "Perceptron", "own_mixer": "MatrixMixer", "own_data": "Line
 KIND |= {"own_probe": "Confidence", "own_figure": "LossCurve"}
 FILE = '''"""Why?"""
 from torch import nn
-from vision_attn import Accuracy, Experiment, LearningCurve, Mnist5k, PatchShuffle, Recipe, Run, Size, ViT
+from vision_attn import Accuracy, Experiment, LearningCurve, Mnist5k, Recipe, Run, ViT
 from vision_attn.figures import Figure
 from vision_attn.models import Model, as_model
-from vision_attn.probes import Probe
+from vision_attn.probes import PatchShuffle, Probe, Size
 from vision_attn.spec import spec
 
 {own}

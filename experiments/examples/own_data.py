@@ -36,5 +36,4 @@ def run(model, train_size, seed):
 
 
 factors = {"model": tuple(MODELS), "train_size": (50, 200), "seed": range(3)}
-figures = (LearningCurve(),)
-experiment = Experiment(question=__doc__, factors=factors, run=run, probes=(Accuracy(),), figures=figures)
+experiment = Experiment(question=__doc__, factors=factors, run=run, probes=(Accuracy(),), figures=(LearningCurve(),))
