@@ -63,7 +63,8 @@ def images(number=4, size=16):
 
 
 def test_every_kind_of_model_that_is_trained_by_updates_is_here():
-    trained = {kind for kind in kinds(Model).values() if not issubclass(kind, FittedModel)}
+    own = [kind for kind in kinds(Model).values() if kind.__module__.startswith("vision_attn.")]
+    trained = {kind for kind in own if not issubclass(kind, FittedModel)}
     assert {type(model) for model in MODELS.values()} == trained
 
 

@@ -10,6 +10,15 @@ from vision_attn.probes.reach import Reach, reach
 from vision_attn.probes.support import OUTPUT, Support, support
 
 
+@pytest.fixture(autouse=True)
+def any_algorithm():
+    """Unpooling has no deterministic one, which another test of the process may have asked for."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)
+    yield
+    torch.use_deterministic_algorithms(before)
+
+
 def conv(kernel=3, stride=1, inputs=4):
     return nn.Conv2d(inputs, 4, kernel, stride, kernel // 2)
 

@@ -71,7 +71,8 @@ def is_fused(path: PathName, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | Non
         return path != "math"
     if not _only_a_rate(drop) or attention_path(q.device, k.shape[-2], q.dtype) == "math":
         return False
-    learned = bias is not None and bias.requires_grad and torch.is_grad_enabled()
+    # Within a transform a tensor does not say whether what it stands for is learned.
+    learned = bias is not None and torch.is_grad_enabled() and (bias.requires_grad or transformed())
     if q.device.type == "cpu" and (learned or rate(drop)):
         return False  # PyTorch would take products, too
     return not beyond_first_gradients(q, k, v, *([] if bias is None else [bias]))
