@@ -1,0 +1,111 @@
+"""Every kind of figure, found by itself, with made-up records of every awkward shape."""
+
+import dataclasses
+
+import made_up_fields
+import pytest
+from frames import make_records, noise
+
+from vision_attn.figures import Figure, LearningCurve
+from vision_attn.spec import InputError, from_json, kinds, to_json
+from vision_attn.tables import to_csv
+
+MODELS, NAMES = ("ResNet", "ViT"), ("注意力 α", "$x_2$ <b> & 50 %")
+FILLED = {
+    "reference": MODELS[0],
+    "arm": "arrangement",
+    "baseline": "intact",
+    "parts": (LearningCurve(),),
+    "resamples": 20,
+}
+"""What a figure is given for fields that have no default, and for what takes long."""
+
+
+def rows(cell):
+    """Something of every metric that a figure of the package draws."""
+    start = (
+        0.3
+        + 0.05 * (cell["model"] == MODELS[0])
+        + 0.01 * noise(*cell.values())
+        + 0.05 * cell.get("train_size", 0) / 500
+    )
+    for split, value in (("train", start + 0.1), ("test", start)):
+        yield {"metric": "accuracy", "split": split, "value": value}
+        for axis in ("vertical", "horizontal"):
+            for shift in (0, 1, 2):
+                at = {"split": split, "shift": shift, "axis": axis, "border": "circular"}
+                yield {"metric": "consistency", **at, "value": 1 - 0.1 * shift}
+    yield {"metric": "params", "value": 1000.0}
+    yield {"metric": "flops", "value": 5000.0}
+    test = {"metric": "accuracy", "split": "test", "value": start}
+    yield from ({**test, "measured_scale": 0.5, "place": place} for place in ("centre", "top left"))
+    yield from ({**test, "grid": 2, "repeat": repeat} for repeat in range(2))
+    yield from ({**test, "share": share, "fill": "mean", "repeat": 0} for share in (0.0, 0.5))
+    yield from ({**test, "quadrant": quadrant} for quadrant in range(4))
+    yield from made_up_fields.image_rows({**cell, "model": made_up_fields.MODELS[0]})
+    yield from made_up_fields.reach_rows(made_up_fields.MODELS[0])
+
+
+def history(cell):
+    for update in (100, 200):
+        yield {"update": update, "val_accuracy": 0.004 * update + 0.01 * noise(*cell.values()), "train_loss": 1.0}
+
+
+EXTRA = {"arrangement": ("intact", "permuted"), "subset": (0, 1), "trial": ("a", "b"), "images_seen": (100, 400)}
+"""Factors that only some figures ask for."""
+
+
+def records_of(extra, *, models=MODELS, seeds=(0, 1, 2), **options):
+    factors = {"model": models, **{name: EXTRA[name] for name in extra}, "train_size": (50, 500), "seed": seeds}
+    return make_records(factors, rows, history=history, **options)
+
+
+SHAPES = {
+    "whole": {},
+    "nothing measured": {"state": lambda cell: "pending"},
+    "one seed": {"seeds": (0,)},
+    "one model": {"models": MODELS[:1]},
+    "reference not measured": {"state": lambda cell: "failed" if cell["model"] == MODELS[0] else "done"},
+    "reference not planned": {"models": ("other", "ViT")},
+    "any letters": {"models": (MODELS[0], *NAMES)},
+}
+
+
+def figure_of(kind):
+    """A figure of that kind at its defaults, its x along the sizes where it has one."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    given = {name: value for name, value in FILLED.items() if name in fields}
+    if "x" in fields and fields["x"].default not in EXTRA:
+        given["x"] = "train_size"
+    if kind.__name__ == "Choice":
+        given["choose"] = "trial"
+    lacking = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in given]
+    assert not lacking, f"{kind.__name__} needs {lacking}: add it to FILLED"
+    return kind(**given)
+
+
+KINDS = {name: kind for name, kind in kinds(Figure).items() if kind.__module__.startswith("vision_attn.")}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_a_figure_is_drawn_or_says_in_one_sentence_why_not(kind, shape):
+    figure = figure_of(kind)
+    values = [getattr(figure, field.name) for field in dataclasses.fields(kind)]
+    records = records_of([name for name in EXTRA if name in values], **SHAPES[shape])
+    assert from_json(to_json(figure), Figure) == figure
+    if shape == "reference not planned" and getattr(figure, "reference", None):
+        assert not figure.applies(records.plan)
+        with pytest.raises(InputError, match=r"reference of .* must be a level of model"):
+            figure.table(records)
+        return
+    table = figure.table(records)
+    figure.draw(table, records).draw_without_rendering()
+    assert isinstance(to_csv(table), bytes)
+    caption, printed = figure.caption(table, records), figure.printed(table, records)
+    assert caption.endswith(".")
+    assert printed.astype(object).map(lambda cell: isinstance(cell, str)).all(axis=None)
+    if shape == "nothing measured":
+        assert "measured yet" in caption
+    if shape == "one seed":
+        assert "Bars: 95 % Student-t" not in caption
