@@ -9,7 +9,7 @@ from torch import nn
 
 from vision_attn.data import Data
 from vision_attn.execution import load_weights
-from vision_attn.run import WEIGHTS, Run
+from vision_attn.run import WEIGHTS, Run, built, loaded
 from vision_attn.spec import InputError, from_json
 from vision_attn.store import DamagedFile, RunFolder
 
@@ -47,12 +47,9 @@ def load_run(folder: str | Path, *, device: str = "cpu") -> LoadedRun:
     if result is None or result["state"] != "done":
         state = found.state([]).name if result is None else result["state"]
         raise InputError(f"run of load_run must be done. That in '{folder}' is {state}.")
-    data = run.data.load()
-    if data.fingerprint != result["data"]["fingerprint"]:
-        expected = f"{result['data']['fingerprint']}, as when the run was trained"
-        raise InputError(f"fingerprint of {data.name} must be {expected}. Got {data.fingerprint} instead.")
+    data = loaded(run, result)
     with torch.random.fork_rng(devices=[]):
-        model = run.model.build(image_size=data.image_size, in_chans=data.in_chans, num_classes=data.num_classes)
+        model = built(run.model, data)
     if not load_weights(model, found.path / WEIGHTS, result["files"][WEIGHTS]):
         raise InputError(f"'{found.path / WEIGHTS}' is missing or damaged. `vision-attn run` makes it again.")
     at = torch.device(device)

@@ -97,12 +97,7 @@ def prepared(
     """Load the data, which must be those of the result, and build the model; `choices`: made already for its like."""
     started = time.monotonic()
     deterministic(threads)
-    data = run.data.load()
-    if result is not None and (before := result["data"]["fingerprint"]) != data.fingerprint:
-        raise InputError(
-            f"fingerprint of {data.name} must be {before}, as when the run was trained. Got {data.fingerprint} instead."
-        )
-    data = data.to(device)
+    data = loaded(run, result).to(device)
     streams = Streams(run.seed, device)
     with streams.initialising():
         model = built(run.model, data)
@@ -110,6 +105,16 @@ def prepared(
     require_fit(run.recipe, model, data=data)
     choices = choices or choose(run.recipe, model, data=data, device=device, threads=threads)
     return Ready(data, model, streams, choices, started)
+
+
+def loaded(run: Run, result: dict[str, Any] | None) -> Data:
+    """The data of a run. Raises `InputError` where they are not those that its result, if it has one, was made on."""
+    data = run.data.load()
+    if result is not None and (before := result["data"]["fingerprint"]) != data.fingerprint:
+        raise InputError(
+            f"fingerprint of {data.name} must be {before}, as when the run was trained. Got {data.fingerprint} instead."
+        )
+    return data
 
 
 def built(model: Model, data: Data) -> nn.Module:
