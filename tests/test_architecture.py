@@ -162,3 +162,15 @@ def test_nothing_is_unpickled_or_evaluated():
         for danger in ("pickle.load", "weights_only=False", "yaml.load(", "allow_pickle=True", "eval(", "exec("):
             hits = [line for line in text.splitlines() if danger in line.replace(".eval(", "").replace(".exec(", "")]
             assert not hits, (path, hits)
+
+
+def test_every_kind_that_a_test_defines_has_a_name_of_its_own():
+    """Test files of one process share the registry, where a second kind of a name is refused."""
+    patterns = (r"^ *@spec\n *class (\w+)\(", r"^ *@as_m\w+\n *(?:def|class) (\w+)\(", r'format\(name="(\w+)"')
+    found = [
+        name
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for name in {name for one in patterns for name in re.findall(one, path.read_text(), re.MULTILINE)}
+    ]
+    assert len(found) > 20
+    assert sorted({name for name in found if found.count(name) > 1}) == []

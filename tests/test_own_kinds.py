@@ -135,9 +135,9 @@ def test_an_example_of_under_40_lines_runs_to_a_report_that_names_the_source_of_
             r"Misspelt on ViT fails: AttributeError: .*'widht' \(.*mine\.py, line 12\)",
         ),
         (
-            PROBE.format(name="Nested", body="yield {'metric': 'a', 'value': [1, 2]}"),
-            "Nested()",
-            r"Nested on ViT fails: TypeError: Nested must yield flat rows with metric and value\.",
+            PROBE.format(name="Enclosing", body="yield {'metric': 'a', 'value': [1, 2]}"),
+            "Enclosing()",
+            r"Enclosing on ViT fails: TypeError: Enclosing must yield flat rows with metric and value\.",
         ),
         (PROBE.format(name="Mute", body="yield from ()"), "Mute()", r"Mute must yield a row .*mine\.py, line 11\)"),
         (

