@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vision_attn import Accuracy, Experiment, LearningCurve, Mnist5k, Recipe, Run, ViT
-from vision_attn.cli import _parse_levels, _planned
+from vision_attn.cli.chosen import chosen_plan, parse_levels
 from vision_attn.experiment import load, plan, smoke
 from vision_attn.plan import Plan
 from vision_attn.probes import Size
@@ -158,7 +158,7 @@ def test_levels_that_differ_have_a_folder_of_their_own_and_the_same_ones_the_exp
     )
 
     def folder(*levels, preset=None, smoke=False):
-        return _planned(tmp_path / "mine.py", preset, list(levels), smoke)[1]
+        return chosen_plan(tmp_path / "mine.py", preset, list(levels), smoke)[1]
 
     assert folder() == folder("seed=0-2") == "mine"
     assert folder(preset="few") == folder("seed=0", preset="few") == "mine-few"
@@ -192,7 +192,7 @@ experiment = Experiment(
 def test_levels_of_truth_values_are_given_as_they_are_printed():
     """`--levels aligned=False`, of a factor that is neither text nor number."""
     made = experiment(factors={"aligned": (True, False), "seed": (0,)}, run=lambda aligned, seed: None)
-    assert _parse_levels("aligned=False", made) == ("aligned", (False,))
-    assert _parse_levels("aligned=False,True", made) == ("aligned", (False, True))
+    assert parse_levels("aligned=False", made) == ("aligned", (False,))
+    assert parse_levels("aligned=False,True", made) == ("aligned", (False, True))
     with pytest.raises(InputError, match=r"level of aligned must be one of True, False\. Got 'no'"):
-        _parse_levels("aligned=no", made)
+        parse_levels("aligned=no", made)

@@ -1,0 +1,97 @@
+"""What the user has chosen: the plan of an experiment file at a preset and at other levels, the folders of data."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vision_attn import sources
+from vision_attn.plan import Plan
+from vision_attn.spec import InputError, canonical
+
+if TYPE_CHECKING:
+    from vision_attn.experiment import Experiment
+
+
+def chosen_plan(path: Path, preset: str | None, levels: list[str] | None, smoke: bool) -> tuple[Plan, str]:
+    """The plan of an experiment file, and the name of its folder in the results."""
+    from vision_attn import experiment as experiments
+
+    name, whole = experiments.load(path)
+    found, parts = whole, [name]
+    if preset is not None:
+        found = whole.preset(preset)
+        parts.append(preset)
+    chosen = dict(parse_levels(text, whole) for text in levels or ())
+    others = {factor: own for factor, own in chosen.items() if own != tuple(found.factors[factor])}
+    found = found.with_levels(chosen)
+    if others:
+        parts.append(folder_of(others))
+    if smoke:
+        found = experiments.smoke(found)
+        parts.append("smoke")
+    typed = {"preset": preset, "given_levels": chosen, "smoke": smoke, "experiment": sources.shown(path)}
+    return experiments.plan(found, name=name).replace(**typed), "-".join(parts)
+
+
+def folder_of(levels: dict[str, tuple[Any, ...]]) -> str:
+    """A part of a folder's name for a choice of levels, to be read, with a digest that tells like ones apart."""
+    text = "-".join(f"{factor}-{'-'.join(map(str, own))}" for factor, own in levels.items())
+    short = re.sub(r"[^A-Za-z0-9_.-]+", "_", text)[:60].strip("_.-")
+    return f"{short}-{hashlib.sha256(canonical({name: list(own) for name, own in levels.items()})).hexdigest()[:6]}"
+
+
+def parse_levels(text: str, experiment: "Experiment") -> tuple[str, tuple[Any, ...]]:
+    """`seed=0-4` or `model=ViT,ResNet`: the factor and its levels; numbers where the factor's own are."""
+    factor, equals, values = text.partition("=")
+    if not equals or factor not in experiment.factors:
+        allowed = f"FACTOR=level,level with a factor among {', '.join(experiment.factors)}"
+        raise InputError(f"levels must be {allowed}. Got {text!r} instead.")
+    known = experiment.levels(factor)
+    if not all(isinstance(level, int | float) and not isinstance(level, bool) for level in known):
+        return factor, tuple(_text_level(factor, known, value) for value in _split(values, known))
+    levels: list[Any] = []
+    for value in values.split(","):
+        if span := re.fullmatch(r"(\d+)-(\d+)", value):
+            levels.extend(range(int(span[1]), int(span[2]) + 1))
+        else:
+            levels.append(_number(factor, value))
+    return factor, tuple(levels)
+
+
+def _split(values: str, known: list[Any]) -> list[str]:
+    """The values between commas, where a comma may also belong to a known level ("ViT, 3x3 convolution")."""
+    found = []
+    while values:
+        whole = [str(level) for level in known if values == str(level) or values.startswith(f"{level},")]
+        value = max(whole, key=len, default=values.partition(",")[0])
+        found.append(value)
+        values = values[len(value) + 1 :]
+    return found
+
+
+def _text_level(factor: str, known: list[Any], value: str) -> Any:
+    for level in known:
+        if str(level) == value:
+            return level
+    raise InputError(f"level of {factor} must be one of {', '.join(map(repr, known))}. Got {value!r} instead.")
+
+
+def _number(factor: str, text: str) -> int | float:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    raise InputError(f"level of {factor} must be a number. Got {text!r} instead.")
+
+
+def use_data_dirs(data_dir: list[Path] | None) -> None:
+    """Hand --data-dir on to the worker processes."""
+    for folder in data_dir or ():
+        if not folder.is_dir():
+            raise InputError(f"data-dir must be a folder that is there. Got '{folder}' instead.")
+    if data_dir:
+        earlier = filter(None, [os.environ.get("VISION_ATTN_DATA")])
+        os.environ["VISION_ATTN_DATA"] = os.pathsep.join([*(str(f.resolve()) for f in data_dir), *earlier])

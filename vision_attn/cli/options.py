@@ -1,0 +1,18 @@
+"""Arguments and options that several verbs take."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ExperimentFile = Annotated[Path, typer.Argument(help="An experiment file, such as experiments/quickstart.py.")]
+Preset = Annotated[str | None, typer.Option(help="A preset of the experiment: other levels of some factors.")]
+Levels = Annotated[
+    list[str] | None, typer.Option("--levels", help="Other levels of a factor, FACTOR=a,b or seed=0-4. Repeatable.")
+]
+Results = Annotated[Path, typer.Option(help="Folder of the results: the pool of runs, and one folder an experiment.")]
+DataDir = Annotated[
+    list[Path] | None, typer.Option("--data-dir", help="Where data sets and their archives lie. Repeatable.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="First two levels of each factor, two updates a run.")]

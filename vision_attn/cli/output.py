@@ -1,0 +1,39 @@
+"""Output of the command line: text for people, JSON for programs, sentences for mistakes, and the exit codes."""
+
+import itertools
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 75
+"""Exit codes: all is done; some runs failed; the user got something wrong; some runs are still to do."""
+
+PIPE_COLUMNS = 160
+
+
+def complain(sentence: str) -> None:
+    Console(stderr=True, highlight=False).print(f"[bold red]Error:[/] {escape(sentence)}", soft_wrap=True)
+
+
+def screen() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+
+
+def print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def count_line(states: dict[str, Any]) -> str:
+    names = sorted(state.name for state in states.values())
+    counts = {name: len(list(group)) for name, group in itertools.groupby(names)}
+    return f"{len(states)} runs: " + ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def exit_code(states: dict[str, Any]) -> int:
+    names = {state.name for state in states.values()}
+    if names & {"pending", "running"}:
+        return INTERRUPTED
+    return FAILED if names - {"done"} else DONE

@@ -1,0 +1,93 @@
+"""Verbs about results: the report of an experiment, figures of a table of one's own. Nothing here needs torch."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from vision_attn.cli.output import screen
+from vision_attn.spec import InputError
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder with a plan.json, such as results/quickstart.")],
+    runs: Annotated[Path | None, typer.Option(help="The pool of runs; default: the folder `runs` beside it.")] = None,
+) -> None:
+    """Rebuild tables, figures and report.html from the records. Needs no torch and no GPU."""
+    from vision_attn.report import build
+
+    screen().print(f"{build(folder, runs or folder.parent / 'runs')}")
+
+
+def plot(
+    table: Annotated[Path, typer.Argument(help="Results as CSV, a row per trained model.")],
+    figure: Annotated[list[str], typer.Option("--figure", help="A figure, such as LearningCurve or Gap. Repeatable.")],
+    reference: Annotated[str | None, typer.Option(help="The model that the others are compared with.")] = None,
+    value: Annotated[
+        list[str] | None, typer.Option(help="A column with results, or COLUMN=METRIC. Repeatable. [default: accuracy]")
+    ] = None,
+    factor: Annotated[list[str] | None, typer.Option(help="A column of settings. [default: all others]")] = None,
+    x: Annotated[str | None, typer.Option(help="The column along x. [default: the figure's, as train_size]")] = None,
+    hue: Annotated[str | None, typer.Option(help="The column that tells lines apart. [default: model]")] = None,
+    over: Annotated[str | None, typer.Option(help="The column that means are taken over. [default: seed]")] = None,
+    percent: Annotated[bool, typer.Option("--percent", help="Shares, such as accuracy, are given in percent.")] = False,
+    classes: Annotated[int | None, typer.Option(min=2, help="Number of classes, for the line of guessing.")] = None,
+    width: Annotated[str | None, typer.Option(help="column, page or inches. [default: as wide as it needs]")] = None,
+    title: Annotated[str, typer.Option(help="A title.")] = "",
+    label: Annotated[list[str] | None, typer.Option(help="NAME=TEXT, another text for a name.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("."),
+) -> None:
+    """Draw figures of your own results: PDF, SVG, PNG and a LaTeX table each. Nothing is trained."""
+    from vision_attn.own_results import read
+    from vision_attn.records import Records
+
+    columns = dict(_pair(text, "value", alone=True) for text in value or ["accuracy"])
+    records = Records.from_frame(
+        read(table), value=columns, factors=factor, percent=percent, num_classes=classes, name=table.stem
+    )
+    labels = dict(_pair(text, "label") for text in label or ())
+    fields = {"reference": reference, "x": x, "hue": hue, "over": over}
+    given = {name: text for name, text in fields.items() if text is not None}
+    metric = next(iter(columns.values()))
+    for kind in figure:
+        made = _figure(kind, given, metric)
+        drawn = made.plot(records, width=_width(width), title=title, labels=labels)
+        files = drawn.save(out / kind)
+        console = screen()
+        console.print(escape(drawn.caption), soft_wrap=True)
+        console.print("  " + escape(", ".join(map(str, files))), soft_wrap=True)
+
+
+def _figure(kind: str, given: dict[str, str], metric: str) -> Any:
+    """A figure by its name, with those of the given fields that it has."""
+    import dataclasses
+
+    from vision_attn import figures
+    from vision_attn.spec import from_json, kinds
+
+    known = kinds(figures.Figure)
+    if kind not in known:
+        raise InputError(f"figure must be one of {', '.join(sorted(known))}. Got {kind!r} instead.")
+    names = {field.name for field in dataclasses.fields(known[kind])}
+    if "reference" in names and "reference" not in given and known[kind].__name__ != "DotPlot":
+        raise InputError(f"{kind} compares models with one of them. Name it: --reference MODEL.")
+    own = {"metric": metric, **given} if metric != "accuracy" else given
+    return from_json({"kind": kind, **{name: level for name, level in own.items() if name in names}}, figures.Figure)
+
+
+def _pair(text: str, field: str, *, alone: bool = False) -> tuple[str, str]:
+    """NAME=TEXT, or NAME alone where that is enough."""
+    name, equals, rest = text.partition("=")
+    if not name or (equals and not rest) or not (equals or alone):
+        raise InputError(f"{field} must be NAME=TEXT. Got {text!r} instead.")
+    return name, rest or name
+
+
+def _width(text: str | None) -> Any:
+    if text is None or text in ("column", "page"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"width must be 'column', 'page' or a number of inches. Got {text!r} instead.") from None

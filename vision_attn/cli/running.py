@@ -1,0 +1,179 @@
+"""Verbs about an experiment: plan, run, retry, status, models."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from vision_attn.cli.chosen import chosen_plan, use_data_dirs
+from vision_attn.cli.options import DataDir, ExperimentFile, Json, Levels, Preset, Results, Smoke
+from vision_attn.cli.output import FAILED, complain, count_line, exit_code, print_json, screen
+from vision_attn.plan import Plan
+from vision_attn.store import RUNS
+
+
+def plan(
+    experiment: ExperimentFile,
+    preset: Preset = None,
+    levels: Levels = None,
+    results: Results = Path("results"),
+    data_dir: DataDir = None,
+    smoke: Smoke = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a run would do: cells, runs, what is done already. Nothing is trained or written."""
+    use_data_dirs(data_dir)
+    planned, _ = chosen_plan(experiment, preset, levels, smoke)
+    if as_json:
+        print_json(planned.to_json())
+        return
+    from vision_attn import sweep
+    from vision_attn.report import protocol
+
+    unchecked = sweep.check(planned, list(planned.runs), needs_data=False)
+    states = sweep.states(planned, results / "runs")
+    console = screen()
+    console.print(f"[bold]{escape(planned.name)}[/]  {escape(planned.question.splitlines()[0])}")
+    for factor, values in planned.factors.items():
+        console.print(f"  {escape(factor)}: {escape(' | '.join(map(str, values)))}")
+    runs = planned.runs
+    updates = sum(sweep.updates(entry.run) or 0 for entry in runs.values())
+    console.print(f"  {len(planned.cells)} cells, {len(runs)} runs, {updates:,} updates in all")
+    if planned.omitted:
+        console.print(f"  {len(planned.omitted)} combinations of levels are left out")
+    if len(runs) < len(planned.cells):
+        console.print(f"  {len(planned.cells) - len(runs)} cells share a run with another cell")
+    for probe, names, reason in protocol.skips(planned):
+        console.print(f"  {escape(probe)} is skipped for {escape(names)}: {escape(reason)}")
+    for sentence in unchecked:
+        console.print(f"  Not tried, as data are missing: {escape(sentence)}", soft_wrap=True)
+    console.print("  " + count_line(states))
+
+
+def run(
+    experiment: ExperimentFile,
+    preset: Preset = None,
+    levels: Levels = None,
+    results: Results = Path("results"),
+    data_dir: DataDir = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Worker processes; 0: as many as fit.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of a worker. Other numbers give other bits.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    stack: Annotated[
+        str, typer.Option(help="Runs of one model, recipe and size trained together: auto (on a GPU 16), off, N.")
+    ] = "auto",
+    timeout: Annotated[float | None, typer.Option(min=1, help="Seconds after which a run is killed.")] = None,
+    max_consecutive_failures: Annotated[
+        int, typer.Option(min=1, help="Stop after that many failures in a row: the cause is common.")
+    ] = 5,
+    smoke: Smoke = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only failures and the last line.")] = False,
+) -> None:
+    """Run an experiment, or continue it: what is done is not done again. Ends with its report."""
+    use_data_dirs(data_dir)
+    planned, name = chosen_plan(experiment, preset, levels, smoke)
+    from vision_attn import sweep
+    from vision_attn.progress import Progress
+    from vision_attn.report import build
+
+    console = screen()
+    with Progress(console, planned, store=results / "runs", quiet=quiet) as progress:
+        ended = sweep.run(
+            planned,
+            results=results,
+            name=name,
+            jobs=jobs,
+            threads=threads,
+            device=device,
+            stack=stack,
+            timeout=timeout,
+            max_failures=max_consecutive_failures,
+            tell=progress,
+            experiment=experiment,
+        )
+    console.print(count_line(ended.states))
+    if ended.refusal:
+        complain(ended.refusal)
+    elif ended.why:
+        command = shlex.join(["vision-attn", *sys.argv[1:]])
+        console.print(f"Stopped: {ended.why}. The same command continues: {escape(command)}", soft_wrap=True)
+    if ended.why != "disk full":
+        console.print(f"report: {escape(str(build(results / name, results / 'runs')))}", soft_wrap=True)
+    is_cut = bool(ended.refusal) or ended.why in ("disk full", "failures in a row")
+    raise typer.Exit(FAILED if is_cut else exit_code(ended.states))
+
+
+def retry(
+    experiment: ExperimentFile,
+    preset: Preset = None,
+    levels: Levels = None,
+    results: Results = Path("results"),
+    diverged: Annotated[bool, typer.Option("--diverged", help="Also the runs that diverged.")] = False,
+) -> None:
+    """Make failed runs pending again; `run` then executes them. Their attempts stay on record."""
+    planned, _ = chosen_plan(experiment, preset, levels, False)
+    from vision_attn import sweep
+
+    again = sweep.forget_failures(planned, results / "runs", diverged=diverged)
+    screen().print(f"{len(again)} runs will be tried again by: vision-attn run {escape(str(experiment))}")
+
+
+def status(
+    experiment: Annotated[Path, typer.Argument(help="An experiment file, or its folder in results/.")],
+    preset: Preset = None,
+    levels: Levels = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of the results; default: results, or that in which FOLDER lies.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what has become of every run. Exit code 0: all done; 1: some failed; 75: some are still to do."""
+    from vision_attn import sweep
+
+    if experiment.is_dir():
+        planned, beside = Plan.read(experiment), experiment.resolve().parent
+    else:
+        (planned, _), beside = chosen_plan(experiment, preset, levels, False), Path("results")
+    states = sweep.states(planned, (results or beside) / RUNS)
+    if as_json:
+        print_json({key: {"state": state.name, "reason": state.reason} for key, state in states.items()})
+    else:
+        console = screen()
+        table = Table("run", "state", "reason", box=None, pad_edge=False)
+        for key, state in states.items():
+            if state.name not in ("done", "pending") or state.reason:
+                table.add_row(escape(f"{planned.runs[key].hint}--{key[:12]}"), state.name, escape(state.reason))
+        if table.row_count:
+            console.print(table)
+        console.print(count_line(states))
+    raise typer.Exit(exit_code(states))
+
+
+def models(
+    experiment: ExperimentFile,
+    preset: Preset = None,
+    levels: Levels = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Show the models of an experiment with their parameters and forward FLOPs."""
+    use_data_dirs(data_dir)
+    planned, _ = chosen_plan(experiment, preset, levels, False)
+    from vision_attn import sweep
+
+    sizes = sweep.sizes(planned)
+    if as_json:
+        print_json(sizes)
+        return
+    first = next(iter(sizes.values()))
+    table = Table("model", "parameters", "ratio", "FLOPs an image", "ratio", "spec", box=None, pad_edge=False)
+    for label, size in sizes.items():
+        ratios = [f"{size[key] / first[key]:.3f}" for key in ("params", "flops")]
+        table.add_row(
+            escape(label), f"{size['params']:,}", ratios[0], f"{size['flops']:,}", ratios[1], escape(size["spec"])
+        )
+    screen().print(table)
