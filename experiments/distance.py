@@ -19,7 +19,7 @@ lattices that are moved by pixels.
 from vision_attn import Accuracy, Experiment, Quantity, Recipe, Run, SelfAttention, ViT, cell, claim, match
 from vision_attn.data import CuedRecall
 from vision_attn.figures import Choice, ConvergenceSteps, LagCurve, Matching, RecallByDistance, StepPosition
-from vision_attn.models import LSTM, ConvStack, rf_dial
+from vision_attn.models import LSTM, ConvStack, Neighbourhood, rf_dial
 from vision_attn.probes import AccuracyByDistance, AccuracyByLag, Influence, ReceptiveField, Size
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 8}
@@ -43,7 +43,7 @@ MODELS = {  # attention with one encoding or another is one network, but for the
     "attention, rotary": TRUNK.replace(mixer=SelfAttention(num_heads=HEADS, position="rotary")),
     "attention, convolutional": TRUNK.replace(mixer=SelfAttention(num_heads=HEADS, position="convolution")),
     "attention to radius 1": TRUNK.replace(
-        mixer=SelfAttention(num_heads=HEADS, position="relative", pattern="neighbourhood", pattern_size=1)
+        mixer=SelfAttention(num_heads=HEADS, position="relative", pattern=Neighbourhood(radius=1))
     ),
     "CNN, radius 1": sized(rf_dial(1, depth=4).replace(pool="none")),
     "CNN, radius 2": sized(rf_dial(2, depth=4).replace(pool="none")),

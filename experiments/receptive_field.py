@@ -33,7 +33,7 @@ from vision_attn.figures import (
     MinimumHeadDistance,
     ReceptiveFieldByLayer,
 )
-from vision_attn.models import LSTM
+from vision_attn.models import LSTM, Neighbourhood
 from vision_attn.probes import AttentionDistance, Influence, Intervention, ReceptiveField, Size
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
@@ -48,9 +48,7 @@ def sized(family):
 MODELS = {
     "ViT": ATTENTION,
     "ViT, to radius 1": sized(
-        ATTENTION.replace(
-            position="none", mixer=SelfAttention(position="relative", pattern="neighbourhood", pattern_size=1)
-        )
+        ATTENTION.replace(position="none", mixer=SelfAttention(position="relative", pattern=Neighbourhood(radius=1)))
     ),
     "ViT, 3x3 convolution": sized(ATTENTION.replace(mixer=DepthwiseConv(kernel_size=3))),
     "ViT, LSTM": sized(ATTENTION.replace(mixer=LSTM(bidirectional=True))),

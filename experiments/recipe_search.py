@@ -11,14 +11,14 @@ from pathlib import Path
 
 from vision_attn import Cifar10, DepthwiseConv, Experiment, ImageFolder, Recipe, ResNet, Run, SelfAttention, ViT, match
 from vision_attn.figures import Choice, Matching
-from vision_attn.models import ConvNeXt
+from vision_attn.models import ConvNeXt, Neighbourhood
 from vision_attn.probes import Size
 from vision_attn.tables import read_table
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
 SCALES = {"small": ViT(dim=64, depth=4, patch_size=4), "large": ViT(dim=96, depth=6, patch_size=4)}
 """The vision transformer that all models of a scale are as large as: 0.21 and 0.68 million parameters."""
-NEIGHBOURS = SelfAttention(position="relative", pattern="neighbourhood", pattern_size=1)
+NEIGHBOURS = SelfAttention(position="relative", pattern=Neighbourhood(radius=1))
 
 
 @functools.cache

@@ -49,6 +49,10 @@ class Spec:
         if not holds:
             raise InputError(_sentence(field, type(self).__name__, allowed, getattr(self, field)))
 
+    def stored_fields(self) -> dict[str, Any]:
+        """The fields as they stand in JSON; another way than in the spec where digests were taken of that."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
@@ -104,8 +108,9 @@ def to_json(value: Spec) -> dict[str, Any]:
     out: dict[str, Any] = {"kind": kind_of(value)}
     if value.version > 1:
         out["version"] = value.version
+    stored = value.stored_fields()
     for field in dataclasses.fields(value):  # type: ignore[arg-type]
-        plain = _plain(getattr(value, field.name))
+        plain = _plain(stored[field.name])
         if field.default is dataclasses.MISSING or plain != _plain(field.default):
             out[field.name] = plain
     return out

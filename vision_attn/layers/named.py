@@ -2,25 +2,10 @@
 
 from typing import TYPE_CHECKING, Literal, get_args
 
+from vision_attn.layers import patterns, positions
 from vision_attn.layers.checks import one_of, require
-from vision_attn.layers.patterns import (
-    Axial,
-    Dilated,
-    Neighbourhood,
-    Pattern,
-    Segmented,
-    SpatialReduction,
-    TopK,
-    Window,
-)
-from vision_attn.layers.positions import (
-    ConvPosition,
-    LearnedPosition,
-    Position,
-    RelativeBias,
-    Rotary,
-    SinCosPosition,
-)
+from vision_attn.layers.patterns import Pattern
+from vision_attn.layers.positions import Position
 
 if TYPE_CHECKING:
     from vision_attn.layers.attention import Attention
@@ -41,21 +26,21 @@ def pattern_named(name: PatternName, size: int, *, dim: int) -> Pattern:
         case "full":
             return Pattern()
         case "window":
-            return Window(size)
+            return patterns.Window(size)
         case "shifted_window":
-            return Window(size, shift=size // 2)
+            return patterns.Window(size, shift=size // 2)
         case "neighbourhood":
-            return Neighbourhood(size)
+            return patterns.Neighbourhood(size)
         case "dilated":
-            return Dilated(size)
+            return patterns.Dilated(size)
         case "axial":
-            return Axial()
+            return patterns.Axial()
         case "segmented":
-            return Segmented(size)
+            return patterns.Segmented(size)
         case "reduced":
-            return SpatialReduction(dim, size)
+            return patterns.SpatialReduction(dim, size)
         case "top_k":
-            return TopK(size)
+            return patterns.TopK(size)
 
 
 def position_named(
@@ -66,21 +51,21 @@ def position_named(
         case "none":
             return None
         case "learned":
-            return LearnedPosition(grid, dim)
+            return positions.LearnedPosition(grid, dim)
         case "sincos2d":
-            return SinCosPosition(grid, dim)
+            return positions.SinCosPosition(grid, dim)
         case "convolution":
-            return ConvPosition(grid, dim)
+            return positions.ConvPosition(grid, dim)
         case "rotary":
-            return Rotary(grid, head_dim)
+            return positions.Rotary(grid, head_dim)
         case "relative":
-            return RelativeBias(pattern.extent(grid), num_heads)
+            return positions.RelativeBias(pattern.extent(grid), num_heads)
 
 
 def pattern_of(pattern: Pattern | PatternName | None, size: int, *, dim: int) -> Pattern:
     """The pattern that Attention was given, or that of the name. Raises `ValueError` where there is none."""
-    if not isinstance(pattern, str):
-        return Pattern() if pattern is None else pattern
+    if pattern is None or isinstance(pattern, Pattern):
+        return pattern or Pattern()
     require(pattern in PATTERNS, "pattern", f"a module of vision_attn.layers.patterns or {one_of(PATTERNS)}", pattern)
     return pattern_named(pattern, size, dim=dim)
 
@@ -89,7 +74,7 @@ def position_of(
     position: Position | PositionName | None, grid: tuple[int, int] | None, *, layer: "Attention", pattern: Pattern
 ) -> Position | None:
     """The position that Attention was given, or that of the name. Raises `ValueError` where there is none."""
-    if not isinstance(position, str):
+    if position is None or isinstance(position, Position):
         return position
     allowed = f"a module of vision_attn.layers.positions or {one_of(POSITIONS)}"
     require(position in POSITIONS, "position", allowed, position)

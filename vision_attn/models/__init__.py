@@ -17,6 +17,17 @@ from vision_attn.models.mixers import (
     SelfAttention,
     ZeroMixer,
 )
+from vision_attn.models.patterns import (
+    Axial,
+    Dilated,
+    Full,
+    Neighbourhood,
+    Pattern,
+    Segmented,
+    SpatialReduction,
+    TopK,
+    Window,
+)
 from vision_attn.models.registration import register_models
 from vision_attn.models.replacement import replace_attention
 from vision_attn.models.size import count_flops, count_params, flops_of, params_of
@@ -26,24 +37,33 @@ from vision_attn.models.zoo import Timm
 
 __all__ = [
     "LSTM",
+    "Axial",
     "Classifier",
     "ConvNeXt",
     "ConvStack",
     "DepthwiseConv",
+    "Dilated",
     "FittedClassifier",
     "FittedModel",
+    "Full",
     "IdentityMixer",
     "KMeansFeatures",
     "LogisticRegression",
     "Mixer",
     "Model",
     "NearestNeighbours",
+    "Neighbourhood",
+    "Pattern",
     "PoolingMixer",
     "RandomMixer",
     "ResNet",
+    "Segmented",
     "SelfAttention",
+    "SpatialReduction",
     "Timm",
+    "TopK",
     "ViT",
+    "Window",
     "ZeroMixer",
     "as_mixer",
     "as_model",

@@ -1,10 +1,11 @@
 """The token mixers, as specs: each is one word of difference in an experiment."""
 
 import math
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from torch import nn
 
+from vision_attn import layers
 from vision_attn.layers import (
     Attention,
     AveragePooling,
@@ -13,8 +14,9 @@ from vision_attn.layers import (
     RandomMixing,
     RecurrentMixing,
 )
-from vision_attn.layers.named import pattern_named, position_named
+from vision_attn.layers.named import position_named
 from vision_attn.models.base import Mixer
+from vision_attn.models.patterns import NAMED, STORED_SIZE, Pattern, PatternName
 from vision_attn.spec import InputError, spec
 
 
@@ -22,9 +24,9 @@ from vision_attn.spec import InputError, spec
 class SelfAttention(Mixer):
     """Multi-head self-attention: every token may take from every token, by content.
 
-    The switches are those of `layers.Attention`. `pattern_size` is the side of the windows, the radius of
-    "neighbourhood" in tokens, the stride of "dilated", the length of the segments, the ratio of "reduced" or the k of
-    "top_k"; shifted windows are shifted by half a side.
+    The switches are those of `layers.Attention`, `pattern` is a spec such as `Window(size=4)`. A name with a
+    `pattern_size`, as stored models have it, stands for the spec: "window" and 4 for Window(size=4). What is stored
+    keeps to the name where there is one, so that equal patterns are one run.
     """
 
     takes_prefix: ClassVar[bool] = True
@@ -40,18 +42,46 @@ class SelfAttention(Mixer):
     similarity: Literal["dot", "cosine", "bilinear", "additive", "perceptron", "gaussian"] = "dot"
     scale: Literal["sqrt", "none", "inverse", "learned", "after_softmax"] | None = None
     position: Literal["none", "learned", "sincos2d", "convolution", "rotary", "relative"] = "none"
-    pattern: Literal[
-        "full", "window", "shifted_window", "neighbourhood", "dilated", "axial", "segmented", "reduced", "top_k"
-    ] = "full"
-    pattern_size: int = 4
+    pattern: Pattern | PatternName = "full"
+    pattern_size: int | None = None
     attn_drop: float = 0.0
     proj_drop: float = 0.0
 
+    def __post_init__(self) -> None:
+        if isinstance(given := self.pattern, nn.Module):
+            allowed = "a spec of vision_attn.models, such as Window(size=4)"
+            raise InputError(f"pattern of SelfAttention must be {allowed}. Got the module {given} instead.")
+        Mixer.__post_init__(self)
+
     def check(self) -> None:
         self.require("num_heads", self.num_heads >= 1, "at least 1")
-        self.require("pattern_size", self.pattern_size >= 1, "at least 1")
+        self.require("pattern_size", self.pattern_size is None or self.pattern_size >= 1, "at least 1")
+        self._settle_pattern()
         for field in ("attn_drop", "proj_drop"):
             self.require(field, 0 <= getattr(self, field) < 1, "at least 0 and less than 1")
+
+    def _settle_pattern(self) -> None:
+        """The spec in the place of its name, unless stored JSON says more than the spec does."""
+        if isinstance(self.pattern, Pattern):
+            allowed = f"left out beside the pattern {self.pattern}"
+            self.require("pattern_size", self.pattern_size is None, allowed)
+            return
+        size = STORED_SIZE if self.pattern_size is None else self.pattern_size
+        meant = NAMED[self.pattern](size)
+        if meant.stored in ((self.pattern, size), (self.pattern, self.pattern_size)):
+            object.__setattr__(self, "pattern", meant)
+            object.__setattr__(self, "pattern_size", None)
+
+    def stored_fields(self) -> dict[str, Any]:
+        fields = super().stored_fields()
+        if isinstance(self.pattern, Pattern) and self.pattern.stored is not None:
+            name, size = self.pattern.stored
+            fields |= {"pattern": name, "pattern_size": None if size == STORED_SIZE else size}
+        return fields
+
+    def _pattern(self, dim: int) -> layers.Pattern:
+        pattern, size = self.pattern, self.pattern_size or STORED_SIZE
+        return (pattern if isinstance(pattern, Pattern) else NAMED[pattern](size)).build(dim=dim)
 
     @property
     def is_dot_product(self) -> bool:
@@ -77,7 +107,7 @@ class SelfAttention(Mixer):
         same = ("qkv_bias", "qk_norm", "q_bias", "k_bias", "v_bias", "key_dim", "value_dim", "similarity", "scale")
         options = {name: getattr(self, name) for name in (*same, "attn_drop", "proj_drop")}
         try:
-            pattern = pattern_named(self.pattern, self.pattern_size, dim=dim)
+            pattern = self._pattern(dim)
             head_dim = (self.key_dim or dim) // self.num_heads
             position = position_named(
                 self.position, grid, dim=dim, num_heads=self.num_heads, head_dim=head_dim, pattern=pattern

@@ -9,11 +9,13 @@ from vision_attn.models.base import Model
 from vision_attn.models.convnets import ResNet
 from vision_attn.models.features import Features
 from vision_attn.models.mixers import DepthwiseConv, SelfAttention
+from vision_attn.models.patterns import Window
 from vision_attn.models.trunk import ViT
 from vision_attn.spec import InputError
 
 _TINY = ViT(dim=192, depth=12, mixer=SelfAttention(num_heads=3))
 _SMALL = ViT(dim=384, depth=12, mixer=SelfAttention(num_heads=6))
+_WINDOWS = SelfAttention(num_heads=2, pattern=Window(size=4))
 
 MODELS: dict[str, tuple[Model, int, int]] = {
     "vision_attn_tiny_patch4_32": (_TINY, 32, 10),
@@ -22,7 +24,7 @@ MODELS: dict[str, tuple[Model, int, int]] = {
     "vision_attn_small_patch16_224": (_SMALL.replace(patch_size=16), 224, 1000),
     "vision_attn_conv_tiny_patch4_32": (_TINY.replace(mixer=DepthwiseConv(kernel_size=7)), 32, 10),
     "vision_attn_stages_tiny_patch2_32": (
-        ViT(dim=64, depth=12, patch_size=2, mixer=SelfAttention(num_heads=2, pattern="window"), merge_after=(3, 9)),
+        ViT(dim=64, depth=12, patch_size=2, mixer=_WINDOWS, merge_after=(3, 9)),
         32,
         10,
     ),
