@@ -17,6 +17,7 @@ from vision_attn.figures.influence_profile import InfluenceProfile
 from vision_attn.figures.lag_curve import LagCurve
 from vision_attn.figures.learning_curve import LearningCurve
 from vision_attn.figures.matching import Matching
+from vision_attn.figures.metric_curve import MetricCurve
 from vision_attn.figures.recall_by_distance import RecallByDistance
 from vision_attn.figures.receptive_field import ReceptiveFieldByLayer
 from vision_attn.figures.robustness import OcclusionCurve, QuadrantAccuracy, ShiftSawtooth, ShuffleCurve, ZoomCurve
@@ -43,6 +44,7 @@ __all__ = [
     "LagCurve",
     "LearningCurve",
     "Matching",
+    "MetricCurve",
     "MinimumHeadDistance",
     "OcclusionCurve",
     "QuadrantAccuracy",

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures import theme
+from vision_attn.figures.base import Levels
 from vision_attn.figures.dots import Dots
 from vision_attn.figures.view import View
 from vision_attn.records import Records
@@ -19,7 +20,7 @@ class DotPlot(Dots):
     """A row a level of `hue`, such as the arms of an ablation: the mean over seeds with its Student-t interval.
 
     With a `reference` it is the difference to that level, seed by seed. Faint: single seeds. Other factors of several
-    levels have a panel for every combination.
+    levels have a panel for every combination. `at` gives coordinates of the records beside the split, such as a layer.
     """
 
     title: ClassVar[str] = "Models compared"
@@ -28,10 +29,12 @@ class DotPlot(Dots):
     reference: str | None = None
     metric: str = "accuracy"
     split: str | None = "test"
+    at: Levels = ()
 
     def _values(self, view: View) -> pd.DataFrame:
         """One value a run, or a pair."""
-        values = view.pick(self.metric, **({"split": self.split} if self.split else {}))
+        at: dict[str, Any] = {**({"split": self.split} if self.split else {}), **dict(self.at)}
+        values = view.pick(self.metric, **at)
         if self.reference is None:
             return values
         if not (values[self.hue] == self.reference).any():
@@ -69,14 +72,11 @@ class DotPlot(Dots):
 
     def _what(self) -> str:
         """What is measured, of which images."""
-        return f"{self.split or ''} {wording.metric_text(self.metric)}".strip()
+        said = ", ".join(f"{name.replace('_', ' ')} {level}" for name, level in self.at)
+        return f"{self.split or ''} {wording.metric_text(self.metric)}".strip() + (f" ({said})" if said else "")
 
     def _quantity(self, view: View) -> str:
-        what = (
-            wording.metric_text(self.metric)
-            if self.split is None
-            else f"{self.split} {wording.metric_text(self.metric)}"
-        )
+        what = self._what()
         if self.reference is None:
             return f"{what} (%)" if wording.is_share(self.metric) else what
         unit = " (percentage points)" if wording.is_share(self.metric) else ""

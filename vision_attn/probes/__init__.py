@@ -4,6 +4,7 @@ from vision_attn.probes.accuracy import Accuracy
 from vision_attn.probes.accuracy_by import AccuracyBy
 from vision_attn.probes.accuracy_by_distance import AccuracyByDistance, AccuracyByLag
 from vision_attn.probes.attention_distance import AttentionDistance
+from vision_attn.probes.attention_formula import AttentionFormula
 from vision_attn.probes.base import Probe, Row
 from vision_attn.probes.branch_scale import BranchScale
 from vision_attn.probes.influence import Influence
@@ -14,6 +15,7 @@ from vision_attn.probes.patch_shuffle import PatchShuffle
 from vision_attn.probes.receptive_field import ReceptiveField
 from vision_attn.probes.shift import ShiftConsistency
 from vision_attn.probes.size import Size
+from vision_attn.probes.worked_example import WorkedExample
 from vision_attn.probes.zoom import Zoom
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "AccuracyByDistance",
     "AccuracyByLag",
     "AttentionDistance",
+    "AttentionFormula",
     "AttentionMap",
     "BranchScale",
     "Influence",
@@ -33,6 +36,7 @@ __all__ = [
     "Row",
     "ShiftConsistency",
     "Size",
+    "WorkedExample",
     "Zoom",
     "attention_maps",
 ]

@@ -1,0 +1,94 @@
+"""Metric curve: any metric against a factor, or against a coordinate of its records, such as tokens or layer."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from vision_attn import wording
+from vision_attn.figures.axes import log_axis
+from vision_attn.figures.base import Levels
+from vision_attn.figures.lines import Lines
+from vision_attn.figures.view import View
+from vision_attn.records import Records, planned
+from vision_attn.spec import spec
+from vision_attn.statistics import mean_interval
+
+
+@spec
+class MetricCurve(Lines):
+    """The mean of a metric over seeds against `x`, one line a level of `hue`, with Student-t intervals.
+
+    `x` is a factor, or a coordinate that the records have; `at` gives their other coordinates, such as the split or
+    the layer. With `log_y` y is logarithmic, where all means are positive. Other factors of several levels have a
+    panel for every combination.
+    """
+
+    title: ClassVar[str] = "A metric along x"
+    factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over")
+
+    metric: str = "accuracy"
+    x: str = "train_size"
+    at: Levels = (("split", "test"),)
+    log_y: bool = False
+
+    def coordinates(self) -> tuple[str, ...]:
+        return (self.x,)
+
+    def x_name(self, view: View) -> str:
+        return view.x or view.column(self.x)
+
+    def values(self, view: View) -> pd.DataFrame:
+        at: dict[str, Any] = dict(self.at)
+        values = view.pick(self.metric, **at, along=() if view.x else (self.x,))
+        if view.x or values.empty:
+            return values.reindex(columns=[*view.plan.factors, *([] if view.x else [self.x_name(view)]), "value"])
+        plain = values[self.x_name(view)]
+        whole = wording.is_number(plain.iloc[0]) and (plain.astype(float) % 1 == 0).all()
+        return values.assign(**{self.x_name(view): plain.astype(float).astype("int64") if whole else plain})
+
+    def table(self, records: Records) -> pd.DataFrame:
+        view = self.view(records)
+        if view.x:
+            return super().table(view)
+        by, x, values = view.by, self.x_name(view), self.values(view)
+        cells, columns = planned(view, by), ["estimate", "low", "high", "n", "sd"]
+        if values.empty:
+            out = cells.assign(**{x: np.nan}, **dict.fromkeys(columns, np.nan))
+        else:
+            levels = values[[*view.panels, x]].drop_duplicates().sort_values(x)
+            found = mean_interval(values, by=[*by, x], level=self.level)
+            out = cells.merge(levels, how="left" if view.panels else "cross", on=list(view.panels) or None)
+            out = out.merge(found, on=[*by, x], how="left")
+        out["n"] = out["n"].fillna(0).astype(int)
+        return out[[*by, x, *columns, "planned"]]
+
+    def places(self, table: pd.DataFrame, view: View) -> list[Any]:
+        return view.levels(view.x) if view.x else sorted(table[self.x_name(view)].dropna().unique())
+
+    def finish(self, panels: Any, table: pd.DataFrame, view: View) -> None:
+        if self.log_y and (table["estimate"].dropna() > 0).all() and table["n"].sum():
+            first: Axes = panels[0]
+            first.set_yscale("log")
+            log_axis(first)
+        else:
+            super().finish(panels, table, view)
+
+    def quantity(self, view: View) -> str:
+        return wording.metric_text(self.metric)
+
+    def sentence(self, table: pd.DataFrame, view: View) -> str:
+        said = ", ".join(f"{name.replace('_', ' ')} {level}" for name, level in self.at)
+        where = f" ({said})" if said else ""
+        what = wording.metric_text(self.metric).capitalize()
+        return f"{what}{where}{wording.data_text(view)} against {wording.factor_text(self.x)}."
+
+    def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
+        if view.x:
+            return super().counted(table, view)
+        return table.sort_values("n", kind="stable").drop_duplicates(view.by).sort_index(), view.by
+
+    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        x = self.x_name(self.view(records))
+        return super().printed(table.assign(**{x: table[x].astype(object).where(table[x].notna(), "–")}), records)
