@@ -1,7 +1,14 @@
 """Layers that anyone may import: plain modules, torch only."""
 
 from vision_attn.layers.attention import Attention, attention_path
-from vision_attn.layers.mixers import AveragePooling, DepthwiseConvolution, NoMixing, RandomMixing, RecurrentMixing
+from vision_attn.layers.mixers import (
+    AveragePooling,
+    DepthwiseConvolution,
+    IdentityMixing,
+    NoMixing,
+    RandomMixing,
+    RecurrentMixing,
+)
 from vision_attn.layers.patch import ConvEmbed, PatchEmbed, TokenMerging
 from vision_attn.layers.patterns import (
     Axial,
@@ -31,6 +38,7 @@ __all__ = [
     "ConvPosition",
     "DepthwiseConvolution",
     "Dilated",
+    "IdentityMixing",
     "LearnedPosition",
     "Neighbourhood",
     "NoMixing",

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from vision_attn.layers import calls, checks, named, plan, stages
+from vision_attn.layers import calls, checks, cost, named, plan, stages
 from vision_attn.layers.named import PatternName, PositionName
 from vision_attn.layers.paths import PathName, attention_path
 from vision_attn.layers.patterns import Pattern
@@ -223,6 +223,10 @@ class Attention(nn.Module):
             of_groups = self._projected(call.in_groups(tiling))
             out = tiling.merge(of_groups.unflatten(0, (call.tokens.shape[0], -1))[:, None])[:, 0]
         return out if traced(x) or x.ndim == 3 else out.transpose(1, 2).unflatten(2, x.shape[2:])
+
+    def multiply_adds(self, x: Tokens, *, context: Context | None = None, **others: Any) -> int | None:
+        """The multiply-adds of `forward`, from the definition; None with a pattern, whose way decides."""
+        return cost.multiply_adds(self, x, context)
 
     def _projected(self, call: calls.Call) -> Float[Tensor, "B N C"]:
         mixed = stages.mixed(self, call)

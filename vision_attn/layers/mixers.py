@@ -1,4 +1,7 @@
-"""Other fillers of the trunk's slot than attention: tokens (B, N, C) to tokens (B, N, C)."""
+"""Other fillers of the trunk's slot than attention: tokens (B, N, C) to tokens (B, N, C).
+
+`multiply_adds` of each is the number of multiply-adds for tokens x, from its definition.
+"""
 
 from typing import Literal
 
@@ -40,6 +43,10 @@ class DepthwiseConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         image = on_grid(x, self.grid, "DepthwiseConvolution").transpose(1, 2).unflatten(2, self.grid)
         return self.conv(image).flatten(2).transpose(1, 2)
+
+    def multiply_adds(self, x: Tensor) -> int:
+        """k^2 a number of the tokens."""
+        return x.numel() * self.conv.kernel_size[0] ** 2
 
 
 class RecurrentMixing(nn.Module):
@@ -88,6 +95,11 @@ class RecurrentMixing(nn.Module):
                 return torch.func.functional_call(self.lstm, weights, x.float())[0].to(low)
         return self.lstm(x)[0]
 
+    def multiply_adds(self, x: Tensor) -> int:
+        """Four gates a unit, each of them of all channels and all units of its direction, at every token."""
+        units, ways = self.lstm.hidden_size, 2 if self.lstm.bidirectional else 1
+        return x.shape[0] * x.shape[1] * ways * 4 * units * (x.shape[2] + units)
+
     def extra_repr(self) -> str:
         return f"grid={self.grid}, order={self.order!r}"
 
@@ -111,6 +123,10 @@ class AveragePooling(nn.Module):
         pooled = F.avg_pool2d(image, size, stride=1, padding=size // 2, count_include_pad=False)
         return (pooled - image).flatten(2).transpose(1, 2)
 
+    def multiply_adds(self, x: Tensor) -> int:
+        """None: sums and one division."""
+        return 0
+
     def extra_repr(self) -> str:
         return f"grid={self.grid}, kernel_size={self.kernel_size}"
 
@@ -130,12 +146,26 @@ class RandomMixing(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.weights.to(x.dtype) @ x
 
+    def multiply_adds(self, x: Tensor) -> int:
+        """Every token from every token, channel by channel."""
+        return x.shape[1] * x.numel()
+
+
+class IdentityMixing(nn.Identity):
+    """The identity: every token gets itself."""
+
+    def multiply_adds(self, x: Tensor) -> int:
+        return 0
+
 
 class NoMixing(nn.Module):
     """The zero function: with the block's residual connection every token stays as it was."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x * 0
+
+    def multiply_adds(self, x: Tensor) -> int:
+        return 0
 
 
 def _mean_taps(side: int, kernel_size: int) -> float:

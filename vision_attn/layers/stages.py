@@ -252,6 +252,6 @@ def _cleaned(call: Call) -> Call:
 
 def _arithmetic(layer: "Attention", q: Tensor) -> contextlib.AbstractContextManager[None]:
     """Where folded queries and keys are compared in float32, autocast must leave them in it."""
-    if not layer.similarity.exact or traced(q):
+    if not layer.similarity.exact or traced(q) or not torch.amp.is_autocast_available(q.device.type):
         return contextlib.nullcontext()
     return torch.autocast(q.device.type, enabled=False)

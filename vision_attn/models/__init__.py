@@ -30,7 +30,7 @@ from vision_attn.models.patterns import (
 )
 from vision_attn.models.registration import register_models
 from vision_attn.models.replacement import replace_attention
-from vision_attn.models.size import count_flops, count_params, flops_of, params_of
+from vision_attn.models.size import count_flops, count_params, flops, flops_of, params_of
 from vision_attn.models.transfer import from_timm
 from vision_attn.models.trunk import ViT
 from vision_attn.models.zoo import Timm
@@ -69,6 +69,7 @@ __all__ = [
     "as_model",
     "count_flops",
     "count_params",
+    "flops",
     "flops_of",
     "from_timm",
     "match",

@@ -37,7 +37,9 @@ class Mixer(Spec, abc.ABC):
     def build(self, *, dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> nn.Module:
         """A module from tokens (B, N, dim) to tokens (B, N, dim).
 
-        N = num_prefix_tokens + grid[0] * grid[1], those of the grid in raster order behind the others.
+        N = num_prefix_tokens + grid[0] * grid[1], those of the grid in raster order behind the others. A module may
+        state what it costs by a method `multiply_adds(x)` (`models.size`), as it must where it has operations that
+        the counter of PyTorch does not know.
         """
 
     @property

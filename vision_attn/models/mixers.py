@@ -10,6 +10,7 @@ from vision_attn.layers import (
     Attention,
     AveragePooling,
     DepthwiseConvolution,
+    IdentityMixing,
     NoMixing,
     RandomMixing,
     RecurrentMixing,
@@ -195,7 +196,7 @@ class IdentityMixer(Mixer):
     takes_prefix: ClassVar[bool] = True
 
     def build(self, *, dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> nn.Module:
-        return nn.Identity()
+        return IdentityMixing()
 
 
 @spec

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from torch import nn
 
 from vision_attn.data.base import Data
-from vision_attn.models.size import params_of
+from vision_attn.models.size import flops, params_of
 from vision_attn.probes.base import Probe, Row
 from vision_attn.spec import spec
-from vision_attn.training.compiling import forward_flops
 
 
 @spec
@@ -17,4 +16,4 @@ class Size(Probe):
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         yield {"metric": "params", "value": params_of(model)}
-        yield {"metric": "flops", "value": forward_flops(model, data=data)}
+        yield {"metric": "flops", "value": flops(model, image_size=data.image_size, in_chans=data.in_chans)}

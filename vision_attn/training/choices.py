@@ -10,8 +10,9 @@ from torch import nn
 
 from vision_attn.data.base import Data
 from vision_attn.layers.attention import Attention, attention_path
+from vision_attn.models.size import flops
 from vision_attn.spec import InputError
-from vision_attn.training.compiling import failure, forward_flops, kind_of, pays
+from vision_attn.training.compiling import failure, kind_of, pays
 from vision_attn.training.recipe import Recipe
 
 NARROW = 8
@@ -70,14 +71,8 @@ def choose(recipe: Recipe, model: nn.Module, *, data: Data, device: torch.device
         attention=_attention(model, device, precision),
     )
     if recipe.compile == "auto":
-        worth, reason = pays(
-            kind=kind_of(model),
-            flops=forward_flops(model, data=data),
-            updates=recipe.num_updates(data.train_size),
-            batch_size=recipe.batch_size,
-            units=units if units and precision == "bf16" else "fp32",
-            threads=threads,
-        )
+        arithmetic = units if units and precision == "bf16" else "fp32"
+        worth, reason = _worth(recipe, model, data=data, units=arithmetic, threads=threads)
         choices = dataclasses.replace(choices, compile=worth, compile_reason=reason)
     if choices.compile:
         why_not = failure(
@@ -91,6 +86,22 @@ def choose(recipe: Recipe, model: nn.Module, *, data: Data, device: torch.device
         if why_not is not None:
             return dataclasses.replace(choices, compile=False, compile_reason=why_not)
     return choices
+
+
+def _worth(recipe: Recipe, model: nn.Module, *, data: Data, units: str, threads: int) -> tuple[bool, str]:
+    """Whether compiling pays, and the reason; not where the work of the model cannot be counted."""
+    try:
+        work = flops(model, image_size=data.image_size, in_chans=data.in_chans)
+    except InputError as error:
+        return False, f"whether compiling pays is not known: {error}"
+    return pays(
+        kind=kind_of(model),
+        flops=work,
+        updates=recipe.num_updates(data.train_size),
+        batch_size=recipe.batch_size,
+        units=units,
+        threads=threads,
+    )
 
 
 def _attention(model: nn.Module, device: torch.device, precision: str) -> str | None:

@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vision_attn.data.base import Data
-from vision_attn.models.size import flops_of
 
 GAINS = Path(__file__).with_name("compile_gains.csv")
 """Measured training steps, eager and compiled; `vision-attn bench --save` adds those of another machine."""
@@ -150,9 +149,3 @@ def pays(
     if saved <= 0:
         return False, f"compiling saves nothing for {kind} with {units} arithmetic"
     return saved > nearest.warmup_s, f"compiling would save {saved:.0f} s and costs {nearest.warmup_s:.0f} s"
-
-
-def forward_flops(model: nn.Module, *, data: Data) -> int:
-    """Forward FLOPs of one image, counted on a copy of the module without storage."""
-    shape = (data.in_chans, data.image_size, data.image_size)
-    return flops_of(copy.deepcopy(model).to("meta"), shape)
