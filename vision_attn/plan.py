@@ -165,11 +165,15 @@ class Plan:
 
     def write(self, folder: Path) -> None:
         """Write plan.json into a folder, atomically."""
-        write_json(folder / FILE, self.to_json())
+        self.save(folder / FILE)
+
+    def save(self, file: Path) -> None:
+        """Write the plan into a file, atomically."""
+        write_json(file, self.to_json())
 
     @classmethod
     def read_kept(cls, file: Path) -> Self:
-        """A plan that `keep` wrote. Raises `InputError` where it is not intact, `FileNotFoundError`."""
+        """A plan that `keep` or `save` wrote. Raises `InputError` where it is not intact, `FileNotFoundError`."""
         return cls.from_json(_read(file))
 
     def keep(self, folder: Path) -> Path:

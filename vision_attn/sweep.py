@@ -1,17 +1,14 @@
 """Sweep: bring the runs of a plan to an end, in worker processes, and say what has become of each."""
 
-import contextlib
-import dataclasses
 import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from vision_attn.data import Dataset
+from vision_attn.driving import FINAL, Ended, drive
 from vision_attn.executors.base import Event
 from vision_attn.executors.local import Local
 from vision_attn.models import Model, count_flops, count_params
@@ -26,18 +23,6 @@ from vision_attn.worker import pick_device
 
 STACK_ON_GPU = 16
 """Runs that a GPU trains together at most, unless told otherwise."""
-
-FINAL = ("done", "diverged", "failed")
-TRANSIENT = tuple(name for name in FAILURES if name not in FINAL)
-
-
-@dataclasses.dataclass(frozen=True)
-class Ended:
-    """The state of every run, and why the sweep ended early, if it did; `refusal`: why no worker could start."""
-
-    states: dict[str, State]
-    why: Literal["", "interrupted", "disk full", "failures in a row"] = ""
-    refusal: str = ""
 
 
 def states(plan: Plan, store: Path) -> dict[str, State]:
@@ -174,40 +159,8 @@ def run(
         timeout=timeout,
         experiment=experiment if plan.sources else None,
     )
-    why: Any = ""
-    failures = 0
-    with _signals_to(executor):
-        for event in executor.execute(grouped):
-            tell(event)
-            if event is None or event.kind != "finished":
-                continue
-            failures = failures + 1 if event.outcome in FAILURES else 0
-            if event.outcome == "disk full" or failures >= max_failures:
-                why = "disk full" if event.outcome == "disk full" else "failures in a row"
-                executor.stop(hard=False)
-    after = states(plan, store)
-    if not why and {state.name for state in after.values()} & {"pending", "running"}:
-        why = "interrupted"
-    return Ended(after, why, executor.refusal)
-
-
-@contextlib.contextmanager
-def _signals_to(executor: Local) -> Iterator[None]:
-    """Ctrl-C or SIGTERM once: stop cleanly; twice: at once."""
-    received = 0
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        nonlocal received
-        received += 1
-        executor.stop(hard=received > 1)
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    earlier = {number: signal.signal(number, on_signal) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
+    why = drive(executor, grouped, max_failures=max_failures, tell=tell)
+    return Ended.after(states(plan, store), why, executor)
 
 
 def _cores() -> int:

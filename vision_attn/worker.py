@@ -46,6 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = pick_device(arguments.device)
     events = os.fdopen(os.dup(1), "w", buffering=1)
+    events.write("\n")  # what a site has printed before, perhaps without the end of its line, is no part of an event
     os.dup2(2, 1)
     try:
         plan = Plan.read_kept(arguments.plan)

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from vision_attn.executors.base import execute
 from vision_attn.executors.local import Local
 from vision_attn.store import Store
 
@@ -39,7 +40,7 @@ def executor(store, code, *, runs="abc", jobs=2, **options):
 
 def finished(made, runs):
     groups = [run if isinstance(run, tuple) else (run,) for run in runs]
-    return [(event.run[0], event.outcome) for event in made.execute(groups) if event and event.kind == "finished"]
+    return [(event.run[0], event.outcome) for event in execute(made, groups) if event and event.kind == "finished"]
 
 
 def test_every_run_is_given_to_a_worker_once(store):
@@ -64,7 +65,8 @@ def test_a_worker_that_cannot_start_ends_the_execution_with_its_last_words_and_n
 
 
 def test_what_libraries_print_when_a_worker_starts_is_passed_over(store):
-    greeting = "print('Welcome!'); print('{}'); print('[1]'); print('7')\n"
+    greeting = "print('Welcome!'); print('{}'); print('[1]'); print('7'); print('[' * 9999)\n"
+    greeting += """print('{"kind": "finished", "run": "x"}'); print('{"kind": "started"}')\n"""
     made, runs = executor(store, greeting + TALK + "    say(kind='finished', run=run, outcome='done')", jobs=1)
     assert finished(made, runs) == [("a", "done"), ("b", "done"), ("c", "done")]
 
@@ -98,12 +100,12 @@ def test_threads_are_pinned_in_the_environment_of_a_worker(store):
 
 def test_stop_lets_no_further_run_begin(store):
     made, runs = executor(store, TALK + "    say(kind='finished', run=run, outcome='done')", jobs=1)
-    events = made.execute([(run,) for run in runs])
+    events = execute(made, [(run,) for run in runs])
     seen = 0
     for event in events:
         if event and event.kind == "finished":
             seen += 1
-            made.stop(hard=False)
+            made.cancel(hard=False)
     assert seen == 1
 
 
@@ -133,9 +135,9 @@ def test_stopping_at_once_leaves_a_group_interrupted_and_tries_none_again(store)
     code = TALK_OF_GROUPS + "    [say(kind='started', run=run) for run in runs]; __import__('time').sleep(60)"
     made, runs = executor(store, code, runs="ab")
     seen = []
-    for event in made.execute([tuple(runs)]):
+    for event in execute(made, [tuple(runs)]):
         if event and event.kind == "started":
-            made.stop(hard=True)
+            made.cancel(hard=True)
         if event and event.kind == "finished":
             seen.append((event.run[0], event.outcome))
     assert seen == [("a", "interrupted"), ("b", "interrupted")]

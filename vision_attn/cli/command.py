@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vision_attn.cli import data, machine, reading, running
+from vision_attn.cli import data, machine, one, reading, running
 from vision_attn.cli.output import FAILED, USAGE, complain, screen
 from vision_attn.spec import InputError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 VERBS: tuple[Callable[..., None], ...] = (
     running.plan,
     running.run,
+    one.run_one,
     running.retry,
     running.status,
     reading.report,

@@ -15,4 +15,7 @@ DataDir = Annotated[
     list[Path] | None, typer.Option("--data-dir", help="Where data sets and their archives lie. Repeatable.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of a worker. Other numbers give other bits.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Timeout = Annotated[float | None, typer.Option(min=1, help="Seconds after which a run is killed.")]
 Smoke = Annotated[bool, typer.Option("--smoke", help="First two levels of each factor, two updates a run.")]

@@ -3,6 +3,7 @@
 import itertools
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -26,13 +27,13 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def count_line(states: dict[str, Any]) -> str:
+def count_line(states: Mapping[str, Any]) -> str:
     names = sorted(state.name for state in states.values())
     counts = {name: len(list(group)) for name, group in itertools.groupby(names)}
     return f"{len(states)} runs: " + ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
-def exit_code(states: dict[str, Any]) -> int:
+def exit_code(states: Mapping[str, Any]) -> int:
     names = {state.name for state in states.values()}
     if names & {"pending", "running"}:
         return INTERRUPTED

@@ -10,8 +10,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from vision_attn.cli.chosen import chosen_plan, use_data_dirs
-from vision_attn.cli.options import DataDir, ExperimentFile, Json, Levels, Preset, Results, Smoke
+from vision_attn.cli.options import (
+    DataDir,
+    Device,
+    ExperimentFile,
+    Json,
+    Levels,
+    Preset,
+    Results,
+    Smoke,
+    Threads,
+    Timeout,
+)
 from vision_attn.cli.output import FAILED, complain, count_line, exit_code, print_json, screen
+from vision_attn.driving import FINAL
 from vision_attn.plan import Plan
 from vision_attn.store import RUNS
 
@@ -24,16 +36,24 @@ def plan(
     data_dir: DataDir = None,
     smoke: Smoke = False,
     as_json: Json = False,
+    save: Annotated[Path | None, typer.Option(help="A file to write the plan to, for run-one.")] = None,
+    keys: Annotated[bool, typer.Option("--keys", help="Print the keys of the runs to do, a line each.")] = False,
 ) -> None:
-    """Show what a run would do: cells, runs, what is done already. Nothing is trained or written."""
+    """Show what a run would do: cells, runs, what is done already. Nothing is trained."""
     use_data_dirs(data_dir)
     planned, _ = chosen_plan(experiment, preset, levels, smoke)
+    if save is not None:
+        planned.save(save)
     if as_json:
         print_json(planned.to_json())
         return
     from vision_attn import sweep
     from vision_attn.report import protocol
 
+    if keys:
+        found = sweep.states(planned, results / RUNS)
+        sys.stdout.writelines(f"{key}\n" for key, state in found.items() if state.name not in FINAL)
+        return
     unchecked = sweep.check(planned, list(planned.runs), needs_data=False)
     states = sweep.states(planned, results / "runs")
     console = screen()
@@ -61,12 +81,12 @@ def run(
     results: Results = Path("results"),
     data_dir: DataDir = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Worker processes; 0: as many as fit.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of a worker. Other numbers give other bits.")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    threads: Threads = 1,
+    device: Device = "auto",
     stack: Annotated[
         str, typer.Option(help="Runs of one model, recipe and size trained together: auto (on a GPU 16), off, N.")
     ] = "auto",
-    timeout: Annotated[float | None, typer.Option(min=1, help="Seconds after which a run is killed.")] = None,
+    timeout: Timeout = None,
     max_consecutive_failures: Annotated[
         int, typer.Option(min=1, help="Stop after that many failures in a row: the cause is common.")
     ] = 5,

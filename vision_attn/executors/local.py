@@ -9,23 +9,40 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import get_args
 
-from vision_attn.executors.base import Event, Kind
+from vision_attn.executors.base import Event
 from vision_attn.store import RunFolder
 
 BUSY_SECONDS = 2.0
 TICK_SECONDS = 0.25
+SAYS = ("started", "progress", "finished")
+START = Path(__file__).resolve().parents[1] / "start.py"
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """The command that runs the `main` of a module of this package, whatever lies in the current directory."""
+    return [sys.executable, "-P", str(START), f"vision_attn.{module}", *arguments]
+
+
+def pinned(environment: Mapping[str, str], *, threads: int) -> dict[str, str]:
+    """The environment of a process that computes: so many threads, no chance in hashes, no code from where it starts.
+
+    An empty entry of PYTHONPATH means the current directory and is left out.
+    """
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    made = {**environment, **dict.fromkeys(names, str(threads)), "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"}
+    made["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    if "PYTHONPATH" in made:
+        made["PYTHONPATH"] = os.pathsep.join(filter(None, made["PYTHONPATH"].split(os.pathsep)))
+    return made
 
 
 class Worker:
     """A process that executes the runs it is given, until its input ends."""
 
     def __init__(self, command: Sequence[str], *, threads: int, log: Path) -> None:
-        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-        pinned = {**dict.fromkeys(names, str(threads)), "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
         self.log = log
         with open(log, "ab") as stderr:
             self.log_start = stderr.tell()
@@ -34,7 +51,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env={**os.environ, **pinned},
+                env=pinned(os.environ, threads=threads),
                 start_new_session=True,
             )
         self.given: tuple[str, ...] = ()
@@ -57,9 +74,18 @@ class Worker:
         if not chunk:
             return None
         *lines, self._half = (self._half + chunk).split(b"\n")
-        messages = [message for line in lines if (message := _message(line)) is not None]
+        messages = [message for line in lines if (message := self._message(line)) is not None]
         self.has_spoken |= bool(messages)
         return messages
+
+    def _message(self, line: bytes) -> dict | None:
+        """What the worker says of a run it has; None where something else was printed, as sites do at the start."""
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+        is_own = isinstance(message, dict) and message.get("kind") in SAYS and message.get("run") in self.left
+        return message if is_own else None
 
     def last_words(self) -> str:
         """The last line that the process has left in the log."""
@@ -71,15 +97,6 @@ class Worker:
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-
-
-def _message(line: bytes) -> dict | None:
-    """What a worker says, or None where something else was printed, as libraries may do when they are imported."""
-    try:
-        message = json.loads(line)
-    except ValueError:
-        return None
-    return message if isinstance(message, dict) and message.get("kind") in get_args(Kind) else None
 
 
 class Local:
@@ -106,41 +123,37 @@ class Local:
         experiment: Path | None = None,
     ) -> None:
         self.folders, self.jobs, self.threads, self.timeout, self.log = folders, jobs, threads, timeout, log
-        self.command = [sys.executable, "-m", "vision_attn.worker", str(plan.resolve()), str(store.resolve())]
+        self.command = python("worker", str(plan.resolve()), str(store.resolve()))
         self.command += ["--device", device, "--threads", str(threads)]
         self.command += ["--experiment", str(experiment.resolve())] if experiment is not None else []
         self.refusal = ""
         self.workers: list[Worker] = []
-        self.stopping = False
+        self.cancelled = False
         self.waiting: deque[tuple[str, ...]] = deque()
+        self.put_off: deque[tuple[float, str]] = deque()
+        self.selector = selectors.DefaultSelector()
 
-    def execute(self, groups: Sequence[tuple[str, ...]]) -> Iterator[Event | None]:
+    def submit(self, groups: Sequence[tuple[str, ...]]) -> None:
         self.waiting.extend(groups)
-        busy: deque[tuple[float, str]] = deque()
-        with selectors.DefaultSelector() as selector:
-            try:
-                while True:
-                    while busy and busy[0][0] < time.monotonic():
-                        self.waiting.append((busy.popleft()[1],))
-                    if not self.stopping:
-                        self._feed(selector)
-                    if not any(w.left for w in self.workers) and (self.stopping or not (self.waiting or busy)):
-                        return
-                    ready = selector.select(TICK_SECONDS)
-                    for key, _ in ready:
-                        for event in self._listen(key.data, selector):
-                            if event.outcome == "busy":
-                                busy.append((time.monotonic() + BUSY_SECONDS, event.run))
-                            else:
-                                yield event
-                    self._kill_overdue()
-                    if not ready:
-                        yield None
-            finally:
-                self._end()
 
-    def stop(self, *, hard: bool) -> None:
-        self.stopping = True
+    @property
+    def is_busy(self) -> bool:
+        is_left = bool(self.waiting or self.put_off) and not self.cancelled
+        return is_left or any(worker.left for worker in self.workers)
+
+    def poll(self) -> list[Event]:
+        while self.put_off and self.put_off[0][0] < time.monotonic():
+            self.waiting.append((self.put_off.popleft()[1],))
+        if not self.cancelled:
+            self._feed()
+        events = [event for key, _ in self.selector.select(TICK_SECONDS) for event in self._listen(key.data)]
+        self._kill_overdue()
+        busy = [event.run for event in events if event.outcome == "busy"]
+        self.put_off.extend((time.monotonic() + BUSY_SECONDS, run) for run in busy)
+        return [event for event in events if event.outcome != "busy"]
+
+    def cancel(self, *, hard: bool) -> None:
+        self.cancelled = True
         for worker in self.workers:
             if hard:
                 worker.kill()
@@ -148,64 +161,7 @@ class Local:
                 with contextlib.suppress(ProcessLookupError):
                     worker.process.send_signal(signal.SIGTERM)
 
-    def _feed(self, selector: selectors.BaseSelector) -> None:
-        idle = [worker for worker in self.workers if not worker.left]
-        while self.waiting:
-            if idle:
-                worker = idle.pop()
-            elif len(self.workers) < self.jobs:
-                worker = Worker(self.command, threads=self.threads, log=self.log)
-                self.workers.append(worker)
-                selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
-            else:
-                return
-            worker.give(self.waiting.popleft())
-
-    def _listen(self, worker: Worker, selector: selectors.BaseSelector) -> Iterator[Event]:
-        messages = worker.read()
-        if messages is None:
-            selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
-            self.workers.remove(worker)
-            yield from self._autopsy(worker)
-            return
-        for message in messages:
-            if message["kind"] == "finished":
-                worker.left.remove(message["run"])
-            yield Event(**message)
-
-    def _autopsy(self, worker: Worker) -> Iterator[Event]:
-        code = worker.process.wait()
-        if not worker.has_spoken and code >= 0 and worker.left and not self.stopping:
-            said = worker.last_words() or f"it exited with status {code}"
-            self.refusal = f"a worker could not start: {said} (see {self.log})"
-            self.stop(hard=False)
-            return
-        if self.refusal and not worker.has_spoken:
-            return
-        outcome, error = "killed", f"the worker exited with status {code}; see {self.log}"
-        if self.stopping:
-            outcome, error = "interrupted", "stopped at once"
-        elif worker.timed_out:
-            outcome, error = "timeout", f"not finished after {self.timeout:g} seconds"
-        elif code < 0:
-            name = signal.Signals(-code).name
-            hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-            error = f"the worker was killed by {name}{hint}"
-        for run in worker.left:
-            self.folders[run].bury(pid=worker.process.pid, outcome=outcome, error=error)
-            if len(worker.given) > 1 and not self.stopping:
-                self.waiting.append((run,))
-            else:
-                yield Event("finished", run, outcome=outcome, error=error)
-
-    def _kill_overdue(self) -> None:
-        for worker in self.workers:
-            limit = (self.timeout or 0) * len(worker.given)
-            if limit and worker.left and time.monotonic() - worker.since > limit:
-                worker.timed_out = True
-                worker.kill()
-
-    def _end(self) -> None:
+    def close(self) -> None:
         for worker in self.workers:
             assert worker.process.stdin is not None
             if worker.left:
@@ -219,3 +175,67 @@ class Local:
                 worker.kill()
                 worker.process.wait()
         self.workers.clear()
+        self.selector.close()
+
+    def _feed(self) -> None:
+        idle = [worker for worker in self.workers if not worker.left]
+        while self.waiting:
+            if idle:
+                worker = idle.pop()
+            elif len(self.workers) < self.jobs:
+                worker = Worker(self.command, threads=self.threads, log=self.log)
+                self.workers.append(worker)
+                self.selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
+            else:
+                return
+            worker.give(self.waiting.popleft())
+
+    def _listen(self, worker: Worker) -> Iterator[Event]:
+        messages = worker.read()
+        if messages is None:
+            self.selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
+            self.workers.remove(worker)
+            yield from self._autopsy(worker)
+            return
+        for message in messages:
+            if message["kind"] == "finished":
+                worker.left.remove(message["run"])
+            yield Event(**message)
+
+    def _autopsy(self, worker: Worker) -> Iterator[Event]:
+        code = worker.process.wait()
+        if not worker.has_spoken and code >= 0 and worker.left and not self.cancelled:
+            said = worker.last_words() or f"it exited with status {code}"
+            self.refusal = f"a worker could not start: {said} (see {self.log})"
+            self.cancel(hard=False)
+            return
+        if self.refusal and not worker.has_spoken:
+            return
+        outcome, error = "killed", f"the worker exited with status {code}; see {self.log}"
+        if self.cancelled:
+            outcome, error = "interrupted", "stopped at once"
+        elif worker.timed_out:
+            outcome, error = "timeout", f"not finished after {self.timeout:g} seconds"
+        elif code < 0:
+            hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+            error = f"the worker was killed by {_signal_name(-code)}{hint}"
+        for run in worker.left:
+            self.folders[run].bury(pid=worker.process.pid, outcome=outcome, error=error)
+            if len(worker.given) > 1 and not self.cancelled:
+                self.waiting.append((run,))
+            else:
+                yield Event("finished", run, outcome=outcome, error=error)
+
+    def _kill_overdue(self) -> None:
+        for worker in self.workers:
+            limit = (self.timeout or 0) * len(worker.given)
+            if limit and worker.left and time.monotonic() - worker.since > limit:
+                worker.timed_out = True
+                worker.kill()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,75 @@
+"""Driving: runs are executed until each was tried, a common cause of failure shows, or a signal comes."""
+
+import contextlib
+import dataclasses
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
+from typing import Literal, Self
+
+from vision_attn.executors.base import Event, Executor, execute
+from vision_attn.store import FAILURES, State
+
+FINAL = ("done", "diverged", "failed")
+"""States in which a run is not executed again unless it is asked for by `retry`."""
+
+Why = Literal["", "interrupted", "disk full", "failures in a row"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """The state of every run, and why the runs ended early, if they did; `refusal`: why none could be executed."""
+
+    states: Mapping[str, State]
+    why: Why = ""
+    refusal: str = ""
+
+    @classmethod
+    def after(cls, states: Mapping[str, State], why: Why, executor: Executor) -> Self:
+        """The end of what `drive` has driven for that reason."""
+        is_open = any(state.name in ("pending", "running") for state in states.values())
+        return cls(states, why or ("interrupted" if is_open else ""), executor.refusal)
+
+
+def drive(
+    executor: Executor,
+    groups: Sequence[tuple[str, ...]],
+    *,
+    max_failures: int,
+    tell: Callable[[Event | None], None],
+) -> Why:
+    """Have the groups of runs executed; why that ended early, but for signals, or "".
+
+    `tell` hears every event, and None now and then. After `max_failures` failures in a row no further run is begun.
+    """
+    why: Why = ""
+    failures = 0
+    with _signals_to(executor):
+        for event in execute(executor, groups):
+            tell(event)
+            if event is None or event.kind != "finished":
+                continue
+            failures = failures + 1 if event.outcome in FAILURES else 0
+            if event.outcome == "disk full" or failures >= max_failures:
+                why = "disk full" if event.outcome == "disk full" else "failures in a row"
+                executor.cancel(hard=False)
+    return why
+
+
+@contextlib.contextmanager
+def _signals_to(executor: Executor) -> Iterator[None]:
+    """Ctrl-C or SIGTERM once: stop cleanly; twice: at once."""
+    received = 0
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        received += 1
+        executor.cancel(hard=received > 1)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    earlier = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

@@ -1,0 +1,99 @@
+"""Run-one: some runs of a plan, each named by its key, executed here and now. What every engine has executed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from vision_attn.driving import FINAL, Ended, drive
+from vision_attn.executors.base import Event
+from vision_attn.executors.local import Local
+from vision_attn.plan import Plan
+from vision_attn.spec import InputError
+from vision_attn.store import WORKERS_LOG, State, Store
+
+SHORTEST = 6
+"""Letters that the beginning of a key must have at least."""
+
+
+def read_plan(file: Path) -> Plan:
+    """The plan in a file. Raises `InputError` where there is none that is intact."""
+    try:
+        return Plan.read_kept(file)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise InputError(
+            f"plan must be a file that `vision-attn plan --save` has written. Got '{file}' instead."
+        ) from None
+
+
+def resolve(plan: Plan, texts: Sequence[str]) -> list[tuple[str, ...]]:
+    """The groups of runs that texts name: a text is a key, or several joined by commas; a key may be cut short.
+
+    A run that is named twice is taken once. Raises `InputError` where a key means no run of the plan, or several.
+    """
+    seen: set[str] = set()
+    groups = []
+    for text in texts:
+        keys = [_key(plan, part) for part in text.split(",")]
+        if group := tuple(key for key in dict.fromkeys(keys) if key not in seen):
+            groups.append(group)
+            seen.update(group)
+    return groups
+
+
+def _key(plan: Plan, text: str) -> str:
+    if text in plan.runs:
+        return text
+    found = [key for key in plan.runs if key.startswith(text)] if len(text) >= SHORTEST else []
+    if len(found) != 1:
+        several = f"means {len(found)} runs" if found else "means none of them"
+        raise InputError(
+            f"key must be that of one of the {len(plan.runs)} runs of the plan, or its first letters, at least "
+            f"{SHORTEST}. Got {text!r} instead, which {several}."
+        )
+    return found[0]
+
+
+def states(plan: Plan, store: Path, groups: Sequence[tuple[str, ...]]) -> dict[str, State]:
+    """The state of every run of the groups, from the files of the store."""
+    index = Store(store).index()
+    keys = [key for group in groups for key in group]
+    return {key: index[key].state(plan.asked(key)) if key in index else State("pending") for key in keys}
+
+
+def run(
+    plan: Plan,
+    groups: Sequence[tuple[str, ...]],
+    *,
+    file: Path,
+    store: Path,
+    threads: int,
+    device: str,
+    timeout: float | None,
+    experiment: Path | None,
+    tell: Callable[[Event | None], None],
+) -> Ended:
+    """Execute what is not at its end of the groups, one after another in one worker; the runs of a group together.
+
+    The worker reads the plan from `file`; `experiment` is the file that defines the kinds of the plan that are not the
+    package's. A run that another process is at work on is waited for.
+    """
+    found: Mapping[str, State] = states(plan, store, groups)
+    left = [tuple(key for key in group if found[key].name not in FINAL) for group in groups]
+    left = [group for group in left if group]
+    if not left:
+        return Ended(found)
+    index = Store(store).index()
+    for key in (key for group in left for key in group):
+        Store(store).open(key, hint=plan.runs[key].hint, run=plan.runs[key].run, index=index)
+    executor = Local(
+        file,
+        store=store,
+        folders=index,
+        log=store / WORKERS_LOG,
+        jobs=1,
+        threads=threads,
+        device=device,
+        timeout=timeout,
+        experiment=experiment,
+    )
+    why = drive(executor, left, max_failures=len(found), tell=tell)
+    return Ended.after(states(plan, store, groups), why, executor)
