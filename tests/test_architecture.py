@@ -11,11 +11,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "vision_attn"
 
-BOTTOM = {"sources", "spec", "store", "environment", "_torchvision"}
+BOTTOM = {"sources", "spec", "store", "environment", "resources", "_torchvision"}
 MAY_IMPORT = {
     "spec": set(),
     "store": {"spec"},
     "environment": set(),
+    "resources": set(),
     "_torchvision": set(),
     "layers": set(),
     "models": {*BOTTOM, "layers"},

@@ -130,7 +130,7 @@ def test_a_crashing_run_is_shown_at_once_costs_only_itself_and_is_retried_on_dem
     assert "FAILED timm" in output
     assert "log.txt" in output
     assert outcomes(place) == [("done",), ("failed",)]
-    log = next(path for path in (place / "results/runs").glob("timm*/log.txt")).read_text()
+    log = next(path for path in (place / "results/runs").glob("*/timm*/log.txt")).read_text()
     assert "Traceback" in log
     assert finish(place, *models)[0] == 1
     assert outcomes(place) == [("done",), ("failed",)]

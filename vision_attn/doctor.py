@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vision_attn.environment import cpu_name
+from vision_attn.resources import cores
 from vision_attn.store import write_atomic
 
 PACKAGES = (
@@ -70,8 +71,7 @@ def _package(name: str) -> str:
 def _processor() -> str:
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cpu_name()}, {cores} cores, {torch.backends.cpu.get_cpu_capability()}"
+    return f"{cpu_name()}, {cores()} cores, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _bfloat16() -> str:

@@ -78,8 +78,9 @@ class Progress:
         seconds = time.monotonic() - self.since.get(event.run, self.begun)
         if event.outcome in FAILURES or event.outcome == "diverged":
             self._line(f"{event.outcome.upper()} {name}: {event.error}", always=True)
-            log = Store(self.store).index()[event.run].path / LOG
-            self._line(f"  log: {log if log.exists() else self.store / WORKERS_LOG}", always=True)
+            folder = Store(self.store).find(event.run, hint=self.plan.runs[event.run].hint)
+            log = None if folder is None else folder.path / LOG
+            self._line(f"  log: {log if log and log.exists() else self.store / WORKERS_LOG}", always=True)
         elif not self.bar:
             self._line(f"{event.outcome} {name} in {seconds:.1f} s")
 

@@ -84,12 +84,16 @@ def load(plan: Plan, store_root: Path, *, committed: Path | None = None) -> Reco
     `committed` is a folder with records.csv.gz, history.csv.gz, runs.csv and their checksums, as a report leaves it.
     Raises `InputError` where it is needed and one of them is missing, damaged or of another experiment.
     """
-    index = Store(store_root).index()
+    store = Store(store_root)
+    index = store.index()
     folders = {key: index[key] for key in plan.runs if key in index}
     found = {key: _from_pool(plan, key, folder) for key, folder in folders.items()}
+    store.remember()
     unknown = [key for key in plan.runs if key not in found or found[key].facts["state"] in ("pending", "running")]
     earlier = _from_tables(committed, unknown, plan) if committed is not None and unknown else {}
-    damaged = [text for one in found.values() for text in one.damaged] + _damaged_configs(store_root, index)
+    damaged = [text for one in found.values() for text in one.damaged] + [
+        f"{name}/config.json" for name in store.damaged_configs()
+    ]
     found = {key: _Found({"state": "pending", "reason": ""}) for key in plan.runs} | found | earlier
     cells = _cells(plan)
     return Records(
@@ -227,13 +231,6 @@ def _intact(path: Path, sha256: str | None) -> bool:
         return sha256 is None or hashlib.sha256(path.read_bytes()).hexdigest() == sha256
     except FileNotFoundError:
         return False
-
-
-def _damaged_configs(root: Path, index: Mapping[str, RunFolder]) -> list[str]:
-    """Folders of which nobody can say which run they hold."""
-    known = {folder.path for folder in index.values()}
-    others = [path.parent for path in root.glob("*/config.json") if path.parent not in known]
-    return [f"{path.name}/config.json" for path in others if "config.json" in RunFolder(path).damaged()]
 
 
 def _from_tables(folder: Path, keys: Iterable[str], plan: Plan) -> dict[str, _Found]:

@@ -1,6 +1,5 @@
 """Sweep: bring the runs of a plan to an end, in worker processes, and say what has become of each."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from vision_attn.executors.base import Event
 from vision_attn.executors.local import Local
 from vision_attn.models import Model, count_flops, count_params
 from vision_attn.plan import Plan
+from vision_attn.resources import cores
 from vision_attn.run import Run
 from vision_attn.spec import InputError, from_json
 from vision_attn.store import FAILURES, WORKERS_LOG, RunFolder, State, Store
@@ -27,8 +27,11 @@ STACK_ON_GPU = 16
 
 def states(plan: Plan, store: Path) -> dict[str, State]:
     """The state of every run of the plan, by its id, from the files of the store."""
-    index = Store(store).index()
-    return {key: state_of(plan, key, index) for key in plan.runs}
+    pool = Store(store)
+    index = pool.index()
+    found = {key: state_of(plan, key, index) for key in plan.runs}
+    pool.remember()
+    return found
 
 
 def state_of(plan: Plan, key: str, index: dict[str, RunFolder]) -> State:
@@ -147,7 +150,7 @@ def run(
     for key in todo:
         Store(store).open(key, hint=plan.runs[key].hint, run=plan.runs[key].run, index=index)
     grouped = groups(plan, todo, at_most=at_most)
-    fitting = 1 if kind == "cuda" else max(1, _cores() // threads)
+    fitting = 1 if kind == "cuda" else max(1, cores() // threads)
     executor = Local(
         plan.keep(store / "plans"),
         store=store,
@@ -161,10 +164,3 @@ def run(
     )
     why = drive(executor, grouped, max_failures=max_failures, tell=tell)
     return Ended.after(states(plan, store), why, executor)
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

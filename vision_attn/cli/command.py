@@ -30,6 +30,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     reading.plot,
     running.models,
     machine.doctor,
+    machine.verify,
     machine.bench,
 )
 """In the order of the help text."""

@@ -1,4 +1,4 @@
-"""Verbs about this machine: doctor, bench."""
+"""Verbs about this machine and its disk: doctor, verify, bench."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,7 @@ from rich.table import Table
 
 from vision_attn.cli.options import Json, Results
 from vision_attn.cli.output import DONE, FAILED, print_json, screen
+from vision_attn.spec import InputError
 
 
 def doctor(
@@ -27,6 +28,35 @@ def doctor(
             table.add_row("[green]ok[/]" if check.ok else "[red]no[/]", check.name, escape(check.found))
         screen().print(table)
     raise typer.Exit(DONE if all(check.ok for check in found) else FAILED)
+
+
+def verify(
+    store: Annotated[Path, typer.Argument(help="The pool of runs, or the folder of the results that holds it.")],
+    remove: Annotated[
+        bool, typer.Option("--mend", help="Remove what is damaged and what rests on it, so that `run` makes it again.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Read every file of the pool, weights and histories too, and compare it with its checksum."""
+    from vision_attn import store as stores
+
+    if not store.is_dir():
+        raise InputError(f"store must be a folder of runs, such as results/runs. Got '{store}' instead.")
+    pool = stores.Store(store / stores.RUNS if (store / stores.RUNS).is_dir() else store)
+    console = screen()
+    looked_at, faults = 0, []
+    for _, found in stores.verify(pool):
+        looked_at += 1
+        faults += found
+        for fault in found if not as_json else ():
+            console.print(escape(f"{fault.file}: {fault.wrong}; {fault.remedy}"), soft_wrap=True)
+    if as_json:
+        print_json([{"file": fault.file, "wrong": fault.wrong, "remedy": fault.remedy} for fault in faults])
+    elif not faults:
+        console.print(f"{looked_at} folders and plans: all as they were written")
+    for name in stores.mend(faults) if remove else ():
+        console.print(f"removed {escape(name)}", soft_wrap=True)
+    raise typer.Exit(FAILED if faults else DONE)
 
 
 def bench(

@@ -67,7 +67,7 @@ def load_arrays(source: Source, cache: Path) -> Loaded:
         except OSError as error:
             _log.warning("The cache %s cannot be written (%s).", cache, error.strerror)
             return _loaded(source.read())
-        return open_entry(entry) or _keep(source.read(), entry)
+        return open_entry(entry) or _keep(source.read(), entry) or open_entry(entry) or _loaded(source.read())
 
 
 def open_entry(entry: Path) -> Loaded | None:
@@ -82,8 +82,11 @@ def open_entry(entry: Path) -> Loaded | None:
     return Loaded(arrays, fingerprint) if fingerprint == manifest["fingerprint"] else None
 
 
-def _keep(arrays: Arrays, entry: Path) -> Loaded:
-    """Write an entry, under the lock, and open it; the arrays as they are where the disk refuses."""
+def _keep(arrays: Arrays, entry: Path) -> Loaded | None:
+    """Write an entry, under the lock; None, so that memory holds the arrays once: in the maps that `open_entry` makes.
+
+    Where the disk refuses, the arrays as they are.
+    """
     loaded = _loaded(arrays)
     _sweep(entry)
     making = entry.with_name(f".{entry.name}.{secrets.token_hex(4)}.tmp")
@@ -107,7 +110,7 @@ def _keep(arrays: Arrays, entry: Path) -> Loaded:
         return loaded
     finally:
         _sweep(entry)
-    return open_entry(entry) or loaded
+    return None
 
 
 def _loaded(arrays: Arrays) -> Loaded:

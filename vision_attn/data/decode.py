@@ -27,18 +27,23 @@ _BROKEN = (
 )
 
 
-def decode(content: bytes, *, name: str, size: tuple[int, int] | None) -> np.ndarray:
+def decode(content: bytes, *, name: str, size: tuple[int, int] | None, most_bytes: int) -> np.ndarray:
     """The pixels of an encoded image; 16-bit values keep their upper 8 bits, transparency is laid on white.
 
-    `size` is the width and height it must have, looked at before anything is decoded. Raises `InputError`.
+    `size` is the width and height it must have and `most_bytes` what its pixels may take, both looked at before
+    anything is decoded. Raises `InputError`.
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _require_size(image.size, name=name, size=size)
+            if 3 * image.width * image.height > most_bytes:
+                raise MemoryError
             image.load()
             return _pixels(image)
     except InputError:
         raise
+    except MemoryError:
+        raise InputError(f"{name} needs more memory than this machine has free.") from None
     except _BROKEN as error:
         kinds = ", ".join(FORMATS)
         raise InputError(f"{name} must be a whole image ({kinds}). Decoding it failed: {error}.") from error

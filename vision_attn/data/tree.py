@@ -12,11 +12,14 @@ from vision_attn.data.archive import MAX_MEMBER_BYTES, SUFFIXES, Member, is_hidd
 from vision_attn.data.arrays import Arrays
 from vision_attn.data.cache import Source
 from vision_attn.data.decode import decode
+from vision_attn.resources import free_memory
 from vision_attn.spec import InputError, canonical
 
 SPLITS = ("train", "test")
 LAYOUT = "train/<class>/<image> and test/<class>/<image>"
 MAX_PIXEL_BYTES = 16 * 2**30
+SHARE_OF_MEMORY = 0.4
+"""Of the free memory so much may be taken by decoded pixels: training needs as much again for its copies."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +43,10 @@ class ImageTree(Source):
             if not found[split]:
                 raise InputError(f"'{self.path}' must hold {LAYOUT}. It has no class in {split}/.")
         classes = tuple(sorted(found["train"] | found["test"]))
-        images = [image for split in SPLITS for kept in found[split].values() for image in kept.values()]
-        colour = any(image.ndim == 3 for image in images)
-        train_images, train_labels = _stacked(found["train"], classes, side=_side(images), colour=colour)
-        test_images, test_labels = _stacked(found["test"], classes, side=_side(images), colour=colour)
+        shapes = {image.shape for split in SPLITS for kept in found[split].values() for image in kept.values()}
+        side, colour = next(iter(shapes), (1,))[0], any(len(shape) == 3 for shape in shapes)
+        train_images, train_labels = _stacked(found["train"], classes, side=side, colour=colour)
+        test_images, test_labels = _stacked(found["test"], classes, side=side, colour=colour)
         arrays = Arrays(train_images, train_labels, test_images, test_labels, classes)
         arrays.require_usable(what=f"'{self.path}'")
         return arrays
@@ -52,19 +55,26 @@ class ImageTree(Source):
         """Images by split, class and file name."""
         found: dict[str, dict[str, dict[str, np.ndarray]]] = {split: {} for split in SPLITS}
         size: tuple[int, int] | None = None
-        left = MAX_PIXEL_BYTES
+        left = most = _most_pixel_bytes()
         for split, label, file, content in _placed(self.path):
             kept = found[split].setdefault(label, {})
             if content is None:
                 continue
             name = f"Image {'/'.join((split, label, file))!r} of '{self.path}'"
-            kept[file] = decode(content, name=name, size=size)
+            kept[file] = decode(content, name=name, size=size, most_bytes=left)
             height, width = kept[file].shape[:2]
             size = (width, height)
             left -= 3 * width * height
             if left < 0:
-                raise InputError(f"'{self.path}' must decode to at most {MAX_PIXEL_BYTES // 2**30} GiB of pixels.")
+                allowed = f"at most {most / 2**30:.2f} GiB of pixels, which this machine has the memory for"
+                raise InputError(f"'{self.path}' must decode to {allowed}. It holds more.")
         return found
+
+
+def _most_pixel_bytes() -> int:
+    """The bytes of pixels that a tree may decode to."""
+    free = free_memory()
+    return MAX_PIXEL_BYTES if free is None else min(MAX_PIXEL_BYTES, int(SHARE_OF_MEMORY * free))
 
 
 def image_tree(path: Path, *, name: str) -> ImageTree:
@@ -151,17 +161,13 @@ def _placed(path: Path) -> Iterator[tuple[str, str, str, bytes | None]]:
             yield inner[0], inner[1], "", None
 
 
-def _side(images: list[np.ndarray]) -> int:
-    return images[0].shape[0] if images else 1
-
-
 def _stacked(
     found: dict[str, dict[str, np.ndarray]], classes: tuple[str, ...], *, side: int, colour: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, C, H, W) and labels (N,) in the order of class and file name."""
+    """Images (N, C, H, W) and labels (N,) in the order of class and file name. Takes the images out of `found`."""
     labels = np.repeat(np.arange(len(classes)), [len(found.get(label, {})) for label in classes])
     images = np.empty((len(labels), 3 if colour else 1, side, side), np.uint8)
-    ordered = (found[label][file] for label in classes for file in sorted(found.get(label, {})))
+    ordered = (found[label].pop(file) for label in classes for file in sorted(found.get(label, {})))
     for row, image in zip(images, ordered, strict=True):
         row[:] = image.transpose(2, 0, 1) if image.ndim == 3 else image
     return images, labels

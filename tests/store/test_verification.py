@@ -1,0 +1,107 @@
+"""Verify: every damage is named and can be mended; what is whole is not complained of."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from made_up_runs import finish
+
+from vision_attn.cli.command import app
+from vision_attn.store import Store, mend, verify
+
+SCHEMA_1 = Path(__file__).parent / "schema-1" / "runs"
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(Path(shutil.copytree(SCHEMA_1, tmp_path / "runs")))
+
+
+def faults(store):
+    return [fault for _, found in verify(store) for fault in found]
+
+
+def done(store):
+    return next(store.root.glob("*3a88*"))
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize(
+    "name", ["result.json", "history.jsonl", "weights.safetensors", "probes/Size-3109a4754d1b.json"]
+)
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_file_of_a_finished_run_is_named_and_mending_has_it_made_again(store, name, damage):
+    path = done(store) / name
+    if damage == "flip":
+        flip(path)
+    else:
+        path.write_bytes(path.read_bytes()[:-1] if damage == "cut" and name.endswith("l") else b"")
+    (fault,) = faults(store)
+    assert fault.file == f"{done(store).name}/{name}"
+    mend([fault])
+    assert faults(store) == []
+    folder = store.index()[next(key for key in store.index() if key.startswith("3a88"))]
+    assert folder.state(["Size-3109a4754d1b.json"]).name == "pending"
+
+
+def test_missing_weights_are_no_fault_as_archives_leave_them_out_and_a_missing_history_is_one(store):
+    (done(store) / "weights.safetensors").unlink()
+    assert faults(store) == []
+    (done(store) / "history.jsonl").unlink()
+    assert [fault.wrong for fault in faults(store)] == ["is missing"]
+
+
+def test_a_result_of_another_run_and_a_config_that_does_not_fit_are_named(store):
+    diverged = next(store.root.glob("*be92*"))
+    (diverged / "result.json").write_bytes((done(store) / "result.json").read_bytes())
+    assert [fault.file for fault in faults(store)] == [f"{diverged.name}/result.json"]
+    flip(diverged / "config.json")
+    assert [fault.file for fault in faults(store)] == [f"{diverged.name}/config.json"]
+
+
+def test_a_run_that_lies_there_twice_is_named_with_the_folder_that_counts(store):
+    shutil.copytree(done(store), store.root / "zz")
+    (store.root / "zz" / "result.json").unlink()
+    (fault,) = faults(store)
+    assert (fault.file, fault.wrong) == ("zz", f"holds the run of {done(store).name} again, which got further")
+
+
+def test_the_files_of_a_run_at_work_are_not_taken_from_it(store):
+    folder = store.index()[next(key for key in store.index() if key.startswith("3a88"))]
+    lease = folder.acquire()
+    flip(folder.path / "result.json")
+    assert mend(faults(store)) == []
+    lease.give_back()
+    assert len(mend(faults(store))) == 3
+
+
+def verb(*arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        app(["verify", *map(str, arguments)])
+    return ended.value.code, capsys.readouterr().out
+
+
+def test_the_verb_says_what_is_wrong_and_how_to_mend_it(store, capsys):
+    assert verb(store.root.parent, capsys=capsys) == (0, "3 folders and plans: all as they were written\n")
+    flip(done(store) / "weights.safetensors")
+    code, said = verb(store.root, capsys=capsys)
+    assert code == 1
+    assert f"{done(store).name}/weights.safetensors: does not match the checksum in the result" in said
+    assert "vision-attn verify STORE --mend" in said
+    code, said = verb(store.root, "--json", capsys=capsys)
+    assert [row["file"] for row in json.loads(said)] == [f"{done(store).name}/weights.safetensors"]
+    code, said = verb(store.root, "--mend", capsys=capsys)
+    assert (code, ("\n" + said).count("\nremoved ")) == (1, 3)
+    assert verb(store.root, capsys=capsys)[0] == 0
+
+
+def test_a_made_up_run_of_another_kind_of_name_is_whole(tmp_path):
+    store = Store(tmp_path)
+    finish(store.open("a" * 64, hint="x", run={"kind": "Run"}, index={}))
+    assert [fault.file.rpartition("/")[2] for fault in faults(store)] == ["config.json"]

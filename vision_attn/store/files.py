@@ -1,0 +1,127 @@
+"""Files that are written whole or not at all, sealed with their own sha256 where they are JSON."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from vision_attn.spec import InputError, canonical
+
+SCHEMA = 1
+"""The format of the files of a run. What is of a later one is refused, never read half."""
+
+UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What a file system says of a request that it does not know."""
+
+
+class DamagedFile(Exception):
+    """A file of the store is torn, altered or of another format."""
+
+
+def write_atomic(path: Path, payload: bytes, *, durable: bool = True) -> None:
+    """Write a file so that a reader, or a crash at any moment, sees the old content or the new, nothing between.
+
+    What is not `durable` may be lost with the power, or be torn by it: only for what can be made again.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(payload)
+            file.flush()
+            if durable:
+                sync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def sync(handle: int) -> None:
+    """Have the file system keep what was written, as far as it can be asked to."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the file system keep the names in a folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        sync(handle)
+    finally:
+        os.close(handle)
+
+
+def seal_of(content: Any) -> str:
+    """sha256, in hex, of plain JSON data. Raises `ValueError` on NaN and infinity."""
+    return hashlib.sha256(canonical(content)).hexdigest()
+
+
+def sealed(content: dict[str, Any]) -> bytes:
+    """JSON of the content with its own sha256, for people and for `read_json`."""
+    text = json.dumps({**content, "sha256": seal_of(content)}, indent=1, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write sealed JSON atomically. Raises `ValueError` on NaN and infinity."""
+    write_atomic(path, sealed(content))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read sealed JSON. Raises `FileNotFoundError`, and `DamagedFile` where the seal does not hold."""
+    try:
+        content = json.loads(path.read_bytes())
+        intact = content.pop("sha256") == seal_of(content)
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError, IsADirectoryError):
+        intact = False
+    if not intact:
+        raise DamagedFile(f"{path} is damaged: its content does not match its checksum.")
+    return content
+
+
+def has_known_schema(content: dict[str, Any], path: Path) -> bool:
+    """Whether the content says that it is of a format known here. Raises `InputError` where it is of a later one."""
+    schema = content.get("schema")
+    if isinstance(schema, bool) or not isinstance(schema, int):
+        return False
+    if schema > SCHEMA:
+        raise InputError(
+            f"schema of '{path}' must be at most {SCHEMA}: it was written by a later version of vision-attn. "
+            f"Got {schema} instead."
+        )
+    return schema >= 1
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSON-lines file; a torn or altered line is left out, a missing file has none."""
+    rows = []
+    with contextlib.suppress(FileNotFoundError):
+        for line in path.read_bytes().splitlines():
+            with contextlib.suppress(ValueError, RecursionError):
+                row = json.loads(line)
+                if isinstance(row, dict):
+                    rows.append(row)
+    return rows
+
+
+def sha256_of(path: Path) -> str | None:
+    """sha256, in hex, of a file; None where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
+def probe_file(probe: dict[str, Any]) -> str:
+    """The name of the file in `probes/` that holds the records of a probe, given as JSON."""
+    return f"{probe['kind']}-{seal_of(probe)[:12]}.json"

@@ -1,0 +1,53 @@
+"""What was found in a run folder, and by which files: it holds as long as these are the same files, unchanged."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+Signature = tuple[int, int, int]
+
+
+def signature(path: Path | str) -> Signature | None:
+    """Size, time of the last change and number of a file, which another content would have to share; None: no file."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+@dataclasses.dataclass
+class Seen:
+    """The run's digest, and of every file that was found intact its signature and what is kept of its content."""
+
+    digest: str | None = None
+    files: dict[str, tuple[Signature, dict[str, Any]]] = dataclasses.field(default_factory=dict)
+    is_new: bool = False
+    """Whether something was seen that is not in the index yet."""
+
+    def look(
+        self, folder: Path, name: str, read: Callable[[], dict[str, Any] | None], *, keep: Sequence[str] = ()
+    ) -> dict[str, Any] | None:
+        """What is kept of a file's content, which `read` returns; None where there is none that is intact."""
+        now = signature(f"{folder}/{name}")
+        if now is None:
+            return None
+        known = self.files.get(name)
+        if known is not None and known[0] == now:
+            return known[1]
+        content = read()
+        if content is None:
+            return None
+        self.files[name] = (now, {field: content.get(field) for field in keep})
+        self.is_new = True
+        return self.files[name][1]
+
+    def to_json(self) -> list[Any]:
+        return [self.digest, {name: [*sign, kept] for name, (sign, kept) in self.files.items()}]
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        digest, files = data
+        return cls(digest, {name: ((size, time, ino), kept) for name, (size, time, ino, kept) in files.items()})

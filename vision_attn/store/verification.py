@@ -1,0 +1,98 @@
+"""Verification: every file of the pool is read and compared with its checksum, weights and histories too.
+
+What is damaged is named with the way to mend it. Mending removes what is damaged and all that rests on it, so that the
+next `vision-attn run` makes it again: the same bits on the same machine with the same versions.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from vision_attn.spec import InputError
+from vision_attn.store.files import DamagedFile, read_json, seal_of, sha256_of
+from vision_attn.store.folder import ATTEMPTS, CONFIG, PROBES, RESULT, RunFolder
+from vision_attn.store.locks import locked
+from vision_attn.store.pool import PLANS, Store
+
+AGAIN = "`vision-attn run` makes it again once `vision-attn verify STORE --mend` has removed what is damaged"
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """A file that is not as it must be: which, what is wrong with it, how it is mended, what mending removes."""
+
+    file: str
+    wrong: str
+    remedy: str
+    folder: RunFolder | None = None
+    remove: tuple[str, ...] = ()
+
+
+def verify(store: Store) -> Iterator[tuple[str, list[Fault]]]:
+    """Every folder of the pool by its name, with its faults; last the plans and the runs that lie there twice."""
+    index = store.index()
+    for name, folder in store.folders.items():
+        yield name, list(_faults(name, folder))
+    for path in sorted((store.root / PLANS).glob("*.json")):
+        yield f"{PLANS}/{path.name}", _plan_faults(path)
+    chosen = {folder.path for folder in index.values()}
+    for name, folder in store.folders.items():
+        if folder.seen.digest is not None and folder.path not in chosen:
+            other = index[folder.seen.digest].path.relative_to(store.root)
+            yield name, [Fault(name, f"holds the run of {other} again, which got further", "the folder can be removed")]
+
+
+def mend(faults: list[Fault]) -> list[str]:
+    """Remove what is damaged and what rests on it; the names of the files that are gone."""
+    gone = []
+    for fault in faults:
+        if fault.folder is None or not fault.remove or fault.folder.state([]).name == "running":
+            continue
+        with locked(fault.folder.path):
+            for name in fault.remove:
+                with contextlib.suppress(FileNotFoundError):
+                    (fault.folder.path / name).unlink()
+                    gone.append(str(fault.folder.path / name))
+    return gone
+
+
+def _faults(name: str, folder: RunFolder) -> Iterator[Fault]:
+    try:
+        config = folder.read_config()
+        if config is None or not isinstance(config.get("run"), dict) or seal_of(config["run"]) != config["digest"]:
+            remedy = "the run is made anew beside it, and the folder can be removed"
+            yield Fault(f"{name}/{CONFIG}", "does not say which run the folder holds", remedy)
+            return
+        yield from _file_faults(name, folder)
+    except (OSError, InputError) as error:
+        yield Fault(name, f"cannot be read: {error}", "see to the file system, or to the version of vision-attn")
+
+
+def _file_faults(name: str, folder: RunFolder) -> Iterator[Fault]:
+    """Of the sealed files, and of those whose checksums the result has."""
+    probes = tuple(f"{PROBES}/{path.name}" for path in sorted((folder.path / PROBES).glob("*.json")))
+    for file in folder.damaged():
+        if file == ATTEMPTS:
+            yield Fault(f"{name}/{file}", "has a row that is altered", "harmless; the other attempts are kept")
+        elif file == RESULT:
+            yield Fault(f"{name}/{file}", "is damaged or of another run", AGAIN, folder, (file, *probes))
+        else:
+            yield Fault(f"{name}/{file}", "is damaged or of another probe", AGAIN, folder, (file,))
+    result = folder.result()
+    for file, sha256 in (result["files"] if result is not None else {}).items():
+        found = sha256_of(folder.path / file)
+        if found is None and file.endswith(".safetensors"):
+            continue  # archives leave weights out: what was measured of them stands
+        if found != sha256:
+            wrong = "is missing" if found is None else "does not match the checksum in the result"
+            yield Fault(f"{name}/{file}", wrong, AGAIN, folder, (RESULT, *probes))
+
+
+def _plan_faults(path: Path) -> list[Fault]:
+    try:
+        if seal_of(read_json(path)) == path.stem:
+            return []
+    except DamagedFile:
+        pass
+    return [Fault(f"{PLANS}/{path.name}", "is damaged or not that of its name", "`vision-attn run` writes it again")]
