@@ -1,6 +1,5 @@
 """The README: its code runs, its names exist."""
 
-import csv
 import os
 import re
 import subprocess
@@ -54,15 +53,3 @@ def test_classes_of_the_switch_table_are_in_the_layers():
 
 def _is_switch(kind, layers):
     return issubclass(kind, layers.Position | layers.Pattern) and kind not in (layers.Position, layers.Pattern)
-
-
-def test_the_verdicts_are_those_of_the_committed_results():
-    """Every claim decided in `results/` stands in the README with its verdict, and no other."""
-    rows = re.findall(r"^\| (C\d+\w?) \| (.+?) \| (.+?) \| \[`.+?`\]\((results/.+?)\) \|$", TEXT, flags=re.MULTILINE)
-    found = set()
-    for path in sorted((ROOT / "results").glob("*/verdicts.csv")):
-        with path.open(newline="") as lines:
-            tops = [row for row in csv.DictReader(lines) if "." not in row["claim"]]
-        found |= {(row["claim"], row["statement"], row["verdict"], str(path.relative_to(ROOT))) for row in tops}
-    assert len(rows) == len(set(rows))
-    assert set(rows) == found

@@ -79,9 +79,13 @@ def test_what_holds_by_construction_is_told_from_what_was_measured(tmp_path):
     assert "Simulated with" not in text
 
 
-def test_the_verdicts_stand_above_the_figures_and_below_the_headline(tmp_path):
+def test_the_verdicts_stand_above_the_figures_and_below_the_answer(tmp_path):
     text = page(tmp_path, figures=[{"kind": "RecallByDistance"}])
-    assert text.index("<dl") < text.index('<section id="verdicts">') < text.index('<section id="RecallByDistance">')
+    assert (
+        text.index('class="answer"')
+        < text.index('<section id="verdicts">')
+        < text.index('<section id="RecallByDistance">')
+    )
 
 
 def test_the_table_of_verdicts_is_written(tmp_path):
@@ -146,4 +150,4 @@ def test_many_data_sets_are_counted_in_a_caption():
 def test_figures_of_one_kind_are_told_apart_by_what_was_asked_of_them(tmp_path):
     kind = "ReceptiveFieldByLayer"
     figures = [{"kind": kind}, {"kind": kind, "given": [["distance", 7]], "own": "without"}]
-    assert "Receptive field by layer (distance 7, own without)" in Reader(page(tmp_path, figures=figures)).text
+    assert "Receptive field by layer: distance 7, own without" in Reader(page(tmp_path, figures=figures)).text

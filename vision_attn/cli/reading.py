@@ -8,16 +8,34 @@ from rich.markup import escape
 
 from vision_attn.cli.output import screen
 from vision_attn.spec import InputError
+from vision_attn.store import RUNS
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="A folder with a plan.json, such as results/quickstart.")],
+    folder: Annotated[
+        Path, typer.Argument(help="An experiment's folder, such as results/quickstart; with --all that of all results.")
+    ] = Path("results"),
     runs: Annotated[Path | None, typer.Option(help="The pool of runs; default: the folder `runs` beside it.")] = None,
+    whole: Annotated[
+        bool, typer.Option("--all", help="The pages of all experiments in FOLDER, and index.html with all verdicts.")
+    ] = False,
+    index: Annotated[bool, typer.Option("--index", help="Only index.html, from the tables that are there.")] = False,
+    readme: Annotated[
+        Path | None, typer.Option(help="With --all or --index: a README whose table of claims is written anew.")
+    ] = None,
 ) -> None:
     """Rebuild tables, figures and report.html from the records. Needs no torch and no GPU."""
-    from vision_attn.report import build
+    from vision_attn.report import build, build_all, write_table
 
-    screen().print(f"{build(folder, runs or folder.parent / 'runs')}")
+    if not (whole or index):
+        if readme is not None:
+            raise InputError("--readme needs --all or --index.")
+        screen().print(f"{build(folder, runs or folder.parent / RUNS)}")
+        return
+    build_all(folder, store=runs, pages=whole, tell=lambda path: screen().print(f"{path}"))
+    if readme is not None:
+        write_table(readme, folder)
+        screen().print(f"{readme}")
 
 
 def plot(

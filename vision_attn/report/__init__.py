@@ -1,5 +1,6 @@
-"""Report: the plan and its records as tables, figures and one self-contained page."""
+"""Report: the plan and its records as tables, figures and one self-contained page; the verdict page over them all."""
 
+from vision_attn.report.index import build_all, write_table
 from vision_attn.report.page import build, write
 
-__all__ = ["build", "write"]
+__all__ = ["build", "build_all", "write", "write_table"]

@@ -1,20 +1,34 @@
 """Doubts: where the labels of the runs do not say what the runs are."""
 
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
 import pandas as pd
 
+from vision_attn import wording
 from vision_attn.records import Records
+from vision_attn.report.evidence import Evidence
 from vision_attn.report.provenance import Notice
+from vision_attn.report.scope import limited_cells
 
 EARLY = ("updates", "images_seen")
 """What a run that ended early has less of than planned."""
 
 
 def doubts(records: Records) -> list[Notice]:
-    """What the reader has to know before any number: smoke runs, factors that say something else, changed sources."""
-    return [*_about_smoke(records), *_about_levels(records), *_about_sources(records)]
+    """What the reader has to know before any number: smoke runs, underfitting, levels and sources that do not hold."""
+    return [*_about_smoke(records), *_about_budget(records), *_about_levels(records), *_about_sources(records)]
+
+
+def about_entries(evidence: Sequence[Evidence]) -> list[Notice]:
+    """What the log of results says of the verdicts of the page."""
+    said = []
+    for one in evidence:
+        if one.entry is not None and one.entry.word in ("Withdrawn", "Qualified"):
+            word = f"{one.whole.rule} is {one.entry.word.lower()} ({one.entry.date})"
+            said.append(Notice(f"{word}: {one.entry.reason}" if one.entry.reason else f"{word}.", one.is_withdrawn))
+    return said
 
 
 def _about_smoke(records: Records) -> list[Notice]:
@@ -22,6 +36,23 @@ def _about_smoke(records: Records) -> list[Notice]:
         return []
     text = "A smoke run: at most two levels of each factor and two updates a run. Its numbers say nothing."
     return [Notice(text, loud=True)]
+
+
+def _about_budget(records: Records) -> list[Notice]:
+    """Networks that were trained for too short to be limited by their data."""
+    if records.plan.smoke:
+        return []
+    found = limited_cells(records)
+    short = found[found["limited_by"] == "budget"]
+    if short.empty:
+        return []
+    which = wording.listing(list(dict.fromkeys(str(name) for name in short["model"]))) if "model" in short else ""
+    text = (
+        f"In {len(short)} of {len(found)} cells training ended before the data were used up"
+        f"{f' ({which})' if which else ''}: their networks do not fit their training images and would gain from longer "
+        "training. Differences there are in speed of learning."
+    )
+    return [Notice(text)]
 
 
 def _about_levels(records: Records) -> list[Notice]:

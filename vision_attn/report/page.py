@@ -5,43 +5,24 @@ where the experiment has verdicts, verdicts.csv; SHA256SUMS holds the checksums 
 No clock is read: the same records give the same bytes.
 """
 
-import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import jinja2
-
-from vision_attn import sources, wording
-from vision_attn.figures import Figure, svg, theme
+from vision_attn import wording
+from vision_attn.figures import Figure
 from vision_attn.plan import Plan
 from vision_attn.records import Records, column, load
-from vision_attn.report import decisions, doubts, protocol, provenance
-from vision_attn.spec import InputError, from_json, kinds
+from vision_attn.report import answer, decisions, doubts, evidence, protocol, provenance, withdrawals
+from vision_attn.report.drawn import Drawn, draw, named
+from vision_attn.report.html import render
+from vision_attn.spec import kinds
 from vision_attn.store import write_atomic
 from vision_attn.tables import to_csv, write_tables
 from vision_attn.verdicts import Finding, findings
 from vision_attn.verdicts import table as verdict_table
 
 PAGE = "report.html"
-
-
-@dataclasses.dataclass(frozen=True)
-class Drawn:
-    """A figure on the page. `problem` says in place of everything else why it could not be drawn."""
-
-    name: str
-    title: str
-    caption: str = ""
-    image: str = ""
-    width: int = 0
-    header: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
-    is_open: bool = False
-    problem: str = ""
-    table: bytes = b""
-    levels: tuple[float, ...] = ()
 
 
 def build(results_dir: Path, store_root: Path) -> Path:
@@ -57,7 +38,7 @@ def write(records: Records, folder: Path) -> Path:
     """Write tables, figures and page of the records into `folder`, each file atomically; returns the page."""
     for part in (folder, folder / "tables", folder / "figures"):
         part.mkdir(parents=True, exist_ok=True)
-    made = {name: _drawn(name, figure, records, folder) for name, figure in _named(records.plan.figures)}
+    made = {name: draw(name, figure, records, folder) for name, figure in named(records.plan.figures)}
     drawn = [figure for figure in made.values() if figure is not None]
     found = findings(records)
     tables = {"records.csv.gz": to_csv(records.values), "history.csv.gz": to_csv(records.history)}
@@ -67,7 +48,13 @@ def write(records: Records, folder: Path) -> Path:
     write_tables(folder, tables, experiment=records.plan.name)
     _delete_others(folder, {figure.name for figure in drawn if not figure.problem}, set(tables))
     left_out = [name for name, figure in made.items() if figure is None]
-    write_atomic(folder / PAGE, _page(records, folder, drawn, found, left_out).encode())
+    told = evidence.of_rows(
+        verdict_table(found).to_dict("records"),
+        folder=folder.name,
+        experiment=records.plan.experiment,
+        log=withdrawals.read(folder.parent),
+    )
+    write_atomic(folder / PAGE, _page(records, folder, drawn, found, told, left_out).encode())
     return folder / PAGE
 
 
@@ -81,85 +68,26 @@ def _delete_others(folder: Path, figures: set[str], tables: set[str]) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _named(figures: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """Every figure with the name of its files: its kind, numbered where there are several."""
-    named = [str(figure.get("kind")) for figure in figures]
-    out = []
-    for i, (kind, figure) in enumerate(zip(named, figures, strict=True)):
-        place = named[: i + 1].count(kind)
-        out.append((kind if place == 1 else f"{kind}-{place}", figure))
-    return out
-
-
-def _drawn(name: str, data: dict[str, Any], records: Records, folder: Path) -> Drawn | None:
-    """Compute, draw and write one figure, and compute its table; None where it does not apply to the plan.
-
-    What it asks for and the records do not have is said in its place, and so is any fault of its own: it costs the
-    page this figure and nothing else.
-    """
-    try:
-        sources.bring(sources.named(data) & set(records.plan.sources), records.plan.experiment)
-        figure = from_json(data, Figure)
-        if not figure.applies(records.plan):
-            return None
-        with theme.reproducible():
-            drawn, images = _figure(name, data, figure, records)
-    except InputError as error:
-        return Drawn(name, str(data.get("kind", name)), problem=str(error))
-    except Exception as error:  # a figure, perhaps one's own, must not cost the page
-        return Drawn(name, str(data.get("kind", name)), problem=sources.fault(error))
-    for kind, payload in images.items():
-        write_atomic(folder / "figures" / f"{name}.{kind}", payload)
-    return drawn
-
-
-def _figure(name: str, data: dict[str, Any], figure: Figure, records: Records) -> tuple[Drawn, dict[str, bytes]]:
-    """A figure as it stands on the page, and its images."""
-    plot = figure.plot(records)
-    images = theme.rendered(plot.sheet, kinds=figure.files)
-    own = ", ".join(_said(field, value) for field, value in data.items() if field != "kind")
-    drawn = Drawn(
-        name,
-        f"{figure.title} ({own})" if name != data["kind"] and own else figure.title,
-        caption=plot.caption,
-        image=svg.address(images["svg"]),
-        width=round(theme.inches(plot.sheet) * 96),
-        header=tuple(map(str, plot.printed.columns)),
-        rows=tuple(tuple(map(str, row)) for row in plot.printed.itertuples(index=False)),
-        is_open=figure.opens_table,
-        table=to_csv(plot.table),
-        levels=tuple(part.level for part in getattr(figure, "parts", (figure,)) if hasattr(part, "level")),
-    )
-    return drawn, images
-
-
-def _said(field: str, value: Any) -> str:
-    """A field of a figure in its title: metric loss, distance 6, direction."""
-    if field == "given":
-        return ", ".join(f"{name} {protocol.plain(level)}" for name, level in value)
-    if isinstance(value, list):
-        value = ", ".join(str(one["kind"]) if isinstance(one, dict) else protocol.plain(one) for one in value)
-    return field if value is True else f"{field} {protocol.plain(value)}"
-
-
-def _page(records: Records, folder: Path, drawn: list[Drawn], found: list[Finding], left_out: list[str]) -> str:
-    """The page: every text is escaped, nothing is loaded from elsewhere, no script."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vision_attn", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def _page(
+    records: Records,
+    folder: Path,
+    drawn: list[Drawn],
+    found: list[Finding],
+    told: list[evidence.Evidence],
+    left_out: list[str],
+) -> str:
+    """The page: the answer first, then notices, verdicts and figures."""
     plan = records.plan
     title, paragraphs = protocol.sentences(plan.question)
-    return environment.get_template("report.html.j2").render(
+    return render(
+        "report.html.j2",
         title=title,
         paragraphs=paragraphs,
         plan=plan,
         headline=_headline(records, drawn),
+        answer=answer.answer(records, told),
         decisions=decisions.decisions(found),
-        notices=[*doubts.doubts(records), *provenance.notices(records)],
+        notices=[*doubts.doubts(records), *doubts.about_entries(told), *provenance.notices(records)],
         figures=drawn,
         models=plan.labels("model"),
         settings=protocol.settings(records),

@@ -14,7 +14,18 @@ from vision_attn.verdicts.rates import found_rates
 
 COLUMNS = (
     *("claim", "statement", "estimate", "low", "high", "n", "baseline", "verdict", "words", "rule", "metric"),
-    *("sd", "p", "p_holm", "is_exact", "false_supports", "false_contradicts", "detectable", "power", "refutes"),
+    *(
+        "sd",
+        "p",
+        "p_holm",
+        "is_difference",
+        "is_exact",
+        "false_supports",
+        "false_contradicts",
+        "detectable",
+        "power",
+        "refutes",
+    ),
 )
 
 

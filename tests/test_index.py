@@ -1,0 +1,195 @@
+"""The verdict page: every claim of the tutorials against all results, and the same table in the README."""
+
+import re
+from pathlib import Path
+
+import pytest
+from frames import make_records
+from test_report import Reader
+from typer.testing import CliRunner
+
+from vision_attn.cli import app
+from vision_attn.report import build_all, index, page, withdrawals
+from vision_attn.report.claims import claim_of, claims
+from vision_attn.report.evidence import judged, markdown
+from vision_attn.spec import InputError, to_json
+from vision_attn.verdicts import AllOf, BoundVerdict, DifferenceVerdict, cell
+
+ROOT = Path(__file__).resolve().parents[1]
+FACTORS = {"model": ["ViT", "ResNet"], "train_size": [100, 400], "seed": [0, 1, 2]}
+
+
+def rows(one):
+    gap = 0.2 if one["model"] == "ResNet" else 0.0
+    yield {"metric": "accuracy", "split": "test", "value": 0.5 + gap + 0.01 * one["seed"] * (1 + gap)}
+    yield {"metric": "accuracy", "split": "train", "value": 1.0 if one["train_size"] == 100 else 0.6}
+    yield {"metric": "params", "value": 210_000.0}
+
+
+def at(model, size):
+    return cell(model=model, train_size=size, split="test")
+
+
+def worse(size, side="below"):
+    of = {"at": at("ViT", size), "reference": at("ResNet", size), "side": side}
+    return DifferenceVerdict(claim="C2", statement=f"With {size} images it is {side}.", **of)
+
+
+SMALL = AllOf(claim="C2", statement="On small data it is worse.", parts=(worse(100), worse(400)))
+MORE = AllOf(claim="C3", statement="With more data it is not.", parts=(worse(100), worse(400, "above")))
+OWN = BoundVerdict(claim="H1", statement="My <own> claim.", at=at("ViT", 100), bound=0.1)
+
+
+def results(tmp_path, log="", **plans):
+    """A folder of results with an experiment for every keyword, each with its rules."""
+    for name, rules in plans.items():
+        verdicts = tuple(to_json(rule) for rule in rules)
+        records = make_records(FACTORS, rows, verdicts=verdicts, figures=({"kind": "LearningCurve"},))
+        records.runs[["images_seen", "image_size"]] = [48_000, 32]
+        records.runs["train_seconds"] = 1.0
+        page.write(records, tmp_path / name)
+        records.plan.replace(experiment=f"experiments/{name}.py").write(tmp_path / name)
+    if log:
+        (tmp_path / "LOG.md").write_text(log)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    log = "## 2026-01-02 · Gone\n\n- Withdrawn: `second` C3: a fault\n  of ours.\n- Qualified: `first` C2: tiny.\n"
+    return results(tmp_path_factory.mktemp("results"), log, first=(SMALL, OWN), second=(SMALL, MORE))
+
+
+def row_of(folder, claim):
+    return next(row for row in judged(folder) if row.id == claim)
+
+
+def test_there_are_the_twelve_claims_each_quoted_and_translated():
+    assert [claim.id for claim in claims()] == [f"C{i}" for i in range(1, 13)]
+    for claim in claims():
+        assert re.search("[\u4e00-\u9fff]{4}", claim.original), claim.id
+        assert claim.statement.endswith(".")
+        assert set(claim.advice) == {"supports", "contradicts"}
+        assert claim.not_tested
+        assert claim.experiments
+
+
+def test_several_rules_and_parts_belong_to_one_claim():
+    assert [claim_of(rule) for rule in ("C4", "C4a", "C4b.2", "C10.1", "H1", "C1x2")] == [
+        "C4",
+        "C4",
+        "C4",
+        "C10",
+        "H1",
+        "C1x2",
+    ]
+
+
+def test_two_experiments_of_one_claim_stand_side_by_side(folder):
+    row = row_of(folder, "C2")
+    assert [(one.folder, one.verdict) for one in row.evidence] == [("first", "supports"), ("second", "supports")]
+    assert row.verdict == "supports"
+    assert row.advice == row.claim.advice["supports"]
+
+
+def test_the_deciding_number_is_that_of_the_part_that_contradicts(folder):
+    (one,) = row_of(folder, "C3").evidence
+    assert one.whole.verdict == "contradicts"
+    assert one.decisive.statement == "With 400 images it is above."
+    assert re.fullmatch(r"−20\.2 \[−20\.\d, −\d+\.\d\] points", one.decisive.effect)
+    assert one.decisive.n == 3
+
+
+def test_what_the_log_withdraws_is_withdrawn_and_decides_nothing(folder):
+    row = row_of(folder, "C3")
+    (one,) = row.evidence
+    assert (row.verdict, one.verdict, one.entry.reason, one.entry.date) == (
+        "withdrawn",
+        "withdrawn",
+        "a fault of ours.",
+        "2026-01-02",
+    )
+    assert row.advice.startswith("None:")
+    assert not row_of(folder, "C2").evidence[0].is_withdrawn
+
+
+def test_the_newest_line_of_the_log_holds(tmp_path):
+    (tmp_path / "LOG.md").write_text(
+        "## 2026-03-01 · Again\n- Decided anew: `x` C1.\n## 2026-01-01 · Gone\n- Withdrawn: `x` C1, C2b: why: so.\n"
+    )
+    said = withdrawals.read(tmp_path)
+    assert {key: (one.word, one.reason) for key, one in said.items()} == {
+        ("x", "C1"): ("Decided anew", ""),
+        ("x", "C2b"): ("Withdrawn", "why: so."),
+    }
+    assert withdrawals.read(tmp_path / "nowhere") == {}
+
+
+@pytest.mark.parametrize("line", ["- Withdrawn: x C1", "- Withdrawn `x` C1: so", "- Qualified: `x`: so"])
+def test_a_line_of_the_log_that_cannot_be_read_is_refused(tmp_path, line):
+    (tmp_path / "LOG.md").write_text(f"## 2026-01-01 · Gone\n{line}\n")
+    with pytest.raises(InputError, match=r"must be like '- Withdrawn: `data_size` C2, C3: why\.' Got '- "):
+        withdrawals.read(tmp_path)
+
+
+def test_verdicts_that_differ_are_mixed_and_give_no_advice(tmp_path):
+    folder = results(tmp_path, first=(SMALL,), second=(SMALL.replace(parts=(worse(100, "above"), worse(400))),))
+    row = row_of(folder, "C2")
+    assert row.verdict == "mixed"
+    assert row.advice.startswith("None:")
+
+
+def test_the_page_has_every_claim_its_range_and_the_command_that_measures_what_is_missing(folder):
+    build_all(folder, pages=False)
+    text = (folder / "index.html").read_text()
+    read = Reader(text)
+    assert "script" not in read.tags
+    assert not [link for link in read.links if re.match(r"(https?:)?//", link)]
+    assert [f"C{i}" for i in range(1, 13)] == [one for one in read.ids if re.fullmatch(r"C\d+", one)]
+    assert "Of 12 claims: 10 not measured, 1 supported and 1 withdrawn." in read.text
+    assert "vision-attn run experiments/score_scale.py" in read.text
+    assert "0.21 million parameters" in read.text
+    assert "limited by the data in 2 of 4 cells, by the training budget in the others" in read.text
+    assert "Withdrawn 2026-01-02: a fault of ours." in read.text
+    assert "Qualified 2026-01-02: tiny." in read.text
+    assert "My <own> claim." in read.text
+    assert {"first/report.html#LearningCurve", "second/report.html#verdicts", "first/report.html"} <= set(read.links)
+    assert claims()[0].original in read.text
+
+
+def test_a_page_says_what_the_log_says_of_its_verdicts(tmp_path):
+    folder = results(tmp_path, "## 2026-01-02 · Gone\n- Withdrawn: `second` C2: a fault.\n", second=(MORE,))
+    build_all(folder)
+    said = "second/report.html"
+    assert "is withdrawn" not in (folder / said).read_text()
+    (folder / "LOG.md").write_text("## 2026-01-02 · Gone\n- Withdrawn: `second` C3: a fault.\n")
+    build_all(folder)
+    text = Reader((folder / said).read_text()).text
+    assert "C3 is withdrawn (2026-01-02): a fault." in text
+    assert "No answer: the verdicts of these runs are withdrawn." in text
+
+
+def test_the_table_goes_between_the_marks_of_a_readme(folder, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- claims -->\nold\n<!-- /claims -->\nafter\n")
+    ended = CliRunner().invoke(app, ["report", str(folder), "--index", "--readme", str(readme)])
+    assert ended.exit_code == 0, ended.output
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- claims -->\n| claim |")
+    assert text.endswith("|\n<!-- /claims -->\nafter\n")
+    assert index.table(folder) in text
+    assert "| withdrawn |" in text
+    readme.write_text("no marks")
+    with pytest.raises(InputError, match=r"must have the lines <!-- claims --> and <!-- /claims -->"):
+        index.write_table(readme, folder)
+
+
+def test_a_folder_without_experiments_is_refused_with_a_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"has no experiment with a plan\.json\. Give the folder of all"):
+        build_all(tmp_path)
+
+
+def test_the_table_of_the_readme_is_that_of_the_committed_results():
+    text = (ROOT / "README.md").read_text()
+    whole = text[text.index(index.BEGIN) + len(index.BEGIN) : text.index(index.END)]
+    assert whole == markdown(judged(ROOT / "results"), page="results/index.html", link="results")

@@ -1,0 +1,117 @@
+"""Answer: what the records say to the question of their experiment, in one sentence at the top of its page."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from vision_attn import wording
+from vision_attn.figures import Gap
+from vision_attn.records import Records, fitted_levels, pick
+from vision_attn.report.drawn import made
+from vision_attn.report.evidence import DECIDES, Evidence, Part
+from vision_attn.report.scope import SEED, scope
+from vision_attn.spec import InputError
+from vision_attn.statistics import mean_interval
+
+BEGINNINGS = {
+    "supports": "Supported",
+    "contradicts": "Contradicted",
+    "inconclusive": "Undecided",
+    "budget-limited": "Not decided within this training budget",
+    "not measured": "Not measured yet",
+}
+SMOKE = "No answer: this is a smoke run, with two updates a run, and its numbers mean nothing."
+WITHDRAWN = "No answer: the verdicts of these runs are withdrawn."
+NOTHING = "No answer yet: no run is done."
+
+
+def answer(records: Records, evidence: Sequence[Evidence]) -> str:
+    """The first rule that decides, else the difference to the reference, else the best model; with the range."""
+    if records.plan.smoke:
+        return SMOKE
+    if not (records.runs["state"] == "done").any():
+        return NOTHING
+    counted = [one for one in evidence if not one.is_withdrawn]
+    if evidence and not counted:
+        return WITHDRAWN
+    found = _from_rules(counted) or _from_gap(records) or _from_means(records) or _from_counts(records)
+    range_of = scope(records)
+    return f"{found} Speaks for {wording.listing(range_of)}." if range_of else found
+
+
+def _from_rules(evidence: Sequence[Evidence]) -> str:
+    if not evidence:
+        return ""
+    one = next((one for one in evidence if one.whole.verdict in DECIDES), evidence[0])
+    text = f"{BEGINNINGS.get(one.whole.verdict, one.whole.verdict.capitalize())}: {one.whole.statement.rstrip('.')}"
+    part = one.decisive
+    if part.effect:
+        text += f"; {_number(part, of=one.whole)}"
+    others = len(evidence) - 1
+    return f"{text}." + (f" {others} more rule{'s' * (others > 1)} below." if others else "")
+
+
+def _number(part: Part, *, of: Part) -> str:
+    """The number that decides, after its own sentence where the rule has several."""
+    about = "" if part.rule == of.rule else f" for “{part.statement.rstrip('.')}”"
+    return f"{part.effect}{about}, {part.n} seed{'s' * (part.n != 1)}" if part.n else f"{part.effect}{about}"
+
+
+def _from_gap(records: Records) -> str:
+    """The first model beside the reference of the first `Gap`, at the largest level along its axis."""
+    for data in records.plan.figures:
+        if data.get("kind") != "Gap" or data.get("metric", "accuracy") != "accuracy":
+            continue
+        try:
+            figure = made(data, records)
+            table = figure.table(records) if figure.applies(records.plan) else pd.DataFrame()
+        except InputError:
+            continue
+        assert isinstance(figure, Gap)
+        rows = table.dropna(subset=["estimate"]) if len(table) else table
+        if len(rows):
+            return _gap_text(rows[rows[figure.x] == rows[figure.x].max()].to_dict("records")[0], figure)
+    return ""
+
+
+def _gap_text(row: dict[Any, Any], figure: Gap) -> str:
+    level = row[figure.x]
+    where = f"{level:,} training images" if figure.x == "train_size" else wording.level_text(figure.x, level)
+    bounds = [row["low"], row["high"]]
+    behind = row["estimate"] < 0
+    if behind:
+        bounds = [-bounds[1], -bounds[0]]
+    certain = "" if pd.isna(bounds[0]) or bounds[0] > 0 else " (the interval holds 0)"
+    said = wording.number(abs(row["estimate"]), metric="accuracy")
+    if not pd.isna(bounds[0]):
+        said += f" [{', '.join(wording.number(bound, metric='accuracy') for bound in bounds)}]"
+    side = "behind" if behind else "ahead of"
+    seeds = f"{row['n']} {figure.over}{'s' * (row['n'] != 1)}"
+    return (
+        f"With {where} {row[figure.hue]} is {said} points {side} {row['reference']} in {figure.split} accuracy"
+        f"{certain}, {seeds}."
+    )
+
+
+def _from_means(records: Records) -> str:
+    """The model with the highest mean test accuracy at the largest training set."""
+    factors = records.plan.factors
+    values = pick(records, "accuracy", at={"split": "test"})
+    if "model" not in factors or SEED not in factors or values.empty:
+        return ""
+    others = [name for name in factors if name not in ("model", SEED) and len(factors[name]) > 1]
+    values = values[~values["model"].isin(fitted_levels(records.plan, "model"))]
+    means = mean_interval(values, by=["model", *others])
+    if means.empty:
+        return ""
+    row = means.sort_values("estimate", ascending=False).to_dict("records")[0]
+    said = wording.interval({**row, "planned": row["n"]}, metric="accuracy")
+    at = "".join(f", {wording.level_text(name, row[name])}" for name in others)
+    return f"The best mean test accuracy is that of {row['model']}{at}: {said} %, {row['n']} seeds."
+
+
+def _from_counts(records: Records) -> str:
+    runs = records.runs.drop_duplicates("run")
+    done = int((runs["state"] == "done").sum())
+    return f"No rule decides this question: the figures show {done:,} of {len(runs):,} runs."

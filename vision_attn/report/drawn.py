@@ -1,0 +1,110 @@
+"""The figures of a page: drawn, with their tables and files, or the reason why they could not be."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vision_attn import sources, wording
+from vision_attn.figures import Figure, svg, theme
+from vision_attn.records import Records
+from vision_attn.report import protocol
+from vision_attn.spec import InputError, from_json, kinds
+from vision_attn.store import write_atomic
+from vision_attn.tables import to_csv
+
+Json = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """A figure on the page. `problem` says in place of everything else why it could not be drawn."""
+
+    name: str
+    title: str
+    caption: str = ""
+    image: str = ""
+    width: int = 0
+    header: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    is_open: bool = False
+    problem: str = ""
+    table: bytes = b""
+    levels: tuple[float, ...] = ()
+
+
+def named(figures: Sequence[Json]) -> list[tuple[str, Json]]:
+    """Every figure of a plan with the name of its files: its kind, numbered where there are several."""
+    kinds_of = [str(figure.get("kind")) for figure in figures]
+    out = []
+    for i, (kind, figure) in enumerate(zip(kinds_of, figures, strict=True)):
+        place = kinds_of[: i + 1].count(kind)
+        out.append((kind if place == 1 else f"{kind}-{place}", figure))
+    return out
+
+
+def draw(name: str, data: Json, records: Records, folder: Path) -> Drawn | None:
+    """Compute, draw and write one figure, and compute its table; None where it does not apply to the plan.
+
+    What it asks for and the records do not have is said in its place, and so is any fault of its own: it costs the
+    page this figure and nothing else.
+    """
+    try:
+        figure = made(data, records)
+        if not figure.applies(records.plan):
+            return None
+        with theme.reproducible():
+            drawn, images = _figure(name, data, figure, records)
+    except InputError as error:
+        return Drawn(name, _plain_title(data, name), problem=str(error))
+    except Exception as error:  # a figure, perhaps one's own, must not cost the page
+        return Drawn(name, _plain_title(data, name), problem=sources.fault(error))
+    for kind, payload in images.items():
+        write_atomic(folder / "figures" / f"{name}.{kind}", payload)
+    return drawn
+
+
+def made(data: Json, records: Records) -> Figure:
+    """The figure of its JSON, whose source is loaded first where it is one's own."""
+    sources.bring(sources.named(data) & set(records.plan.sources), records.plan.experiment)
+    return from_json(data, Figure)
+
+
+def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Drawn, dict[str, bytes]]:
+    """A figure as it stands on the page, and its images."""
+    plot = figure.plot(records)
+    images = theme.rendered(plot.sheet, kinds=figure.files)
+    own = ", ".join(_said(field, value) for field, value in data.items() if field != "kind")
+    drawn = Drawn(
+        name,
+        f"{figure.title}: {own}" if name != data["kind"] and own else figure.title,
+        caption=plot.caption,
+        image=svg.address(images["svg"]),
+        width=round(theme.inches(plot.sheet) * 96),
+        header=tuple(map(str, plot.printed.columns)),
+        rows=tuple(tuple(map(str, row)) for row in plot.printed.itertuples(index=False)),
+        is_open=figure.opens_table,
+        table=to_csv(plot.table),
+        levels=tuple(part.level for part in getattr(figure, "parts", (figure,)) if hasattr(part, "level")),
+    )
+    return drawn, images
+
+
+def _plain_title(data: Json, name: str) -> str:
+    """The title of a figure that could not be made."""
+    kind = kinds(Figure).get(str(data.get("kind")))
+    return str(getattr(kind, "title", data.get("kind", name)))
+
+
+def _said(field: str, value: Any) -> str:
+    """A field of a figure in its title, in words: correct consistency, distance 6, by direction."""
+    words = field.replace("_", " ")
+    if field == "given":
+        return ", ".join(wording.level_text(name, level) for name, level in value)
+    if field == "metric":
+        return wording.metric_text(str(value))
+    if isinstance(value, list):
+        shown = [_plain_title(one, "") if isinstance(one, dict) else protocol.plain(one) for one in value]
+        return f"{words} {wording.listing(shown)}"
+    text = protocol.plain(value).replace("_", " ") if isinstance(value, str) else protocol.plain(value)
+    return words if value is True else f"{words} {text}"

@@ -1,0 +1,200 @@
+"""Evidence: the verdicts that all experiments in a folder of results have committed, claim by claim."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vision_attn import wording
+from vision_attn.plan import FILE, Plan
+from vision_attn.report import withdrawals
+from vision_attn.report.claims import Claim, claim_of, claims
+from vision_attn.report.withdrawals import Entry
+from vision_attn.store import RUNS
+from vision_attn.tables import read_tables
+
+TABLE = "verdicts"
+NEEDED = ("claim", "statement", "estimate", "low", "high", "n", "verdict", "words", "rule", "metric")
+DECIDES = ("supports", "contradicts")
+Row = dict[Any, Any]
+Log = Mapping[tuple[str, str], Entry]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One rule, or one part of a rule, with its numbers as texts."""
+
+    rule: str
+    statement: str
+    verdict: str
+    effect: str
+    n: int
+    metric: str
+    is_exact: bool
+    p_holm: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What one rule of one experiment says of a claim, and what the log of results says of that.
+
+    `decisive` is the part that decides: the surest contradiction where the rule contradicts, else the first part
+    of the same verdict; the rule itself where it has no parts.
+    """
+
+    folder: str
+    experiment: str
+    whole: Part
+    parts: tuple[Part, ...]
+    words: str
+    entry: Entry | None = None
+
+    @property
+    def verdict(self) -> str:
+        return "withdrawn" if self.is_withdrawn else self.whole.verdict
+
+    @property
+    def is_withdrawn(self) -> bool:
+        return self.entry is not None and self.entry.withdraws
+
+    @property
+    def decisive(self) -> Part:
+        same = [part for part in self.parts if part.verdict == self.whole.verdict]
+        if self.whole.verdict == "contradicts":
+            same.sort(key=lambda part: part.p_holm)
+        return next(iter(same), self.parts[0] if self.parts else self.whole)
+
+    @property
+    def kind(self) -> str:
+        """Whether it holds by construction or was measured."""
+        exact = [part.is_exact for part in self.parts or (self.whole,)]
+        if all(exact):
+            return "exact, by construction"
+        return f"measured; {sum(exact)} of {len(exact)} parts exact" if any(exact) else "measured"
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """A claim of the tutorials, or of somebody's own, with all the evidence about it."""
+
+    id: str
+    claim: Claim | None
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def verdict(self) -> str:
+        """The verdict on which all that counts agrees; mixed where it does not."""
+        current = {one.whole.verdict for one in self.evidence if not one.is_withdrawn} - {"not measured"}
+        if not current:
+            return "withdrawn" if any(one.is_withdrawn for one in self.evidence) else "not measured"
+        return current.pop() if len(current) == 1 else "mixed"
+
+    @property
+    def advice(self) -> str:
+        """What to do, where all current verdicts agree on an answer."""
+        if self.claim is not None and self.verdict in DECIDES:
+            return self.claim.advice[self.verdict]
+        return "None: nothing is decided. Measure it on your own data before you rely on it."
+
+
+def judged(results: Path) -> list[Judged]:
+    """C1 to C12, then claims of one's own, each with what the experiments in `results` say of it.
+
+    Reads the committed tables alone, whose checksums are verified. Raises `InputError` where one is damaged.
+    """
+    found: dict[str, list[Evidence]] = {}
+    log = withdrawals.read(results)
+    for folder, plan in folders(results).items():
+        for one in _evidence(folder, plan, log):
+            found.setdefault(claim_of(one.whole.rule), []).append(one)
+    known = {one.id: one for one in claims()}
+    others = sorted(set(found) - set(known))
+    return [Judged(name, known.get(name), tuple(found.get(name, ()))) for name in [*known, *others]]
+
+
+def folders(results: Path) -> dict[Path, Plan]:
+    """The folders of experiments in a folder of results with their plans, by name; smoke runs count for nothing."""
+    inside = (path.parent for path in sorted(results.glob(f"*/{FILE}")))
+    plans = {folder: Plan.read(folder) for folder in inside if folder.name != RUNS}
+    return {folder: plan for folder, plan in plans.items() if not plan.smoke}
+
+
+def _evidence(folder: Path, plan: Plan, log: Log) -> list[Evidence]:
+    """The rules of one experiment from its committed table."""
+    if not (folder / f"{TABLE}.csv").is_file():
+        return []
+    rows = read_tables(folder, {TABLE: NEEDED})[TABLE].to_dict("records")
+    return of_rows(rows, folder=folder.name, experiment=plan.experiment, log=log)
+
+
+def of_rows(rows: Sequence[Row], *, folder: str, experiment: str, log: Log) -> list[Evidence]:
+    """The rules of a table of findings (`verdicts.table`), each with its parts and what the log says of it."""
+    found = []
+    for row in rows:
+        name = str(row["claim"])
+        if "." not in name:
+            parts = [_part(one) for one in rows if re.fullmatch(rf"{re.escape(name)}\.\d+", str(one["claim"]))]
+            entry = log.get((folder, name))
+            found.append(Evidence(folder, experiment, _part(row), tuple(parts), _text(row["words"]), entry))
+    return found
+
+
+def _part(row: Row) -> Part:
+    metric, rule = _text(row["metric"]), _text(row["rule"])
+    is_difference = bool(row.get("is_difference", " minus " in rule))
+    p = row.get("p_holm")
+    return Part(
+        rule=str(row["claim"]),
+        statement=_text(row["statement"]),
+        verdict=str(row["verdict"]),
+        effect=effect_text(row, metric=metric, is_difference=is_difference),
+        n=0 if pd.isna(row["n"]) else int(row["n"]),
+        metric=metric,
+        is_exact=row.get("is_exact") is True or row.get("is_exact") == "True",
+        p_holm=1.0 if p is None or pd.isna(p) else float(p),
+    )
+
+
+def effect_text(row: Row, *, metric: str, is_difference: bool) -> str:
+    """Estimate and interval of a rule with their unit: −21.7 [−24.5, −18.9] points."""
+    if row["estimate"] is None or pd.isna(row["estimate"]):
+        return ""
+    bounds = {name: row[name] for name in ("estimate", "low", "high")}
+    text = wording.interval({**bounds, "n": row["n"], "planned": row["n"]}, metric=metric, signed=is_difference)
+    unit = "points" if is_difference else "%"
+    return f"{text} {unit}" if wording.is_share(metric) else text
+
+
+def _text(cell: Any) -> str:
+    return "" if cell is None or (isinstance(cell, float) and pd.isna(cell)) else str(cell)
+
+
+def markdown(rows: Sequence[Judged], *, page: str, link: str) -> str:
+    """The claims as a table in Markdown; `page` is the address of the verdict page, `link` that of the results."""
+    lines = ["| claim | the tutorials say | verdict | the number that decides | from |", "|---|---|---|---|---|"]
+    for row in rows:
+        if row.claim is None:
+            continue
+        first = (f"[{row.id}]({page}#{row.id})", _cell(row.claim.statement))
+        for one in row.evidence or (None,):
+            lines.append(f"| {' | '.join([*first, *_cells(one, link)])} |")
+            first = ("", "")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(one: Evidence | None, link: str) -> list[str]:
+    if one is None:
+        return ["not measured", "", ""]
+    where = f"[`{one.folder}`]({link}/{one.folder}/report.html) {one.whole.rule}"
+    if one.is_withdrawn:
+        return ["withdrawn", "", where]
+    part = one.decisive
+    number = f"{part.effect}: {_cell(part.statement)}" if part.effect else _cell(part.statement)
+    return [one.verdict, f"{number} (n = {part.n})" if part.n else number, where]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,158 @@
+"""Index: the verdict page, which holds every claim against all results, and links the pages of the experiments."""
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from vision_attn import wording
+from vision_attn.figures import svg, theme
+from vision_attn.records import Records, load
+from vision_attn.report import page, protocol
+from vision_attn.report.answer import answer
+from vision_attn.report.claims import tutorials
+from vision_attn.report.drawn import made, named
+from vision_attn.report.evidence import Judged, folders, judged, markdown
+from vision_attn.report.html import render
+from vision_attn.report.scope import scope
+from vision_attn.spec import InputError
+from vision_attn.store import RUNS, write_atomic
+
+PAGE = "index.html"
+BEGIN, END = "<!-- claims -->\n", "<!-- /claims -->\n"
+"""Between these a README has the table of claims."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Thumbnail:
+    """A figure in small: the name of its section on the page of the experiment, and the image as a data URI."""
+
+    name: str
+    title: str
+    image: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One experiment: its folder, its question, its answer and range, and a figure for every metric asked for."""
+
+    folder: str
+    title: str
+    answer: str
+    scope: tuple[str, ...]
+    thumbnails: dict[str, Thumbnail]
+
+
+def build_all(
+    results: Path,
+    *,
+    store: Path | None = None,
+    pages: bool = True,
+    tell: Callable[[Path], None] = lambda path: None,
+) -> Path:
+    """Rebuild the page of every experiment in a folder of results, and the verdict page over them; returns the latter.
+
+    Without `pages` those of the experiments are left as they are. `tell` is told of every page once it is written.
+    Raises `InputError` where the folder has no experiment, or one that is damaged.
+    """
+    plans = folders(results)
+    if not plans:
+        raise InputError(f"'{results}' has no experiment with a plan.json. Give the folder of all, such as results.")
+    kept: dict[Path, Records] = {}
+    for folder, plan in plans.items():
+        kept[folder] = load(plan, store or results / RUNS, committed=folder)
+        if pages:
+            tell(page.write(kept[folder], folder))
+    rows = judged(results)
+    entries = {folder.name: _entry(folder, records, rows) for folder, records in kept.items()}
+    write_atomic(results / PAGE, _page(results, rows, entries).encode())
+    tell(results / PAGE)
+    return results / PAGE
+
+
+def write_table(readme: Path, results: Path) -> None:
+    """Put the table of claims between the marks of a README. Raises `InputError` where it has none."""
+    try:
+        text = readme.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"No such file: {readme}") from None
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise InputError(f"{readme} must have the lines {BEGIN.strip()} and {END.strip()}. It has not.")
+    write_atomic(readme, f"{before}{BEGIN}{table(results)}{END}{after}".encode())
+
+
+def table(results: Path) -> str:
+    """The claims as a table in Markdown, with links from the folder in which `results` lies."""
+    return markdown(judged(results), page=f"{results.name}/{PAGE}", link=results.name)
+
+
+def _entry(folder: Path, records: Records, rows: list[Judged]) -> Entry:
+    own = [one for row in rows for one in row.evidence if one.folder == folder.name]
+    title, _ = protocol.sentences(records.plan.question)
+    thumbnails: dict[str, Thumbnail] = {}
+    for metric in dict.fromkeys(one.decisive.metric for one in own):
+        if (found := _thumbnail(records, metric)) is not None:
+            thumbnails[metric] = found
+    said = answer(records, own)
+    return Entry(folder.name, title, said, tuple(scope(records)), thumbnails)
+
+
+def _thumbnail(records: Records, metric: str) -> Thumbnail | None:
+    """The figure of the plan whose metric and name have most words of the metric; the first where none has any."""
+    candidates = []
+    for name, data in named(records.plan.figures):
+        try:
+            figure = made(data, records)
+        except InputError:
+            continue
+        if figure.applies(records.plan):
+            about = f"{getattr(figure, 'metric', '')}_{name}"
+            candidates.append((len(_words(metric) & _words(about)), name, figure))
+    for _, name, figure in sorted(candidates, key=lambda one: -one[0]):
+        try:
+            with theme.reproducible():
+                drawing = theme.rendered(figure.plot(records).sheet, kinds=("svg",))["svg"]
+        except Exception:  # noqa: S112  # a figure, perhaps one's own, must not cost the page: its own says what failed
+            continue
+        return Thumbnail(name, figure.title, svg.address(drawing))
+    return None
+
+
+def _words(name: str) -> set[str]:
+    """The words of snake_case and CamelCase."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+", name)}
+
+
+def _page(results: Path, rows: list[Judged], entries: dict[str, Entry]) -> str:
+    return render(
+        "index.html.j2",
+        summary=summary(rows),
+        rows=rows,
+        entries=entries,
+        tutorials=tutorials(),
+        commands={row.id: command(row, results) for row in rows},
+        has_log=(results / "LOG.md").is_file(),
+    )
+
+
+def summary(rows: list[Judged]) -> str:
+    """How many of the claims have which verdict: 2 supported, 1 mixed, 3 withdrawn, 6 not measured."""
+    words = {"supports": "supported", "contradicts": "contradicted"}
+    own = [row for row in rows if row.claim is not None]
+    counts = Counter(words.get(row.verdict, row.verdict) for row in own)
+    said = wording.listing([f"{count} {word}" for word, count in counts.items()])
+    return f"Of {len(own)} claims: {said}."
+
+
+def command(row: Judged, results: Path) -> str:
+    """What to type to measure a claim; empty where this copy of the project has no experiment about it."""
+    if row.claim is None:
+        return ""
+    folder = results.resolve().parent / "experiments"
+    known = [name for name in row.claim.experiments if not folder.is_dir() or (folder / f"{name}.py").is_file()]
+    measured = {one.folder for one in row.evidence}
+    missing = [name for name in known if name not in measured] or known
+    return f"vision-attn run experiments/{missing[0]}.py" if missing else ""

@@ -1,0 +1,115 @@
+"""Scope: for which models, data and budgets the records of an experiment speak, in a few words."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from vision_attn import wording
+from vision_attn.records import BASELINES, Records, column, pick
+from vision_attn.statistics import limits
+
+SEED = "seed"
+
+
+def scope(records: Records) -> list[str]:
+    """Models, data, budget, and what limits the results; what is not known is left out."""
+    found = (models_text(records), data_text(records), budget_text(records), limits_text(records))
+    return [text for text in found if text]
+
+
+def models_text(records: Records) -> str:
+    """The sizes of the networks: 0.20 to 0.21 million parameters."""
+    kinds = {key: entry.run.get("model", {}).get("kind") for key, entry in records.plan.runs.items()}
+    sizes = pick(records, "params", at={})
+    sizes = sizes.loc[[kinds.get(run) not in BASELINES for run in sizes["run"]], "value"]
+    if sizes.empty:
+        return ""
+    is_large = bool(sizes.min() >= 5e4)
+    return _span(list(sizes), _millions if is_large else _count) + " million" * is_large + " parameters"
+
+
+def data_text(records: Records) -> str:
+    """How many training images, of which data set and size."""
+    runs = _done(records)
+    names = _values(runs, column(records, "dataset"))
+    if not names:
+        return ""
+    pixels = _values(runs, column(records, "image_size"))
+    where = f"{wording.listing(_families(names), most=3)}{f', {_span(pixels, str)} px' if pixels else ''}"
+    sizes = _values(runs, _level_or_measured(records, "train_size"))
+    if not sizes:
+        return f"images of {where}, drawn anew for every update"
+    return f"{_span(sizes, _count)} training images of {where}"
+
+
+def budget_text(records: Records) -> str:
+    """How many images were seen in training: 48,000 images seen in training."""
+    seen = [value for value in _values(_done(records), column(records, "images_seen")) if value > 0]
+    return f"{_span(seen, _count)} images seen in training" if seen else ""
+
+
+def limits_text(records: Records) -> str:
+    """Whether data or budget limit the cells of a learning curve (`statistics.limits`), counted."""
+    found = limited_cells(records)
+    known = found[found["limited_by"] != "not measured"]
+    if known.empty:
+        return ""
+    by_data = int((known["limited_by"] == "data").sum())
+    if by_data in (0, len(known)):
+        return "limited by the data" if by_data else "limited by the training budget, not by the data"
+    return f"limited by the data in {by_data} of {len(known)} cells, by the training budget in the others"
+
+
+def limited_cells(records: Records) -> pd.DataFrame:
+    """What limits every cell of the factors beside the seed: of networks that are trained on a set of images."""
+    trained = _done(records)
+    seen = column(records, "images_seen")
+    trained = trained[trained[seen].fillna(0) > 0] if seen in trained else trained.iloc[:0]
+    factors = records.plan.factors
+    budget = next((name for name in ("images_seen", "updates") if len(factors.get(name, ())) > 1), None)
+    by = [name for name in factors if name not in (SEED, budget)]
+    parts = [pick(records, "accuracy", at={"split": split}) for split in ("train", "test")]
+    train, test = (_one_each(part[part["run"].isin(trained["run"])], list(factors)) for part in parts)
+    is_set = bool(_values(trained, _level_or_measured(records, "train_size")))
+    if SEED not in factors or not by or not is_set or train.empty or test.empty:
+        return pd.DataFrame(columns=[*by, "limited_by"])
+    return limits(train, test, by=by, budget=budget, over=SEED)
+
+
+def _done(records: Records) -> pd.DataFrame:
+    return records.runs[records.runs["state"] == "done"].drop_duplicates("run")
+
+
+def _one_each(values: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """One value for every cell, also where two probes have measured it."""
+    return values.groupby(by, observed=True, dropna=False)["value"].mean().reset_index()
+
+
+def _level_or_measured(records: Records, name: str) -> str:
+    """The column that says it: what was measured, else the factor."""
+    measured = column(records, name)
+    return measured if measured in records.runs else name
+
+
+def _values(runs: pd.DataFrame, name: str) -> list[Any]:
+    return list(runs[name].dropna().unique()) if name in runs else []
+
+
+def _span(values: Sequence[Any], text: Any) -> str:
+    """One value, or the smallest to the largest, as texts that may be alike."""
+    return " to ".join(dict.fromkeys([text(min(values)), text(max(values))]))
+
+
+def _families(names: Sequence[str]) -> list[str]:
+    """Data sets that differ in a number at their end only are one: cued-recall-filled-0, -1, ..."""
+    return list(dict.fromkeys(re.sub(r"-\d+$", "", str(name)) for name in names))
+
+
+def _millions(value: float) -> str:
+    return f"{value / 1e6:.2f}"
+
+
+def _count(value: float) -> str:
+    return f"{int(value):,}"
