@@ -29,6 +29,8 @@ MAY_IMPORT = {
     "plan": {"spec", "store"},
     "sources": {"spec"},
     "trial": {*BOTTOM, "data", "models", "training", "probes", "run", "execution", "plan", "sources"},
+    "rehearsal": {"sources", "spec", "data", "models", "probes", "run", "execution", "plan", "trial"}
+    | {"records", "figures", "verdicts"},
     "worker": {*BOTTOM, "plan", "probes", "run", "execution", "group"},
     "measuring": {*BOTTOM, "data", "probes"},
     "loading": {*BOTTOM, "data", "run", "execution"},
@@ -69,6 +71,7 @@ HEAVY = {
         "worker",
         "sweep",
         "trial",
+        "rehearsal",
         "doctor",
         "bench",
         "measuring",

@@ -69,10 +69,10 @@ class Records:
 
 
 @dataclasses.dataclass
-class _Found:
-    """What is known of one run: a row of facts, its records, its history, its damaged files."""
+class RunRecords:
+    """What is known of one run: a row of its provenance, its records, its history, its damaged files."""
 
-    facts: Row
+    provenance: Row
     values: list[Row] = dataclasses.field(default_factory=list)
     history: list[Row] = dataclasses.field(default_factory=list)
     damaged: list[str] = dataclasses.field(default_factory=list)
@@ -89,21 +89,30 @@ def load(plan: Plan, store_root: Path, *, committed: Path | None = None) -> Reco
     folders = {key: index[key] for key in plan.runs if key in index}
     found = {key: _from_pool(plan, key, folder) for key, folder in folders.items()}
     store.remember()
-    unknown = [key for key in plan.runs if key not in found or found[key].facts["state"] in ("pending", "running")]
+    unknown = [key for key in plan.runs if key not in found or found[key].provenance["state"] in ("pending", "running")]
     earlier = _from_tables(committed, unknown, plan) if committed is not None and unknown else {}
     damaged = [text for one in found.values() for text in one.damaged] + [
         f"{name}/config.json" for name in store.damaged_configs()
     ]
-    found = {key: _Found({"state": "pending", "reason": ""}) for key in plan.runs} | found | earlier
+    found = {key: RunRecords({"state": "pending", "reason": ""}) for key in plan.runs} | found | earlier
+    return joined(
+        plan,
+        found,
+        folders={key: folder.path for key, folder in folders.items()},
+        damaged=tuple(sorted(damaged)),
+        committed=tuple(earlier),
+    )
+
+
+def joined(plan: Plan, found: Mapping[str, RunRecords], **known: Any) -> Records:
+    """What was found of every run, joined to the plan; `known` are the further fields of the records."""
     cells = _cells(plan)
     return Records(
         values=_joined(cells, _flat(found, "values"), ("metric", "value")),
         history=_joined(cells, _flat(found, "history"), ("update",)),
-        runs=_joined(cells, [{"run": key, **one.facts} for key, one in found.items()], ("state", "reason")),
+        runs=_joined(cells, [{"run": key, **one.provenance} for key, one in found.items()], ("state", "reason")),
         plan=plan,
-        folders={key: folder.path for key, folder in folders.items()},
-        damaged=tuple(sorted(damaged)),
-        committed=tuple(earlier),
+        **known,
     )
 
 
@@ -186,22 +195,22 @@ def chance(records: Records) -> float | None:
     return 1 / int(classes.pop()) if len(classes) == 1 else None
 
 
-def _from_pool(plan: Plan, key: str, folder: RunFolder) -> _Found:
+def _from_pool(plan: Plan, key: str, folder: RunFolder) -> RunRecords:
     files = list(plan.asked(key))
     result = folder.result()
     probes = {file: folder.probe(file) for file in files} if result and result["state"] == "done" else {}
     complete = bool(probes or not files) and all(content is not None for content in probes.values())
     state = State("done") if result and result["state"] == "done" and complete else folder.state(files)
-    found = _Found({"state": state.name, "reason": (state.reason.strip().splitlines() or [""])[0]})
+    found = RunRecords({"state": state.name, "reason": (state.reason.strip().splitlines() or [""])[0]})
     if state.name != "done":
         found.damaged = [f"{folder.path.name}/{name}" for name in folder.damaged()]
     if result is None:
         return found
-    found.facts |= _facts(result)
+    found.provenance |= _provenance(result)
     if complete:
-        found.facts["probes"] = " ".join(sorted(file.removesuffix(".json") for file in files))
+        found.provenance["probes"] = " ".join(sorted(file.removesuffix(".json") for file in files))
     if origin := _sources(result, *probes.values()):
-        found.facts["sources"] = origin
+        found.provenance["sources"] = origin
     found.values = [row for content in probes.values() if content is not None for row in content["records"]]
     if _intact(folder.path / "history.jsonl", result["files"].get("history.jsonl")):
         found.history = read_rows(folder.path / "history.jsonl")
@@ -210,7 +219,7 @@ def _from_pool(plan: Plan, key: str, folder: RunFolder) -> _Found:
     return found
 
 
-def _facts(result: Row) -> Row:
+def _provenance(result: Row) -> Row:
     """A result as one flat row."""
     data = {("dataset" if name == "label" else name): value for name, value in result["data"].items()}
     names = ("diverged_at", "updates", "images_seen", "train_loss")
@@ -233,7 +242,7 @@ def _intact(path: Path, sha256: str | None) -> bool:
         return False
 
 
-def _from_tables(folder: Path, keys: Iterable[str], plan: Plan) -> dict[str, _Found]:
+def _from_tables(folder: Path, keys: Iterable[str], plan: Plan) -> dict[str, RunRecords]:
     """What the committed tables say of runs that have diverged, or are done and measured by the probes now asked."""
     frames = read_tables(folder, TABLES, experiment=plan.name)
     if not frames:
@@ -241,18 +250,19 @@ def _from_tables(folder: Path, keys: Iterable[str], plan: Plan) -> dict[str, _Fo
     wanted = set(keys)
     rows = {name: _rows_by_run(frame, wanted) for name, frame in frames.items()}
     return {
-        key: _Found(facts[0], rows["records"].get(key, []), rows["history"].get(key, []))
-        for key, facts in rows["runs"].items()
-        if facts[0]["state"] == "diverged" or (facts[0]["state"] == "done" and _is_measured(facts[0], plan.asked(key)))
+        key: RunRecords(provenance[0], rows["records"].get(key, []), rows["history"].get(key, []))
+        for key, provenance in rows["runs"].items()
+        if provenance[0]["state"] == "diverged"
+        or (provenance[0]["state"] == "done" and _is_measured(provenance[0], plan.asked(key)))
     }
 
 
-def _is_measured(facts: Row, asked: Mapping[str, Json]) -> bool:
+def _is_measured(provenance: Row, asked: Mapping[str, Json]) -> bool:
     """Whether a run of a table was measured by all probes that are asked for, as they are now.
 
     Tables of earlier versions do not say by which: by those that have not changed since.
     """
-    if (measured := facts.get("probes")) is None:
+    if (measured := provenance.get("probes")) is None:
         return not any("version" in probe for probe in asked.values())
     return {file.removesuffix(".json") for file in asked} <= set(measured.split())
 
@@ -279,7 +289,7 @@ def _cells(plan: Plan) -> pd.DataFrame:
     return pd.DataFrame({**columns, "run": pd.Series([cell.run for cell in plan.cells], dtype="str")})
 
 
-def _flat(found: Mapping[str, _Found], part: str) -> list[Row]:
+def _flat(found: Mapping[str, RunRecords], part: str) -> list[Row]:
     return [{"run": key, **row} for key, one in found.items() for row in getattr(one, part)]
 
 

@@ -244,18 +244,6 @@ class Attempt:
         self.lease.write(HISTORY, _lines(self.history))
         path, data = self.lease.folder.path, self.data
         names = ["config.json", HISTORY] + ([WEIGHTS] if diverged_at is None else [])
-        facts = {
-            "label": self.run.data.label,
-            "fingerprint": data.fingerprint,
-            "subset_sha256": data.subset_sha256,
-            "train_size": data.train_size,
-            "val_size": 0 if data.val is None else len(data.val),
-            "test_size": len(data.test),
-            "num_classes": data.num_classes,
-            "image_size": data.image_size,
-            "in_chans": data.in_chans,
-            "flip": data.flip,
-        }
         result = {
             "schema": SCHEMA,
             "run": digest(self.run),
@@ -265,7 +253,7 @@ class Attempt:
             "updates": state.update,
             "images_seen": state.update * self.run.recipe.batch_size,
             "train_loss": self.history[-1]["train_loss"] if self.history else None,
-            "data": facts,
+            "data": provenance(self.run, data),
             "choices": self.choices.as_json(),
             "environment": self.environment,
             "files": {name: hashlib.sha256((path / name).read_bytes()).hexdigest() for name in names},
@@ -279,6 +267,22 @@ class Attempt:
         self.lease.write_json(RESULT, result)
         self.lease.remove(CHECKPOINT)
         self.outcome = Outcome("done") if diverged is None else Outcome("diverged", str(diverged))
+
+
+def provenance(run: Run, data: Data) -> dict[str, Any]:
+    """What a result says of its data."""
+    return {
+        "label": run.data.label,
+        "fingerprint": data.fingerprint,
+        "subset_sha256": data.subset_sha256,
+        "train_size": data.train_size,
+        "val_size": 0 if data.val is None else len(data.val),
+        "test_size": len(data.test),
+        "num_classes": data.num_classes,
+        "image_size": data.image_size,
+        "in_chans": data.in_chans,
+        "flip": data.flip,
+    }
 
 
 def sourced(*specs: Spec) -> dict[str, dict[str, str]]:

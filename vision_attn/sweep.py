@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from vision_attn import rehearsal, trial
 from vision_attn.data import Dataset
 from vision_attn.driving import FINAL, Ended, drive
 from vision_attn.executors.base import Event
@@ -18,7 +19,7 @@ from vision_attn.spec import InputError, from_json
 from vision_attn.store import FAILURES, WORKERS_LOG, RunFolder, State, Store
 from vision_attn.training import Recipe
 from vision_attn.training.stacked import stackable
-from vision_attn.trial import check, shape_of
+from vision_attn.trial import shape_of
 from vision_attn.worker import pick_device
 
 STACK_ON_GPU = 16
@@ -57,6 +58,17 @@ def forget_failures(plan: Plan, store: Path, *, diverged: bool) -> list[str]:
     for key in again:
         index[key].forget_failure()
     return again
+
+
+def check(plan: Plan, keys: Sequence[str], *, needs_data: bool = True) -> list[str]:
+    """Raise `InputError` where the runs, or one's own figures and rules, would stumble (`trial`, `rehearsal`).
+
+    With `needs_data` off, data that cannot be loaded are not refused: the sentences that say so are returned.
+    """
+    said = trial.check(plan, keys, needs_data=needs_data)
+    if keys and not said:
+        rehearsal.check(plan)
+    return said
 
 
 def sizes(plan: Plan) -> dict[str, dict[str, Any]]:

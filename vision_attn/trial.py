@@ -72,17 +72,17 @@ def _loaded(dataset: Dataset) -> Data:
     if not sources.is_own(type(dataset)):
         return data
     if not isinstance(data, Data):
-        raise InputError(f"load of {name} must return Data{_defined(dataset, 'load')}. Got {data!r} instead.")
+        raise InputError(f"load of {name} must return Data{defined(dataset, 'load')}. Got {data!r} instead.")
     for split, part in (("train", data.train_sample), ("test", data.test)):
         images, labels = part.images, part.labels
         wrong = images.dtype != torch.uint8 or images.ndim != 4 or images.shape[2] != images.shape[3]
         if wrong:
             given = f"{images.dtype} of shape {tuple(images.shape)}"
-            allowed = f"uint8 of shape (N, C, H, H){_defined(dataset, 'load')}"
+            allowed = f"uint8 of shape (N, C, H, H){defined(dataset, 'load')}"
             raise InputError(f"{split} images of {name} must be {allowed}. Got {given} instead.")
         if labels.dtype != torch.int64 or len(labels) != len(images) or int(labels.max()) >= data.num_classes:
             given = f"{labels.dtype} of shape {tuple(labels.shape)}, the largest {int(labels.max())}"
-            allowed = f"int64 of shape ({len(images)},) below {data.num_classes}{_defined(dataset, 'load')}"
+            allowed = f"int64 of shape ({len(images)},) below {data.num_classes}{defined(dataset, 'load')}"
             raise InputError(f"{split} labels of {name} must be {allowed}. Got {given} instead.")
     if not isinstance(dataset.label, str):
         raise InputError(f"label of {name} must be a text. Got {dataset.label!r} instead.")
@@ -99,20 +99,20 @@ def _try(run: Run, data: Data, probes: Sequence[Probe]) -> None:
     if not is_own and not own_probes:
         count_params(run.model, **shape_of(data))
         return
-    small = _small(data)
+    few = small(data)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         model = _built(run.model, data)
         if is_own:
-            require_fit(run.recipe, model, data=small)
+            require_fit(run.recipe, model, data=few)
             if not isinstance(run.model, FittedModel):
-                _learn(run.model, model, small)
+                _learn(run.model, model, few)
     model.eval()
     for probe in own_probes:
         with sources.told(f"{kind_of(probe)} on {kind_of(run.model)}"):
-            rows = [checked(probe, row) for row in probe(model, small)]
+            rows = [checked(probe, row) for row in probe(model, few)]
         if not rows:
-            raise InputError(f"{kind_of(probe)} must yield a row{_defined(probe, '__call__')}. Got none instead.")
+            raise InputError(f"{kind_of(probe)} must yield a row{defined(probe, '__call__')}. Got none instead.")
 
 
 def _built(spec: Model, data: Data) -> nn.Module:
@@ -123,7 +123,7 @@ def _built(spec: Model, data: Data) -> nn.Module:
         isinstance(model, nn.Module) and any(one.requires_grad for one in model.parameters())
     )
     if not trains:
-        allowed = f"a module with parameters to be trained{_defined(spec, 'build')}"
+        allowed = f"a module with parameters to be trained{defined(spec, 'build')}"
         raise InputError(f"build of {name} must return {allowed}. Got {model!r} instead.")
     images = data.normalise(data.test.images[:2])
     with sources.told(f"forward of {name}"), torch.no_grad():
@@ -131,7 +131,7 @@ def _built(spec: Model, data: Data) -> nn.Module:
     wanted = (len(images), data.num_classes, *data.label_shape)
     given: Any = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
     if given != wanted:
-        place = _defined(spec, "build")
+        place = defined(spec, "build")
         raise InputError(f"logits of {name} must have the shape {wanted} for two images{place}. Got {given} instead.")
     return model
 
@@ -144,7 +144,7 @@ def _learn(spec: Model, model: nn.Module, data: Data) -> None:
         F.cross_entropy(scores, part.labels[:2]).backward()
 
 
-def _small(data: Data) -> Data:
+def small(data: Data) -> Data:
     """The first images of every split."""
 
     def first(split: Split) -> Split:
@@ -155,7 +155,7 @@ def _small(data: Data) -> Data:
     return dataclasses.replace(data, train=first(data.train_sample), val=val, test=first(data.test))
 
 
-def _defined(spec: Spec, method: str) -> str:
+def defined(spec: Spec, method: str) -> str:
     """Where a method of a kind is written, in brackets."""
     function = getattr(type(spec), "factory", None) or getattr(type(spec), method)
     try:
