@@ -107,10 +107,19 @@ class OverSeeds(Figure, abc.ABC):
         """The level of `hue` that the others are compared to, where there is one."""
         return getattr(self, "reference", None)
 
+    @property
+    def shows_differences_only(self) -> bool:
+        """Whether nothing is left to be seen where the reference is the only level of `hue`."""
+        return False
+
     def applies(self, plan: Plan) -> bool:
-        """Where the plan has the levels `given`, and the reference among those of `hue`."""
+        """Where the plan has the levels `given`, the reference among those of `hue`, and what to compare it with."""
         has_given = all(may_have(plan, name, level) for name, level in self.given)
-        return has_given and (self.reference_level is None or may_have(plan, self.hue, self.reference_level))
+        has_reference = self.reference_level is None or may_have(plan, self.hue, self.reference_level)
+        return has_given and has_reference and not self._lacks_others(plan)
+
+    def _lacks_others(self, plan: Plan) -> bool:
+        return self.shows_differences_only and set(plan.factors.get(self.hue, ())) == {self.reference_level}
 
     def view(self, records: Records) -> View:
         """The records that it shows. Raises `InputError` where a field names no factor, or the plan lacks a level."""
@@ -124,6 +133,8 @@ class OverSeeds(Figure, abc.ABC):
         own = settled(records, choose=self.choose, used=used, by=(self.hue,), given=self.given)
         if self.reference_level is not None:
             require_level(own.plan, "reference", what, self.hue, self.reference_level)
+        if self._lacks_others(own.plan):
+            raise InputError(f"{what} compares with {self.reference_level}, and there is no other level of {self.hue}.")
         return View.of(own, figure=self, used=used)
 
     def coordinates(self) -> tuple[str, ...]:

@@ -44,6 +44,10 @@ class ComparedSizes(Dots, abc.ABC):
     x: str = "train_size"
     resamples: int = 2000
 
+    @property
+    def shows_differences_only(self) -> bool:
+        return True
+
     def check(self) -> None:
         super().check()
         self.require("metric", wording.is_share(self.metric), "a share that is best at 1, such as 'accuracy'")

@@ -42,6 +42,10 @@ class DotPlot(Dots):
         both = pairs(values, by=view.panels, pair_on=[self.over], compare=self.hue, reference=self.reference)
         return both.assign(value=both["difference"]).dropna(subset="value")
 
+    @property
+    def shows_differences_only(self) -> bool:
+        return self.reference is not None
+
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)
         found = mean_interval(self._values(view), by=view.rows, level=self.level)

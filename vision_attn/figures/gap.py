@@ -34,6 +34,10 @@ class Gap(Lines):
     split: str = "test"
     x: str = "train_size"
 
+    @property
+    def shows_differences_only(self) -> bool:
+        return True
+
     def values(self, view: View) -> pd.DataFrame:
         return view.pick(self.metric, split=self.split)
 

@@ -124,6 +124,8 @@ class Variation(Dots):
             f"Bars: {100 * self.level:g} % intervals, drawn as far as the axis: Williams's between subsets, chi-square "
             "between seeds; the mean's in the table is a hierarchical bootstrap.",
         ]
+        if (table["of"] == VALUE).all():
+            said.append(f"Only {self.reference} is planned, so there is no difference to it.")
         lacking = table[(table["n"] < table["planned"])]
         if len(lacking):
             said.append(f"{len(lacking)} rows lack some of their runs.")
