@@ -12,9 +12,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as PageFigure
-from matplotlib.figure import SubFigure
 
 from vision_attn import sources
 from vision_attn.data import Data
@@ -102,7 +99,7 @@ def _draw(figure: Figure, records: Records) -> None:
         _require(figure, "table", table, pd.DataFrame, "a DataFrame")
         with _told(name, "draw"):
             sheet = figure.draw(table, view)
-        _require(figure, "draw", sheet, PageFigure | SubFigure | Axes, "the sheet that it has drawn on")
+        _require(figure, "draw", sheet, theme.Sheet, "the sheet that it has drawn on")
         with _told(name, "draw"):
             theme.rendered(sheet, kinds=figure.files)
     with _told(name, "caption"):
