@@ -15,7 +15,7 @@ from recipe_search import ARMS, SCALES, chosen_trial, configured, dataset, model
 
 from vision_attn import Accuracy, Experiment, Gap, LearningCurve, Run, cell
 from vision_attn.figures import (
-    ArmCurve,
+    ConditionCurve,
     Crossover,
     DataEquivalence,
     FittedCurves,
@@ -127,7 +127,7 @@ experiment = Experiment(
         Crossover(reference="ResNet"),
         DataEquivalence(reference="ResNet"),
         Generalisation(),
-        ArmCurve(arm="augmentation", baseline="weak"),
+        ConditionCurve(condition="augmentation", baseline="weak"),
         Matching(reference="ViT"),
         Summary(
             parts=(

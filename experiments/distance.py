@@ -18,7 +18,7 @@ lattices that are moved by pixels.
 
 from vision_attn import Accuracy, Experiment, Quantity, Recipe, Run, SelfAttention, ViT, cell, claim, match
 from vision_attn.data import CuedRecall
-from vision_attn.figures import Choice, ConvergenceSteps, LagCurve, Matching, RecallByDistance, StepPosition
+from vision_attn.figures import ConvergenceSteps, DistanceCurve, LagCurve, Matching, PsychometricMidpoint, Selection
 from vision_attn.models import LSTM, ConvStack, Neighbourhood, rf_dial
 from vision_attn.probes import AccuracyByDistance, AccuracyByLag, Influence, ReceptiveField, Size
 
@@ -180,12 +180,12 @@ experiment = Experiment(
         *(ReceptiveField(), Influence(images=8, maps=False), Size()),
     ),
     figures=(
-        RecallByDistance(),
-        RecallByDistance(direction=True, given=FILLED),
+        DistanceCurve(),
+        DistanceCurve(direction=True, given=FILLED),
         LagCurve(given=FILLED),
         ConvergenceSteps(),
-        StepPosition(),
-        Choice(),
+        PsychometricMidpoint(),
+        Selection(),
         Matching(reference="attention, relative"),
     ),
     verdicts=(REACH, PLACES, RECURRENCE),

@@ -12,7 +12,7 @@ from recipe_search import MODELS, chosen_trial, configured, dataset
 from vision_attn import Accuracy, Experiment, Gap, Quantity, Run, cell, claim
 from vision_attn.data import Permuted, Quadrants
 from vision_attn.figures import (
-    ArmCurve,
+    ConditionCurve,
     Matching,
     MinimumHeadDistance,
     OcclusionCurve,
@@ -22,7 +22,15 @@ from vision_attn.figures import (
     Summary,
     ZoomCurve,
 )
-from vision_attn.probes import AccuracyBy, AttentionDistance, Occlusion, PatchShuffle, ShiftConsistency, Size, Zoom
+from vision_attn.probes import (
+    AttentionDistance,
+    Occlusion,
+    PatchShuffle,
+    ShiftConsistency,
+    Size,
+    SubgroupAccuracy,
+    Zoom,
+)
 
 ARRANGEMENTS = {
     "intact": lambda images: images,
@@ -34,8 +42,8 @@ ARRANGEMENTS = {
 """Quadrants lie 14 pixels apart, three patches and a half: whole patches a transformer may move for nothing."""
 PROBES = (
     Accuracy(),
-    AccuracyBy(fact="quadrant"),
-    AccuracyBy(fact="seen"),
+    SubgroupAccuracy(attribute="quadrant"),
+    SubgroupAccuracy(attribute="seen"),
     Size(),
     AttentionDistance(images=32),
     ShiftConsistency(images=200, random_images=2000, off_grid=4),
@@ -155,7 +163,7 @@ experiment = Experiment(
     run=run,
     probes=PROBES,
     figures=(
-        ArmCurve(arm="arrangement", baseline="intact"),
+        ConditionCurve(condition="arrangement", baseline="intact"),
         Gap(reference="ViT"),
         QuadrantAccuracy(given=cell(train_size=8000)),
         ShiftSawtooth(given=INTACT),
@@ -169,7 +177,7 @@ experiment = Experiment(
         Matching(reference="ViT"),
         Summary(
             parts=(
-                ArmCurve(arm="arrangement", baseline="intact"),
+                ConditionCurve(condition="arrangement", baseline="intact"),
                 QuadrantAccuracy(given=cell(train_size=8000)),
                 ShiftSawtooth(given=INTACT),
                 ZoomCurve(given=INTACT),

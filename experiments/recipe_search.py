@@ -10,7 +10,7 @@ import functools
 from pathlib import Path
 
 from vision_attn import Cifar10, DepthwiseConv, Experiment, ImageFolder, Recipe, ResNet, Run, SelfAttention, ViT, match
-from vision_attn.figures import Choice, Matching
+from vision_attn.figures import Matching, Selection
 from vision_attn.models import ConvNeXt, Neighbourhood
 from vision_attn.probes import Size
 from vision_attn.tables import read_table
@@ -108,7 +108,7 @@ experiment = Experiment(
     run=run,
     probes=(Size(),),
     figures=(
-        Choice(choose="trial", by=("augmentation", "train_size")),
+        Selection(choose="trial", by=("augmentation", "train_size")),
         Matching(reference="ViT"),
     ),
 )

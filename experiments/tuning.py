@@ -18,7 +18,7 @@ import itertools
 from pathlib import Path
 
 from vision_attn import Cifar10, DepthwiseConv, Experiment, ImageFolder, Recipe, ResNet, Run, ViT, match
-from vision_attn.figures import Choice, ExpectedBest, Matching
+from vision_attn.figures import ExpectedBest, Matching, Selection
 from vision_attn.probes import Size
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
@@ -189,7 +189,7 @@ experiment = Experiment(
     run=run,
     probes=(Size(),),
     figures=(
-        Choice(choose="trial", by=("train_size",)),
+        Selection(choose="trial", by=("train_size",)),
         ExpectedBest(),
         Matching(reference="ViT"),
     ),

@@ -45,10 +45,10 @@ MAY_IMPORT = {
     "own_results": {"spec", "plan", "metrics"},
     "records": {"spec", "store", "plan", "tables", "own_results"},
     "statistics": {"spec"},
-    "choice": {"spec", "plan", "records"},
+    "selection": {"spec", "plan", "records"},
     "wording": {"metrics", "records"},
-    "figures": {"spec", "store", "plan", "records", "statistics", "choice", "wording"},
-    "verdicts": {"sources", "spec", "records", "statistics", "choice", "wording"},
+    "figures": {"spec", "store", "plan", "records", "statistics", "selection", "wording"},
+    "verdicts": {"sources", "spec", "records", "statistics", "selection", "wording"},
     "report": {"sources", "spec", "store", "plan", "tables", "records", "statistics", "wording", "figures", "verdicts"},
 }
 HEAVY = {

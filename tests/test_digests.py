@@ -1,5 +1,9 @@
 """Digests of specs that stand in stored runs: a default never changes, a new field does not touch them."""
 
+import dataclasses
+import json
+from pathlib import Path
+
 import pytest
 
 from vision_attn import (
@@ -17,6 +21,7 @@ from vision_attn import (
     ViT,
 )
 from vision_attn.data import CuedRecall, Parity, Quadrants
+from vision_attn.figures import ConditionCurve, DistanceCurve, PsychometricMidpoint, Selection
 from vision_attn.models import (
     LSTM,
     ConvStack,
@@ -37,9 +42,11 @@ from vision_attn.probes import (
     ReceptiveField,
     ShiftConsistency,
     Size,
+    SubgroupAccuracy,
     Zoom,
 )
-from vision_attn.spec import digest
+from vision_attn.sources import named
+from vision_attn.spec import RENAMED, Spec, digest, from_json, kinds, to_json
 from vision_attn.verdicts import (
     AllOf,
     BoundVerdict,
@@ -52,6 +59,7 @@ from vision_attn.verdicts import (
 
 SAID = {"claim": "C1", "statement": "So."}
 FAR, NEAR = cell(model="ViT", distance=7), cell(model="ViT", distance=1)
+CONDITIONS = ConditionCurve(condition="arrangement", baseline="intact")
 BOUND = BoundVerdict(**SAID, at=FAR, bound=0.5)
 
 COMMITTED = {
@@ -109,3 +117,28 @@ COMMITTED = {
 @pytest.mark.parametrize(("value", "expected"), COMMITTED.items(), ids=lambda item: type(item).__name__)
 def test_a_stored_spec_keeps_its_digest(value, expected):
     assert digest(value)[:16] == expected
+
+
+@pytest.mark.parametrize(
+    ("stored", "now"),
+    [
+        ({"kind": "AccuracyBy", "fact": "quadrant"}, SubgroupAccuracy(attribute="quadrant")),
+        ({"kind": "ArmCurve", "arm": "arrangement", "baseline": "intact"}, CONDITIONS),
+        ({"kind": "RecallByDistance", "direction": True}, DistanceCurve(direction=True)),
+        ({"kind": "StepPosition"}, PsychometricMidpoint()),
+        ({"kind": "Choice", "choose": "trial"}, Selection(choose="trial")),
+    ],
+    ids=lambda one: str(one)[:24],
+)
+def test_a_kind_or_field_that_was_renamed_is_stored_by_its_earlier_name_and_read_by_both(stored, now):
+    assert to_json(now) == stored
+    assert from_json(stored, Spec) == now
+    assert from_json({**dataclasses.asdict(now), "kind": type(now).__name__}, Spec) == now
+
+
+def test_no_committed_plan_names_a_kind_that_is_unknown():
+    known = {kind.__name__ for kind in kinds(Spec).values()} | set(RENAMED)
+    for path in sorted((Path(__file__).parents[1] / "results").glob("*/plan.json")):
+        plan = json.loads(path.read_text())
+        for data in (*plan["figures"], *plan["probes"], *plan.get("verdicts", ())):
+            assert named(data) <= known, path

@@ -76,7 +76,7 @@ def tasks(distance, directions="all"):
     """Images of the task, their labels, and the same images with another glyph at the target."""
     task = CuedRecall(distance=distance, directions=directions, num_pairs=32 if directions == "all" else 16)
     split = task.draw(64, generator=torch.Generator().manual_seed(distance))
-    steps = torch.tensor(STEPS)[split.facts["direction"]] * distance
+    steps = torch.tensor(STEPS)[split.attributes["direction"]] * distance
     image, rows, columns = (split.labels != -100).nonzero(as_tuple=True)
     changed = split.images.clone()
     cells_of(changed)[image, :, rows + steps[:, 0], columns + steps[:, 1]] = glyphs(9)[8]
@@ -99,7 +99,7 @@ def test_whatever_its_weights_an_lstm_that_reads_one_way_does_not_know_what_come
     for distance in (1, 4, 7):
         split, changed = tasks(distance)
         own, other = (logits_at_cue(module, images, split.labels) for images in (split.images, changed))
-        later = torch.isin(split.facts["direction"], torch.tensor([0, 2]))  # right and down
+        later = torch.isin(split.attributes["direction"], torch.tensor([0, 2]))  # right and down
         assert torch.equal(own[later], other[later])
         assert not torch.equal(own[~later], other[~later])
 

@@ -10,7 +10,7 @@ from vision_attn import Experiment, Mnist5k, Recipe, Run, ViT
 from vision_attn.data import Quadrants
 from vision_attn.experiment import plan as plan_of
 from vision_attn.plan import Plan
-from vision_attn.probes import AccuracyBy
+from vision_attn.probes import SubgroupAccuracy
 from vision_attn.report.protocol import skips
 from vision_attn.spec import InputError
 from vision_attn.store import probe_file, read_json, write_json
@@ -105,14 +105,14 @@ def test_the_digest_follows_the_content():
 
 
 def test_of_two_probes_of_one_kind_the_one_that_applies_is_asked_for():
-    """`AccuracyBy` two attributes, of which the data say one."""
+    """`SubgroupAccuracy` two attributes, of which the data say one."""
     experiment = Experiment(
         question="Why?",
         factors={"seed": (0,)},
         run=lambda seed: Run(
             model=ViT(dim=16, depth=1), data=Quadrants(of=Mnist5k(), train_size=50), recipe=Recipe(updates=1), seed=seed
         ),
-        probes=(AccuracyBy(fact="quadrant"), AccuracyBy(fact="colour")),
+        probes=(SubgroupAccuracy(attribute="quadrant"), SubgroupAccuracy(attribute="colour")),
     )
     plan = plan_of(experiment, name="why")
     (key,) = plan.runs

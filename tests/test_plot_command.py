@@ -42,7 +42,7 @@ def test_two_figures_of_ones_own_table(table, tmp_path):
             ("--figure", "Gap", "--reference", "vgg"),
             "reference of Gap must be a level of model ('vit', 'resnet18')",
         ),
-        (("--figure", "Curve"), "figure must be one of ArmCurve, "),
+        (("--figure", "Curve"), "figure must be one of AttentionDistanceByHead, "),
         (
             ("--figure", "LearningCurve", "--value", "acc"),
             "value must be a column of the table ('model', 'train_si",

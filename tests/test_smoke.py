@@ -11,6 +11,7 @@ from image_trees import image_files, write_folder
 
 from vision_attn.experiment import load
 from vision_attn.plan import Plan
+from vision_attn.spec import kind_of
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "experiments").glob("*.py"))
@@ -56,11 +57,11 @@ def test_a_smoke_run_ends_in_a_report_that_uses_every_record(path, data_dir, tmp
     assert "could not be drawn" not in (folder / "report.html").read_text()
     records = pd.read_csv(folder / "records.csv.gz", dtype={"direction": str})
     coordinates = set(records) - {*experiment.factors, "run", "metric", "value", "split"}
-    for name in {type(figure).__name__ for figure in experiment.figures} & {"LearningCurve", "RecallByDistance"}:
+    for name in {kind_of(figure) for figure in experiment.figures} & {"LearningCurve", "RecallByDistance"}:
         accuracies = records[(records["metric"] == "accuracy") & (records["split"] == "test")]
         accuracies = accuracies[accuracies[sorted(coordinates)].isna().all(axis=1)]  # those of the probe Accuracy
         assert pd.read_csv(folder / "tables" / f"{name}.csv")["n"].sum() == len(accuracies) > 0
     plan = Plan.read(folder)
     for figure in (figure for figure in experiment.figures if figure.applies(plan)):
         for suffix in ("svg", "png"):
-            assert (folder / "figures" / f"{type(figure).__name__}.{suffix}").stat().st_size > 1000
+            assert (folder / "figures" / f"{kind_of(figure)}.{suffix}").stat().st_size > 1000

@@ -16,7 +16,6 @@ from vision_attn.models import ConvNeXt, DepthwiseConv, Model, ResNet, ViT
 from vision_attn.models.size import count_flops
 from vision_attn.store import write_atomic
 from vision_attn.training import Recipe
-from vision_attn.training.choices import Choices, bf16_units, deterministic, is_convnet, keep_memory
 from vision_attn.training.compiling import (
     Gain,
     Objective,
@@ -25,6 +24,7 @@ from vision_attn.training.compiling import (
     kind_of,
     read_gains,
 )
+from vision_attn.training.compute import ComputeSettings, bf16_units, deterministic, is_convnet, keep_memory
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
 MODELS: dict[str, Model] = {
@@ -58,7 +58,7 @@ def compile_gains(
 def _race(spec: Model, batch_size: int, device: torch.device, precision: str) -> tuple[float, float, float]:
     """Milliseconds of an eager and of a compiled step, and the seconds of compiling."""
     model = spec.build(**SHAPE).to(device).train()
-    choices = Choices(
+    choices = ComputeSettings(
         device=device.type,
         precision=precision,
         compile=False,
@@ -77,7 +77,9 @@ def _race(spec: Model, batch_size: int, device: torch.device, precision: str) ->
     return round(eager, 2), round(fast, 2), round(warmup, 1)
 
 
-def _stepper(model: nn.Module, batch_size: int, device: torch.device, choices: Choices) -> Callable[[Objective], None]:
+def _stepper(
+    model: nn.Module, batch_size: int, device: torch.device, choices: ComputeSettings
+) -> Callable[[Objective], None]:
     optimizer = Recipe(updates=1).make_optimizer(model)
     images = torch.rand(batch_size, SHAPE["in_chans"], SHAPE["image_size"], SHAPE["image_size"], device=device)
     labels = torch.arange(batch_size, device=device) % SHAPE["num_classes"]

@@ -77,7 +77,7 @@ def _processor() -> str:
 def _bfloat16() -> str:
     import torch
 
-    from vision_attn.training.choices import bf16_units
+    from vision_attn.training.compute import bf16_units
 
     units = bf16_units(torch.device("cpu"))
     return f"{units}: the CPU trains in bf16" if units else "no fast units: the CPU trains in fp32"

@@ -15,10 +15,10 @@ from torch import nn
 
 from vision_attn.data import Data
 from vision_attn.probes.base import Probe, Row
-from vision_attn.run import WEIGHTS, Attempt, Outcome, Run, Stopped, follow, prepared, sourced
+from vision_attn.run import WEIGHTS, Attempt, Outcome, Run, Stopped, drive, prepare, sourced
 from vision_attn.spec import InputError, canonical, digest, to_json
 from vision_attn.store import PROBES, SCHEMA, Lease, LeaseLost, RunFolder, probe_file
-from vision_attn.training.choices import Choices
+from vision_attn.training.compute import ComputeSettings
 
 HEARTBEAT_SECONDS = 15.0
 
@@ -75,10 +75,10 @@ def _train_and_measure(
     progress: Callable[[int], None],
 ) -> Outcome:
     """Train, where there are no weights, and take what is missing of the probes, which are given by their files."""
-    ready = prepared(run, result=(result := lease.folder.result()), device=device, threads=threads)
+    ready = prepare(run, result=(result := lease.folder.result()), device=device, threads=threads)
     if result is None or not load_weights(ready.model, lease.folder.path / WEIGHTS, result["files"][WEIGHTS]):
         attempt = Attempt(lease, run, ready, progress)
-        follow([attempt], attempt.alone(), stopping=stopping)
+        drive([attempt], attempt.train_alone(), stopping=stopping)
         assert attempt.outcome is not None
         if attempt.outcome.name != "done":
             return attempt.outcome
@@ -92,7 +92,9 @@ def _train_and_measure(
     return Outcome("done")
 
 
-def _measure(lease: Lease, file: str, run: Run, probe: Probe, model: nn.Module, data: Data, choices: Choices) -> None:
+def _measure(
+    lease: Lease, file: str, run: Run, probe: Probe, model: nn.Module, data: Data, choices: ComputeSettings
+) -> None:
     begun = time.monotonic()
     with choices.autocast():
         records = [checked(probe, row) for row in probe(model, data)]

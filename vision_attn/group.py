@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from vision_attn.execution import heartbeat
-from vision_attn.run import Attempt, Outcome, Run, Stopped, follow, prepared
+from vision_attn.run import Attempt, Outcome, Run, Stopped, drive, prepare
 from vision_attn.store import Lease, LeaseLost, RunFolder
 from vision_attn.training.stacked import Stack, stackable
 
@@ -41,7 +41,7 @@ def train_group(
             for place, lease in leases.items() if len(leases) > 1 else ():
                 _, run, progress = members[place]
                 choices = next((attempt.choices for attempt in attempts.values()), None)
-                ready = prepared(run, device=device, threads=threads, choices=choices)
+                ready = prepare(run, device=device, threads=threads, choices=choices)
                 attempts[place] = Attempt(lease, run, ready, progress)
             _train(list(attempts.values()), stopping)
         except Stopped:
@@ -71,7 +71,7 @@ def _train(attempts: list[Attempt], stopping: Callable[[], bool]) -> None:
         logger.info("%d runs trained together from update %d", len(part), update)
         states, data = [attempt.state for attempt in part], [attempt.data for attempt in part]
         stack = Stack(states, data=data, recipe=first.run.recipe, choices=choices)
-        follow(part, stack.train(), stopping=stopping, write_back=stack.write_back)
+        drive(part, stack.train(), stopping=stopping, write_back=stack.write_back)
 
 
 def _outcomes(leases: dict[int, Lease], attempts: dict[int, Attempt], *, stopped: bool) -> dict[int, Outcome]:

@@ -99,7 +99,7 @@ def _draw(figure: Figure, records: Records) -> None:
         _require(figure, "table", table, pd.DataFrame, "a DataFrame")
         with _told(name, "draw"):
             sheet = figure.draw(table, view)
-        _require(figure, "draw", sheet, theme.Sheet, "the sheet that it has drawn on")
+        _require(figure, "draw", sheet, theme.Canvas, "the sheet that it has drawn on")
         with _told(name, "draw"):
             theme.rendered(sheet, kinds=figure.files)
     with _told(name, "caption"):

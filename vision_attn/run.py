@@ -21,7 +21,7 @@ from vision_attn.spec import InputError, Spec, canonical, digest, spec
 from vision_attn.store import RESULT, SCHEMA, Lease
 from vision_attn.training import Recipe, train
 from vision_attn.training.checkpoint import DamagedCheckpoint, TrainState, from_bytes, to_bytes
-from vision_attn.training.choices import Choices, choose, deterministic
+from vision_attn.training.compute import ComputeSettings, choose, deterministic
 from vision_attn.training.fitting import require_fit
 from vision_attn.training.loop import Diverged, Row
 from vision_attn.training.seeding import Streams
@@ -76,24 +76,24 @@ class Outcome:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ready:
+class RunContext:
     """What a run is computed with, since `started` on the monotonic clock."""
 
     data: Data
     model: nn.Module
     streams: Streams
-    choices: Choices
+    choices: ComputeSettings
     started: float
 
 
-def prepared(
+def prepare(
     run: Run,
     *,
     result: dict[str, Any] | None = None,
     device: torch.device,
     threads: int,
-    choices: Choices | None = None,
-) -> Ready:
+    choices: ComputeSettings | None = None,
+) -> RunContext:
     """Load the data, which must be those of the result, and build the model; `choices`: made already for its like."""
     started = time.monotonic()
     deterministic(threads)
@@ -104,7 +104,7 @@ def prepared(
     model.to(device)
     require_fit(run.recipe, model, data=data)
     choices = choices or choose(run.recipe, model, data=data, device=device, threads=threads)
-    return Ready(data, model, streams, choices, started)
+    return RunContext(data, model, streams, choices, started)
 
 
 def loaded(run: Run, result: dict[str, Any] | None) -> Data:
@@ -122,7 +122,7 @@ def built(model: Model, data: Data) -> nn.Module:
     return model.build(image_size=data.image_size, in_chans=data.in_chans, num_classes=data.num_classes)
 
 
-def follow(
+def drive(
     attempts: Sequence["Attempt"],
     rounds: Iterable[dict[int, Row | Diverged]],
     *,
@@ -141,7 +141,7 @@ def follow(
         for attempt, earlier in zip(attempts, before, strict=True):
             attempt.seconds = earlier + now - begun
         for place, what in happened.items():
-            attempts[place].take(what)
+            attempts[place].record(what)
         at_work = [attempt for attempt in attempts if attempt.outcome is None]
         if now - shown > PROGRESS_SECONDS:
             for attempt in at_work:
@@ -163,7 +163,7 @@ def follow(
 class Attempt:
     """One attempt at training: from scratch or from its checkpoint, to weights and a result, or to a divergence."""
 
-    def __init__(self, lease: Lease, run: Run, ready: Ready, progress: Callable[[int], None]) -> None:
+    def __init__(self, lease: Lease, run: Run, ready: RunContext, progress: Callable[[int], None]) -> None:
         self.lease, self.run, self.data, self.choices = lease, run, ready.data, ready.choices
         self.started, self.progress = ready.started, progress
         self.history: list[Row] = []
@@ -175,8 +175,8 @@ class Attempt:
         self.state = TrainState(ready.model, recipe=run.recipe, streams=ready.streams, num_updates=num_updates)
         self._resume()
 
-    def alone(self) -> Iterator[dict[int, Row | Diverged]]:
-        """What happens at each update of the training by itself, as `follow` takes it."""
+    def train_alone(self) -> Iterator[dict[int, Row | Diverged]]:
+        """What happens at each update of the training by itself, as `drive` takes it."""
         data = self.data
         rows = train(
             self.state,
@@ -194,7 +194,7 @@ class Attempt:
         except Diverged as error:
             yield {0: error}
 
-    def take(self, what: Row | Diverged) -> None:
+    def record(self, what: Row | Diverged) -> None:
         """Keep a history row; a divergence is the end."""
         if isinstance(what, Diverged):
             self.finish(what)

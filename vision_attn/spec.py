@@ -62,8 +62,18 @@ _KINDS: dict[str, type[Spec]] = {}
 Home = tuple[types.ModuleType | None, str]
 _HOMES: dict[str, Home] = {}
 """The module in which a kind was defined, and its file."""
-RENAMED = {"Identity": "ZeroMixer", "Recall": "AccuracyByDistance"}
+RENAMED = {
+    "Identity": "ZeroMixer",
+    "Recall": "AccuracyByDistance",
+    "AccuracyBy": "SubgroupAccuracy",
+    "ArmCurve": "ConditionCurve",
+    "Choice": "Selection",
+    "RecallByDistance": "DistanceCurve",
+    "StepPosition": "PsychometricMidpoint",
+}
 """Kinds that were renamed: the name that stands in JSON for good, as digests are taken of it, and that of the class."""
+RENAMED_FIELDS = {"SubgroupAccuracy": {"fact": "attribute"}, "ConditionCurve": {"arm": "condition"}}
+"""Fields that were renamed, by class: the name that stands in JSON for good, and that of the field."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -109,10 +119,11 @@ def to_json(value: Spec) -> dict[str, Any]:
     if value.version > 1:
         out["version"] = value.version
     stored = value.stored_fields()
+    names = {now: before for before, now in RENAMED_FIELDS.get(type(value).__name__, {}).items()}
     for field in dataclasses.fields(value):  # type: ignore[arg-type]
         plain = _plain(stored[field.name])
         if field.default is dataclasses.MISSING or plain != _plain(field.default):
-            out[field.name] = plain
+            out[names.get(field.name, field.name)] = plain
     return out
 
 
@@ -128,6 +139,8 @@ def from_json(data: Any, role: type[T]) -> T:
     if (given := data.get("version", 1)) != cls.version:
         raise InputError(_sentence("version", cls.__name__, f"{cls.version}, as its results have changed", given))
     fields = _annotations(cls)  # type: ignore[arg-type]
+    names = RENAMED_FIELDS.get(cls.__name__, {})
+    data = {names.get(name, name): value for name, value in data.items()}
     for name in data:
         if name not in (*RESERVED, *fields):
             raise InputError(f"{cls.__name__} has no field {name!r}. Its fields are {', '.join(fields)}.")

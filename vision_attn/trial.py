@@ -148,8 +148,8 @@ def small(data: Data) -> Data:
     """The first images of every split."""
 
     def first(split: Split) -> Split:
-        facts = {name: fact[:IMAGES] for name, fact in split.facts.items()}
-        return Split(split.images[:IMAGES], split.labels[:IMAGES], facts)
+        attributes = {name: attribute[:IMAGES] for name, attribute in split.attributes.items()}
+        return Split(split.images[:IMAGES], split.labels[:IMAGES], attributes)
 
     val = None if data.val is None else first(data.val)
     return dataclasses.replace(data, train=first(data.train_sample), val=val, test=first(data.test))

@@ -18,9 +18,9 @@ class LossCurve(Figure):
 
     def draw(self, table, records, *, into=None):
         sheet, (axes,) = theme.canvas(1, into=into)
-        for name, look in theme.looks(records.plan, self.hue).items():
+        for name, style in theme.styles(records.plan, self.hue).items():
             rows = table[table[self.hue] == name]
-            axes.plot(rows["update"], rows["estimate"], color=look.colour, label=name)
+            axes.plot(rows["update"], rows["estimate"], color=style.colour, label=name)
         axes.set(xlabel="update", ylabel="loss")
         axes.legend()
         return sheet

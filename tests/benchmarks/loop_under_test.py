@@ -21,7 +21,7 @@ from vision_attn.data import Data, Split
 from vision_attn.models import Model, ResNet, SelfAttention, ViT
 from vision_attn.training import Recipe, train
 from vision_attn.training.checkpoint import TrainState
-from vision_attn.training.choices import Choices, choose, deterministic
+from vision_attn.training.compute import ComputeSettings, choose, deterministic
 from vision_attn.training.seeding import Streams
 
 BATCH = 128
@@ -54,7 +54,7 @@ def random_data(size: int = 5000) -> Data:
     )
 
 
-def our_state(name: str, data: Data, threads: int) -> tuple[TrainState, Choices]:
+def our_state(name: str, data: Data, threads: int) -> tuple[TrainState, ComputeSettings]:
     deterministic(threads)
     streams = Streams(0)
     with streams.initialising():
@@ -63,7 +63,7 @@ def our_state(name: str, data: Data, threads: int) -> tuple[TrainState, Choices]
     return TrainState(model, recipe=RECIPE, streams=streams, num_updates=RECIPE.num_updates(len(data.train))), choices
 
 
-def our_updates(state: TrainState, choices: Choices, data: Data) -> Iterator[Any]:
+def our_updates(state: TrainState, choices: ComputeSettings, data: Data) -> Iterator[Any]:
     return train(
         state,
         train=data.train,

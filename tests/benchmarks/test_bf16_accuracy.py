@@ -12,7 +12,7 @@ from vision_attn.models import ResNet, SelfAttention, ViT
 from vision_attn.probes import Accuracy
 from vision_attn.training import Recipe, train
 from vision_attn.training.checkpoint import TrainState
-from vision_attn.training.choices import choose
+from vision_attn.training.compute import choose
 from vision_attn.training.seeding import Streams
 
 SEEDS = range(5)

@@ -19,8 +19,8 @@ import pytest
 from loop_under_test import BATCH, CPU, MODELS, our_state, our_updates, random_data
 
 from vision_attn.environment import cpu_name
-from vision_attn.training.choices import bf16_units
 from vision_attn.training.compiling import compiled_cross_entropy, cross_entropy
+from vision_attn.training.compute import bf16_units
 
 THREADS = min(2, os.cpu_count() or 1)
 WINDOWS, UPDATES = 7, 6

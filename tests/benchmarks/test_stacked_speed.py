@@ -14,7 +14,7 @@ from vision_attn.environment import cpu_name
 from vision_attn.models import Model, SelfAttention, ViT
 from vision_attn.training import Recipe, train
 from vision_attn.training.checkpoint import TrainState
-from vision_attn.training.choices import Choices, choose, deterministic
+from vision_attn.training.compute import ComputeSettings, choose, deterministic
 from vision_attn.training.seeding import Streams
 from vision_attn.training.stacked import Stack
 
@@ -27,7 +27,7 @@ CASES: dict[str, Model] = {"ViT dim 64": ViT(dim=64, depth=4, mixer=SelfAttentio
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
 
 
-def begun(name: str, seed: int, data: Any) -> tuple[TrainState, Choices]:
+def begun(name: str, seed: int, data: Any) -> tuple[TrainState, ComputeSettings]:
     streams = Streams(seed, DEVICE)
     with streams.initialising():
         model = CASES[name].build(image_size=32, in_chans=3, num_classes=10)

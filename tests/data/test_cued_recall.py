@@ -49,7 +49,7 @@ def read(image: np.ndarray, *, distance: int | None) -> tuple[int, tuple[int, in
 @pytest.mark.parametrize("task", TASKS, ids=name)
 def test_following_the_cue_in_the_pixels_gives_the_label_at_the_token_of_its_centre(task):
     split = drawn(task, 60)
-    for image, labels, distance in zip(split.images.numpy(), split.labels, split.facts["distance"], strict=True):
+    for image, labels, distance in zip(split.images.numpy(), split.labels, split.attributes["distance"], strict=True):
         label, (top, left), steps = read(image, distance=task.distance)
         assert steps == distance
         expected = torch.full((8, 8), -100)
@@ -62,7 +62,7 @@ def test_following_the_cue_in_the_pixels_gives_the_label_at_the_token_of_its_cen
 def test_of_several_cues_in_a_training_image_each_has_its_own_label(distance, aligned):
     task = CuedRecall(distance=distance, aligned=aligned, train_cues=5)
     split = task.draw_training(40, generator=torch.Generator().manual_seed(0))
-    assert split.facts == {}
+    assert split.attributes == {}
     labelled = (split.labels != -100).flatten(1).sum(1)
     assert labelled.max() == 5
     tinted = (split.images.amax(1) != split.images.amin(1)).flatten(1).sum(1)
@@ -120,7 +120,7 @@ def test_cues_are_uniform_over_the_places_from_which_the_target_exists(distance)
     split = drawn(CuedRecall(distance=distance, directions="horizontal"), number)
     _, rows, columns = (split.labels != -100).nonzero(as_tuple=True)
     for direction, allowed in ((0, range(8 - distance)), (1, range(distance, 8))):
-        here = split.facts["direction"] == direction
+        here = split.attributes["direction"] == direction
         counts = torch.zeros(8, 8).index_put_((rows[here], columns[here]), torch.tensor(1.0), accumulate=True)
         outside = [column for column in range(8) if column not in allowed]
         assert counts[:, outside].sum() == 0
@@ -135,7 +135,7 @@ def pairs_of(split: Split) -> collections.Counter[tuple[int, int, int, int]]:
     for axis in (2, 1):
         corner, cue = ((part != blank).any(axis).int().argmax(1) for part, blank in ((grey, 96), (tinted, False)))
         cells.append((cue - corner) // 4)
-    parts = (split.facts["distance"], split.facts["direction"], *cells)
+    parts = (split.attributes["distance"], split.attributes["direction"], *cells)
     return collections.Counter(zip(*(part.tolist() for part in parts), strict=True))
 
 
@@ -181,17 +181,17 @@ def test_labels_are_uniform_whatever_the_place_the_direction_and_the_distance(va
     split = drawn(CuedRecall(distance=None, variant=variant), 80_000)
     labels = split.labels.flatten(1).amax(1)
     _, rows, columns = (split.labels != -100).nonzero(as_tuple=True)
-    for fact in (rows, columns, split.facts["direction"], split.facts["distance"]):
-        for value in fact.unique():
-            counts = torch.bincount(labels[fact == value], minlength=8).double()
+    for attribute in (rows, columns, split.attributes["direction"], split.attributes["distance"]):
+        for value in attribute.unique():
+            counts = torch.bincount(labels[attribute == value], minlength=8).double()
             expected = counts.sum() / 8
             assert ((counts - expected).abs() < 5 * expected**0.5).all()
 
 
 def test_mixed_distances_and_directions_come_equally_often():
-    facts = drawn(CuedRecall(distance=None), 64_000).facts
-    for fact, levels in (("distance", 8), ("direction", 4)):
-        counts = torch.bincount(facts[fact], minlength=levels)
+    attributes = drawn(CuedRecall(distance=None), 64_000).attributes
+    for attribute, levels in (("distance", 8), ("direction", 4)):
+        counts = torch.bincount(attributes[attribute], minlength=levels)
         assert len(counts) == levels
         assert (counts - 64_000 / levels).abs().max() < 5 * (64_000 / levels) ** 0.5
 
@@ -200,7 +200,7 @@ def test_mixed_distances_and_directions_come_equally_often():
     ("directions", "allowed"), [("all", {0, 1, 2, 3}), ("horizontal", {0, 1}), ("vertical", {2, 3})]
 )
 def test_only_the_asked_for_directions_are_drawn(directions, allowed):
-    assert set(drawn(CuedRecall(distance=2, directions=directions), 200).facts["direction"].tolist()) == allowed
+    assert set(drawn(CuedRecall(distance=2, directions=directions), 200).attributes["direction"].tolist()) == allowed
 
 
 def test_glyphs_are_the_same_for_ever_balanced_and_far_apart():

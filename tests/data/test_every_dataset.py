@@ -42,7 +42,7 @@ def test_a_data_set_loads_the_same_twice_and_is_what_it_says(kind):
         labelled = split.labels[split.labels != -100]
         assert labelled.min() >= 0
         assert labelled.max() < data.num_classes
-        assert set(dataset.facts) <= set(split.facts) or split is data.train_sample
+        assert set(dataset.attributes) <= set(split.attributes) or split is data.train_sample
     normal = data.normalise(data.test.images[:8])
     assert normal.isfinite().all()
     assert dataset.label

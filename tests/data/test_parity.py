@@ -26,12 +26,12 @@ def found(image: np.ndarray) -> list[tuple[int, int, int]]:
 @pytest.mark.parametrize("distance", [1, 4, 6])
 def test_two_glyphs_lie_the_distance_apart_and_the_label_is_their_parity(distance, aligned):
     split = drawn(Parity(distance=distance, aligned=aligned), 100)
-    for image, label, direction in zip(split.images.numpy(), split.labels, split.facts["direction"], strict=True):
+    for image, label, direction in zip(split.images.numpy(), split.labels, split.attributes["direction"], strict=True):
         (row, column, a), (row_b, column_b, b) = found(image)
         assert (row_b - row, column_b - column) == ((0, 4 * distance) if direction == 0 else (4 * distance, 0))
         assert not aligned or (row % 4, column % 4) == (0, 0)
         assert label == (a + b) % 2
-    assert set(split.facts["direction"].tolist()) == {0, 2}
+    assert set(split.attributes["direction"].tolist()) == {0, 2}
 
 
 def test_off_the_grid_every_offset_of_the_cells_occurs():

@@ -8,7 +8,7 @@ from made_up_curves import CURVES, MODELS, SIZES, accuracy, curve_records
 from matplotlib.collections import LineCollection
 from scipy import stats
 
-from vision_attn.figures import ArmCurve, Crossover, DataEquivalence, Figure, FittedCurves, Gap, theme
+from vision_attn.figures import ConditionCurve, Crossover, DataEquivalence, Figure, FittedCurves, Gap, theme
 from vision_attn.spec import InputError, from_json, to_json
 from vision_attn.statistics import holm
 from vision_attn.tables import read_csv, to_csv
@@ -16,7 +16,7 @@ from vision_attn.tables import read_csv, to_csv
 FEW = {"resamples": 20}
 FITTED = FittedCurves(**FEW)
 SIZED = (Crossover(reference="ResNet", **FEW), DataEquivalence(reference="ResNet", **FEW))
-ARMS = ArmCurve(arm="arrangement", baseline="intact")
+ARMS = ConditionCurve(condition="arrangement", baseline="intact")
 FIGURES = (FITTED, *SIZED, ARMS)
 ARRANGED = {"arrangement": ("intact", "permuted")}
 
@@ -235,7 +235,7 @@ def test_a_model_without_another_arm_has_no_panel_and_panels_stand_in_the_order_
     records = curve_records(arrangement=("whole", "permuted"))
     runs = records.runs[(records.runs["model"] != "ViT") | (records.runs["arrangement"] == "whole")]
     fewer = dataclasses.replace(records, runs=runs.reset_index(drop=True))
-    figure = ArmCurve(arm="arrangement", baseline="whole")
+    figure = ConditionCurve(condition="arrangement", baseline="whole")
     table = figure.table(fewer)
     assert list(table["model"].unique()) == ["ResNet", "ViT, 7x7 convolution"]
     assert len(figure.draw(table, fewer).axes) == 2
@@ -277,7 +277,10 @@ def test_a_learning_rate_is_settled_for_every_model():
         (FittedCurves(x="model"), "x of FittedCurves must be a factor of positive numbers. Got 'model' instead."),
         (FittedCurves(x="epochs"), "x of FittedCurves must be a factor of the experiment (model, arrangement, "),
         (Crossover(reference="VGG"), "reference of Crossover must be a level of model ('ResNet', 'ViT', 'ViT, 7x7"),
-        (ArmCurve(arm="arrangement", baseline="none"), "baseline of ArmCurve must be a level of arrangement ('intact'"),
+        (
+            ConditionCurve(condition="arrangement", baseline="none"),
+            "baseline of ConditionCurve must be a level of arrangement ('intact'",
+        ),
     ],
 )
 def test_figures_refuse_what_the_experiment_does_not_have(records, figure, sentence):

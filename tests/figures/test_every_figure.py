@@ -13,7 +13,7 @@ from vision_attn.tables import to_csv
 MODELS, NAMES = ("ResNet", "ViT"), ("注意力 α", "$x_2$ <b> & 50 %")
 FILLED = {
     "reference": MODELS[0],
-    "arm": "arrangement",
+    "condition": "arrangement",
     "baseline": "intact",
     "parts": (LearningCurve(),),
     "resamples": 20,

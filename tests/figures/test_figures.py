@@ -228,8 +228,8 @@ def test_matching_keeps_sizes_apart_that_depend_on_another_factor(tmp_path):
 
 
 def test_colours_follow_the_plan_not_what_is_drawn(tmp_path, records):
-    looks = theme.looks(records.plan, "model")
-    assert looks["ResNet"] == theme.Look(theme.COLOURS[1], theme.MARKERS[1])
+    styles = theme.styles(records.plan, "model")
+    assert styles["ResNet"] == theme.Style(theme.COLOURS[1], theme.MARKERS[1])
     figure = LearningCurve()
     partial = records_of(tmp_path, write=lambda cell: cell["model"] == "ResNet")
     (axes,) = figure.draw(figure.table(partial), partial).axes
@@ -239,17 +239,17 @@ def test_colours_follow_the_plan_not_what_is_drawn(tmp_path, records):
 
 
 def test_sixty_four_levels_look_different():
-    looks = theme.looks(made_up.make_plan(models=[f"m{i}" for i in range(64)], sizes=(50,), seeds=(0,)), "model")
-    assert len(set(looks.values())) == 64
+    styles = theme.styles(made_up.make_plan(models=[f"m{i}" for i in range(64)], sizes=(50,), seeds=(0,)), "model")
+    assert len(set(styles.values())) == 64
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 7, 10])
 def test_a_legend_of_long_names_is_as_wide_as_the_figure_at_most(count):
     figure, _ = theme.canvas(1)
     names = ["ResNet", "ConvNeXt", *(f"ViT, a mixer called {i}" for i in range(8))][:count]
-    look = theme.Look(theme.INK, "o")
+    style = theme.Style(theme.INK, "o")
     with theme.style():
-        theme.legend(figure, {name: theme.handle(look) for name in names})
+        theme.legend(figure, {name: theme.handle(style) for name in names})
         figure.draw_without_rendering()
         (drawn,) = figure.legends
         box = drawn.get_window_extent()

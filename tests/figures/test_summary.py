@@ -6,8 +6,7 @@ from made_up_curves import MODELS, SIZES, curve_records
 from matplotlib.figure import Figure as Page
 
 from vision_attn.figures import (
-    ArmCurve,
-    Choice,
+    ConditionCurve,
     Crossover,
     Figure,
     FittedCurves,
@@ -15,6 +14,7 @@ from vision_attn.figures import (
     Generalisation,
     LearningCurve,
     OcclusionCurve,
+    Selection,
     Summary,
     theme,
 )
@@ -101,12 +101,12 @@ def test_the_page_fits_a_sheet_of_paper_and_grows_for_many_panels(records, table
     assert 7 <= width <= 8
     assert height <= 11
     few = curve_records(sizes=SIZES[:3], seeds=(0, 1), arrangement=("intact", "permuted"), scale=("1/d", "none"))
-    many = Summary(parts=(*PARTS, ArmCurve(arm="arrangement", baseline="intact")))
+    many = Summary(parts=(*PARTS, ConditionCurve(condition="arrangement", baseline="intact")))
     assert many.draw(pd.DataFrame(), few).get_size_inches()[1] > 11
 
 
 def test_what_does_not_apply_is_said_in_its_place(records):
-    summary = Summary(parts=(LearningCurve(), Gap(reference="ViT", x="size"), Choice(), OcclusionCurve()))
+    summary = Summary(parts=(LearningCurve(), Gap(reference="ViT", x="size"), Selection(), OcclusionCurve()))
     table = summary.table(records)
     assert "x of Gap must be a factor of the experiment" in table.loc[table["part"] == "b", "problem"].iloc[0]
     places = leaves(summary.draw(table, records))
@@ -121,7 +121,7 @@ def test_what_does_not_apply_is_said_in_its_place(records):
 
 def test_a_part_that_does_not_apply_to_the_plan_is_said():
     records = curve_records(sizes=SIZES[:2], learning_rate=(0.1,))
-    summary = Summary(parts=(Choice(),))
+    summary = Summary(parts=(Selection(),))
     table = summary.table(records)
     assert list(table["problem"]) == ["The experiment does not have what this figure is about."]
     assert theme.rendered(summary.draw(table, records))["svg"]

@@ -117,6 +117,6 @@ def test_learning_curves_keep_to_given_levels_and_settle_a_learning_rate():
         return [{"update": 9, "val_accuracy": cell["learning_rate"]}]
 
     rates = {"learning_rate": (0.1, 0.2), "subset": (2,), "history": history}
-    settled = LearningCurve().table(records_of(**rates))
-    assert "learning_rate" not in settled
-    np.testing.assert_allclose(settled["estimate"], rows["estimate"])
+    selected = LearningCurve().table(records_of(**rates))
+    assert "learning_rate" not in selected
+    np.testing.assert_allclose(selected["estimate"], rows["estimate"])

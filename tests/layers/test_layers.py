@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vision_attn.layers import DepthwiseConvolution, NoMixing, PatchEmbed, sincos2d
+from vision_attn.layers import DepthwiseConvolution, PatchEmbed, ZeroMixing, sincos2d
 
 
 def test_a_depthwise_convolution_mixes_each_channel_by_itself_over_the_grid():
@@ -24,7 +24,7 @@ def test_an_even_kernel_is_refused():
 
 
 def test_no_mixing_adds_nothing():
-    assert not NoMixing()(torch.randn(2, 3, 4)).any()
+    assert not ZeroMixing()(torch.randn(2, 3, 4)).any()
 
 
 def test_patches_come_in_raster_order_and_are_mapped_linearly():

@@ -35,12 +35,12 @@ def test_accuracy_is_counted_by_distance_and_direction(pooled):
     data = CuedRecall(distance=None, test_size=300, pooled=pooled).load()
     values = measured(data, Same(3, () if pooled else (8, 8)))
     truth = data.test.labels if pooled else data.test.labels.flatten(1).amax(1)
-    facts = data.test.facts
+    attributes = data.test.attributes
     assert set(values) == {(d, w) for d in range(8) for w in (None, "right", "left", "down", "up")}
     for (distance, direction), value in values.items():
-        chosen = facts["distance"] == distance
+        chosen = attributes["distance"] == distance
         if direction:
-            chosen &= facts["direction"] == ["right", "left", "down", "up"].index(direction)
+            chosen &= attributes["direction"] == ["right", "left", "down", "up"].index(direction)
         expected = sum(int(label == 3) for label in truth[chosen]) / int(chosen.sum())
         assert value == pytest.approx(expected)
 
@@ -72,8 +72,8 @@ class Oracle(nn.Module):
     def __init__(self, data: Data, right: set[tuple[int, int]], reader: nn.Module) -> None:
         super().__init__()
         self.reader = reader
-        steps = torch.tensor([(0, 1), (0, -1), (1, 0), (-1, 0)])[data.test.facts["direction"]]
-        where = (steps * data.test.facts["distance"][:, None]).tolist()
+        steps = torch.tensor([(0, 1), (0, -1), (1, 0), (-1, 0)])[data.test.attributes["direction"]]
+        where = (steps * data.test.attributes["distance"][:, None]).tolist()
         knows = torch.tensor([tuple(place) in right for place in where])
         labels = data.test.labels.flatten(1).amax(1)
         self.answers = torch.where(knows, labels, (labels + 1) % 8)

@@ -10,8 +10,8 @@ import torch
 from tiny_training import EAGER, TinyAttention, TinyConv, bits, data, rows, start, steps
 
 from vision_attn.training import Recipe
-from vision_attn.training.choices import choose
 from vision_attn.training.compiling import compiled_cross_entropy, cross_entropy
+from vision_attn.training.compute import choose
 
 RECIPE = Recipe(updates=4, batch_size=8, compile="on")
 
@@ -88,7 +88,7 @@ SCRIPT = """
 import torch
 from tiny_training import TinyConv, data
 from vision_attn.training import Recipe
-from vision_attn.training.choices import choose
+from vision_attn.training.compute import choose
 
 choices = choose(Recipe(updates=4, compile="on"), TinyConv(), data=data(), device=torch.device("cpu"), threads=1)
 print(choices.compile, choices.compile_reason)

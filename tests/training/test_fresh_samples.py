@@ -16,8 +16,8 @@ from vision_attn.run import WEIGHTS
 from vision_attn.spec import InputError, digest, to_json
 from vision_attn.store import Store, probe_file
 from vision_attn.training.checkpoint import from_bytes, to_bytes
-from vision_attn.training.choices import choose
 from vision_attn.training.compiling import cross_entropy
+from vision_attn.training.compute import choose
 from vision_attn.training.evaluate import accuracy, read_out
 from vision_attn.training.fitting import require_fit
 

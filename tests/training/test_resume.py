@@ -89,7 +89,7 @@ from pathlib import Path
 from tiny_training import EAGER, TinyAttention, TinyConv, bits, data, start, steps
 from vision_attn.training import Recipe
 from vision_attn.training.checkpoint import from_bytes, to_bytes
-from vision_attn.training.choices import deterministic
+from vision_attn.training.compute import deterministic
 import dataclasses, hashlib
 
 name, compile, checkpoint, first, last = sys.argv[1:]

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from vision_attn.data.base import Data, Split
 from vision_attn.training import Recipe, train
 from vision_attn.training.checkpoint import TrainState
-from vision_attn.training.choices import Choices
+from vision_attn.training.compute import ComputeSettings
 from vision_attn.training.seeding import Streams
 
-EAGER = Choices(device="cpu", precision="fp32", compile=False, channels_last=False, threads=1, compile_reason="test")
+EAGER = ComputeSettings(
+    device="cpu", precision="fp32", compile=False, channels_last=False, threads=1, compile_reason="test"
+)
 
 
 class TinyConv(nn.Module):
@@ -83,7 +85,7 @@ def start(make_model: Callable[[], nn.Module], recipe: Recipe, *, seed: int = 0,
     return TrainState(model, recipe=recipe, streams=streams, num_updates=recipe.num_updates(train_size))
 
 
-def steps(state: TrainState, recipe: Recipe, images: Data, choices: Choices = EAGER) -> Any:
+def steps(state: TrainState, recipe: Recipe, images: Data, choices: ComputeSettings = EAGER) -> Any:
     return train(
         state,
         train=images.train,

@@ -82,9 +82,10 @@ def _figure(kind: str, given: dict[str, str], metric: str) -> Any:
     import dataclasses
 
     from vision_attn import figures
-    from vision_attn.spec import from_json, kinds
+    from vision_attn.spec import RENAMED, from_json, kinds
 
     known = kinds(figures.Figure)
+    kind = RENAMED.get(kind, kind)
     if kind not in known:
         raise InputError(f"figure must be one of {', '.join(sorted(known))}. Got {kind!r} instead.")
     names = {field.name for field in dataclasses.fields(known[kind])}

@@ -19,20 +19,20 @@ UNLABELLED = -100
 class Split:
     """Images, uint8 of shape (N, C, H, W), and labels, int64 of shape (N,).
 
-    Labels of a dense task have shape (N, rows, columns), -100 wherever nothing is to be predicted. `facts` says of
+    Labels of a dense task have shape (N, rows, columns), -100 wherever nothing is to be predicted. `attributes` says of
     each image how it was made, int64 of shape (N,) by name, such as the distance to be bridged.
     """
 
     images: Tensor
     labels: Tensor
-    facts: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    attributes: dict[str, Tensor] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: torch.device) -> "Split":
-        facts = {name: fact.to(device) for name, fact in self.facts.items()}
-        return Split(self.images.to(device), self.labels.to(device), facts)
+        attributes = {name: attribute.to(device) for name, attribute in self.attributes.items()}
+        return Split(self.images.to(device), self.labels.to(device), attributes)
 
 
 class Draw(Protocol):
@@ -235,11 +235,11 @@ class Dataset(Spec, abc.ABC):
     """A data set and the part of its training images to learn from.
 
     `train_size` images (None: all) are drawn class by class with `subset_seed`; `val_size` others are held out
-    first, the same ones for every subset. The test split is always whole. `facts` names what is said of every test
+    first, the same ones for every subset. The test split is always whole. `attributes` names what is said of every test
     image beside its label.
     """
 
-    facts: ClassVar[tuple[str, ...]] = ()
+    attributes: ClassVar[tuple[str, ...]] = ()
 
     train_size: int | None = None
     subset_seed: int = 0

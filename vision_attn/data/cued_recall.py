@@ -49,7 +49,7 @@ class CuedRecall(Generated):
     two fall on one cell, one counts. Validation and test images always hold one.
     """
 
-    facts: ClassVar[tuple[str, ...]] = ("distance", "direction")
+    attributes: ClassVar[tuple[str, ...]] = ("distance", "direction")
 
     distance: int | None
     variant: Literal["popout", "filled"] = "filled"
@@ -107,11 +107,11 @@ class CuedRecall(Generated):
         image, rows, columns = at = (labels != UNLABELLED).nonzero(as_tuple=True)
         cells_of(images)[image, :, rows, columns] += _cue(colour[at], gap[at] if self.distance is None else None)
         moved = offsets(number, aligned=self.aligned, generator=generator)
-        images, facts = placed(images, moved), {"distance": distance, "direction": direction} if cues == 1 else {}
+        images, attributes = placed(images, moved), {"distance": distance, "direction": direction} if cues == 1 else {}
         if self.pooled:
-            return Split(images, labels[at], facts)
+            return Split(images, labels[at], attributes)
         tokens = (image, token(rows, moved[image, 0]), token(columns, moved[image, 1]))
-        return Split(images, dense(number, labels[at], tokens), facts)
+        return Split(images, dense(number, labels[at], tokens), attributes)
 
     def _asked(self, number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A distance and a direction for each image."""

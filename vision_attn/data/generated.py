@@ -58,7 +58,7 @@ class Generated(Dataset, abc.ABC):
 
     @abc.abstractmethod
     def draw(self, number: int, *, generator: torch.Generator) -> Split:
-        """`number` images, independent of each other, with their labels and facts."""
+        """`number` images, independent of each other, with their labels and attributes."""
 
     def draw_training(self, number: int, *, generator: torch.Generator) -> Split:
         """`number` images to learn from: as `draw`, where they do not differ."""

@@ -25,7 +25,7 @@ class Parity(Generated):
     Without `pooled` the label stands at the token of the first glyph, the left or upper one, and no bag helps.
     """
 
-    facts: ClassVar[tuple[str, ...]] = ("distance", "direction")
+    attributes: ClassVar[tuple[str, ...]] = ("distance", "direction")
 
     distance: int
     directions: Directions = "all"

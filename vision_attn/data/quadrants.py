@@ -18,13 +18,13 @@ class Quadrants(Dataset):
     They touch the border, or keep `inset` pixels from it, and so lie half the side less 2 `inset` apart: choose that no
     multiple of the patch size, by which a transformer's tokens move without change. Training and validation images
     stand in `train_quadrants` in turn (0 upper left, 1 upper right, 2 lower left, 3 lower right), test images in all
-    four in turn; the facts `quadrant` and `seen` (1: one of training) say where. Mirrored images would stand in another
-    quadrant, so there are none, and crops move an image by less than half its size. The subset is that of this spec's
-    own `train_size`, `subset_seed` and `val_size`; those of `of` must be left alone.
+    four in turn; the attributes `quadrant` and `seen` (1: one of training) say where. Mirrored images would stand in
+    another quadrant, so there are none, and crops move an image by less than half its size. The subset is that of this
+    spec's own `train_size`, `subset_seed` and `val_size`; those of `of` must be left alone.
     """
 
     version: ClassVar[int] = 2
-    facts: ClassVar[tuple[str, ...]] = ("quadrant", "seen")
+    attributes: ClassVar[tuple[str, ...]] = ("quadrant", "seen")
 
     of: Dataset
     train_quadrants: tuple[int, ...] = (0,)

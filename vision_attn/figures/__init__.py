@@ -1,12 +1,12 @@
 """Figures: one class a question; each turns the records into a table and draws it."""
 
-from vision_attn.figures.arm_curve import ArmCurve
 from vision_attn.figures.attention_distance import AttentionDistanceByHead, MinimumHeadDistance
 from vision_attn.figures.base import Figure
 from vision_attn.figures.budget import Budget
-from vision_attn.figures.choice import Choice
+from vision_attn.figures.condition_curve import ConditionCurve
 from vision_attn.figures.convergence_steps import ConvergenceSteps
 from vision_attn.figures.crossover import Crossover, DataEquivalence
+from vision_attn.figures.distance_curve import DistanceCurve
 from vision_attn.figures.dot_plot import DotPlot
 from vision_attn.figures.erf_map import ErfMap
 from vision_attn.figures.expected_best import ExpectedBest
@@ -18,21 +18,21 @@ from vision_attn.figures.lag_curve import LagCurve
 from vision_attn.figures.learning_curve import LearningCurve
 from vision_attn.figures.matching import Matching
 from vision_attn.figures.metric_curve import MetricCurve
-from vision_attn.figures.recall_by_distance import RecallByDistance
+from vision_attn.figures.psychometric_midpoint import PsychometricMidpoint
 from vision_attn.figures.receptive_field import ReceptiveFieldByLayer
 from vision_attn.figures.robustness import OcclusionCurve, QuadrantAccuracy, ShiftSawtooth, ShuffleCurve, ZoomCurve
-from vision_attn.figures.step_position import StepPosition
+from vision_attn.figures.selection import Selection
 from vision_attn.figures.summary import Summary
 from vision_attn.figures.variation import Variation
 
 __all__ = [
-    "ArmCurve",
     "AttentionDistanceByHead",
     "Budget",
-    "Choice",
+    "ConditionCurve",
     "ConvergenceSteps",
     "Crossover",
     "DataEquivalence",
+    "DistanceCurve",
     "DotPlot",
     "ErfMap",
     "ExpectedBest",
@@ -47,12 +47,12 @@ __all__ = [
     "MetricCurve",
     "MinimumHeadDistance",
     "OcclusionCurve",
+    "PsychometricMidpoint",
     "QuadrantAccuracy",
-    "RecallByDistance",
     "ReceptiveFieldByLayer",
+    "Selection",
     "ShiftSawtooth",
     "ShuffleCurve",
-    "StepPosition",
     "Summary",
     "Variation",
     "ZoomCurve",

@@ -45,7 +45,7 @@ class AttentionDistanceByHead(OverSeeds):
         out = view.joined(means, by=by).merge(even.rename("uniform").reset_index(), on=[*by, "layer"], how="left")
         return out[[*keys, "estimate", "low", "high", "n", "sd", "uniform", "planned"]]
 
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         view = self.view(records)
         shown = table[table["n"] > 0]
         with theme.style(into):
@@ -54,7 +54,7 @@ class AttentionDistanceByHead(OverSeeds):
             layers = sorted(shown["layer"].dropna().unique())
             for axes, (title, rows) in zip(panels, parts, strict=True):
                 if len(shown):
-                    _heads(axes, rows[rows["n"] > 0], view.looks[rows[self.hue].iloc[0]])
+                    _heads(axes, rows[rows["n"] > 0], view.styles[rows[self.hue].iloc[0]])
                 else:
                     theme.blank(axes)
                 theme.titled(axes, title)
@@ -101,17 +101,17 @@ class AttentionDistanceByHead(OverSeeds):
         return pd.DataFrame(out)
 
 
-def _heads(axes: Axes, rows: pd.DataFrame, look: theme.Look) -> None:
+def _heads(axes: Axes, rows: pd.DataFrame, style: theme.Style) -> None:
     """The heads of one model: a column of dots a layer, shuffled patches beside it, even attention as a line."""
     even = rows.drop_duplicates("layer")
     for layer, height in zip(even["layer"], even["uniform"], strict=True):
         axes.hlines(height, float(layer) - 0.4, float(layer) + 0.4, color=theme.FAINT, linewidth=1.4, zorder=1)
-    for images, shift, face in (("true", -0.13, look.colour), ("shuffled", 0.17, "white")):
+    for images, shift, face in (("true", -0.13, style.colour), ("shuffled", 0.17, "white")):
         own = rows[rows["images"] == images]
         x = own["layer"].to_numpy(float) + shift
         low, high = own["low"].to_numpy(float), own["high"].to_numpy(float)
-        axes.vlines(x, low, high, color=look.colour, linewidth=0.8, alpha=0.45)
-        axes.plot(x, own["estimate"].to_numpy(float), "o", color=look.colour, markerfacecolor=face, markersize=4.5)
+        axes.vlines(x, low, high, color=style.colour, linewidth=0.8, alpha=0.45)
+        axes.plot(x, own["estimate"].to_numpy(float), "o", color=style.colour, markerfacecolor=face, markersize=4.5)
 
 
 @spec

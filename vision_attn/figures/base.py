@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as PageFigure
 from matplotlib.figure import SubFigure
 
-from vision_attn.choice import settled
 from vision_attn.figures import theme
 from vision_attn.figures.view import View
 from vision_attn.plan import Plan
 from vision_attn.records import Records, may_have, require_factor, require_level
+from vision_attn.selection import select_records
 from vision_attn.spec import InputError, Spec, spec
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Figure(Spec, abc.ABC):
         """The numbers drawn, with `estimate, low, high, n` where there is an interval. Written as CSV."""
 
     @abc.abstractmethod
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         """A matplotlib Figure of the table, or `into` with it: a figure, a part of one, or axes that are there already.
 
         Every number drawn is in the table, or is a single record.
@@ -87,7 +87,7 @@ class OverSeeds(Figure, abc.ABC):
     """A figure of means over the factor `over`, with intervals of `level`, and a colour for every level of `hue`.
 
     It keeps to the levels `given` of other factors; a plan without those levels has no such figure. Where `choose` is
-    a factor that it does not draw, it shows the level chosen for every level of `hue` (`choice.choices`).
+    a factor that it does not draw, it shows the level chosen for every level of `hue` (`selection.selections`).
     """
 
     factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over")
@@ -130,7 +130,7 @@ class OverSeeds(Figure, abc.ABC):
         for field, name in fields.items():
             require_factor(records.plan, field, what, name)
         used = [*fields.values(), *self.coordinates()]
-        own = settled(records, choose=self.choose, used=used, by=(self.hue,), given=self.given)
+        own = select_records(records, choose=self.choose, used=used, by=(self.hue,), given=self.given)
         if self.reference_level is not None:
             require_level(own.plan, "reference", what, self.hue, self.reference_level)
         if self._lacks_others(own.plan):

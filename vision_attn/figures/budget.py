@@ -47,8 +47,8 @@ class Budget(Lines):
         out["limited_by"] = out["limited_by"].astype(object).fillna("")
         return out.drop(columns="_x").astype(view.runs[view.rows].dtypes.to_dict())
 
-    def marks(self, axes: Axes, own: pd.DataFrame, at: dict, look: theme.Look, rows: pd.DataFrame) -> None:
-        mark_hollow(axes, own, at, look)
+    def marks(self, axes: Axes, own: pd.DataFrame, at: dict, style: theme.Style, rows: pd.DataFrame) -> None:
+        mark_hollow(axes, own, at, style)
 
     def quantity(self, view: View) -> str:
         return f"{self.split} {wording.metric_text(self.metric)}"

@@ -42,7 +42,7 @@ class ConvergenceSteps(OverSeeds):
         columns = ["estimate", "low", "high", "n", "runs", "share", "share_low", "share_high", "planned"]
         return view.joined(found, by=view.by, counts=("n", "runs"))[[*view.by, *columns]]
 
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         view = self.view(records)
         if self._is_map(view):
             return self._map(table, view, into)
@@ -71,9 +71,9 @@ class ConvergenceSteps(OverSeeds):
         return sheet
 
     def _is_map(self, view: View) -> bool:
-        return len(view.looks) > CROWDED and not view.panels
+        return len(view.styles) > CROWDED and not view.panels
 
-    def _map(self, table: pd.DataFrame, view: View, into: theme.Sheet | None) -> theme.Sheet:
+    def _map(self, table: pd.DataFrame, view: View, into: theme.Canvas | None) -> theme.Canvas:
         """Models in rows, `x` in columns: the colour is the share of runs that get there, the number their updates."""
         names, levels = view.levels(self.hue), view.levels(self.x)
         place = table.set_index([self.hue, self.x])
@@ -83,10 +83,10 @@ class ConvergenceSteps(OverSeeds):
         with theme.style(into):
             sheet = theme.sheet((3.2 + 0.75 * len(levels), 0.9 + 0.3 * len(names)), into=into)
             axes = sheet.subplots()
-            look = {"vmin": 0, "vmax": 100, "cmap": "Blues", "linewidths": 1, "linecolor": "white"}
+            style = {"vmin": 0, "vmax": 100, "cmap": "Blues", "linewidths": 1, "linecolor": "white"}
             bar = {"label": f"runs that reach {100 * self.threshold:g} % (%)"}
             labels = [view.text(self.hue, name) for name in names]
-            sns.heatmap(shares, annot=texts, fmt="", ax=axes, cbar_kws=bar, yticklabels=labels, **look)
+            sns.heatmap(shares, annot=texts, fmt="", ax=axes, cbar_kws=bar, yticklabels=labels, **style)
             axes.tick_params(axis="y", rotation=0)
             axes.set(xlabel=_axis_text(self.x), ylabel="")
             axes.tick_params(length=0)
@@ -94,13 +94,13 @@ class ConvergenceSteps(OverSeeds):
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, view: View, *, names: tuple[str, str, str]) -> None:
         places = size_axis(axes, view.levels(self.x), label=_axis_text(self.x), linear=True)
-        for i, (name, look) in enumerate(view.looks.items()):
-            at, _ = theme.dodge(places, i, len(view.looks), logarithmic=False)
+        for i, (name, style) in enumerate(view.styles.items()):
+            at, _ = theme.dodge(places, i, len(view.styles), logarithmic=False)
             own = rows[rows[self.hue] == name].set_index(self.x).reindex(list(places))
             drawn = own[list(names)].set_axis(["estimate", "low", "high"], axis=1)
             is_share = names[0] == "share"
             drawn, alpha = (wording.percent(drawn), 0.3) if is_share else (drawn, 0.75)
-            theme.interval_line(axes, np.array(list(at.values())), drawn, look, alpha=alpha)
+            theme.interval_line(axes, np.array(list(at.values())), drawn, style, alpha=alpha)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         if not table["runs"].sum():

@@ -76,10 +76,10 @@ class ComparedSizes(Dots, abc.ABC):
         grid = grid[grid[self.hue] != self.reference].reset_index(drop=True)
         rows = []
         for cell in grid[by].to_dict("records"):
-            mine = values
+            in_panel = values
             for name in by[:-1]:
-                mine = mine[mine[name] == cell[name]]
-            rows.append(self._row(self._estimate(mine, cell[self.hue])))
+                in_panel = in_panel[in_panel[name] == cell[name]]
+            rows.append(self._row(self._estimate(in_panel, cell[self.hue])))
         out = pd.concat([grid, pd.DataFrame(rows, columns=COLUMNS)], axis=1).assign(reference=self.reference)
         return out[[*by, "reference", *COLUMNS[:-1], "planned", "said"]]
 
@@ -105,7 +105,7 @@ class ComparedSizes(Dots, abc.ABC):
         size_axis(axes, view.levels(self.x), label="\n".join(textwrap.wrap(self._label(), room)))
 
     def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
-        _draw_row(axes, row, place, view.looks[row[self.hue]])
+        _draw_row(axes, row, place, view.styles[row[self.hue]])
 
     def _label(self) -> str:
         return wording.factor_text(self.x)
@@ -195,7 +195,7 @@ def _pairs_text(row: dict[Any, Any]) -> str:
     return f"{row['n']} of {row['planned']}" + (f", up to {row['n_most']}" if row["n_most"] > row["n"] else "")
 
 
-def _draw_row(axes: Axes, row: dict[Any, Any], place: int, look: theme.Look) -> None:
+def _draw_row(axes: Axes, row: dict[Any, Any], place: int, style: theme.Style) -> None:
     """One model: its size as a mark, or an arrow at the end it lies beyond, and the interval, arrows at open ends."""
     if row["said"] == NOT_MEASURED:
         where = axes.get_yaxis_transform()
@@ -205,16 +205,16 @@ def _draw_row(axes: Axes, row: dict[Any, Any], place: int, look: theme.Look) -> 
     arrows = {"above": ">", "below": "<"}
     low, high = (ends.get(row[f"{end}_censored"], row[end]) for end in ("low", "high"))
     if not (np.isnan(low) or np.isnan(high)):
-        axes.hlines(place, low, high, color=look.colour, linewidth=1.6, alpha=0.75, zorder=2)
+        axes.hlines(place, low, high, color=style.colour, linewidth=1.6, alpha=0.75, zorder=2)
         for end, at in (("low", low), ("high", high)):
             if mark := arrows.get(row[f"{end}_censored"]):
-                axes.plot(at, place, mark, color=look.colour, markersize=6, markerfacecolor="white", zorder=2.5)
+                axes.plot(at, place, mark, color=style.colour, markersize=6, markerfacecolor="white", zorder=2.5)
     if row["censored"]:
         at, is_above = ends[row["censored"]], row["censored"] == "above"
-        axes.plot(at, place, arrows[row["censored"]], color=look.colour, markersize=8, zorder=3)
+        axes.plot(at, place, arrows[row["censored"]], color=style.colour, markersize=8, zorder=3)
         offset, side = ((-7, 5), "right") if is_above else ((7, 5), "left")
         axes.annotate(
             row["said"], (at, place), offset, textcoords="offset points", ha=side, fontsize=8, color=theme.FAINT
         )
     else:
-        axes.plot(row["estimate"], place, look.marker, color=look.colour, markeredgecolor="white", zorder=3)
+        axes.plot(row["estimate"], place, style.marker, color=style.colour, markeredgecolor="white", zorder=3)

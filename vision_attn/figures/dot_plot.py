@@ -59,15 +59,15 @@ class DotPlot(Dots):
             axes.axvline(0, color=theme.INK, linewidth=1.1, zorder=1)
 
     def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
-        scale, look = 100 if wording.is_share(self.metric) else 1, view.looks[row[self.hue]]
+        scale, style = 100 if wording.is_share(self.metric) else 1, view.styles[row[self.hue]]
         values = self._values(view)
         for name in view.rows:
             values = values[values[name] == row[name]]
         if row["n"] > 1:
             axes.scatter(
-                scale * values["value"], [place + 0.22] * len(values), s=9, color=look.colour, alpha=0.45, lw=0
+                scale * values["value"], [place + 0.22] * len(values), s=9, color=style.colour, alpha=0.45, lw=0
             )
-        theme.interval_dot(axes, {key: scale * row[key] for key in ("estimate", "low", "high")}, place, look)
+        theme.interval_dot(axes, {key: scale * row[key] for key in ("estimate", "low", "high")}, place, style)
 
     def finish(self, panels: list[Axes], table: pd.DataFrame, view: View) -> None:
         for axes, (_, own) in zip(panels, view.parts(table), strict=True):

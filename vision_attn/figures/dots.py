@@ -24,7 +24,7 @@ class Dots(OverSeeds, abc.ABC):
 
     def rows(self, view: View) -> dict[Any, str]:
         """The rows of every panel, with their texts, by what `key` makes of a row of the table."""
-        return {name: view.text(self.hue, name) for name in view.looks if name != self.reference_level}
+        return {name: view.text(self.hue, name) for name in view.styles if name != self.reference_level}
 
     def key(self, row: dict[Any, Any]) -> Any:
         """To which row of the panel a row of the table belongs."""
@@ -45,7 +45,7 @@ class Dots(OverSeeds, abc.ABC):
         """The entries of the legend; the rows have their names beside them."""
         return {}
 
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         view = self.view(records)
         with theme.style(into):
             rows, parts = self.rows(view), view.parts(table)

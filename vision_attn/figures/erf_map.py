@@ -49,7 +49,7 @@ class ErfMap(OverSeeds):
         out["of_largest"] = (shown / largest).mask(shown == 0, 0.0)
         return out[[*keys, "estimate", "low", "high", "n", "of_largest", "planned"]]
 
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         view = self.view(records)
         layers = sorted(table.loc[table["n"] > 0, "layer"].dropna().unique())
         blocks, names = view.parts(table), view.levels(self.hue)

@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.choice import finals
 from vision_attn.figures.lines import Lines
 from vision_attn.figures.view import View
 from vision_attn.plan import Plan
 from vision_attn.records import Records, column
+from vision_attn.selection import finals
 from vision_attn.spec import spec
 from vision_attn.statistics import expected_best, search_leads
 

@@ -78,21 +78,21 @@ class FittedCurves(Lines):
         self,
         axes: Axes,
         rows: pd.DataFrame,
-        looks: dict[Any, dict[str, Any]],
+        styles: dict[Any, dict[str, Any]],
         places: dict[Any, float],
         singles: pd.DataFrame | None,
         view: View,
     ) -> None:
         """Means as marks, and the chosen curve through them."""
-        for name, style in looks.items():
+        for name, style in styles.items():
             own = rows[rows[self.hue] == name]
             means = own[own["kind"] == MEASURED].set_index(self.x).reindex(list(places))
             means["low"] = means["low"].clip(lower=1e-4)
-            theme.interval_line(axes, np.array(list(places.values())), means, style["look"], line="")
+            theme.interval_line(axes, np.array(list(places.values())), means, style["style"], line="")
             for row in own[own["chosen"]].to_dict("records"):
                 n = np.geomspace(means.index[means["n"] > 0].min(), row[self.x], 100)
                 error = fitted_error(row["kind"], n, a=row["a"], b=row["b"], c=row["c"])
-                axes.plot(n, 100 * error, color=style["look"].colour, zorder=1.7)
+                axes.plot(n, 100 * error, color=style["style"].colour, zorder=1.7)
 
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
         """Nothing: chance is drawn where the axis reaches it, once that is known."""

@@ -86,13 +86,15 @@ class Gap(Lines):
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
         theme.reference_line(axes, 0, view.text(self.hue, self.reference))
 
-    def marks(self, axes: Axes, own: pd.DataFrame, at: dict[Any, float], look: theme.Look, rows: pd.DataFrame) -> None:
+    def marks(
+        self, axes: Axes, own: pd.DataFrame, at: dict[Any, float], style: theme.Style, rows: pd.DataFrame
+    ) -> None:
         """Hollow: not certain after the correction."""
         unsure = own[own["estimate"].notna() & ~(own["p_holm"] < 1 - self.level) & rows["p"].notna().any()]
-        hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": look.colour, "zorder": 3}
+        hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": style.colour, "zorder": 3}
         places = [at[each] for each in unsure.index]
         heights = unsure["estimate"].to_numpy(float)
-        axes.plot(places, heights, marker=look.marker, linestyle="", color=look.colour, **hollow)
+        axes.plot(places, heights, marker=style.marker, linestyle="", color=style.colour, **hollow)
 
     def quantity(self, view: View) -> str:
         return f"difference in {self.split} {self.metric.replace('_', ' ')}\nto {view.text(self.hue, self.reference)}"

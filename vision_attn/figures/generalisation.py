@@ -44,9 +44,9 @@ class Generalisation(Lines):
     def line_levels(self, table: pd.DataFrame, view: View) -> list[Any]:
         return list(SPLITS)
 
-    def looks(self, rows: pd.DataFrame, names: Sequence[Any], view: View) -> dict[Any, dict[str, Any]]:
-        look = view.looks[rows[self.hue].iloc[0]] if len(rows) else theme.Look(theme.INK, "o")
-        return {"train": {"look": look, "hollow": True}, "test": {"look": look}}
+    def styles(self, rows: pd.DataFrame, names: Sequence[Any], view: View) -> dict[Any, dict[str, Any]]:
+        style = view.styles[rows[self.hue].iloc[0]] if len(rows) else theme.Style(theme.INK, "o")
+        return {"train": {"style": style, "hollow": True}, "test": {"style": style}}
 
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)
@@ -57,7 +57,7 @@ class Generalisation(Lines):
         return out[[*view.by, "split", "estimate", "low", "high", "n", "sd", "planned"]]
 
     def columns(self, panels: int, view: View) -> int:
-        models = len(view.looks)
+        models = len(view.styles)
         return models if models <= 4 else 3
 
     def singles(self, view: View) -> None:
@@ -67,21 +67,21 @@ class Generalisation(Lines):
         self,
         axes: Axes,
         rows: pd.DataFrame,
-        looks: dict[Any, dict[str, Any]],
+        styles: dict[Any, dict[str, Any]],
         places: dict[Any, float],
         singles: pd.DataFrame | None,
         view: View,
     ) -> None:
         """Both lines at the same places, and the height between them shaded."""
         x = np.array(list(places.values()))
-        lines = {name: rows[rows["split"] == name].set_index(self.x).reindex(list(places)) for name in looks}
+        lines = {name: rows[rows["split"] == name].set_index(self.x).reindex(list(places)) for name in styles}
         train, test = (lines[name]["estimate"].to_numpy(float) for name in SPLITS)
-        axes.fill_between(x, train, test, color=looks["test"]["look"].colour, alpha=0.10, linewidth=0)
-        for name, look in looks.items():
-            theme.interval_line(axes, x, lines[name], **look)
+        axes.fill_between(x, train, test, color=styles["test"]["style"].colour, alpha=0.10, linewidth=0)
+        for name, style in styles.items():
+            theme.interval_line(axes, x, lines[name], **style)
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
-        ink = theme.Look(theme.INK, "o")
+        ink = theme.Style(theme.INK, "o")
         return {text: theme.handle(ink, hollow=split == "train") for split, text in SPLITS.items()}
 
     def quantity(self, view: View) -> str:

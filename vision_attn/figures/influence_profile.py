@@ -54,7 +54,7 @@ class InfluenceProfile(OverSeeds):
         out = view.means(values, by=by, also=tuple(names.values()))
         return out.sort_values([*by, *names.values()]).reset_index(drop=True)
 
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         view = self.view(records)
         shown = table[table["n"] > 0]
         with theme.style(into):
@@ -77,19 +77,19 @@ class InfluenceProfile(OverSeeds):
         return sheet
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
-        for name, look in view.looks.items():
+        for name, style in view.styles.items():
             for level in view.levels(self.dashed) if self.dashed else [None]:
                 own = rows[(rows[self.hue] == name) & (rows["n"] > 0)]
                 own = own[own[self.dashed] == level] if self.dashed else own
                 own = own.assign(estimate=own["estimate"].where(own["estimate"] > 0), low=own["low"].clip(lower=1e-9))
                 x = own["distance_px"].to_numpy(float)
-                theme.interval_line(axes, x, own, look, hollow=self._is_hollow(level, view))
+                theme.interval_line(axes, x, own, style, hollow=self._is_hollow(level, view))
 
     def _is_hollow(self, level: Any, view: View) -> bool:
         return self.dashed is not None and level == view.levels(self.dashed)[0]
 
     def _entries(self, view: View) -> dict[str, Any]:
-        ink, entries = theme.Look(theme.INK, "o"), view.legend()
+        ink, entries = theme.Style(theme.INK, "o"), view.legend()
         for level in view.levels(self.dashed) if self.dashed else []:
             text = view.text(self.dashed or "", level)
             entries[text] = theme.handle(ink, hollow=self._is_hollow(level, view))

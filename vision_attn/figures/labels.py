@@ -46,7 +46,7 @@ def relabelled(
     return _spec(figure, names), dataclasses.replace(records, plan=renamed, **frames), others
 
 
-def relabel_axes(sheet: theme.Sheet, labels: Mapping[str, str], *, levels: list[str]) -> None:
+def relabel_axes(sheet: theme.Canvas, labels: Mapping[str, str], *, levels: list[str]) -> None:
     """Put other texts on the axes of what is drawn. Raises `InputError` where there is no such text."""
     found = [text for artist in _axis_texts(sheet) if (text := _one_line(artist))]
     for old in labels:
@@ -63,7 +63,7 @@ def _one_line(artist: Text) -> str:
     return " ".join(artist.get_text().split())
 
 
-def _axis_texts(sheet: theme.Sheet) -> list[Text]:
+def _axis_texts(sheet: theme.Canvas) -> list[Text]:
     panels = sheet.axes if isinstance(sheet, Figure | SubFigure) else [sheet]
     texts = [text for axes in panels for text in (axes.xaxis.label, axes.yaxis.label)]
     return [*texts, *(text for text in (getattr(sheet, "_supylabel", None),) if text is not None)]

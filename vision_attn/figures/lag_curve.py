@@ -72,8 +72,8 @@ class LagCurve(Lines):
     def columns(self, panels: int, view: View) -> int:
         return COLUMNS if panels > COLUMNS + 1 else 3
 
-    def looks(self, rows: pd.DataFrame, names: Sequence[Any], view: View) -> dict[Any, dict[str, Any]]:
-        return {name: {"look": view.looks[name]} for name in names if (rows[self.hue] == name).any()}
+    def styles(self, rows: pd.DataFrame, names: Sequence[Any], view: View) -> dict[Any, dict[str, Any]]:
+        return {name: {"style": view.styles[name]} for name in names if (rows[self.hue] == name).any()}
 
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
         """Chance, and the line between what has been read and what is yet to come."""
@@ -84,7 +84,7 @@ class LagCurve(Lines):
         self,
         axes: Axes,
         rows: pd.DataFrame,
-        looks: dict[Any, dict[str, Any]],
+        styles: dict[Any, dict[str, Any]],
         places: dict[Any, float],
         singles: pd.DataFrame | None,
         view: View,
@@ -95,7 +95,7 @@ class LagCurve(Lines):
         axes.set_xlim(-ends, ends)
         axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: ticks.get(x, "")))
-        super().lines(axes, rows, looks, places, singles, view)
+        super().lines(axes, rows, styles, places, singles, view)
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
         """None: panels have titles."""

@@ -7,12 +7,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.choice import at_largest
 from vision_attn.figures import theme
 from vision_attn.figures.limited import LIMITED_TEXT, limited, mark_hollow
 from vision_attn.figures.lines import Lines
 from vision_attn.figures.view import View
 from vision_attn.records import Records
+from vision_attn.selection import at_largest
 from vision_attn.spec import spec
 
 
@@ -56,9 +56,11 @@ class LearningCurve(Lines):
         out = out.merge(view.limited, on=view.by, how="left").astype(out[view.by].dtypes.to_dict())
         return out.assign(limited_by=out["limited_by"].astype(object).fillna(""))
 
-    def marks(self, axes: Axes, own: pd.DataFrame, at: dict[Any, float], look: theme.Look, rows: pd.DataFrame) -> None:
+    def marks(
+        self, axes: Axes, own: pd.DataFrame, at: dict[Any, float], style: theme.Style, rows: pd.DataFrame
+    ) -> None:
         if "limited_by" in own:
-            mark_hollow(axes, own, at, look)
+            mark_hollow(axes, own, at, style)
 
     def quantity(self, view: View) -> str:
         return f"{self.split} {self.metric.replace('_', ' ')}"

@@ -25,10 +25,10 @@ def limited(records: Records, *, by: Sequence[str], budget: str, over: str = "se
     return limits(train, test, by=by, budget=budget, over=over)[[*by, *columns]]
 
 
-def mark_hollow(axes: Axes, own: pd.DataFrame, at: dict[Any, float], look: theme.Look) -> None:
+def mark_hollow(axes: Axes, own: pd.DataFrame, at: dict[Any, float], style: theme.Style) -> None:
     """White marks over those of a line that are limited by the budget."""
     shown = own[(own["limited_by"] == "budget") & own["estimate"].notna()]
-    white: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": look.colour, "zorder": 3}
+    white: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": style.colour, "zorder": 3}
     places = [at[each] for each in shown.index]
     heights = shown["estimate"].to_numpy(float)
-    axes.plot(places, heights, marker=look.marker, linestyle="", color=look.colour, **white)
+    axes.plot(places, heights, marker=style.marker, linestyle="", color=style.colour, **white)

@@ -71,7 +71,7 @@ class Lines(OverSeeds, abc.ABC):
         """The levels that are lines, in order."""
         return view.levels(self.line_name())
 
-    def looks(self, rows: pd.DataFrame, names: Sequence[Any], view: View) -> dict[Any, dict[str, Any]]:
+    def styles(self, rows: pd.DataFrame, names: Sequence[Any], view: View) -> dict[Any, dict[str, Any]]:
         """How the line of each of those levels is drawn in the panel of those rows: arguments of `interval_line`."""
         return {name: view.style(name) for name in names}
 
@@ -79,7 +79,7 @@ class Lines(OverSeeds, abc.ABC):
         view = self.view(records)
         return view.means(self.values(view), by=view.by)
 
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         view = self.view(records)
         with theme.style(into):
             drawn = wording.percent(table) if self.is_percent() else table
@@ -92,7 +92,7 @@ class Lines(OverSeeds, abc.ABC):
                 if levels:
                     places = size_axis(axes, levels, label=self.x_text(view), linear=self.is_linear)
                     self.under(axes, rows, view)
-                    self.lines(axes, rows, self.looks(rows, names, view), places, singles, view)
+                    self.lines(axes, rows, self.styles(rows, names, view), places, singles, view)
                 theme.titled(axes, title)
                 axes.set_ylabel(self.y_text(view))
             self.finish(panels, drawn, view)
@@ -119,7 +119,7 @@ class Lines(OverSeeds, abc.ABC):
         self,
         axes: Axes,
         rows: pd.DataFrame,
-        looks: dict[Any, dict[str, Any]],
+        styles: dict[Any, dict[str, Any]],
         places: dict[Any, float],
         singles: pd.DataFrame | None,
         view: View,
@@ -129,17 +129,19 @@ class Lines(OverSeeds, abc.ABC):
         if singles is not None and len(singles):
             keys = list(dict.fromkeys([*self.panel_names(view), line, x]))
             singles = singles.merge(rows[keys].drop_duplicates(), on=keys)
-        for i, (name, look) in enumerate(looks.items()):
-            at, aside = theme.dodge(places, i, len(looks), logarithmic=axes.get_xscale() == "log")
+        for i, (name, style) in enumerate(styles.items()):
+            at, aside = theme.dodge(places, i, len(styles), logarithmic=axes.get_xscale() == "log")
             own = rows[rows[line] == name].set_index(x).reindex(list(places))
             if singles is not None and len(singles):
                 points = singles[(singles[line] == name) & singles[x].isin(own.index[own["n"] > 1])]
                 heights = points["value"].to_numpy(float)
-                theme.seeds_scatter(axes, [aside[each] for each in points[x]], heights, look["look"])
-            theme.interval_line(axes, np.array(list(at.values())), own, **look)
-            self.marks(axes, own, at, look["look"], rows)
+                theme.seeds_scatter(axes, [aside[each] for each in points[x]], heights, style["style"])
+            theme.interval_line(axes, np.array(list(at.values())), own, **style)
+            self.marks(axes, own, at, style["style"], rows)
 
-    def marks(self, axes: Axes, own: pd.DataFrame, at: dict[Any, float], look: theme.Look, rows: pd.DataFrame) -> None:
+    def marks(
+        self, axes: Axes, own: pd.DataFrame, at: dict[Any, float], style: theme.Style, rows: pd.DataFrame
+    ) -> None:
         """What is drawn over a line: `own` has a row a level of x, `at` their places, `rows` all rows of the panel."""
 
     def finish(self, panels: Sequence[Axes], table: pd.DataFrame, view: View) -> None:

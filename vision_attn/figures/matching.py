@@ -75,9 +75,9 @@ class Matching(Figure):
             return "reference"
         return "inside" if all(abs(ratio - 1) <= self.tolerance for ratio in ratios) else "outside"
 
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         by = self._factors(records)
-        looks = theme.looks(records.plan, self.hue)
+        styles = theme.styles(records.plan, self.hue)
         with theme.style(into):
             names = [wording.cell_text(row, by[::-1]) for row in table.to_dict("records")]
             width = 4.3 + 0.072 * max(len(name) for name in names)
@@ -86,12 +86,12 @@ class Matching(Figure):
             axes.axvspan(1 - self.tolerance, 1 + self.tolerance, color="#bbbbbb", alpha=0.5, linewidth=0)
             axes.axvline(1, color=theme.INK, linewidth=0.8)
             for place, row in enumerate(table.to_dict("records")):
-                look = looks[row[self.hue]]
+                style = styles[row[self.hue]]
                 for metric, shift in (("params", -0.14), ("flops", 0.14)):
                     ratio = row[f"{metric}_ratio"]
                     if not pd.isna(ratio):
-                        face = look.colour if metric == "params" else "white"
-                        axes.plot(ratio, place + shift, "o", markersize=6.5, color=look.colour, markerfacecolor=face)
+                        face = style.colour if metric == "params" else "white"
+                        axes.plot(ratio, place + shift, "o", markersize=6.5, color=style.colour, markerfacecolor=face)
                         text = f"{wording.short(row[metric])} ({_ratio(ratio)})"
                         is_left = ratio < 1 - self.tolerance
                         beside: dict[str, Any] = {"ha": "right" if is_left else "left", **_BESIDE}

@@ -38,7 +38,7 @@ class Plot:
         figure: FigureSpec,
         records: Records,
         *,
-        into: theme.Sheet | None = None,
+        into: theme.Canvas | None = None,
         width: Width | None = None,
         title: str = "",
         labels: Mapping[str, str] | None = None,
@@ -53,7 +53,7 @@ class Plot:
         self.table: pd.DataFrame = self.figure.table(self.records)
         self.sheet = self._drawn()
 
-    def _drawn(self) -> theme.Sheet:
+    def _drawn(self) -> theme.Canvas:
         into = theme.Page(width=_inches(self._width)) if self._width is not None else self._into
         sheet = self.figure.draw(self.table, self.records, into=into)
         if self._texts:

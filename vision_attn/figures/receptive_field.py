@@ -46,7 +46,7 @@ class ReceptiveFieldByLayer(OverSeeds):
         values["extent"] = values["extent"].fillna("") if "extent" in values else ""
         return view.means(values, by=view.rows, also=("kind", "layer", "extent"))
 
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         view = self.view(records)
         shown = table[table["n"] > 0]
         with theme.style(into):
@@ -54,7 +54,7 @@ class ReceptiveFieldByLayer(OverSeeds):
             sheet, panels = theme.canvas(len(parts), columns=min(4, len(parts)), into=into)
             for axes, (title, rows) in zip(panels, parts, strict=True):
                 for name in rows[self.hue].unique():
-                    _panel(axes, rows[rows["n"] > 0], view.looks[name])
+                    _panel(axes, rows[rows["n"] > 0], view.styles[name])
                 theme.titled(axes, title)
                 axes.set_xlabel("layer")
                 axes.set_ylabel("receptive field (px)")
@@ -69,7 +69,7 @@ class ReceptiveFieldByLayer(OverSeeds):
                     float(shown["estimate"].max()) * 1.5,
                 )
                 powers_axis(panels[0])
-            ink = theme.Look(theme.INK, "o")
+            ink = theme.Style(theme.INK, "o")
             effective = f"effective ({100 * self.share:g} % of influence)"
             entries = {"theoretical": theme.handle(ink), effective: theme.handle(ink, hollow=True)}
             theme.legend(sheet, entries)
@@ -101,8 +101,8 @@ class ReceptiveFieldByLayer(OverSeeds):
         return pd.DataFrame(out)
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, look: theme.Look) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, style: theme.Style) -> None:
     for kind in KINDS:
-        mine = rows[rows["kind"] == kind].sort_values("layer")
-        mine = mine.assign(low=mine["low"].clip(lower=1e-3))
-        theme.interval_line(axes, mine["layer"].to_numpy(float), mine, look, hollow=kind == "effective")
+        of_kind = rows[rows["kind"] == kind].sort_values("layer")
+        of_kind = of_kind.assign(low=of_kind["low"].clip(lower=1e-3))
+        theme.interval_line(axes, of_kind["layer"].to_numpy(float), of_kind, style, hollow=kind == "effective")

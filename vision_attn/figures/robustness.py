@@ -106,7 +106,7 @@ class AlteredImages(Lines, abc.ABC):
         return sorted(table[self.x_name(view)].dropna().unique())
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
-        return view.legend([name for name in view.looks if name in set(table[self.hue])])
+        return view.legend([name for name in view.styles if name in set(table[self.hue])])
 
     def quantity(self, view: View) -> str:
         return LABELS[self.metric_name()]
@@ -218,7 +218,7 @@ class OcclusionCurve(AlteredImages):
 
 @spec
 class QuadrantAccuracy(AlteredImages):
-    """Accuracy by the quadrant in which the object stands, of models trained on `Quadrants`, from `AccuracyBy`."""
+    """Accuracy by the quadrant in which the object stands, of models of `Quadrants`, from `SubgroupAccuracy`."""
 
     title: ClassVar[str] = "Objects in other quadrants"
     coordinate: ClassVar[str] = "quadrant"

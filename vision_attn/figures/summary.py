@@ -53,7 +53,7 @@ class Summary(Figure):
             rows.append(pd.concat([head, own], axis=1).astype(object))
         return pd.concat(rows, ignore_index=True)
 
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         made = [(letter, part, _table(part, records)) for letter, part in self._lettered()]
         lines: list[list[int]] = []
         natural = [_natural(part, own, records) for _, part, own in made]
@@ -66,8 +66,8 @@ class Summary(Figure):
         heights *= max(LEAST, min(1.0, TALLEST / heights.sum()))
         entries = {}
         if self.hue in records.plan.factors:
-            looks = theme.looks(records.plan, self.hue)
-            entries = {wording.level_text(self.hue, name): theme.handle(look) for name, look in looks.items()}
+            styles = theme.styles(records.plan, self.hue)
+            entries = {wording.level_text(self.hue, name): theme.handle(style) for name, style in styles.items()}
         with theme.style(into):
             page = theme.sheet((WIDTH, float(heights.sum()) + 0.3), into=into)
             bands = page.subfigures(len(lines), 1, height_ratios=list(heights), squeeze=False).ravel()

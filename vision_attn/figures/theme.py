@@ -44,7 +44,7 @@ SINGLE = (5.6, 3.9)
 NARROWEST = 1.45
 """The inches that a panel needs at least."""
 
-Sheet = Figure | SubFigure | Axes
+Canvas = Figure | SubFigure | Axes
 """What is drawn on: a figure of its own, a part of one, or axes that are there already."""
 
 
@@ -57,7 +57,7 @@ class Page(Figure):
 
 
 @dataclasses.dataclass(frozen=True)
-class Look:
+class Style:
     """The colour and the marker of a level."""
 
     colour: str
@@ -71,11 +71,11 @@ def colours() -> Sequence[str]:
     return COLOURS if is_ours else cycle.by_key().get("color", COLOURS)
 
 
-def looks(plan: Plan, factor: str) -> dict[Any, Look]:
-    """The look of every level of a factor, by its place in the plan; 64 levels differ."""
+def styles(plan: Plan, factor: str) -> dict[Any, Style]:
+    """The style of every level of a factor, by its place in the plan; 64 levels differ."""
     cycle = colours()
     return {
-        level: Look(cycle[i % len(cycle)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)])
+        level: Style(cycle[i % len(cycle)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)])
         for i, level in enumerate(plan.levels(factor))
     }
 
@@ -123,7 +123,7 @@ SMALL: dict[str, Any] = {
 
 
 @contextlib.contextmanager
-def style(into: Sheet | None = None) -> Iterator[None]:
+def style(into: Canvas | None = None) -> Iterator[None]:
     """Draw in our style, but for the settings of matplotlib (`rcParams`) that the user has changed.
 
     What goes `into` somebody else's figure is drawn in the style of that one. Settings outside are left as they were.
@@ -144,14 +144,14 @@ def reproducible() -> contextlib.AbstractContextManager[None]:
     return mpl.style.context("default")
 
 
-def inches(sheet: Sheet) -> float:
+def inches(sheet: Canvas) -> float:
     """How wide a sheet is."""
     if isinstance(sheet, Axes):
         return float(sheet.get_window_extent().width / sheet.figure.dpi)
     return float(sheet.bbox.width / sheet.dpi)
 
 
-def sheet(size: tuple[float, float], *, into: Sheet | None = None, is_scaled: bool = False) -> Figure | SubFigure:
+def sheet(size: tuple[float, float], *, into: Canvas | None = None, is_scaled: bool = False) -> Figure | SubFigure:
     """An empty figure of that size, or what is to be drawn into, which has its own.
 
     A page of given width is as high as the size says, or, where what is drawn `is_scaled`, in that proportion.
@@ -167,8 +167,8 @@ def sheet(size: tuple[float, float], *, into: Sheet | None = None, is_scaled: bo
 
 
 def canvas(
-    panels: int, *, columns: int = 3, size: tuple[float, float] | None = None, into: Sheet | None = None
-) -> tuple[Sheet, list[Axes]]:
+    panels: int, *, columns: int = 3, size: tuple[float, float] | None = None, into: Canvas | None = None
+) -> tuple[Canvas, list[Axes]]:
     """A sheet of that many empty panels with common axes, row by row; surplus places stay blank.
 
     The labels of x and y show where the common axes are labelled. Axes that were given are left as they are.
@@ -211,8 +211,8 @@ def dodge(places: dict[Any, float], index: int, count: int, *, logarithmic: bool
 
 def reference_line(axes: Axes, y: float, text: str, *, dotted: bool = False) -> None:
     """A horizontal line to compare with, named at its right end."""
-    look = {"color": FAINT, "linestyle": ":"} if dotted else {"color": INK, "linestyle": "-"}
-    axes.axhline(y, linewidth=1.1, zorder=1, **look)  # type: ignore[arg-type]
+    style = {"color": FAINT, "linestyle": ":"} if dotted else {"color": INK, "linestyle": "-"}
+    axes.axhline(y, linewidth=1.1, zorder=1, **style)  # type: ignore[arg-type]
     where = ("axes fraction", "data")
     axes.annotate(
         shown(text),
@@ -231,7 +231,7 @@ def interval_line(
     axes: Axes,
     x: np.ndarray,
     rows: pd.DataFrame,
-    look: Look,
+    style: Style,
     *,
     hollow: bool = False,
     line: Any = None,
@@ -241,26 +241,26 @@ def interval_line(
 
     `line` is a line style of matplotlib's, "" for none; None: solid, or dashed where marks are hollow.
     """
-    axes.plot(x, rows["estimate"].to_numpy(float), **_line(look, hollow=hollow, line=line))
+    axes.plot(x, rows["estimate"].to_numpy(float), **_line(style, hollow=hollow, line=line))
     low, high = rows["low"].to_numpy(float), rows["high"].to_numpy(float)
     has = ~np.isnan(low)
-    axes.vlines(x[has], low[has], high[has], color=look.colour, linewidth=1.3, alpha=alpha, zorder=1.8)
+    axes.vlines(x[has], low[has], high[has], color=style.colour, linewidth=1.3, alpha=alpha, zorder=1.8)
 
 
-def handle(look: Look, *, hollow: bool = False, line: Any = None) -> Line2D:
-    """A legend entry in the look of a level."""
-    return Line2D([], [], **_line(look, hollow=hollow, line=line))
+def handle(style: Style, *, hollow: bool = False, line: Any = None) -> Line2D:
+    """A legend entry in the style of a level."""
+    return Line2D([], [], **_line(style, hollow=hollow, line=line))
 
 
-def _line(look: Look, *, hollow: bool, line: Any = None) -> dict[str, Any]:
-    own = {"linestyle": "--", "markerfacecolor": "white", "markeredgecolor": look.colour} if hollow else {}
+def _line(style: Style, *, hollow: bool, line: Any = None) -> dict[str, Any]:
+    own = {"linestyle": "--", "markerfacecolor": "white", "markeredgecolor": style.colour} if hollow else {}
     own |= {} if line is None else {"linestyle": line}
-    return {"color": look.colour, "marker": look.marker, "markeredgecolor": "white", **own}
+    return {"color": style.colour, "marker": style.marker, "markeredgecolor": "white", **own}
 
 
-def seeds_scatter(axes: Axes, x: Sequence[float], y: Sequence[float], look: Look) -> None:
+def seeds_scatter(axes: Axes, x: Sequence[float], y: Sequence[float], style: Style) -> None:
     """Every single seed as a faint point."""
-    axes.scatter(x, y, s=9, color=look.colour, alpha=0.45, linewidths=0, zorder=1.5)
+    axes.scatter(x, y, s=9, color=style.colour, alpha=0.45, linewidths=0, zorder=1.5)
 
 
 def width(axes: Axes) -> float:
@@ -293,7 +293,7 @@ def text_width(texts: Iterable[str]) -> float:
     return 0.072 * max(map(len, texts), default=0)
 
 
-def legend(figure: Sheet, entries: dict[str, Line2D]) -> None:
+def legend(figure: Canvas, entries: dict[str, Line2D]) -> None:
     """One legend for the sheet, above its panels, in as few rows as fit; further rows make a page of ours taller."""
     handles, texts = list(entries.values()), [shown(text) for text in entries]
     if isinstance(figure, Axes):
@@ -315,11 +315,11 @@ def legend(figure: Sheet, entries: dict[str, Line2D]) -> None:
     figure.legend(handles, texts, loc="outside upper center", ncols=columns, frameon=False, handlelength=2.2)
 
 
-def interval_dot(axes: Axes, row: Any, place: float, look: Look) -> None:
+def interval_dot(axes: Axes, row: Any, place: float, style: Style) -> None:
     """An estimate as a dot in a row of a dot plot, with its interval where it has one."""
-    axes.plot(row["estimate"], place, "o", markersize=6.5, color=look.colour, markeredgecolor="white", zorder=3)
+    axes.plot(row["estimate"], place, "o", markersize=6.5, color=style.colour, markeredgecolor="white", zorder=3)
     if not (pd.isna(row["low"]) or pd.isna(row["high"])):
-        axes.hlines(place, row["low"], row["high"], color=look.colour, linewidth=1.6, alpha=0.75, zorder=2)
+        axes.hlines(place, row["low"], row["high"], color=style.colour, linewidth=1.6, alpha=0.75, zorder=2)
 
 
 def titled(axes: Axes, text: str) -> None:
@@ -328,7 +328,7 @@ def titled(axes: Axes, text: str) -> None:
         axes.set_title(shown("\n".join(textwrap.wrap(text, max(12, int(width(axes) / 0.085))))))
 
 
-def headed(sheet: Sheet, text: str) -> None:
+def headed(sheet: Canvas, text: str) -> None:
     """Put a title above all that is drawn, the legend too."""
     if isinstance(sheet, Axes):
         sheet.set_title(shown(text))
@@ -340,7 +340,7 @@ def headed(sheet: Sheet, text: str) -> None:
         sheet.suptitle(shown(text))
 
 
-def label_all(sheet: Sheet, text: str) -> None:
+def label_all(sheet: Canvas, text: str) -> None:
     """Label the y axis that all panels share, in the middle of the sheet."""
     assert isinstance(sheet, Figure | SubFigure)
     sheet.supylabel(shown(text))
@@ -361,14 +361,14 @@ def panels(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[str, pd.Data
     return [(", ".join(level_text(n, v) for n, v in zip(names, key, strict=True)), rows) for key, rows in groups]
 
 
-def rendered(figure: Sheet, *, kinds: Sequence[str] = ("svg", "png")) -> dict[str, bytes]:
+def rendered(figure: Canvas, *, kinds: Sequence[str] = ("svg", "png")) -> dict[str, bytes]:
     """The figure as svg and png, or also pdf; the same figure gives the same bytes."""
     with reproducible(), style():
         images = written(figure, kinds=kinds)
     return {kind: svg.compact(data) if kind == "svg" else data for kind, data in images.items()}
 
 
-def written(figure: Sheet, *, kinds: Sequence[str]) -> dict[str, bytes]:
+def written(figure: Canvas, *, kinds: Sequence[str]) -> dict[str, bytes]:
     """The figure in some formats, by the settings in force."""
     assert isinstance(figure, Figure)
     out = {}

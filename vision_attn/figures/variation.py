@@ -69,7 +69,7 @@ class Variation(Dots):
 
     def rows(self, view: View) -> dict[Any, str]:
         """Values first, then differences."""
-        names = {name: view.text(self.hue, name) for name in view.looks}
+        names = {name: view.text(self.hue, name) for name in view.styles}
         rows = {(name, VALUE): text for name, text in names.items()}
         others = {name: text for name, text in names.items() if name != self.reference}
         return rows | {(name, DIFFERENCE): f"{text} − {names[self.reference]}" for name, text in others.items()}
@@ -79,7 +79,7 @@ class Variation(Dots):
 
     def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
         """Both standard deviations: filled above, hollow below."""
-        colour = view.looks[row[self.hue]].colour
+        colour = view.styles[row[self.hue]].colour
         for name, aside, face in (("sd_outer", -0.14, colour), ("sd_inner", 0.14, "white")):
             value, low, high = (self._drawn(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
             axes.hlines(place + aside, low, high, color=colour, linewidth=1.3, alpha=0.75)
@@ -102,7 +102,7 @@ class Variation(Dots):
         panels[0].set_xlim(self._drawn(-0.02 * wide), self._drawn(1.05 * wide))
 
     def legend(self, view: View) -> dict[str, Any]:
-        ink = theme.Look(theme.INK, "o")
+        ink = theme.Style(theme.INK, "o")
         return {text: theme.handle(ink, hollow=name == "sd_inner", line="-") for name, text in SOURCES.items()}
 
     def _widest(self, table: pd.DataFrame) -> float:

@@ -81,9 +81,9 @@ class View(Records):
         return out
 
     @functools.cached_property
-    def looks(self) -> dict[Any, theme.Look]:
+    def styles(self) -> dict[Any, theme.Style]:
         """The colour and marker of every level of `hue`."""
-        return theme.looks(self.plan, self.hue)
+        return theme.styles(self.plan, self.hue)
 
     @functools.cached_property
     def fitted(self) -> set[Any]:
@@ -100,15 +100,15 @@ class View(Records):
 
     def legend(self, names: Sequence[Any] | None = None) -> dict[str, Any]:
         """A legend entry for every level of `hue`, or for some of them."""
-        shown = self.looks if names is None else names
+        shown = self.styles if names is None else names
         return {self.text(self.hue, name): theme.handle(**self.style(name)) for name in shown}
 
     def style(self, name: Any) -> dict[str, Any]:
         """How the line of a level is drawn: arguments of `theme.interval_line`. Baselines are grey, without marks."""
         if name not in self.fitted:
-            return {"look": self.looks[name]}
-        index = [one for one in self.looks if one in self.fitted].index(name)
-        return {"look": theme.Look(theme.FAINT, ""), "line": theme.DASHES[index % len(theme.DASHES)]}
+            return {"style": self.styles[name]}
+        index = [one for one in self.styles if one in self.fitted].index(name)
+        return {"style": theme.Style(theme.FAINT, ""), "line": theme.DASHES[index % len(theme.DASHES)]}
 
     def parts(self, table: pd.DataFrame, names: Sequence[str] | None = None) -> list[tuple[str, pd.DataFrame]]:
         """The rows of every panel with its title."""

@@ -5,9 +5,9 @@ from vision_attn.layers.mixers import (
     AveragePooling,
     DepthwiseConvolution,
     IdentityMixing,
-    NoMixing,
     RandomMixing,
     RecurrentMixing,
+    ZeroMixing,
 )
 from vision_attn.layers.patch import ConvEmbed, PatchEmbed, TokenMerging
 from vision_attn.layers.patterns import (
@@ -41,7 +41,6 @@ __all__ = [
     "IdentityMixing",
     "LearnedPosition",
     "Neighbourhood",
-    "NoMixing",
     "PatchEmbed",
     "Pattern",
     "Position",
@@ -55,6 +54,7 @@ __all__ = [
     "TokenMerging",
     "TopK",
     "Window",
+    "ZeroMixing",
     "attention_path",
     "sincos2d",
 ]

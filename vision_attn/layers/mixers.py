@@ -158,7 +158,7 @@ class IdentityMixing(nn.Identity):
         return 0
 
 
-class NoMixing(nn.Module):
+class ZeroMixing(nn.Module):
     """The zero function: with the block's residual connection every token stays as it was."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ from vision_attn.layers import (
     AveragePooling,
     DepthwiseConvolution,
     IdentityMixing,
-    NoMixing,
     RandomMixing,
     RecurrentMixing,
+    ZeroMixing,
 )
 from vision_attn.layers.named import position_named
 from vision_attn.models.base import Mixer
@@ -206,4 +206,4 @@ class ZeroMixer(Mixer):
     takes_prefix: ClassVar[bool] = True
 
     def build(self, *, dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> nn.Module:
-        return NoMixing()
+        return ZeroMixing()

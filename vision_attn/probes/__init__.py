@@ -1,7 +1,6 @@
 """Probes: the questions asked of a trained model."""
 
 from vision_attn.probes.accuracy import Accuracy
-from vision_attn.probes.accuracy_by import AccuracyBy
 from vision_attn.probes.accuracy_by_distance import AccuracyByDistance, AccuracyByLag
 from vision_attn.probes.attention_distance import AttentionDistance
 from vision_attn.probes.attention_formula import AttentionFormula
@@ -15,12 +14,12 @@ from vision_attn.probes.patch_shuffle import PatchShuffle
 from vision_attn.probes.receptive_field import ReceptiveField
 from vision_attn.probes.shift import ShiftConsistency
 from vision_attn.probes.size import Size
+from vision_attn.probes.subgroup_accuracy import SubgroupAccuracy
 from vision_attn.probes.worked_example import WorkedExample
 from vision_attn.probes.zoom import Zoom
 
 __all__ = [
     "Accuracy",
-    "AccuracyBy",
     "AccuracyByDistance",
     "AccuracyByLag",
     "AttentionDistance",
@@ -36,6 +35,7 @@ __all__ = [
     "Row",
     "ShiftConsistency",
     "Size",
+    "SubgroupAccuracy",
     "WorkedExample",
     "Zoom",
     "attention_maps",

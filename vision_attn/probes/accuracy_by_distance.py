@@ -14,7 +14,7 @@ from vision_attn.probes.base import Probe, Row
 from vision_attn.spec import InputError, spec
 from vision_attn.training.evaluate import logits, read_out
 
-FACTS = ("distance", "direction")
+ATTRIBUTES = ("distance", "direction")
 
 
 @spec
@@ -59,19 +59,19 @@ class AccuracyByLag(Probe):
 
 
 def _lacks(data: Dataset) -> str | None:
-    names = [name for name in FACTS if name not in data.facts]
+    names = [name for name in ATTRIBUTES if name not in data.attributes]
     return f"{data.label} does not say the {' and '.join(names)} of its images" if names else None
 
 
 def _hits(probe: Probe, model: nn.Module, data: Data) -> tuple[Tensor, Tensor, Tensor]:
     """Of every test image whether it is classified correctly, its distance and its direction, on the CPU."""
     test = data.test
-    if not set(FACTS) <= test.facts.keys():
+    if not set(ATTRIBUTES) <= test.attributes.keys():
         allowed = "a task that says the distance and direction of each image, such as CuedRecall"
         raise InputError(f"data of {type(probe).__name__} must be {allowed}. Got {data.name} instead.")
     scores, labels = read_out(logits(model, test.images, normalise=data.normalise), test.labels)
     hits = (scores.argmax(1) == labels).double()
-    return hits.cpu(), test.facts["distance"].cpu(), test.facts["direction"].cpu()
+    return hits.cpu(), test.attributes["distance"].cpu(), test.attributes["direction"].cpu()
 
 
 def _reads_columns(model: nn.Module) -> bool:

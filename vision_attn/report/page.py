@@ -95,7 +95,7 @@ def _page(
         missing=protocol.missing(records, page=folder),
         states=Counter(records.runs["state"]),
         skips=protocol.skips(plan),
-        facts=provenance.facts(records),
+        origins=provenance.origins(records),
         commands=protocol.commands(plan, folder),
         left_out=wording.listing(left_out, most=99),
     )

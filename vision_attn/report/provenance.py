@@ -8,7 +8,7 @@ import pandas as pd
 
 from vision_attn.records import BASELINES, Records, column, fitted_levels, pick
 
-FACTS = {
+NAMES = {
     "dataset": "data set",
     "fingerprint": "fingerprint of the data",
     "image_size": "image size",
@@ -39,14 +39,14 @@ ABSENT = {
     "scikit-learn": "none, as the model is trained by updates",
     "sources": "none, as all kinds are the package's",
 }
-"""What it means that a run says nothing of a fact, where that is not that it is unknown."""
+"""What it means that a run says nothing of one, where that is not that it is unknown."""
 DATA = ("dataset", "fingerprint", "image_size", "in_chans", "num_classes", "val_size", "test_size")
 BY_MODEL = ("precision", "compile", "channels_last", "attention", "scikit-learn")
 """Choices that follow from the model, so that models may differ in them and runs of one model may not."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Fact:
+class Origin:
     """What the runs say of one thing: every value with the number of runs, and whether they ought to agree."""
 
     name: str
@@ -62,18 +62,18 @@ class Notice:
     loud: bool = False
 
 
-def facts(records: Records) -> list[Fact]:
+def origins(records: Records) -> list[Origin]:
     """The provenance of all runs that have ended."""
     runs = _ended(records)
     found = []
-    for key, name in FACTS.items():
+    for key, name in NAMES.items():
         at = column(records, key)
         if at not in runs or not len(runs):
             continue
         texts = [ABSENT.get(key, "unknown") if pd.isna(value) else _text(value) for value in runs[at]]
         counts = pd.Series(texts).value_counts(sort=False)
         values = sorted(((str(value), int(count)) for value, count in counts.items()), key=lambda pair: -pair[1])
-        found.append(Fact(name, tuple(values), len(values) > 1 and _ought_to_agree(records, runs, key)))
+        found.append(Origin(name, tuple(values), len(values) > 1 and _ought_to_agree(records, runs, key)))
     return found
 
 
@@ -81,10 +81,10 @@ def notices(records: Records) -> list[Notice]:
     """Warnings about the data first, then about the machine, then what is merely good to know."""
     runs = _ended(records)
     said = [*_about_fingerprints(records, runs), *_about_subsets(records, runs), *_about_baselines(records)]
-    for fact in facts(records):
-        if fact.differs and fact.name != FACTS["fingerprint"]:
-            values = ", ".join(f"{value} ({_runs(count)})" for value, count in fact.values)
-            said.append(Notice(f"Runs differ in {fact.name}: {values}."))
+    for origin in origins(records):
+        if origin.differs and origin.name != NAMES["fingerprint"]:
+            values = ", ".join(f"{value} ({_runs(count)})" for value, count in origin.values)
+            said.append(Notice(f"Runs differ in {origin.name}: {values}."))
     if "commit" in runs and runs[column(records, "commit")].dropna().astype(str).str.endswith("-dirty").any():
         said.append(Notice("Some runs were made with code that had changes beyond its commit (-dirty)."))
     if records.damaged:
@@ -102,7 +102,7 @@ def _ended(records: Records) -> pd.DataFrame:
 
 
 def _ought_to_agree(records: Records, runs: pd.DataFrame, key: str) -> bool:
-    """Whether differing values of a fact are a matter of concern."""
+    """Whether differing values of a origin are a matter of concern."""
     if key == "fingerprint":
         return bool(_about_fingerprints(records, runs))
     if key in DATA:
@@ -154,7 +154,7 @@ def _about_subsets(records: Records, runs: pd.DataFrame) -> list[Notice]:
 
 
 def _about_baselines(records: Records) -> list[Notice]:
-    """Networks that are worse than logistic regression at a size, whichever arm or budget they do best with."""
+    """Networks that are worse than logistic regression at a size, whichever condition or budget they do best with."""
     if "model" not in records.plan.factors:
         return []
     linear, fitted = (fitted_levels(records.plan, "model", kinds) for kinds in (("LogisticRegression",), BASELINES))

@@ -13,8 +13,8 @@ from vision_attn.data.mixing import mixed
 from vision_attn.data.rand_augment import rand_augment
 from vision_attn.models.fitted import FittedClassifier
 from vision_attn.training.checkpoint import TrainState
-from vision_attn.training.choices import Choices, keep_memory
 from vision_attn.training.compiling import compiled_cross_entropy, cross_entropy
+from vision_attn.training.compute import ComputeSettings, keep_memory
 from vision_attn.training.evaluate import accuracy
 from vision_attn.training.recipe import Recipe
 from vision_attn.training.seeding import Order
@@ -38,7 +38,7 @@ def train(
     normalise: Callable[[Tensor], Tensor],
     flip: bool,
     recipe: Recipe,
-    choices: Choices,
+    choices: ComputeSettings,
     num_classes: int | None = None,
 ) -> Iterator[Row | None]:
     """Train to the end of the budget, or until the loss stalls; after every update yield a history row or None.
@@ -181,7 +181,7 @@ def history_row(
     val: Split | None,
     normalise: Callable[[Tensor], Tensor],
     recipe: Recipe,
-    choices: Choices,
+    choices: ComputeSettings,
 ) -> Row:
     """The history row that ends with the update just made; the next one begins."""
     images_seen = state.update * recipe.batch_size

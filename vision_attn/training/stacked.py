@@ -18,8 +18,8 @@ from torch.overrides import TorchFunctionMode
 from vision_attn.data.base import Data
 from vision_attn.models.fitted import FittedClassifier
 from vision_attn.training.checkpoint import TrainState
-from vision_attn.training.choices import Choices, keep_memory
 from vision_attn.training.compiling import cross_entropy
+from vision_attn.training.compute import ComputeSettings, keep_memory
 from vision_attn.training.loop import Diverged, Row, closes_row, history_row, inputs, tally
 from vision_attn.training.recipe import Recipe
 
@@ -84,7 +84,9 @@ class Stack:
     `write_back`.
     """
 
-    def __init__(self, states: Sequence[TrainState], *, data: Sequence[Data], recipe: Recipe, choices: Choices) -> None:
+    def __init__(
+        self, states: Sequence[TrainState], *, data: Sequence[Data], recipe: Recipe, choices: ComputeSettings
+    ) -> None:
         self.states, self.data, self.recipe, self.choices = list(states), list(data), recipe, choices
         self.update, self.num_updates = states[0].update, states[0].num_updates
         alike = all((state.update, state.num_updates) == (self.update, self.num_updates) for state in states)

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from vision_attn import wording
-from vision_attn.choice import settled
 from vision_attn.records import Records, pick, require_factor
+from vision_attn.selection import select_records
 from vision_attn.spec import InputError, spec
 from vision_attn.verdicts import budget
 from vision_attn.verdicts.base import Answer, Finding, Verdict, decided
@@ -115,7 +115,7 @@ class SeedVerdict(Verdict, abc.ABC):
     def decide(self, records: Records) -> Finding:
         require_factor(records.plan, "over", type(self).__name__, self.over)
         named = [name for _, one in ((1, self.given), *self.cells) for name, _ in one]
-        own = settled(records, choose=self.choose, used=[self.over, *named], by=self.choose_by)
+        own = select_records(records, choose=self.choose, used=[self.over, *named], by=self.choose_by)
         places = [(weight, dict([*self.given, *at])) for weight, at in self.cells]
         if self.needs_data_limited:
             places = budget.at_largest(own, places, self.needs_data_limited, type(self).__name__)

@@ -1,4 +1,4 @@
-"""Recall by distance: accuracy against how far away lies what has to be told."""
+"""Distance curve: accuracy against how far away lies what has to be told."""
 
 from typing import Any, ClassVar
 
@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from vision_attn import wording
 from vision_attn.figures import theme
 from vision_attn.figures.axes import share_axis, size_axis
+from vision_attn.figures.by_distance import by_distance, cells, distances
 from vision_attn.figures.lines import Lines
-from vision_attn.figures.recalled import cells, distances, recalled
 from vision_attn.figures.view import View
 from vision_attn.records import Records
 from vision_attn.spec import spec
@@ -21,7 +21,7 @@ CROWDED, COLUMNS = 6, 5
 
 
 @spec
-class RecallByDistance(Lines):
+class DistanceCurve(Lines):
     """The mean accuracy over seeds against distance in cells, one line a level of `hue`, with Student-t intervals.
 
     Marks above a panel: the theoretical reach of each model (of the last layer, in the mode `mode`), beyond which
@@ -29,7 +29,7 @@ class RecallByDistance(Lines):
     several distances; `direction` tells the directions apart, from that probe. More than six models have a panel each.
     """
 
-    title: ClassVar[str] = "Recall by distance"
+    title: ClassVar[str] = "Accuracy by distance"
     factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over")
     is_linear: ClassVar[bool] = True
 
@@ -50,7 +50,7 @@ class RecallByDistance(Lines):
 
     def values(self, view: View) -> pd.DataFrame:
         options = {"metric": self.metric, "split": self.split, "x": self.x, "direction": self.direction}
-        return recalled(view, what="RecallByDistance", **options)  # type: ignore[arg-type]
+        return by_distance(view, what="DistanceCurve", **options)  # type: ignore[arg-type]
 
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)
@@ -77,22 +77,22 @@ class RecallByDistance(Lines):
         return distances(view, table, self.x)
 
     def _is_apart(self, view: View) -> bool:
-        return len(view.looks) > CROWDED and not view.panels
+        return len(view.styles) > CROWDED and not view.panels
 
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         view = self.view(records)
         return self._draw_apart(table, view, into) if self._is_apart(view) else super().draw(table, view, into=into)
 
-    def _draw_apart(self, table: pd.DataFrame, view: View, into: theme.Sheet | None) -> theme.Sheet:
+    def _draw_apart(self, table: pd.DataFrame, view: View, into: theme.Canvas | None) -> theme.Canvas:
         """A panel a model: its line before the pale ones of all others, or its lines for the directions."""
         levels = self.places(table, view)
         table = wording.percent(table) if self.is_percent() else table
         ways = list(dict.fromkeys(table["direction"])) if self.direction else []
         with theme.style(into):
-            looks = {way: theme.Look(theme.COLOURS[i], theme.MARKERS[i]) for i, way in enumerate(ways)}
-            size = (8.6, 1.75 * -(-len(view.looks) // COLUMNS) + 0.7)
-            sheet, panels = theme.canvas(len(view.looks), columns=COLUMNS, size=size, into=into)
-            for axes, (name, look) in zip(panels, view.looks.items(), strict=True):
+            styles = {way: theme.Style(theme.COLOURS[i], theme.MARKERS[i]) for i, way in enumerate(ways)}
+            size = (8.6, 1.75 * -(-len(view.styles) // COLUMNS) + 0.7)
+            sheet, panels = theme.canvas(len(view.styles), columns=COLUMNS, size=size, into=into)
+            for axes, (name, style) in zip(panels, view.styles.items(), strict=True):
                 own = table[table[self.hue] == name]
                 places = size_axis(axes, levels, label=self.x_text(view), linear=True)
                 if (guess := self.chance(view)) is not None:
@@ -101,7 +101,7 @@ class RecallByDistance(Lines):
                 for i, (key, rows) in enumerate(lines.items()):
                     at, _ = theme.dodge(places, i, len(lines), logarithmic=False)
                     line = rows.set_index(self.x).reindex(levels)
-                    theme.interval_line(axes, np.array(list(at.values())), line, looks.get(key, look))
+                    theme.interval_line(axes, np.array(list(at.values())), line, styles.get(key, style))
                 if not self.direction:
                     for _, other in table[table[self.hue] != name].groupby(self.hue, observed=True):
                         line = other.set_index(self.x)["estimate"].reindex(levels)
@@ -112,7 +112,7 @@ class RecallByDistance(Lines):
             theme.label_all(sheet, self.y_text(view))
             self.finish(panels, table, view)
             if self.direction:
-                theme.legend(sheet, {str(way): theme.handle(look) for way, look in looks.items()})
+                theme.legend(sheet, {str(way): theme.handle(style) for way, style in styles.items()})
         return sheet
 
     def _ends(self, own: pd.DataFrame) -> list[float]:
@@ -137,13 +137,13 @@ class RecallByDistance(Lines):
             for end in self._ends(own):
                 place = count.get(end, 0)
                 count[end] = place + 1
-                look = view.looks[name]
-                axes.axvline(end, color=look.colour, linewidth=0.9, linestyle=(0, (2, 3)), zorder=0.8)
+                style = view.styles[name]
+                axes.axvline(end, color=style.colour, linewidth=0.9, linestyle=(0, (2, 3)), zorder=0.8)
                 axes.plot(
                     end,
                     1.035 + 0.05 * place,
-                    look.marker,
-                    color=look.colour,
+                    style.marker,
+                    color=style.colour,
                     markerfacecolor="white",
                     markersize=5,
                     transform=axes.get_xaxis_transform(),

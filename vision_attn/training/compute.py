@@ -1,4 +1,4 @@
-"""Choices: what is taken from what the machine has. Precision, compilation, memory format, threads."""
+"""Compute settings: what is taken from what the machine has. Precision, compilation, memory format, threads."""
 
 import ctypes
 import dataclasses
@@ -20,7 +20,7 @@ NARROW = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Choices:
+class ComputeSettings:
     """How a run is computed, stored with it.
 
     `compile_reason` says in words why it is compiled or not; `attention` is the path that our self-attention takes
@@ -53,7 +53,7 @@ class Choices:
         return model.to(memory_format=torch.channels_last) if self.channels_last else model  # type: ignore[call-overload]
 
 
-def choose(recipe: Recipe, model: nn.Module, *, data: Data, device: torch.device, threads: int) -> Choices:
+def choose(recipe: Recipe, model: nn.Module, *, data: Data, device: torch.device, threads: int) -> ComputeSettings:
     """What this machine computes the run with. What the recipe names is obeyed; "auto" takes what is fastest.
 
     It depends on the recipe, the model, the data's sizes and the machine, never on what ran before. A run to be
@@ -61,7 +61,7 @@ def choose(recipe: Recipe, model: nn.Module, *, data: Data, device: torch.device
     """
     units = bf16_units(device)
     precision = ("bf16" if units else "fp32") if recipe.precision == "auto" else recipe.precision
-    choices = Choices(
+    choices = ComputeSettings(
         device=device.type,
         precision=precision,
         compile=recipe.compile == "on",

@@ -1,4 +1,4 @@
-"""Choice: the level of a factor, such as the learning rate, that every model does best with on validation images."""
+"""Selection: the level of a factor, such as the learning rate, that every model does best with on validation images."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from vision_attn.spec import InputError
 Levels = Sequence[tuple[str, Any]]
 
 
-def choices(
+def selections(
     records: Records,
     *,
     over: str = "learning_rate",
@@ -29,11 +29,11 @@ def choices(
     and none was validated.
     """
     for name in (over, *by):
-        require_factor(records.plan, "over", "a choice", name)
+        require_factor(records.plan, "over", "a selection", name)
     name = column(records, metric)
     ended = finals(records, name)
     if (records.runs["state"] == "done").any() and not (ended["value"] > 0).any():
-        raise InputError(f"metric of a choice must be logged in the history. Got {metric!r} instead.")
+        raise InputError(f"metric of a selection must be logged in the history. Got {metric!r} instead.")
     out = records.runs[[*by, over]].drop_duplicates().sort_values([*by, over]).reset_index(drop=True)
     groups = ended.groupby([*by, over], observed=True, dropna=False)["value"]
     means = groups.agg(estimate="mean", n="count").reset_index()
@@ -46,7 +46,7 @@ def choices(
     return out
 
 
-def chosen(
+def at_selected(
     records: Records,
     *,
     over: str = "learning_rate",
@@ -54,7 +54,7 @@ def chosen(
     metric: str = "val_accuracy",
 ) -> Records:
     """The records at the level of `over` chosen for every group of `by`, as if there were no such factor."""
-    table = choices(records, over=over, by=by, metric=metric)
+    table = selections(records, over=over, by=by, metric=metric)
     return _kept(records, table.loc[table["chosen"], [*by, over]], without=(over,))
 
 
@@ -109,21 +109,21 @@ def _kept(records: Records, keys: pd.DataFrame, *, without: Sequence[str]) -> Re
     )
 
 
-def settled(
+def select_records(
     records: Records, *, choose: str | None, used: Sequence[str], by: Sequence[str], given: Levels = ()
 ) -> Records:
     """The records at the levels `given` and at the chosen levels of `choose`, where it is a factor that is not used.
 
     The choice is made for every group of those factors `by` that the experiment has, before the levels are taken.
     """
-    return at_levels(_settled(records, choose=choose, used=[*used, *(name for name, _ in given)], by=by), given)
+    return at_levels(_at_selected(records, choose=choose, used=[*used, *(name for name, _ in given)], by=by), given)
 
 
-def _settled(records: Records, *, choose: str | None, used: Sequence[str], by: Sequence[str]) -> Records:
+def _at_selected(records: Records, *, choose: str | None, used: Sequence[str], by: Sequence[str]) -> Records:
     factors = records.plan.factors
     if choose is None or choose in used or choose not in factors:
         return records
-    return chosen(records, over=choose, by=[name for name in by if name in factors])
+    return at_selected(records, over=choose, by=[name for name in by if name in factors])
 
 
 def finals(records: Records, name: str) -> pd.DataFrame:

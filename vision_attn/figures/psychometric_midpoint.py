@@ -1,4 +1,4 @@
-"""Step position: how far recall reaches, beside how far the architecture and the influence profile reach."""
+"""Psychometric midpoint: how far a network relates cells, beside its architecture and its influence."""
 
 from typing import Any, ClassVar
 
@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 
 from vision_attn import wording
 from vision_attn.figures import theme
+from vision_attn.figures.by_distance import by_distance, distances
 from vision_attn.figures.dots import Dots
-from vision_attn.figures.recalled import distances, recalled
 from vision_attn.figures.view import View
 from vision_attn.records import Records, chance, planned
 from vision_attn.spec import spec
@@ -27,7 +27,7 @@ FOUND = {
 
 
 @spec
-class StepPosition(Dots):
+class PsychometricMidpoint(Dots):
     """The distance at which accuracy falls through midway, beside the theoretical reach and the influence radius d50.
 
     All in cells of `cell` pixels. The step is fitted between chance (of the data, or `chance`) and `ceiling`, and
@@ -53,7 +53,7 @@ class StepPosition(Dots):
         return (self.x,)
 
     def _values(self, view: View) -> pd.DataFrame:
-        return recalled(view, what="StepPosition", metric=self.metric, split=self.split, x=self.x)
+        return by_distance(view, what="PsychometricMidpoint", metric=self.metric, split=self.split, x=self.x)
 
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)
@@ -83,7 +83,7 @@ class StepPosition(Dots):
         return max(distances(view, self._values(view), self.x))
 
     def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
-        _row(axes, row, place, view.looks[row[self.hue]], last=self._farthest(view))
+        _row(axes, row, place, view.styles[row[self.hue]], last=self._farthest(view))
 
     def draw_axis(self, axes: Axes, view: View) -> None:
         axes.set_xlim(-0.5, self._farthest(view) + 1.5)
@@ -147,21 +147,21 @@ def _last(values: pd.DataFrame, view: View) -> pd.DataFrame:
     return values[values[layer] == values.groupby("run")[layer].transform("max")] if len(values) else values
 
 
-def _row(axes: Axes, row: dict[Any, Any], place: int, look: theme.Look, *, last: float) -> None:
+def _row(axes: Axes, row: dict[Any, Any], place: int, style: theme.Style, *, last: float) -> None:
     """One model: its reach as a bar, d50 hollow, the step filled or an arrow at the end it lies beyond."""
     if not pd.isna(row["reach_low"]):
         low, high = row["reach_low"], row["reach_high"]
         axes.plot([low, high], [place, place], color="#cfcfcf", linewidth=7, solid_capstyle="butt", zorder=1)
         axes.plot([low, high], [place, place], "|", color=theme.FAINT, markersize=12, zorder=1.1)
     if not pd.isna(row["d50"]):
-        axes.plot(row["d50"], place + 0.24, "o", color=look.colour, markerfacecolor="white", markersize=5, zorder=2.5)
+        axes.plot(row["d50"], place + 0.24, "o", color=style.colour, markerfacecolor="white", markersize=5, zorder=2.5)
         if not pd.isna(row["d50_low"]):
-            axes.hlines(place + 0.24, row["d50_low"], row["d50_high"], color=look.colour, linewidth=0.9)
-    theme.interval_dot(axes, row, place, look)
+            axes.hlines(place + 0.24, row["d50_low"], row["d50_high"], color=style.colour, linewidth=0.9)
+    theme.interval_dot(axes, row, place, style)
     ends = {"beyond": (last, ">", row["low"]), "before": (0, "<", row["high"])}
     if row["found"] in ends:
         _, marker, at = ends[row["found"]]
-        axes.plot(at, place, marker, color=look.colour, markersize=8, zorder=3)
+        axes.plot(at, place, marker, color=style.colour, markersize=8, zorder=3)
 
 
 def _range(low: float, high: float) -> str:
@@ -171,7 +171,7 @@ def _range(low: float, high: float) -> str:
 def _entries() -> dict[str, Line2D]:
     ink: dict[str, Any] = {"color": theme.INK, "linestyle": ""}
     return {
-        "step of recall": Line2D([], [], marker="o", **ink),
+        "psychometric midpoint": Line2D([], [], marker="o", **ink),
         "theoretical reach": Line2D([], [], color="#cfcfcf", linewidth=7),
         "d50 of influence": Line2D([], [], marker="o", markerfacecolor="white", **ink),
         "beyond what was measured": Line2D([], [], marker=">", **ink),

@@ -1,4 +1,4 @@
-"""Arm curve: what a treatment of the images or of training, an arm of the experiment, does to every model."""
+"""Condition curve: what a treatment of the images or of training does to every model."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -20,18 +20,18 @@ NAMES = {"estimate": "difference", "low": "difference_low", "high": "difference_
 
 
 @spec
-class ArmCurve(Lines):
-    """A metric against `x`, a panel a level of `hue` on common axes, a line a level of `arm`; `baseline` is solid.
+class ConditionCurve(Lines):
+    """A metric against `x`, a panel a level of `hue` on common axes, a line a level of `condition`, `baseline` solid.
 
-    A model whose lines lie apart relies on what the arm takes away, such as the order of the pieces of an image.
+    A model whose lines lie apart relies on what the condition takes away, such as the order of the pieces of an image.
     Models that are planned at the baseline only are left out.
     The table has the difference to the baseline, paired by `over`, with its Student-t interval.
     """
 
-    title: ClassVar[str] = "Arms of the experiment"
-    factor_fields: ClassVar[tuple[str, ...]] = ("arm", "x", "hue", "over")
+    title: ClassVar[str] = "Conditions of the experiment"
+    factor_fields: ClassVar[tuple[str, ...]] = ("condition", "x", "hue", "over")
 
-    arm: str
+    condition: str
     baseline: str | int | float | bool
     metric: str = "accuracy"
     split: str = "test"
@@ -39,22 +39,24 @@ class ArmCurve(Lines):
 
     def check(self) -> None:
         super().check()
-        self.require("arm", self.arm not in (self.x, self.hue, self.over), "a factor other than x, hue and over")
+        self.require(
+            "condition", self.condition not in (self.x, self.hue, self.over), "a factor other than x, hue and over"
+        )
 
     def applies(self, plan: Plan) -> bool:
-        """Where there are several arms to compare."""
-        return super().applies(plan) and len(plan.factors.get(self.arm, ())) != 1
+        """Where there are several conditions to compare."""
+        return super().applies(plan) and len(plan.factors.get(self.condition, ())) != 1
 
     def view(self, records: Records) -> View:
         view = super().view(records)
-        require_level(view.plan, "baseline", "ArmCurve", self.arm, self.baseline)
+        require_level(view.plan, "baseline", "ConditionCurve", self.condition, self.baseline)
         return view
 
     def values(self, view: View) -> pd.DataFrame:
         return view.pick(self.metric, split=self.split)
 
     def line_name(self) -> str:
-        return self.arm
+        return self.condition
 
     def panel_names(self, view: View) -> list[str]:
         return [*view.panels, self.hue]
@@ -64,15 +66,15 @@ class ArmCurve(Lines):
 
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)
-        by, values = [*view.by, self.arm], self.values(view)
+        by, values = [*view.by, self.condition], self.values(view)
         grid = planned(view, by)
-        compared = grid.loc[grid[self.arm] != self.baseline, self.hue].unique()
+        compared = grid.loc[grid[self.condition] != self.baseline, self.hue].unique()
         means = mean_interval(values, by=by, level=self.level)
         out = grid[grid[self.hue].isin(compared)].merge(means, on=by, how="left")
-        if (values[self.arm] == self.baseline).any():
-            options = {"compare": self.arm, "reference": self.baseline, "level": self.level}
+        if (values[self.condition] == self.baseline).any():
+            options = {"compare": self.condition, "reference": self.baseline, "level": self.level}
             gaps = paired_difference(values, by=view.by, pair_on=[self.over], **options)  # type: ignore[arg-type]
-            gaps[self.arm] = gaps[self.arm].astype(out[self.arm].dtype)
+            gaps[self.condition] = gaps[self.condition].astype(out[self.condition].dtype)
             out = out.merge(gaps.rename(columns=NAMES)[[*by, *NAMES.values()]], on=by, how="left")
         else:
             out = out.assign(**dict.fromkeys(NAMES.values(), np.nan))
@@ -80,23 +82,26 @@ class ArmCurve(Lines):
             out[name] = out[name].fillna(0).astype(int)
         return out[[*by, "estimate", "low", "high", "n", "sd", "planned", *NAMES.values()]]
 
-    def looks(self, rows: pd.DataFrame, names: Sequence[Any], view: View) -> dict[Any, dict[str, Any]]:
-        return self._arms(view.looks[rows[self.hue].iloc[0]].colour if len(rows) else theme.INK, view)
+    def styles(self, rows: pd.DataFrame, names: Sequence[Any], view: View) -> dict[Any, dict[str, Any]]:
+        return self._conditions(view.styles[rows[self.hue].iloc[0]].colour if len(rows) else theme.INK, view)
 
-    def _arms(self, colour: str, view: View) -> dict[Any, dict[str, Any]]:
-        """How the line of every arm is drawn in a colour: the baseline's solid and filled, the others' not."""
-        others = [level for level in view.levels(self.arm) if level != self.baseline]
-        own: dict[Any, dict[str, Any]] = {self.baseline: {"look": theme.Look(colour, theme.MARKERS[0])}}
+    def _conditions(self, colour: str, view: View) -> dict[Any, dict[str, Any]]:
+        """How the line of every condition is drawn in a colour: the baseline's solid and filled, the others' not."""
+        others = [level for level in view.levels(self.condition) if level != self.baseline]
+        own: dict[Any, dict[str, Any]] = {self.baseline: {"style": theme.Style(colour, theme.MARKERS[0])}}
         for i, level in enumerate(others):
             marker = theme.MARKERS[(i + 1) % len(theme.MARKERS)]
-            own[level] = {"look": theme.Look(colour, marker), "hollow": True, "line": LINES[i % len(LINES)]}
+            own[level] = {"style": theme.Style(colour, marker), "hollow": True, "line": LINES[i % len(LINES)]}
         return own
 
     def columns(self, panels: int, view: View) -> int:
         return panels if panels <= 4 else 3
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
-        return {view.text(self.arm, arm): theme.handle(**own) for arm, own in self._arms(theme.INK, view).items()}
+        return {
+            view.text(self.condition, condition): theme.handle(**own)
+            for condition, own in self._conditions(theme.INK, view).items()
+        }
 
     def quantity(self, view: View) -> str:
         return f"{self.split} {self.metric.replace('_', ' ')}"
@@ -105,17 +110,17 @@ class ArmCurve(Lines):
         what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}{wording.data_text(view)}"
         return (
             f"{what} against the {wording.factor_text(self.x)}, a panel a {wording.factor_text(self.hue)}, lines: "
-            f"{wording.factor_text(self.arm)}, solid {wording.level_text(self.arm, self.baseline)}."
+            f"{wording.factor_text(self.condition)}, solid {wording.level_text(self.condition, self.baseline)}."
         )
 
     def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
-        return table, [*view.by, self.arm]
+        return table, [*view.by, self.condition]
 
     def bars(self) -> str:
         return (
             f"Bars: {100 * self.level:g} % Student-t intervals. In the table also the difference to "
-            f"{wording.level_text(self.arm, self.baseline)}, paired by {self.over}, each cell by itself (not corrected "
-            "for their number)."
+            f"{wording.level_text(self.condition, self.baseline)}, paired by {self.over}; no correction "
+            "for multiple comparisons."
         )
 
     def cell(self, row: dict[Any, Any]) -> str:
@@ -127,4 +132,4 @@ class ArmCurve(Lines):
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         view = self.view(records)
-        return view.wide(table, self.cell, rows=view.by, columns=self.arm)
+        return view.wide(table, self.cell, rows=view.by, columns=self.condition)

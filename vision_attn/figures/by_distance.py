@@ -1,4 +1,4 @@
-"""Recalled: accuracy by distance, with distance as a factor or as a coordinate of the probe AccuracyByDistance."""
+"""By distance: accuracy by distance, with distance as a factor or as a coordinate of the probe AccuracyByDistance."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,9 @@ import pandas as pd
 from vision_attn.records import Records, pick, planned, require_factor
 
 
-def recalled(records: Records, *, what: str, metric: str, split: str, x: str, direction: bool = False) -> pd.DataFrame:
+def by_distance(
+    records: Records, *, what: str, metric: str, split: str, x: str, direction: bool = False
+) -> pd.DataFrame:
     """The values of a metric with a column `x`, and one `direction` where every direction is wanted.
 
     Where `x` is a factor the values of the probe Accuracy are taken, or of AccuracyByDistance where there are none.

@@ -9,21 +9,21 @@ from torch import nn
 from vision_attn.layers.attention import Attention, attention_path
 from vision_attn.models import DepthwiseConv, ResNet, ViT
 from vision_attn.spec import InputError, canonical
-from vision_attn.training import Recipe, choices
-from vision_attn.training.choices import Choices, bf16_units, choose, deterministic, is_convnet, keep_memory
+from vision_attn.training import Recipe, compute
 from vision_attn.training.compiling import Gain, gains, kind_of, pays
+from vision_attn.training.compute import ComputeSettings, bf16_units, choose, deterministic, is_convnet, keep_memory
 
 CPU = torch.device("cpu")
 
 
-def chosen(recipe: Recipe, model: nn.Module | None = None) -> Choices:
+def chosen(recipe: Recipe, model: nn.Module | None = None) -> ComputeSettings:
     return choose(recipe, model or TinyConv(), data=data(), device=CPU, threads=1)
 
 
 @pytest.fixture
 def units(monkeypatch):
     def put(name: str | None) -> None:
-        monkeypatch.setattr(choices, "bf16_units", lambda device: name)
+        monkeypatch.setattr(compute, "bf16_units", lambda device: name)
 
     return put
 
@@ -126,7 +126,7 @@ def test_choices_depend_on_nothing_that_ran_before(units):
 def test_choices_are_plain_json():
     found = chosen(Recipe(updates=1, compile="off"))
     canonical(found.as_json())
-    assert Choices(**found.as_json()) == found
+    assert ComputeSettings(**found.as_json()) == found
     assert found.compile_reason == "the recipe says off"
 
 

@@ -12,24 +12,30 @@ from vision_attn.training.evaluate import logits, read_out
 
 
 @spec
-class AccuracyBy(Probe):
+class SubgroupAccuracy(Probe):
     """Accuracy, in [0, 1], on the test images of each value of a fact; the fact is the rows' coordinate.
 
     Skipped where the data set does not say that fact of its test images; asked all the same, it raises `InputError`.
     """
 
-    fact: str
+    attribute: str
 
     def skip(self, model: Model, data: Dataset) -> str | None:
-        return None if self.fact in data.facts else f"{data.label} does not say the {self.fact} of its images"
+        return (
+            None
+            if self.attribute in data.attributes
+            else f"{data.label} does not say the {self.attribute} of its images"
+        )
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
-        facts = data.test.facts
-        if self.fact not in facts:
-            known = ", ".join(map(repr, facts)) or "known: this data set has none"
-            raise InputError(f"fact of AccuracyBy must be one of {known} on {data.name}. Got {self.fact!r} instead.")
+        attributes = data.test.attributes
+        if self.attribute not in attributes:
+            known = ", ".join(map(repr, attributes)) or "known: this data set has none"
+            raise InputError(
+                f"attribute of SubgroupAccuracy must be one of {known} on {data.name}. Got {self.attribute!r} instead."
+            )
         scores, labels = read_out(logits(model, data.test.images, normalise=data.normalise), data.test.labels)
         hits = (scores.argmax(1) == labels).double()
-        for value in facts[self.fact].unique().tolist():
-            there = facts[self.fact] == value
-            yield {"metric": "accuracy", "split": "test", self.fact: value, "value": hits[there].mean().item()}
+        for value in attributes[self.attribute].unique().tolist():
+            there = attributes[self.attribute] == value
+            yield {"metric": "accuracy", "split": "test", self.attribute: value, "value": hits[there].mean().item()}

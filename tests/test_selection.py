@@ -3,7 +3,7 @@
 import pytest
 from frames import make_records
 
-from vision_attn.choice import choices, chosen, settled
+from vision_attn.selection import at_selected, select_records, selections
 from vision_attn.spec import InputError
 
 FACTORS = {"model": ["a", "b"], "learning_rate": [0.01, 0.001, 0.1], "distance": [1, 2], "seed": [0, 1]}
@@ -29,7 +29,7 @@ def made(**options):
 
 
 def test_the_best_final_mean_is_chosen_and_of_equal_ones_the_smaller():
-    table = choices(made())
+    table = selections(made())
     best = table[table["chosen"]].set_index("model")["learning_rate"]
     assert dict(best) == {"a": 0.01, "b": 0.001}
     found = table.set_index(["model", "learning_rate"])["estimate"]
@@ -38,7 +38,7 @@ def test_the_best_final_mean_is_chosen_and_of_equal_ones_the_smaller():
 
 
 def test_the_chosen_records_are_as_if_there_had_been_no_choice():
-    own = chosen(made())
+    own = at_selected(made())
     assert list(own.plan.factors) == ["model", "distance", "seed"]
     assert "learning_rate" not in own.values
     assert dict(own.values.groupby("model", observed=True)["value"].unique().map(list)) == {"a": [0.01], "b": [0.001]}
@@ -52,7 +52,7 @@ def test_a_run_that_diverged_counts_as_nothing_learnt():
         is_bad = (cell["model"], cell["learning_rate"], cell["seed"]) == ("a", 0.01, 0)
         return "diverged" if is_bad else "done"
 
-    table = choices(made(state=state)).set_index(["model", "learning_rate"])
+    table = selections(made(state=state)).set_index(["model", "learning_rate"])
     assert table.loc[("a", 0.01), "estimate"] == pytest.approx((0.95 + 0) / 2)
     assert table.loc[("a", 0.001), "chosen"]
 
@@ -61,26 +61,26 @@ def test_test_images_have_no_part_in_the_choice():
     flipped = make_records(
         FACTORS, lambda cell: [{**rows(cell)[0], "value": 1 - cell["learning_rate"]}], history=history
     )
-    assert choices(flipped).equals(choices(made()))
+    assert selections(flipped).equals(selections(made()))
 
 
 def test_nothing_measured_yet_takes_the_smallest_level():
-    own = chosen(made(state=lambda cell: "pending"))
+    own = at_selected(made(state=lambda cell: "pending"))
     assert len(own.runs) == 8
     assert set(own.runs["state"]) == {"pending"}
 
 
 def test_runs_that_were_not_validated_cannot_be_chosen_from():
     with pytest.raises(
-        InputError, match=r"^metric of a choice must be logged in the history\. Got 'val_accuracy' instead"
+        InputError, match=r"^metric of a selection must be logged in the history\. Got 'val_accuracy' instead"
     ):
-        choices(made(history=lambda cell: [{"update": 10, "train_loss": 0.1}]))
+        selections(made(history=lambda cell: [{"update": 10, "train_loss": 0.1}]))
 
 
 def test_only_a_factor_that_is_not_in_use_is_settled():
     records = made()
-    assert settled(records, choose=None, used=(), by=("model",)) is records
-    assert settled(records, choose="learning_rate", used=("learning_rate",), by=("model",)) is records
-    assert settled(records, choose="width", used=(), by=("model",)) is records
-    assert len(settled(records, choose="learning_rate", used=(), by=("model",)).runs) == 8
-    assert len(settled(records, choose="learning_rate", used=(), by=("unknown",)).runs) == 8
+    assert select_records(records, choose=None, used=(), by=("model",)) is records
+    assert select_records(records, choose="learning_rate", used=("learning_rate",), by=("model",)) is records
+    assert select_records(records, choose="width", used=(), by=("model",)) is records
+    assert len(select_records(records, choose="learning_rate", used=(), by=("model",)).runs) == 8
+    assert len(select_records(records, choose="learning_rate", used=(), by=("unknown",)).runs) == 8

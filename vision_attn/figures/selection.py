@@ -1,4 +1,4 @@
-"""Choice: how every level of a factor, such as the learning rate, does on validation images, and which is taken."""
+"""Selection: how every level of a factor, such as the learning rate, does on validation images, and which is taken."""
 
 from typing import Any, ClassVar
 
@@ -7,17 +7,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.choice import choices
 from vision_attn.figures import theme
 from vision_attn.figures.axes import size_axis
 from vision_attn.figures.base import Figure
 from vision_attn.plan import Plan
 from vision_attn.records import Records, require_factor
+from vision_attn.selection import selections
 from vision_attn.spec import spec
 
 
 @spec
-class Choice(Figure):
+class Selection(Figure):
     """The mean final validation accuracy of every level of `choose`, for every level of `hue`; the best is chosen.
 
     The choice is made anew for every combination of the factors `by`, each a panel. The mean is over all other
@@ -40,33 +40,33 @@ class Choice(Figure):
         names = {"choose": (self.choose,), "hue": (self.hue,), "by": self.by}
         for field, factors in names.items():
             for name in factors:
-                require_factor(records.plan, field, "Choice", name)
-        return choices(records, over=self.choose, by=(*self.by, self.hue), metric=self.metric)
+                require_factor(records.plan, field, "Selection", name)
+        return selections(records, over=self.choose, by=(*self.by, self.hue), metric=self.metric)
 
-    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Sheet | None = None) -> theme.Sheet:
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         levels = self._levels(records)
-        looks = theme.looks(records.plan, self.hue)
+        styles = theme.styles(records.plan, self.hue)
         with theme.style(into):
             parts = theme.panels(wording.percent(table), self.by)
             figure, axes = theme.canvas(len(parts), columns=2, into=into)
             for each, (title, rows) in zip(axes, parts, strict=True):
-                self._panel(each, rows, levels, looks)
+                self._panel(each, rows, levels, styles)
                 theme.titled(each, title)
                 each.set_ylabel(self.metric.replace("val_", "validation ").replace("_", " ") + " (%)")
             if not table["n"].sum():
                 for each in axes:
                     theme.blank(each)
-            theme.legend(figure, {wording.level_text(self.hue, k): theme.handle(look) for k, look in looks.items()})
+            theme.legend(figure, {wording.level_text(self.hue, k): theme.handle(style) for k, style in styles.items()})
         return figure
 
-    def _panel(self, axes: Axes, rows: pd.DataFrame, levels: list[Any], looks: dict[Any, theme.Look]) -> None:
+    def _panel(self, axes: Axes, rows: pd.DataFrame, levels: list[Any], styles: dict[Any, theme.Style]) -> None:
         places = size_axis(axes, levels, label=wording.factor_text(self.choose))
-        for i, (name, look) in enumerate(looks.items()):
-            at, _ = theme.dodge(places, i, len(looks), logarithmic=axes.get_xscale() == "log")
-            mine = rows[rows[self.hue] == name].set_index(self.choose).reindex(levels)
-            theme.interval_line(axes, np.array(list(at.values())), mine.assign(low=np.nan, high=np.nan), look)
-            best = mine[mine["chosen"].astype("boolean").fillna(False) & mine["estimate"].notna()]
-            ring = {"markersize": 12, "markerfacecolor": "none", "markeredgecolor": look.colour}
+        for i, (name, style) in enumerate(styles.items()):
+            at, _ = theme.dodge(places, i, len(styles), logarithmic=axes.get_xscale() == "log")
+            of_level = rows[rows[self.hue] == name].set_index(self.choose).reindex(levels)
+            theme.interval_line(axes, np.array(list(at.values())), of_level.assign(low=np.nan, high=np.nan), style)
+            best = of_level[of_level["chosen"].astype("boolean").fillna(False) & of_level["estimate"].notna()]
+            ring = {"markersize": 12, "markerfacecolor": "none", "markeredgecolor": style.colour}
             for level, row in best.iterrows():
                 axes.plot(at[level], row["estimate"], "o", **ring)  # type: ignore[arg-type]
 

@@ -6,12 +6,12 @@ import pytest
 from frames import make_records
 from scipy import stats
 
-from vision_attn.figures import Choice, ConvergenceSteps, Figure, RecallByDistance, StepPosition, theme
+from vision_attn.figures import ConvergenceSteps, DistanceCurve, Figure, PsychometricMidpoint, Selection, theme
 from vision_attn.figures.axes import size_axis
 from vision_attn.records import pick
 from vision_attn.spec import InputError, from_json, to_json
 
-FIGURES = (RecallByDistance(), StepPosition(), ConvergenceSteps())
+FIGURES = (DistanceCurve(), PsychometricMidpoint(), ConvergenceSteps())
 
 
 def name(figure):
@@ -29,7 +29,7 @@ def rates():
 
 
 def test_recall_by_hand(records):
-    table = RecallByDistance().table(records).set_index(["variant", "model", "distance"])
+    table = DistanceCurve().table(records).set_index(["variant", "model", "distance"])
     one = {"variant": "filled", "model": "convolution, radius 2", "distance": 2}
     values = [made_up.accuracy({**one, "seed": seed}) for seed in made_up.SEEDS]
     row = table.loc[tuple(one.values())]
@@ -41,7 +41,7 @@ def test_recall_by_hand(records):
 
 
 def test_every_model_is_marked_at_its_reach_and_those_that_reach_everything_are_not(records):
-    figure = RecallByDistance()
+    figure = DistanceCurve()
     drawing = figure.draw(figure.table(records), records)
     for axes in drawing.axes:
         marks = sorted(line.get_xdata()[0] for line in axes.lines if line.get_markerfacecolor() == "white")
@@ -49,7 +49,7 @@ def test_every_model_is_marked_at_its_reach_and_those_that_reach_everything_are_
 
 
 def test_the_distance_axis_is_linear(records):
-    figure = RecallByDistance()
+    figure = DistanceCurve()
     near = made_up.recall_records(distances=(1, 2, 4))
     assert figure.draw(figure.table(near), near).axes[0].get_xscale() == "linear"
 
@@ -62,11 +62,11 @@ def test_recall_of_every_direction_has_a_panel_of_its_own():
         yield {"metric": "accuracy", "split": "test", "value": 0.5}
 
     records = make_records({"model": ["LSTM"], "distance": [1, 2], "seed": [0, 1]}, rows)
-    figure = RecallByDistance(direction=True)
+    figure = DistanceCurve(direction=True)
     table = figure.table(records)
     assert dict(table.groupby("direction")["estimate"].mean().round(6)) == {"left": 0.205, "right": 0.905}
     assert sorted(axes.get_title() for axes in figure.draw(table, records).axes) == ["left", "right"]
-    assert set(RecallByDistance().table(records)["estimate"]) == {0.5}
+    assert set(DistanceCurve().table(records)["estimate"]) == {0.5}
 
 
 def recall_rows_only(cell):
@@ -83,34 +83,34 @@ def test_distance_may_be_a_coordinate_of_the_probe(factors):
         return [row for row in recall_rows_only(cell) if row["distance"] == cell.get("distance", row["distance"])]
 
     records = make_records({"model": ["a", "b"], **factors, "seed": [0, 1]}, rows)
-    table = RecallByDistance().table(records)
+    table = DistanceCurve().table(records)
     assert table[table["model"] == "a"]["estimate"].tolist() == [1.0] * 3 + [0.125] * 5
     assert set(table["n"]) == {2}
-    assert len(RecallByDistance().draw(table, records).axes) == 1
-    steps = StepPosition()
+    assert len(DistanceCurve().draw(table, records).axes) == 1
+    steps = PsychometricMidpoint()
     found = steps.table(records)
     assert found[["low", "high"]].to_numpy().tolist() == [[2, 3]] * 2
     assert steps.draw(found, records).axes
     pending = make_records({"model": ["a"], **factors, "seed": [0]}, rows, state=lambda cell: "pending")
-    for figure in (RecallByDistance(), steps, RecallByDistance(direction=True)):
+    for figure in (DistanceCurve(), steps, DistanceCurve(direction=True)):
         assert theme.rendered(figure.draw(figure.table(pending), pending))["svg"]
 
 
 def test_steps_stand_beside_reach_and_influence(records):
-    table = StepPosition().table(records).set_index(["variant", "model"])
+    table = PsychometricMidpoint().table(records).set_index(["variant", "model"])
     assert table.loc[("pop-out", "convolution, radius 2"), "estimate"] == pytest.approx(2.5, abs=0.1)
     assert table.loc[("pop-out", "attention"), "censored"] == "> 7"
     assert table.loc[("filled", "attention, no position"), "censored"] == "< 0"
     radius = 17 - 20 * 0.5
     assert table.loc[("pop-out", "convolution, radius 2"), "d50"] == pytest.approx(radius / 4, abs=0.1)
     assert set(table["d50_n"]) == {3}
-    printed = StepPosition().printed(StepPosition().table(records), records)
+    printed = PsychometricMidpoint().printed(PsychometricMidpoint().table(records), records)
     assert "> 7" in set(printed["step"])
     assert "0 to 7" in set(printed["reach"])
 
 
 def test_a_censored_step_is_an_arrow_at_the_end_of_the_distances(records):
-    figure = StepPosition()
+    figure = PsychometricMidpoint()
     axes = figure.draw(figure.table(records), records).axes[1]
     arrows = {line.get_marker(): line.get_xdata()[0] for line in axes.lines if line.get_marker() in "<>"}
     assert arrows == {">": 7, "<": 0}
@@ -124,7 +124,7 @@ def test_a_curve_that_is_no_step_has_no_mark_and_is_named_with_the_reason():
         yield {"metric": "accuracy", "split": "test", "value": value}
 
     records = make_records({"model": list(curves), "distance": list(range(6)), "seed": [0, 1, 2]}, rows)
-    figure = StepPosition()
+    figure = PsychometricMidpoint()
     table = figure.table(records)
     assert list(table["found"]) == ["not monotone", "no step"]
     (axes,) = figure.draw(table, records).axes
@@ -145,7 +145,7 @@ def test_convergence_by_hand(records):
 
 
 def test_the_choice_is_ringed_and_other_figures_show_it_alone(rates):
-    figure = Choice()
+    figure = Selection()
     table = figure.table(rates)
     assert set(table.loc[table["chosen"], "learning_rate"]) == {0.003}
     (axes,) = figure.draw(table, rates).axes
@@ -154,12 +154,12 @@ def test_the_choice_is_ringed_and_other_figures_show_it_alone(rates):
     assert "99.7 (chosen)" in set(figure.printed(table, rates)["learning rate 0.003"])
     for other in FIGURES:
         assert "learning_rate" not in other.table(rates)
-    assert RecallByDistance().table(rates)["n"].max() == 3
-    assert "learning_rate" in RecallByDistance(choose=None).table(rates)
+    assert DistanceCurve().table(rates)["n"].max() == 3
+    assert "learning_rate" in DistanceCurve(choose=None).table(rates)
 
 
 def test_a_choice_may_be_made_anew_for_every_level_of_a_factor(rates):
-    figure = Choice(by=("distance",))
+    figure = Selection(by=("distance",))
     table = figure.table(rates)
     assert (table.groupby(["distance", "model"])["chosen"].sum() == 1).all()
     history = rates.history.sort_values("update").groupby("run").last()
@@ -180,23 +180,23 @@ def test_a_missing_cell_is_a_row_and_is_named(figure):
 
     records = made_up.recall_records(models=made_up.MODELS[:3], state=state)
     table = figure.table(records)
-    assert len(table) == (3 if isinstance(figure, StepPosition) else 24)
+    assert len(table) == (3 if isinstance(figure, PsychometricMidpoint) else 24)
     assert theme.rendered(figure.draw(table, records))["svg"]
     said = figure.caption(table, records)
     assert (
-        isinstance(figure, StepPosition)
+        isinstance(figure, PsychometricMidpoint)
         or "attention, distance 3 (0 of 3)" in said
         or "3 planned runs are not in" in said
     )
 
 
-@pytest.mark.parametrize("figure", [*FIGURES, Choice()], ids=name)
+@pytest.mark.parametrize("figure", [*FIGURES, Selection()], ids=name)
 def test_drawing_twice_gives_the_same_bytes(rates, figure):
     first, second = (theme.rendered(figure.draw(figure.table(rates), rates)) for _ in range(2))
     assert first == second
 
 
-@pytest.mark.parametrize("figure", [*FIGURES, Choice()], ids=name)
+@pytest.mark.parametrize("figure", [*FIGURES, Selection()], ids=name)
 def test_nothing_measured_yet_gives_an_empty_figure(figure):
     records = made_up.recall_records(factors={"learning_rate": [0.001, 0.01]}, state=lambda cell: "pending")
     table = figure.table(records)
@@ -210,7 +210,7 @@ def test_nothing_measured_yet_gives_an_empty_figure(figure):
 def test_one_seed_is_drawn_without_interval(figure):
     records = made_up.recall_records(seeds=(0,), models=made_up.MODELS[:3])
     table = figure.table(records)
-    if not isinstance(figure, StepPosition):
+    if not isinstance(figure, PsychometricMidpoint):
         assert table["low"].isna().all()
     assert theme.rendered(figure.draw(table, records))["svg"]
 
@@ -224,16 +224,16 @@ def test_another_factor_of_several_levels_is_never_pooled(records, figure):
     assert "filled" in titles
 
 
-@pytest.mark.parametrize("figure", [*FIGURES, Choice()], ids=name)
+@pytest.mark.parametrize("figure", [*FIGURES, Selection()], ids=name)
 def test_figures_refuse_what_the_experiment_does_not_have(figure):
     records = make_records({"model": ["a"], "seed": [0]}, lambda cell: [{"metric": "params", "value": 1.0}])
-    field = "choose" if isinstance(figure, Choice) else "x"
+    field = "choose" if isinstance(figure, Selection) else "x"
     with pytest.raises(InputError, match=f"^{field} of {name(figure)} must be a factor of the experiment"):
         figure.table(records)
 
 
 @pytest.mark.parametrize(
-    "figure", [*FIGURES, Choice(), StepPosition(cell=2.0), RecallByDistance(direction=True)], ids=name
+    "figure", [*FIGURES, Selection(), PsychometricMidpoint(cell=2.0), DistanceCurve(direction=True)], ids=name
 )
 def test_figures_survive_a_round_trip_through_json(figure):
     assert from_json(to_json(figure), Figure) == figure
@@ -261,7 +261,7 @@ def crowd():
 
 @pytest.mark.parametrize("direction", [False, True])
 def test_more_than_six_models_have_a_panel_each(crowd, direction):
-    figure = RecallByDistance(direction=direction)
+    figure = DistanceCurve(direction=direction)
     table = figure.table(crowd)
     drawing = figure.draw(table, crowd)
     titles = [axes.get_title() for axes in drawing.axes if axes.get_visible()]
@@ -290,8 +290,8 @@ def test_convergence_of_more_than_six_models_is_a_map_of_updates_and_shares(crow
 
 
 def test_a_choice_among_one_level_is_no_figure(rates, crowd):
-    assert Choice().applies(rates.plan)
-    assert not Choice().applies(rates.plan.replace(factors={**rates.plan.factors, "learning_rate": ("chosen",)}))
+    assert Selection().applies(rates.plan)
+    assert not Selection().applies(rates.plan.replace(factors={**rates.plan.factors, "learning_rate": ("chosen",)}))
 
 
 def test_words_that_would_touch_are_slanted_and_none_is_left_out():
