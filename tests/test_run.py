@@ -130,7 +130,7 @@ def test_a_stopped_run_continues_or_starts_anew_with_the_same_result(folder, tmp
 def test_a_checkpoint_made_with_other_threads_is_not_continued(folder, caplog):
     assert go(folder, stopping=stop_after(50)).name == "interrupted"
     assert execute(folder, RUN, (Accuracy(),), device=CPU, threads=2).name == "done"
-    assert "other premises" in caplog.text
+    assert "a different environment" in caplog.text
     torch.set_num_threads(1)
 
 

@@ -73,7 +73,9 @@ class Experiment:
     def preset(self, name: str) -> "Experiment":
         """The experiment at one of its presets."""
         if name not in self.presets:
-            allowed = ", ".join(map(repr, self.presets)) or "left out: this experiment has none"
+            if not self.presets:
+                raise InputError(f"preset must be left out: this experiment has no presets. Got {name!r} instead.")
+            allowed = ", ".join(map(repr, self.presets))
             raise InputError(f"preset must be one of {allowed}. Got {name!r} instead.")
         return self.with_levels(self.presets[name])
 
@@ -105,7 +107,7 @@ def load(path: Path) -> tuple[str, Experiment]:
     Raises `InputError`, with file and line where the file itself is at fault.
     """
     if not path.is_file():
-        raise InputError(f"experiment must be the path of an experiment file (experiments/*.py). Got '{path}' instead.")
+        raise InputError(f"No such file: {path}. Give an experiment file, such as experiments/quickstart.py.")
     name = path.stem
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name):
         raise InputError(

@@ -27,7 +27,7 @@ class LogitsOnly(nn.Module):
 
 
 def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd.DataFrame:
-    """What the probes say of a module that maps images (B, C, H, H) to logits (B, classes): one row a number.
+    """What the probes say of a module that maps images (B, C, H, H) to logits (B, classes): one row per number.
 
     Columns: `probe`, `metric`, `value`, and the coordinates of every probe, empty where a probe has no such one. The
     model may be one's own, of timm, torchvision or Hugging Face; it is asked in eval mode, on its own device, and left

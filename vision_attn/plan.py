@@ -158,7 +158,7 @@ class Plan:
             data = _read(folder / FILE)
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(
-                f"folder must be one that `vision-attn run` has written, with a plan.json. Got '{folder}' instead."
+                f"'{folder}' has no plan.json. Give one experiment's folder, such as results/quickstart."
             ) from None
         made = cls.from_json(data)
         return made if "preset" in data else made.replace(**_typed(folder.name, made.name))

@@ -1,4 +1,4 @@
-"""Records: run folders as tidy frames, one row a measured number, one a logged update, one a planned cell.
+"""Records: run folders as tidy frames, one row per measured number, one per logged update, one per planned cell.
 
 What was measured is joined to the plan by the run's digest alone, so labels and levels are the plan's, and folder
 names mean nothing. A measured column that has the name of a factor is called `measured_<name>`.
@@ -28,8 +28,8 @@ TABLES = {"runs": ("run", "state", "reason"), "records": ("run", "metric", "valu
 class Records:
     """All that a figure may draw from.
 
-    `values`: one row a measured number (the factors, `run`, `metric`, `value`, coordinates);
-    `history`: one row a run and logged update; `runs`: one row a cell of the plan, whatever became of it;
+    `values`: one row per measured number (the factors, `run`, `metric`, `value`, coordinates);
+    `history`: one row per run and logged update; `runs`: one row per cell of the plan, whatever became of it;
     `plan`: the plan, as read from plan.json; `folders`: where the runs lie, by run; `damaged`: files that do not
     match their checksum; `committed`: runs taken from the committed tables, as the pool knows nothing of them.
     """
@@ -54,7 +54,7 @@ class Records:
         num_classes: int | None = None,
         name: str = "own results",
     ) -> Self:
-        """The records of a tidy frame: a row a trained model, with its factors (model, train_size, seed) and results.
+        """The records of a tidy frame: one row per trained model, with factors (model, train_size, seed) and results.
 
         `value` names the columns with results, which are metrics of their name, or of another: {"top1": "accuracy"}.
         `factors` tell the rows apart, no two of which may share them all: every other column, unless they are named.

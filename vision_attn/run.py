@@ -210,7 +210,7 @@ class Attempt:
         }
 
     def _resume(self) -> None:
-        """Continue from the checkpoint where there is one made under the same premises; else start anew."""
+        """Continue from the checkpoint where there is one written in the same environment; else start anew."""
         try:
             saved = from_bytes((self.lease.folder.path / CHECKPOINT).read_bytes())
         except FileNotFoundError:
@@ -219,7 +219,9 @@ class Attempt:
             logger.warning("The checkpoint is damaged; the run starts anew.")
             return
         if _comparable(json.loads(saved["premises"])) != _comparable(self._premises()):
-            logger.warning("The checkpoint was made under other premises (versions, threads, data); starting anew.")
+            logger.warning(
+                "The checkpoint was written in a different environment (versions, threads, data); starting anew."
+            )
             return
         self.state.load_state_dict(saved["state"])
         self.history, self.seconds = json.loads(saved["history"]), saved["seconds"]

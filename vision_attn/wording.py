@@ -24,7 +24,7 @@ def level_text(factor: str, level: Any) -> str:
 def cut_text(table: pd.DataFrame, metric: str) -> str:
     """Said where an interval of a share goes beyond what is possible, as those of very few seeds do."""
     beyond = is_share(metric) and ((table["low"] < -0.02) | (table["high"] > 1.03)).any()
-    return "Intervals are drawn as far as 0 and 100 %; the table has them whole." if beyond else ""
+    return "Intervals are clipped to 0–100 %; full values in the table." if beyond else ""
 
 
 def percent(table: pd.DataFrame) -> pd.DataFrame:

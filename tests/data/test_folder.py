@@ -147,8 +147,8 @@ def test_a_data_set_that_is_nowhere_is_refused_with_what_to_do(data_dir):
     with pytest.raises(InputError) as found:
         ImageFolder(name="lost").load()
     assert str(found.value) == (
-        f"name of ImageFolder must be a folder or archive in a data folder ('{data_dir}'; give one with --data-dir) or "
-        "one brought in with `vision-attn data import PATH --name lost`. Got 'lost' instead."
+        f"Data set 'lost' not found in '{data_dir}'. Pass --data-dir FOLDER, or import it: "
+        "vision-attn data import PATH --name lost"
     )
 
 

@@ -117,7 +117,10 @@ def test_runs_made_with_flips_have_another_digest():
         (lambda: Quadrants(of=Mnist5k(), train_quadrants=(4,)), "train_quadrants of Quadrants must be rising numbers"),
         (lambda: Quadrants(of=Mnist5k(), inset=-1), "inset of Quadrants must be at least 0"),
         (lambda: Quadrants(of=Mnist5k(), inset=8).load(), "inset of Quadrants must be at most 7 on mnist5k"),
-        (lambda: Quadrants(of=CuedRecall(distance=1, val_size=0)).load(), "of of Quadrants must be images of an even"),
+        (
+            lambda: Quadrants(of=CuedRecall(distance=1, val_size=0)).load(),
+            "Quadrants needs images of an even size with one label each",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(make, words):

@@ -158,7 +158,7 @@ def test_the_axis_ends_at_0_and_100_percent_and_the_caption_says_what_is_cut(tmp
     assert table["low"].min() < -0.02
     (axes,) = figure.draw(table, two).axes
     assert axes.get_ylim()[0] == -2
-    assert "Intervals are drawn as far as 0 and 100 %" in figure.caption(table, two)
+    assert "Intervals are clipped to 0–100 %" in figure.caption(table, two)
     assert "Intervals are drawn" not in figure.caption(figure.table(records), records)
 
 

@@ -38,7 +38,7 @@ VERBS: tuple[Callable[..., None], ...] = (
 for verb in VERBS:
     app.command()(verb)
 
-data_app = typer.Typer(help="Data sets: what is known, what is here, bring one in.", no_args_is_help=True)
+data_app = typer.Typer(help="List, download, import and verify data sets.", no_args_is_help=True)
 for name in ("list", "import", "fetch", "verify"):
     data_app.command(name)(getattr(data, f"data_{name}"))
 app.add_typer(data_app, name="data")

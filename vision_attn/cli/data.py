@@ -1,4 +1,4 @@
-"""Verbs about data sets: what is known, what is here, bring one in."""
+"""Verbs about data sets: list, download, import, verify."""
 
 from pathlib import Path
 from typing import Annotated

@@ -31,7 +31,7 @@ def run_one(
 ) -> None:
     """Execute some runs of a plan here, one after another: for GNU parallel, clusters and queues of any kind.
 
-    What is done is not done again, and no two processes do the same run. Exit codes are those of `run`: 0 done, 1 some
+    Finished runs are skipped, and no two processes do the same run. Exit codes are those of `run`: 0 done, 1 some
     failed, 2 usage, 75 stopped; the same command continues.
     """
     use_data_dirs(data_dir)

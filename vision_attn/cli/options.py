@@ -10,12 +10,19 @@ Preset = Annotated[str | None, typer.Option(help="A preset of the experiment: ot
 Levels = Annotated[
     list[str] | None, typer.Option("--levels", help="Other levels of a factor, FACTOR=a,b or seed=0-4. Repeatable.")
 ]
-Results = Annotated[Path, typer.Option(help="Folder of the results: the pool of runs, and one folder an experiment.")]
+Results = Annotated[
+    Path, typer.Option(help="Folder of the results: runs/ with all trained runs, and one folder per experiment.")
+]
 DataDir = Annotated[
-    list[Path] | None, typer.Option("--data-dir", help="Where data sets and their archives lie. Repeatable.")
+    list[Path] | None, typer.Option("--data-dir", help="Folder with data sets or archives. Repeatable.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of a worker. Other numbers give other bits.")]
+Threads = Annotated[
+    int, typer.Option(min=1, help="Threads of a worker. Results are bit-identical only for the same number.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Timeout = Annotated[float | None, typer.Option(min=1, help="Seconds after which a run is killed.")]
-Smoke = Annotated[bool, typer.Option("--smoke", help="First two levels of each factor, two updates a run.")]
+Smoke = Annotated[
+    bool,
+    typer.Option("--smoke", help="Quick test: two levels of each factor, two updates a run; the numbers mean nothing."),
+]

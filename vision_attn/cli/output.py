@@ -30,7 +30,9 @@ def print_json(value: Any) -> None:
 def count_line(states: Mapping[str, Any]) -> str:
     names = sorted(state.name for state in states.values())
     counts = {name: len(list(group)) for name, group in itertools.groupby(names)}
-    return f"{len(states)} runs: " + ", ".join(f"{count} {name}" for name, count in counts.items())
+    return f"{len(states)} run{'s' * (len(states) != 1)}: " + ", ".join(
+        f"{count} {name}" for name, count in counts.items()
+    )
 
 
 def exit_code(states: Mapping[str, Any]) -> int:

@@ -64,7 +64,8 @@ def plan(
     updates = sum(sweep.updates(entry.run) or 0 for entry in runs.values())
     console.print(f"  {len(planned.cells)} cells, {len(runs)} runs, {updates:,} updates in all")
     if planned.omitted:
-        console.print(f"  {len(planned.omitted)} combinations of levels are left out")
+        whole = len(planned.cells) + len(planned.omitted)
+        console.print(f"  {len(planned.omitted)} of {whole} combinations are excluded by the experiment file")
     if len(runs) < len(planned.cells):
         console.print(f"  {len(planned.cells) - len(runs)} cells share a run with another cell")
     for probe, names, reason in protocol.skips(planned):
@@ -84,16 +85,16 @@ def run(
     threads: Threads = 1,
     device: Device = "auto",
     stack: Annotated[
-        str, typer.Option(help="Runs of one model, recipe and size trained together: auto (on a GPU 16), off, N.")
+        str, typer.Option(help="How many similar runs to train at once: auto (16 on a GPU), off, N.")
     ] = "auto",
     timeout: Timeout = None,
     max_consecutive_failures: Annotated[
-        int, typer.Option(min=1, help="Stop after that many failures in a row: the cause is common.")
+        int, typer.Option(min=1, help="Stop after that many failures in a row: they probably share a cause.")
     ] = 5,
     smoke: Smoke = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only failures and the last line.")] = False,
 ) -> None:
-    """Run an experiment, or continue it: what is done is not done again. Ends with its report."""
+    """Run an experiment, or continue it: finished runs are skipped. Ends with its report."""
     use_data_dirs(data_dir)
     planned, name = chosen_plan(experiment, preset, levels, smoke)
     from vision_attn import sweep
@@ -134,7 +135,7 @@ def retry(
     results: Results = Path("results"),
     diverged: Annotated[bool, typer.Option("--diverged", help="Also the runs that diverged.")] = False,
 ) -> None:
-    """Make failed runs pending again; `run` then executes them. Their attempts stay on record."""
+    """Make failed runs pending again; `run` then executes them. Old logs are kept."""
     planned, _ = chosen_plan(experiment, preset, levels, False)
     from vision_attn import sweep
 
@@ -151,7 +152,7 @@ def status(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what has become of every run. Exit code 0: all done; 1: some failed; 75: some are still to do."""
+    """Show the state of every run. Exit code 0: all done; 1: some failed; 75: some are still to do."""
     from vision_attn import sweep
 
     if experiment.is_dir():

@@ -114,10 +114,11 @@ def find_tree(name: str) -> ImageTree:
     try:
         record = read_json(_record(name))
     except (FileNotFoundError, DamagedFile):
-        looked = ", ".join(f"'{folder}'" for folder in data_dirs()) or "none given"
+        looked = ", ".join(f"'{folder}'" for folder in data_dirs())
+        where = f"not found in {looked}" if looked else "not found"
         raise InputError(
-            f"name of ImageFolder must be a folder or archive in a data folder ({looked}; give one with --data-dir) or "
-            f"one brought in with `vision-attn data import PATH --name {name}`. Got {name!r} instead."
+            f"Data set {name!r} {where}. Pass --data-dir FOLDER, or import it: "
+            f"vision-attn data import PATH --name {name}"
         ) from None
     return ImageTree(name=name, identity=record["identity"], path=Path(record["path"]))
 

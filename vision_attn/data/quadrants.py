@@ -45,9 +45,7 @@ class Quadrants(Dataset):
         own = {"train_size": self.train_size, "subset_seed": self.subset_seed, "val_size": self.val_size}
         data = self.of.replace(**own).load()
         if data.image_size % 2 or not isinstance(data.train, Split) or data.label_shape:
-            raise InputError(
-                f"of of Quadrants must be images of an even side, with a label each. Got {data.name} instead."
-            )
+            raise InputError(f"Quadrants needs images of an even size with one label each. Got {data.name} instead.")
         self.require("inset", self.inset <= data.image_size // 4, f"at most {data.image_size // 4} on {data.name}")
         train = self._standing(data.train, self.train_quadrants)
         mean, std = channel_statistics(train.images)

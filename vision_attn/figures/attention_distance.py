@@ -21,7 +21,7 @@ IMAGES = ("true", "shuffled")
 
 @spec
 class AttentionDistanceByHead(OverSeeds):
-    """The mean attention distance of every head against the layer, a dot a head, a panel a model.
+    """The mean attention distance of every head against the layer, one dot per head, one panel per model.
 
     Heads have no identity across seeds: within a layer they are sorted by distance, and the first of every seed are
     averaged, the second, and so on. Hollow: the same on images whose patches are shuffled.
@@ -68,7 +68,7 @@ class AttentionDistanceByHead(OverSeeds):
             entries = {
                 "a head": Line2D([], [], marker="o", **ink),
                 "on shuffled patches": Line2D([], [], marker="o", markerfacecolor="white", **ink),
-                "attending to all alike": Line2D([], [], color=theme.FAINT, linewidth=1.4),
+                "uniform attention": Line2D([], [], color=theme.FAINT, linewidth=1.4),
             }
             theme.legend(sheet, entries)
         return sheet
@@ -79,7 +79,7 @@ class AttentionDistanceByHead(OverSeeds):
         said = [
             f"Mean distance in pixels between a token and what it attends to{wording.data_text(view)}, weighted by "
             "the attention; prefix tokens are left out and the rest is normalised again. A dot is a head: sorted "
-            "within its layer, then averaged over seeds. Line: attention spread evenly.",
+            "within its layer, then averaged over seeds. Line: uniform attention.",
             wording.seeds_text(cells if len(cells) else table, view.rows[::-1], unit=self.over),
         ]
         lacking = dict.fromkeys(str(name) for name in table.loc[table["n"] == 0, self.hue])
@@ -88,21 +88,21 @@ class AttentionDistanceByHead(OverSeeds):
         return " ".join(said)
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        """Of every layer the nearest, the mean and the farthest head, beside shuffled patches and even attention."""
+        """Of every layer the nearest, the mean and the farthest head, beside shuffled patches and uniform attention."""
         view = self.view(records)
         names = [*view.by, "layer"]
         out = []
         for key, rows in table.groupby(names, observed=True, dropna=False):
             true, mixed = (rows.loc[rows["images"] == kind, "estimate"] for kind in IMAGES)
             cells = {"nearest head": true.min(), "mean": true.mean(), "farthest head": true.max()}
-            cells |= {"mean, shuffled patches": mixed.mean(), "even attention": rows["uniform"].mean()}
+            cells |= {"mean, shuffled patches": mixed.mean(), "uniform attention": rows["uniform"].mean()}
             texts = {name: wording.number(value) for name, value in cells.items()}
             out.append(wording.heads(dict(zip(names, key, strict=True))) | texts)
         return pd.DataFrame(out)
 
 
 def _heads(axes: Axes, rows: pd.DataFrame, style: theme.Style) -> None:
-    """The heads of one model: a column of dots a layer, shuffled patches beside it, even attention as a line."""
+    """The heads of one model: a column of dots a layer, shuffled patches beside it, uniform attention as a line."""
     even = rows.drop_duplicates("layer")
     for layer, height in zip(even["layer"], even["uniform"], strict=True):
         axes.hlines(height, float(layer) - 0.4, float(layer) + 0.4, color=theme.FAINT, linewidth=1.4, zorder=1)
@@ -149,15 +149,15 @@ class MinimumHeadDistance(Lines):
 
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
         for height in np.unique(rows["uniform"].dropna().round(6))[:1]:
-            theme.reference_line(axes, height, "attending to all alike")
+            theme.reference_line(axes, height, "uniform attention")
 
     def quantity(self, view: View) -> str:
-        return f"distance of the nearest head,\nlayer {self.layer} (px)"
+        return f"smallest mean attention distance\nover heads, layer {self.layer} (px)"
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         return (
             f"Smallest mean attention distance among the heads of layer {self.layer}{wording.data_text(view)}, "
-            f"against the {wording.factor_text(self.x)}. Line: attention spread evenly."
+            f"against the {wording.factor_text(self.x)}. Line: uniform attention."
         )
 
     def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:

@@ -21,14 +21,14 @@ NAMES = {"estimate": "difference", "low": "difference_low", "high": "difference_
 
 @spec
 class ConditionCurve(Lines):
-    """A metric against `x`, a panel a level of `hue` on common axes, a line a level of `condition`, `baseline` solid.
+    """A metric against `x`, one panel per level of `hue`, one line per level of `condition`, `baseline` solid.
 
     A model whose lines lie apart relies on what the condition takes away, such as the order of the pieces of an image.
     Models that are planned at the baseline only are left out.
     The table has the difference to the baseline, paired by `over`, with its Student-t interval.
     """
 
-    title: ClassVar[str] = "Conditions of the experiment"
+    title: ClassVar[str] = "Conditions"
     factor_fields: ClassVar[tuple[str, ...]] = ("condition", "x", "hue", "over")
 
     condition: str
@@ -109,7 +109,7 @@ class ConditionCurve(Lines):
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}{wording.data_text(view)}"
         return (
-            f"{what} against the {wording.factor_text(self.x)}, a panel a {wording.factor_text(self.hue)}, lines: "
+            f"{what} against the {wording.factor_text(self.x)}, one panel per {wording.factor_text(self.hue)}, lines: "
             f"{wording.factor_text(self.condition)}, solid {wording.level_text(self.condition, self.baseline)}."
         )
 

@@ -21,7 +21,7 @@ CROWDED = 6
 
 @spec
 class ConvergenceSteps(OverSeeds):
-    """Updates until validation accuracy first reaches `threshold`, and the share of runs that get there.
+    """Updates until validation accuracy first reaches `threshold`, and the share of runs that reach it.
 
     Lines; more than six models are the rows of a map.
     """
@@ -58,14 +58,14 @@ class ConvergenceSteps(OverSeeds):
                     axes.xaxis.label.set_visible(left is grid[-1][0])
                 self._panel(left, rows, view, names=("estimate", "low", "high"))
                 self._panel(right, rows, view, names=("share", "share_low", "share_high"))
-                left.set_ylabel(f"updates to {100 * self.threshold:g} %")
-                right.set_ylabel("runs that get there (%)")
+                left.set_ylabel(f"updates to {100 * self.threshold:g} % accuracy")
+                right.set_ylabel(f"runs that reach {100 * self.threshold:g} % accuracy (%)")
                 right.set_ylim(-3, 103)
                 if rows["n"].sum():
                     left.set_yscale("log")
                     log_axis(left)
                 else:
-                    text = "no run gets there" if rows["runs"].sum() else "nothing measured yet"
+                    text = "no run reaches it" if rows["runs"].sum() else "nothing measured yet"
                     left.text(0.5, 0.6, text, transform=left.transAxes, ha="center", color=theme.FAINT)
             theme.legend(sheet, view.legend())
         return sheet
@@ -74,7 +74,7 @@ class ConvergenceSteps(OverSeeds):
         return len(view.styles) > CROWDED and not view.panels
 
     def _map(self, table: pd.DataFrame, view: View, into: theme.Canvas | None) -> theme.Canvas:
-        """Models in rows, `x` in columns: the colour is the share of runs that get there, the number their updates."""
+        """Models in rows, `x` in columns: the colour is the share of runs that reach it, the number their updates."""
         names, levels = view.levels(self.hue), view.levels(self.x)
         place = table.set_index([self.hue, self.x])
         shares = 100 * place["share"].unstack().reindex(index=names, columns=levels).astype(float)
@@ -84,7 +84,7 @@ class ConvergenceSteps(OverSeeds):
             sheet = theme.sheet((3.2 + 0.75 * len(levels), 0.9 + 0.3 * len(names)), into=into)
             axes = sheet.subplots()
             style = {"vmin": 0, "vmax": 100, "cmap": "Blues", "linewidths": 1, "linecolor": "white"}
-            bar = {"label": f"runs that reach {100 * self.threshold:g} % (%)"}
+            bar = {"label": f"runs that reach {100 * self.threshold:g} % accuracy (%)"}
             labels = [view.text(self.hue, name) for name in names]
             sns.heatmap(shares, annot=texts, fmt="", ax=axes, cbar_kws=bar, yticklabels=labels, **style)
             axes.tick_params(axis="y", rotation=0)
@@ -107,20 +107,20 @@ class ConvergenceSteps(OverSeeds):
             return "Nothing is measured yet."
         view = self.view(records)
         runs = int(table["runs"].sum())
-        mean = f"the geometric mean over the runs that get there, with its {100 * self.level:g} % Student-t interval"
+        mean = f"the geometric mean over the runs that reach it, with its {100 * self.level:g} % Student-t interval"
         until = (
             f"updates until {self.metric.replace('val_', 'validation ').replace('_', ' ')}"
             f"{wording.data_text(view)} is first at {100 * self.threshold:g} %, as logged"
         )
         said = [
-            f"Left: {until}: {mean} of logarithms. Right: the share of runs that get there, with the interval of "
+            f"Left: {until}: {mean} of logarithms. Right: the share of runs that reach it, with the interval of "
             "Clopper and Pearson.",
-            f"{runs:,} runs, {int(table['n'].sum()):,} of them get there. A mean on the left leaves out the others.",
+            f"{runs:,} runs, {int(table['n'].sum()):,} of them reach it. A mean on the left leaves out the others.",
         ]
         if self._is_map(view):
             said = [
-                f"Numbers: {until}: {mean} in the table. Colour: the share of runs that get there.",
-                f"{runs:,} runs, {int(table['n'].sum()):,} of them get there. A mean leaves out the others.",
+                f"Numbers: {until}: {mean} in the table. Colour: the share of runs that reach it.",
+                f"{runs:,} runs, {int(table['n'].sum()):,} of them reach it. A mean leaves out the others.",
             ]
         lacking = int((table["planned"] - table["runs"]).sum())
         if lacking:

@@ -179,7 +179,7 @@ class DataEquivalence(ComparedSizes):
         return equivalent_size(values, other=other, **self._options())
 
     def _quantity(self) -> str:
-        return f"How many images {self.reference} needs to be as good as a model is with the most"
+        return f"How many images {self.reference} needs to be as good as the model at its largest training set"
 
     def _label(self) -> str:
         return f"images that {self.reference} needs"

@@ -94,7 +94,7 @@ class DotPlot(Dots):
             said = f"Difference in {what} to {self.reference}{wording.data_text(view)}, paired by {self.over}"
         out = [f"{said}.", wording.seeds_text(table, view.rows[::-1], unit=self.over)]
         if (table["n"] > 1).any():
-            each = "" if self.reference is None else ", each row by itself (not corrected for their number)"
+            each = "" if self.reference is None else ", no correction for multiple comparisons"
             out.append(f"Bars: {100 * self.level:g} % Student-t intervals{each}; faint points: single {self.over}s.")
         return " ".join(out)
 

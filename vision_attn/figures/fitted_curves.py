@@ -121,7 +121,7 @@ class FittedCurves(Lines):
         means, fits = table[table["kind"] == MEASURED], table[table["kind"] != MEASURED]
         said = [self.sentence(table, view), wording.seeds_text(means, view.by, unit=self.over)]
         if (means["n"] > 1).any():
-            said.append(f"Bars: {100 * self.level:g} % Student-t intervals, drawn as far as the axis.")
+            said.append(f"Bars: {100 * self.level:g} % Student-t intervals, clipped to the axis.")
         if fits["chosen"].any():
             kinds = [
                 f"{FORMULAS[kind]} for {wording.listing([self._name(row, view) for row in rows.to_dict('records')])}"

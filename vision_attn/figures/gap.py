@@ -117,9 +117,9 @@ class Gap(Lines):
 
     def bars(self) -> str:
         return (
-            f"Bars: {100 * self.level:g} % Student-t intervals of the mean difference, each cell by itself (not "
-            f"corrected for their number); faint points: single {self.over}s. Filled marks: p < {1 - self.level:.3g} "
-            f"(paired t-test) after Holm's correction for the levels of {wording.factor_text(self.x)} of each line; "
+            f"Bars: {100 * self.level:g} % Student-t intervals of the mean difference, no correction for "
+            f"multiple comparisons; faint points: single {self.over}s. Filled marks: p < {1 - self.level:.3g} "
+            f"(paired t-test), Holm-corrected over the levels of {wording.factor_text(self.x)} of each line; "
             "hollow: not."
         )
 

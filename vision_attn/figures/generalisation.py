@@ -19,7 +19,7 @@ SPLITS = {"train": "training images", "test": "test images"}
 
 @spec
 class Generalisation(Lines):
-    """A metric on the training and on the test images, a panel a level of `hue`.
+    """A metric on the training and on the test images, one panel per level of `hue`.
 
     Both low: the model underfits. Training high and test low: it overfits. The height between the lines is the
     generalisation gap.

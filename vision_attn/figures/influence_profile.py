@@ -14,17 +14,17 @@ from vision_attn.records import Records
 from vision_attn.spec import spec
 
 QUANTITIES = {
-    "influence_relative": "Mean squared gradient of a unit by the pixels of a cell",
+    "influence_relative": "Mean squared gradient of a unit with respect to the pixels of a cell",
     "intervention_relative": "Mean squared change of a unit when a cell is exchanged with that of another image",
 }
 
 
 @spec
 class InfluenceProfile(OverSeeds):
-    """Influence against distance in pixels, relative to influence spread evenly, a panel a layer, a line a model.
+    """Influence against distance in pixels, relative to influence spread evenly: panels are layers, lines models.
 
-    The squared gradient of a unit by the pixels of a cell at that distance, divided by its mean over all cells
-    (`own` with or without the unit's own). `layers` picks layers; None draws all. The first level of `dashed`, such
+    The squared gradient of a unit with respect to the pixels of a cell at that distance, divided by its mean over all
+    cells (`own` with or without the unit's own). `layers` picks layers; None draws all. The first level of `dashed`, such
     as a factor of untrained and trained weights, is drawn dashed.
     """
 

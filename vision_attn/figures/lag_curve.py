@@ -25,7 +25,7 @@ TICKS = (-56, -8, -1, 1, 8, 56)
 
 @spec
 class LagCurve(Lines):
-    """The mean accuracy over seeds against the lag of the probe AccuracyByLag, a panel a level of `hue`.
+    """The mean accuracy over seeds against the lag of the probe AccuracyByLag, one panel per level of `hue`.
 
     The lag is the number of tokens by which the target precedes its cue in the order in which the model reads; below 0
     it comes later, which a network that reads one way cannot know. The axis is logarithmic to both sides. A lag has one

@@ -1,4 +1,4 @@
-"""Lines: what all figures of lines share. Means with intervals along x, a line a level, panels for other factors."""
+"""Lines: what all figures of lines share. Means with intervals along x, a line for every level, panels."""
 
 import abc
 from collections.abc import Sequence

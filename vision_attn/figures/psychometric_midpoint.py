@@ -106,7 +106,7 @@ class PsychometricMidpoint(Dots):
         said[0] += f", with the {100 * self.level:g} % interval of a bootstrap over {self.over}s."
         said.append(wording.seeds_text(table, view.rows[::-1], unit=self.over))
         if (table["low"] < -0.5).any() or (table["high"] > self._farthest(view) + 1.5).any():
-            said.append("Intervals are drawn as far as the axis; the table has them whole.")
+            said.append("Intervals are clipped to the axis; full values in the table.")
         refused = [row for row in table.to_dict("records") if row["found"] in ("not monotone", "no step")]
         if refused:
             names = [f"{wording.cell_text(row, view.rows[::-1])} ({FOUND[row['found']]})" for row in refused]

@@ -24,7 +24,7 @@ LABELS = {
 QUANTITY = {
     "accuracy": "Test accuracy",
     "consistency": "Share of test images whose class stays the same",
-    "correct_consistency": "Share of the rightly classified test images whose class stays the same",
+    "correct_consistency": "Share of the correctly classified test images whose class stays the same",
     "logit_change_max": "Largest change of any logit of any test image",
     "logit_change_mean": "Mean change of the logits of the test images, without sign",
 }
@@ -195,7 +195,7 @@ class ShuffleCurve(AlteredImages):
         of = (
             "of images cut into pieces that are put together in random order, drawn for each image; mean of the repeats"
         )
-        return of, "The flatter the curve, the less the model makes of where the pieces are."
+        return of, "The flatter the curve, the more the model ignores position."
 
 
 @spec

@@ -121,7 +121,7 @@ class Variation(Dots):
         said = [
             f"Standard deviation of {what}: filled, between training subsets; hollow, between seeds (initial weights "
             f"and order of the data) on one subset. {most} runs a model on {subsets} subsets, one-way random effects.",
-            f"Bars: {100 * self.level:g} % intervals, drawn as far as the axis: Williams's between subsets, chi-square "
+            f"Bars: {100 * self.level:g} % intervals, clipped to the axis: Williams's between subsets, chi-square "
             "between seeds; the mean's in the table is a hierarchical bootstrap.",
         ]
         if (table["of"] == VALUE).all():

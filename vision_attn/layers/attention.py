@@ -51,7 +51,7 @@ class Attention(nn.Module):
     pattern         None (every token sees every token), a module of layers.patterns, or its name: "window",
                     "shifted_window", "neighbourhood", "dilated", "axial", "segmented", "reduced", "top_k"
     pattern_size    of a pattern by name: side of the windows, radius, stride, length of the segments, ratio, k
-    num_prefix_tokens       that many tokens at the front (CLS, registers) lie nowhere: no pattern, no position
+    num_prefix_tokens       that many tokens at the front (CLS, registers) have no grid position: no pattern either
     grid            how tokens (B, N, C) behind the prefix lie, (rows, columns). None: as the grid that the position
                     was built for; where there is none either, as a square if position or pattern must know. Images
                     have their own grid, and a call may say another

@@ -28,7 +28,7 @@ class Model(Spec, abc.ABC):
 class Mixer(Spec, abc.ABC):
     """What fills the trunk's slot: the only part of a block in which one token sees another.
 
-    `takes_prefix` says whether tokens that lie nowhere (CLS, registers) may stand before those of the grid.
+    `takes_prefix` says whether tokens without a grid position (CLS, registers) may stand before those of the grid.
     """
 
     takes_prefix: ClassVar[bool] = False

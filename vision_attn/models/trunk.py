@@ -57,7 +57,7 @@ class ViT(Model):
 
     @property
     def num_prefix_tokens(self) -> int:
-        """Tokens that lie nowhere: the class token and the registers."""
+        """Tokens without a grid position: the class token and the registers."""
         return self.reg_tokens + (self.pool == "token")
 
     def check(self) -> None:

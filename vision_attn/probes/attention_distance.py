@@ -40,14 +40,14 @@ class AttentionDistance(Probe):
         mean over images and tokens i of sum_j A_ij |place_i - place_j|    in pixels
 
     from the true inputs of each attention layer of `attention_maps`: those of this package, timm's, windows of Swin
-    included, and `nn.MultiheadAttention`. Prefix tokens (class token, registers) lie nowhere: their rows and
+    included, and `nn.MultiheadAttention`. Prefix tokens (class token, registers) have no grid position: their rows and
     columns are dropped, and what is left of a row is normalised again. `layer` is 1 for the first attention whose
     tokens lie on the image. Raises `InputError`, naming the class, where an attention is of another form.
 
     `attention_distance`            of `images` "true", or "shuffled": their patches in random order, as a control
     `attention_entropy`             of the same rows, in nats
     `prefix_share`                  the attention of the grid's tokens that prefix tokens draw, where there are any
-    `attention_distance_uniform`    of a layer whose tokens attend to all tokens of the grid alike
+    `attention_distance_uniform`    of a layer with uniform attention over the tokens of the grid
     """
 
     images: int = 128

@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 @spec
 class Probe(Spec, abc.ABC):
-    """A measurement. Called with a module in eval mode on the data's device, inside `torch.no_grad`-free code."""
+    """A measurement. Called with a module in eval mode on the data's device, with gradients enabled."""
 
     def skip(self, model: Model, data: Dataset) -> str | None:
         """The reason why this probe does not fit the model or the data, or None. Shown in plan and report."""

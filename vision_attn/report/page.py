@@ -123,7 +123,8 @@ def _headline(records: Records, drawn: Sequence[Drawn]) -> list[tuple[str, str]]
         texts = [wording.level_cell(level) for level in levels]
         said.append((factor.replace("_", " ").capitalize(), wording.listing(texts, most=12)))
     if plan.omitted:
-        said.append(("Left out", f"{len(plan.omitted):,} combinations of levels, by the experiment's own choice"))
+        whole = len(plan.omitted) + len(plan.cells)
+        said.append(("Left out", f"{len(plan.omitted):,} of {whole:,} combinations, excluded by the experiment file"))
     shares = sorted({level for figure in drawn for level in figure.levels})
     if shares:
         texts = [f"{100 * share:g} %" for share in shares]

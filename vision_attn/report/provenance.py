@@ -84,7 +84,11 @@ def notices(records: Records) -> list[Notice]:
     for origin in origins(records):
         if origin.differs and origin.name != NAMES["fingerprint"]:
             values = ", ".join(f"{value} ({_runs(count)})" for value, count in origin.values)
-            said.append(Notice(f"Runs differ in {origin.name}: {values}."))
+            is_code = origin.name == NAMES["commit"]
+            text = (
+                f"Made with {len(origin.values)} versions of the code" if is_code else f"Runs differ in {origin.name}"
+            )
+            said.append(Notice(f"{text}: {values}."))
     if "commit" in runs and runs[column(records, "commit")].dropna().astype(str).str.endswith("-dirty").any():
         said.append(Notice("Some runs were made with code that had changes beyond its commit (-dirty)."))
     if records.damaged:

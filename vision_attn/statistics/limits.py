@@ -26,7 +26,7 @@ def limits(
     """Whether the cells `by`, such as (model, size), are limited by their data or by their training budget.
 
     `train` and `test` hold the accuracy, in [0, 1], on the training images without augmentation and on the test
-    images, one row a cell, level of the factor `budget` and seed. At its largest budget B a cell is limited by its
+    images, one row per cell, level of the factor `budget` and seed. At its largest budget B a cell is limited by its
     data where one of two things holds, else by its budget:
 
         fits: mean accuracy on the training images >= `fitted`
