@@ -16,7 +16,7 @@ import torch
 from vision_attn import sources
 from vision_attn.data import Data
 from vision_attn.execution import checked
-from vision_attn.figures import Figure, theme
+from vision_attn.figures import Figure, rendering, theme
 from vision_attn.plan import Plan
 from vision_attn.probes.base import Probe
 from vision_attn.records import Records, Row, RunRecords, joined
@@ -101,7 +101,7 @@ def _draw(figure: Figure, records: Records) -> None:
             sheet = figure.draw(table, view)
         _require(figure, "draw", sheet, theme.Canvas, "the sheet that it has drawn on")
         with _told(name, "draw"):
-            theme.rendered(sheet, kinds=figure.files)
+            rendering.rendered(sheet, kinds=figure.files)
     with _told(name, "caption"):
         caption = figure.caption(table, view)
     _require(figure, "caption", caption, str, "a text")

@@ -8,7 +8,7 @@ from made_up_curves import CURVES, MODELS, SIZES, accuracy, curve_records
 from matplotlib.collections import LineCollection
 from scipy import stats
 
-from vision_attn.figures import ConditionCurve, Crossover, DataEquivalence, Figure, FittedCurves, Gap, theme
+from vision_attn.figures import ConditionCurve, Crossover, DataEquivalence, Figure, FittedCurves, Gap, rendering
 from vision_attn.spec import InputError, from_json, to_json
 from vision_attn.statistics import holm
 from vision_attn.tables import read_csv, to_csv
@@ -188,7 +188,7 @@ def test_nothing_measured_yet_is_said(figure):
     drawing = figure.draw(table, records)
     texts = [text.get_text() for axes in drawing.axes for text in axes.texts]
     assert any("measured" in text for text in texts)
-    assert theme.rendered(drawing)["svg"]
+    assert rendering.rendered(drawing)["svg"]
     assert "measured yet" in figure.caption(table, records)
     assert len(figure.printed(table, records))
 
@@ -217,7 +217,7 @@ def test_failed_runs_and_seven_models_leave_rows_and_are_named(figure):
     assert len(rows)
     assert set(rows["n"]) == {0}
     assert "seeds are in: " in figure.caption(table, records)
-    assert theme.rendered(figure.draw(table, records))["png"]
+    assert rendering.rendered(figure.draw(table, records))["png"]
     assert len(figure.printed(table, records))
 
 
@@ -252,7 +252,7 @@ def test_figures_survive_json_and_csv_and_are_drawn_to_the_same_bytes(records, f
     back = read_csv(tmp_path / "table.csv")
     assert list(back.columns) == list(table.columns)
     np.testing.assert_allclose(back["estimate"].astype(float), table["estimate"].astype(float))
-    first, second = (theme.rendered(figure.draw(table, records)) for _ in range(2))
+    first, second = (rendering.rendered(figure.draw(table, records)) for _ in range(2))
     assert first == second
 
 

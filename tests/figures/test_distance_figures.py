@@ -6,7 +6,15 @@ import pytest
 from frames import make_records
 from scipy import stats
 
-from vision_attn.figures import ConvergenceSteps, DistanceCurve, Figure, PsychometricMidpoint, Selection, theme
+from vision_attn.figures import (
+    ConvergenceSteps,
+    DistanceCurve,
+    Figure,
+    PsychometricMidpoint,
+    Selection,
+    rendering,
+    theme,
+)
 from vision_attn.figures.axes import size_axis
 from vision_attn.records import pick
 from vision_attn.spec import InputError, from_json, to_json
@@ -93,7 +101,7 @@ def test_distance_may_be_a_coordinate_of_the_probe(factors):
     assert steps.draw(found, records).axes
     pending = make_records({"model": ["a"], **factors, "seed": [0]}, rows, state=lambda cell: "pending")
     for figure in (DistanceCurve(), steps, DistanceCurve(direction=True)):
-        assert theme.rendered(figure.draw(figure.table(pending), pending))["svg"]
+        assert rendering.rendered(figure.draw(figure.table(pending), pending))["svg"]
 
 
 def test_steps_stand_beside_reach_and_influence(records):
@@ -181,7 +189,7 @@ def test_a_missing_cell_is_a_row_and_is_named(figure):
     records = made_up.recall_records(models=made_up.MODELS[:3], state=state)
     table = figure.table(records)
     assert len(table) == (3 if isinstance(figure, PsychometricMidpoint) else 24)
-    assert theme.rendered(figure.draw(table, records))["svg"]
+    assert rendering.rendered(figure.draw(table, records))["svg"]
     said = figure.caption(table, records)
     assert (
         isinstance(figure, PsychometricMidpoint)
@@ -192,7 +200,7 @@ def test_a_missing_cell_is_a_row_and_is_named(figure):
 
 @pytest.mark.parametrize("figure", [*FIGURES, Selection()], ids=name)
 def test_drawing_twice_gives_the_same_bytes(rates, figure):
-    first, second = (theme.rendered(figure.draw(figure.table(rates), rates)) for _ in range(2))
+    first, second = (rendering.rendered(figure.draw(figure.table(rates), rates)) for _ in range(2))
     assert first == second
 
 
@@ -201,7 +209,7 @@ def test_nothing_measured_yet_gives_an_empty_figure(figure):
     records = made_up.recall_records(factors={"learning_rate": [0.001, 0.01]}, state=lambda cell: "pending")
     table = figure.table(records)
     assert len(table)
-    assert theme.rendered(figure.draw(table, records))["svg"]
+    assert rendering.rendered(figure.draw(table, records))["svg"]
     assert "measured yet" in figure.caption(table, records)
     assert len(figure.printed(table, records))
 
@@ -212,7 +220,7 @@ def test_one_seed_is_drawn_without_interval(figure):
     table = figure.table(records)
     if not isinstance(figure, PsychometricMidpoint):
         assert table["low"].isna().all()
-    assert theme.rendered(figure.draw(table, records))["svg"]
+    assert rendering.rendered(figure.draw(table, records))["svg"]
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=name)
@@ -274,7 +282,7 @@ def test_more_than_six_models_have_a_panel_each(crowd, direction):
     np.testing.assert_allclose(sorted(map(list, drawn)), sorted(expected))
     assert any(list(line.get_xdata()) == [2, 2] for line in drawing.axes[3].lines), "the reach is marked"
     assert "Dashed lines: how far each model can see" in figure.caption(table, crowd)
-    assert theme.rendered(drawing) == theme.rendered(figure.draw(table, crowd))
+    assert rendering.rendered(drawing) == rendering.rendered(figure.draw(table, crowd))
 
 
 def test_convergence_of_more_than_six_models_is_a_map_of_updates_and_shares(crowd):

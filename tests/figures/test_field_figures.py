@@ -12,7 +12,7 @@ from vision_attn.figures import (
     InfluenceProfile,
     MinimumHeadDistance,
     ReceptiveFieldByLayer,
-    theme,
+    rendering,
 )
 from vision_attn.records import pick
 from vision_attn.spec import InputError, from_json, to_json
@@ -181,7 +181,7 @@ def test_theory_beside_the_square_that_holds_half_of_the_influence(records):
 
 @pytest.mark.parametrize("figure", FIGURES, ids=name)
 def test_drawing_twice_gives_the_same_bytes(records, figure):
-    first, second = (theme.rendered(figure.draw(figure.table(records), records)) for _ in range(2))
+    first, second = (rendering.rendered(figure.draw(figure.table(records), records)) for _ in range(2))
     assert first == second
     assert len(figure.printed(figure.table(records), records))
 
@@ -191,7 +191,7 @@ def test_nothing_measured_yet_gives_an_empty_figure(figure):
     records = made_up.image_records(models=made_up.MODELS[:3], sizes=(50, 500), state=lambda cell: "pending")
     table = figure.table(records)
     assert len(table)
-    assert theme.rendered(figure.draw(table, records))["svg"]
+    assert rendering.rendered(figure.draw(table, records))["svg"]
     assert "measured yet" in figure.caption(table, records)
     assert len(figure.printed(table, records))
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from vision_attn import wording
-from vision_attn.figures import Figure, Gap, Generalisation, LearningCurve, Matching, theme
+from vision_attn.figures import Figure, Gap, Generalisation, LearningCurve, Matching, lettering, marks, rendering, theme
 from vision_attn.records import load, pick
 from vision_attn.spec import InputError, from_json, kinds
 
@@ -182,7 +182,7 @@ def test_every_panel_shows_all_its_points(tmp_path):
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: type(figure).__name__)
 def test_drawing_twice_gives_the_same_bytes(records, figure):
     table = figure.table(records)
-    first, second = (theme.rendered(figure.draw(table, records)) for _ in range(2))
+    first, second = (rendering.rendered(figure.draw(table, records)) for _ in range(2))
     assert first == second
     assert b"<dc:date>" not in first["svg"]
     assert first["png"].startswith(b"\x89PNG")
@@ -193,7 +193,7 @@ def test_nothing_measured_yet_gives_an_empty_figure(tmp_path, figure):
     records = load(made_up.make_plan(**SMALL), tmp_path)
     table = figure.table(records)
     assert len(table)
-    assert theme.rendered(figure.draw(table, records))["svg"]
+    assert rendering.rendered(figure.draw(table, records))["svg"]
     assert "measured yet" in figure.caption(table, records)
     assert len(figure.printed(table, records))
 
@@ -249,7 +249,7 @@ def test_a_legend_of_long_names_is_as_wide_as_the_figure_at_most(count):
     names = ["ResNet", "ConvNeXt", *(f"ViT, a mixer called {i}" for i in range(8))][:count]
     style = theme.Style(theme.INK, "o")
     with theme.style():
-        theme.legend(figure, {name: theme.handle(style) for name in names})
+        lettering.legend(figure, {name: marks.handle(style) for name in names})
         figure.draw_without_rendering()
         (drawn,) = figure.legends
         box = drawn.get_window_extent()

@@ -5,7 +5,7 @@ import pytest
 from frames import make_records
 from scipy import stats
 
-from vision_attn.figures import LagCurve, theme
+from vision_attn.figures import LagCurve, rendering
 
 MODELS = ("attention", "LSTM", "LSTM by columns")
 
@@ -62,4 +62,4 @@ def test_a_lag_whose_runs_are_not_in_is_named_and_nothing_measured_is_said():
     pending = records(state=lambda cell: "pending")
     empty = figure.table(pending)
     assert "measured yet" in figure.caption(empty, pending)
-    assert theme.rendered(figure.draw(empty, pending))["svg"]
+    assert rendering.rendered(figure.draw(empty, pending))["svg"]

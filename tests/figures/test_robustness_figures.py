@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vision_attn.figures import Figure, OcclusionCurve, QuadrantAccuracy, ShiftSawtooth, ShuffleCurve, ZoomCurve, theme
+from vision_attn.figures import (
+    Figure,
+    OcclusionCurve,
+    QuadrantAccuracy,
+    ShiftSawtooth,
+    ShuffleCurve,
+    ZoomCurve,
+    rendering,
+)
 from vision_attn.records import load
 from vision_attn.spec import InputError, from_json, to_json
 from vision_attn.tables import read_csv, to_csv
@@ -163,7 +171,7 @@ def test_nothing_measured_yet_gives_an_empty_figure(tmp_path, figure):
     records = load(made_up.make_plan(**SMALL, probes=PROBES), tmp_path)
     table = figure.table(records)
     assert len(table) == 2
-    assert theme.rendered(figure.draw(table, records))["svg"]
+    assert rendering.rendered(figure.draw(table, records))["svg"]
     assert "Nothing is measured yet." in figure.caption(table, records)
     assert (figure.printed(table, records)[["ViT", "ResNet"]] == "–").all(axis=None)
 
@@ -205,7 +213,7 @@ def test_records_that_went_through_the_committed_tables_give_the_same_table(tmp_
 def test_figures_survive_json_and_are_drawn_to_the_same_bytes(records, figure):
     assert from_json(to_json(figure), Figure) == figure
     table = figure.table(records)
-    first, second = (theme.rendered(figure.draw(table, records)) for _ in range(2))
+    first, second = (rendering.rendered(figure.draw(table, records)) for _ in range(2))
     assert first == second
 
 

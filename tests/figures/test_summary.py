@@ -16,7 +16,7 @@ from vision_attn.figures import (
     OcclusionCurve,
     Selection,
     Summary,
-    theme,
+    rendering,
 )
 from vision_attn.spec import InputError, from_json, to_json
 from vision_attn.tables import to_csv
@@ -124,20 +124,20 @@ def test_a_part_that_does_not_apply_to_the_plan_is_said():
     summary = Summary(parts=(Selection(),))
     table = summary.table(records)
     assert list(table["problem"]) == ["The experiment does not have what this figure is about."]
-    assert theme.rendered(summary.draw(table, records))["svg"]
+    assert rendering.rendered(summary.draw(table, records))["svg"]
 
 
 def test_a_page_of_nothing_yet_is_drawn():
     records = curve_records(sizes=SIZES[:3], state=lambda cell: "pending")
     table = SUMMARY.table(records)
-    assert theme.rendered(SUMMARY.draw(table, records))["svg"]
+    assert rendering.rendered(SUMMARY.draw(table, records))["svg"]
     assert SUMMARY.caption(table, records).count("Nothing is measured yet.") == 5
 
 
 def test_the_page_survives_json_and_is_written_to_the_same_bytes(records, table):
     assert from_json(to_json(SUMMARY), Figure) == SUMMARY
     few = Summary(parts=PARTS[1:4:2])
-    first, second = (theme.rendered(few.draw(table, records), kinds=few.files) for _ in range(2))
+    first, second = (rendering.rendered(few.draw(table, records), kinds=few.files) for _ in range(2))
     assert first == second
     assert set(first) == {"svg", "png", "pdf"}
     assert first["pdf"].startswith(b"%PDF")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_up_curves import curve_records
 
-from vision_attn.figures import Figure, LearningCurve, Variation, theme
+from vision_attn.figures import Figure, LearningCurve, Variation, rendering, theme
 from vision_attn.spec import InputError, from_json, to_json
 from vision_attn.statistics import hierarchical_interval
 from vision_attn.tables import read_csv, to_csv
@@ -68,7 +68,7 @@ def test_what_is_not_known_is_said_and_drawn_empty(options):
     records = records_of(**options)
     table = FIGURE.table(records)
     assert table["sd_inner"].isna().all()
-    assert theme.rendered(FIGURE.draw(table, records))["png"]
+    assert rendering.rendered(FIGURE.draw(table, records))["png"]
     said = FIGURE.caption(table, records)
     assert said in ("Nothing is measured yet.", "There is one seed a subset: nothing to tell.")
     assert len(FIGURE.printed(table, records)) == 3
@@ -79,7 +79,7 @@ def test_a_reference_without_results_leaves_the_differences_empty():
     table = FIGURE.table(records).set_index(["model", "of"])
     assert table.loc[("ViT", "value"), "n"] == 6
     assert table.loc[("ViT", "difference"), "n"] == 0
-    assert theme.rendered(FIGURE.draw(FIGURE.table(records), records))["png"]
+    assert rendering.rendered(FIGURE.draw(FIGURE.table(records), records))["png"]
     assert "in pairs" not in FIGURE.caption(FIGURE.table(records), records)
 
 
@@ -89,7 +89,7 @@ def test_it_survives_json_and_csv_and_is_drawn_to_the_same_bytes(tmp_path):
     assert from_json(to_json(FIGURE), Figure) == FIGURE
     (tmp_path / "table.csv").write_bytes(to_csv(table))
     assert list(read_csv(tmp_path / "table.csv").columns) == list(table.columns)
-    assert theme.rendered(FIGURE.draw(table, records)) == theme.rendered(FIGURE.draw(table, records))
+    assert rendering.rendered(FIGURE.draw(table, records)) == rendering.rendered(FIGURE.draw(table, records))
 
 
 def test_it_is_left_out_where_there_is_one_subset_and_asks_for_known_names():

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.lines import Lines
 from vision_attn.figures.view import View
@@ -56,8 +56,8 @@ class AttentionDistanceByHead(OverSeeds):
                 if len(shown):
                     _heads(axes, rows[rows["n"] > 0], view.styles[rows[self.hue].iloc[0]])
                 else:
-                    theme.blank(axes)
-                theme.titled(axes, title)
+                    lettering.blank(axes)
+                lettering.titled(axes, title)
                 axes.set_xticks([float(layer) for layer in layers])
                 axes.set_xlabel("layer")
                 axes.set_ylabel("attention distance (px)")
@@ -70,7 +70,7 @@ class AttentionDistanceByHead(OverSeeds):
                 "on shuffled patches": Line2D([], [], marker="o", markerfacecolor="white", **ink),
                 "uniform attention": Line2D([], [], color=theme.FAINT, linewidth=1.4),
             }
-            theme.legend(sheet, entries)
+            lettering.legend(sheet, entries)
         return sheet
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
@@ -149,7 +149,7 @@ class MinimumHeadDistance(Lines):
 
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
         for height in np.unique(rows["uniform"].dropna().round(6))[:1]:
-            theme.reference_line(axes, height, "uniform attention")
+            marks.reference_line(axes, height, "uniform attention")
 
     def quantity(self, view: View) -> str:
         return f"smallest mean attention distance\nover heads, layer {self.layer} (px)"

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from vision_attn.figures import theme
+from vision_attn.figures import lettering, theme
 from vision_attn.plan import Plan
 from vision_attn.records import require_factor
 from vision_attn.spec import InputError
@@ -17,7 +17,7 @@ from vision_attn.wording import is_number, short
 
 def rows_axis(axes: Axes, texts: Sequence[str]) -> None:
     """Name the rows of a dot plot, the first one on top."""
-    axes.set_yticks(range(len(texts)), [theme.shown(text) for text in texts])
+    axes.set_yticks(range(len(texts)), [lettering.shown(text) for text in texts])
     axes.set_ylim(max(len(texts), 1) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")
@@ -56,7 +56,7 @@ def size_axis(axes: Axes, levels: Sequence[Any], *, label: str, linear: bool = F
     numeric = all(is_number(level) for level in levels)
     logarithmic = numeric and min(levels) > 0 and len(levels) > 1 and not linear
     places = {level: float(level) if numeric else float(i) for i, level in enumerate(levels)}
-    texts = {places[level]: (short(level) if numeric else theme.shown(str(level))) for level in levels}
+    texts = {places[level]: (short(level) if numeric else lettering.shown(str(level))) for level in levels}
     span = np.log10(list(texts)) if logarithmic else np.array(list(texts))
     margin = 0.06 * float(np.ptp(span)) or 0.5
     low, high = float(span.min()) - margin, float(span.max()) + margin

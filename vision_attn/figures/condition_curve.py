@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import marks, theme
 from vision_attn.figures.lines import Lines
 from vision_attn.figures.view import View
 from vision_attn.plan import Plan
@@ -99,7 +99,7 @@ class ConditionCurve(Lines):
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
         return {
-            view.text(self.condition, condition): theme.handle(**own)
+            view.text(self.condition, condition): marks.handle(**own)
             for condition, own in self._conditions(theme.INK, view).items()
         }
 

@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.axes import log_axis, size_axis
 from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.view import View
@@ -54,7 +54,7 @@ class ConvergenceSteps(OverSeeds):
                 for axes in (left, right):
                     axes.grid(visible=True, axis="y")
                     axes.spines[["top", "right"]].set_visible(False)
-                    theme.titled(axes, title)
+                    lettering.titled(axes, title)
                     axes.xaxis.label.set_visible(left is grid[-1][0])
                 self._panel(left, rows, view, names=("estimate", "low", "high"))
                 self._panel(right, rows, view, names=("share", "share_low", "share_high"))
@@ -67,7 +67,7 @@ class ConvergenceSteps(OverSeeds):
                 else:
                     text = "no run reaches it" if rows["runs"].sum() else "nothing measured yet"
                     left.text(0.5, 0.6, text, transform=left.transAxes, ha="center", color=theme.FAINT)
-            theme.legend(sheet, view.legend())
+            lettering.legend(sheet, view.legend())
         return sheet
 
     def _is_map(self, view: View) -> bool:
@@ -95,12 +95,12 @@ class ConvergenceSteps(OverSeeds):
     def _panel(self, axes: Axes, rows: pd.DataFrame, view: View, *, names: tuple[str, str, str]) -> None:
         places = size_axis(axes, view.levels(self.x), label=_axis_text(self.x), linear=True)
         for i, (name, style) in enumerate(view.styles.items()):
-            at, _ = theme.dodge(places, i, len(view.styles), logarithmic=False)
+            at, _ = marks.dodge(places, i, len(view.styles), logarithmic=False)
             own = rows[rows[self.hue] == name].set_index(self.x).reindex(list(places))
             drawn = own[list(names)].set_axis(["estimate", "low", "high"], axis=1)
             is_share = names[0] == "share"
             drawn, alpha = (wording.percent(drawn), 0.3) if is_share else (drawn, 0.75)
-            theme.interval_line(axes, np.array(list(at.values())), drawn, style, alpha=alpha)
+            marks.interval_line(axes, np.array(list(at.values())), drawn, style, alpha=alpha)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         if not table["runs"].sum():

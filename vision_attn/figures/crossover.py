@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import lettering, theme
 from vision_attn.figures.axes import require_sizes, size_axis
 from vision_attn.figures.dots import Dots
 from vision_attn.figures.view import View
@@ -101,7 +101,7 @@ class ComparedSizes(Dots, abc.ABC):
         return f"{row[name]:,.0f}"
 
     def draw_axis(self, axes: Axes, view: View) -> None:
-        room = max(12, int((theme.width(axes) - theme.text_width(self.rows(view).values())) / 0.08))
+        room = max(12, int((theme.width(axes) - lettering.text_width(self.rows(view).values())) / 0.08))
         size_axis(axes, view.levels(self.x), label="\n".join(textwrap.wrap(self._label(), room)))
 
     def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:

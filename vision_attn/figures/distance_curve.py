@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.axes import share_axis, size_axis
 from vision_attn.figures.by_distance import by_distance, cells, distances
 from vision_attn.figures.lines import Lines
@@ -96,23 +96,23 @@ class DistanceCurve(Lines):
                 own = table[table[self.hue] == name]
                 places = size_axis(axes, levels, label=self.x_text(view), linear=True)
                 if (guess := self.chance(view)) is not None:
-                    theme.reference_line(axes, 100 * guess, "", dotted=True)
+                    marks.reference_line(axes, 100 * guess, "", dotted=True)
                 lines = {way: own[own["direction"] == way] for way in ways} or {name: own}
                 for i, (key, rows) in enumerate(lines.items()):
-                    at, _ = theme.dodge(places, i, len(lines), logarithmic=False)
+                    at, _ = marks.dodge(places, i, len(lines), logarithmic=False)
                     line = rows.set_index(self.x).reindex(levels)
-                    theme.interval_line(axes, np.array(list(at.values())), line, styles.get(key, style))
+                    marks.interval_line(axes, np.array(list(at.values())), line, styles.get(key, style))
                 if not self.direction:
                     for _, other in table[table[self.hue] != name].groupby(self.hue, observed=True):
                         line = other.set_index(self.x)["estimate"].reindex(levels)
                         axes.plot(list(places.values()), line, color="#d9d9d9", linewidth=0.8, zorder=0.5)
                 for end in self._ends(own):
                     axes.axvline(end, color=theme.INK, linewidth=0.9, linestyle=(0, (2, 3)), zorder=0.8)
-                theme.titled(axes, view.text(self.hue, name))
-            theme.label_all(sheet, self.y_text(view))
+                lettering.titled(axes, view.text(self.hue, name))
+            lettering.label_all(sheet, self.y_text(view))
             self.finish(panels, table, view)
             if self.direction:
-                theme.legend(sheet, {str(way): theme.handle(style) for way, style in styles.items()})
+                lettering.legend(sheet, {str(way): marks.handle(style) for way, style in styles.items()})
         return sheet
 
     def _ends(self, own: pd.DataFrame) -> list[float]:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import pandas as pd
 from matplotlib.axes import Axes
 
-from vision_attn.figures import theme
+from vision_attn.figures import lettering, theme
 from vision_attn.figures.axes import rows_axis
 from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.view import View
@@ -49,7 +49,7 @@ class Dots(OverSeeds, abc.ABC):
         view = self.view(records)
         with theme.style(into):
             rows, parts = self.rows(view), view.parts(table)
-            wide = theme.text_width(rows.values()) + 3.9 * min(2, len(parts))
+            wide = lettering.text_width(rows.values()) + 3.9 * min(2, len(parts))
             high = (0.95 + self.row_height * len(rows)) * -(-len(parts) // 2) + 0.5
             sheet, panels = theme.canvas(len(parts), columns=2, size=(wide, high), into=into)
             for axes, (title, own) in zip(panels, parts, strict=True):
@@ -58,7 +58,7 @@ class Dots(OverSeeds, abc.ABC):
                 for row in own.to_dict("records"):
                     self.draw_row(axes, row, place[self.key(row)], view)
                 rows_axis(axes, list(rows.values()))
-                theme.titled(axes, title)
+                lettering.titled(axes, title)
             self.finish(panels, table, view)
-            theme.legend(sheet, self.legend(view))
+            lettering.legend(sheet, self.legend(view))
         return sheet

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import lettering, theme
 from vision_attn.figures.base import OverSeeds
 from vision_attn.records import Records
 from vision_attn.spec import spec
@@ -56,7 +56,7 @@ class ErfMap(OverSeeds):
         with theme.style(into):
             if not layers:
                 figure, (axes,) = theme.canvas(1, into=into)
-                theme.blank(axes)
+                lettering.blank(axes)
                 return figure
             lines = [(title, rows, layer) for title, rows in blocks for layer in layers]
             figure = theme.sheet((1.0 + 1.55 * len(names), 0.7 + 1.5 * len(lines)), into=into, is_scaled=True)
@@ -68,7 +68,7 @@ class ErfMap(OverSeeds):
                     image = _picture(grid[down][across], found, norm) or image
                     if across == 0:
                         grid[down][across].set_ylabel(f"{title}\nlayer {layer:g}".strip())
-                theme.titled(grid[0][across], view.text(self.hue, name))
+                lettering.titled(grid[0][across], view.text(self.hue, name))
             if image is not None:
                 figure.colorbar(image, ax=grid.ravel().tolist(), label="part of the largest", shrink=0.8, aspect=30)
         return figure

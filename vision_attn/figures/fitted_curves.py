@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import marks
 from vision_attn.figures.axes import log_axis, require_sizes
 from vision_attn.figures.lines import Lines
 from vision_attn.figures.view import View
@@ -88,7 +88,7 @@ class FittedCurves(Lines):
             own = rows[rows[self.hue] == name]
             means = own[own["kind"] == MEASURED].set_index(self.x).reindex(list(places))
             means["low"] = means["low"].clip(lower=1e-4)
-            theme.interval_line(axes, np.array(list(places.values())), means, style["style"], line="")
+            marks.interval_line(axes, np.array(list(places.values())), means, style["style"], line="")
             for row in own[own["chosen"]].to_dict("records"):
                 n = np.geomspace(means.index[means["n"] > 0].min(), row[self.x], 100)
                 error = fitted_error(row["kind"], n, a=row["a"], b=row["b"], c=row["c"])
@@ -107,7 +107,7 @@ class FittedCurves(Lines):
         guess = self.chance(view)
         for axes in panels:
             if guess is not None and 100 * (1 - guess) < axes.get_ylim()[1]:
-                theme.reference_line(axes, 100 * (1 - guess), "chance", dotted=True)
+                marks.reference_line(axes, 100 * (1 - guess), "chance", dotted=True)
 
     def quantity(self, view: View) -> str:
         return f"{self.split} error, 1 − {self.metric.replace('_', ' ')}"

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import marks, theme
 from vision_attn.figures.lines import Lines
 from vision_attn.figures.view import View
 from vision_attn.records import Records, planned
@@ -84,7 +84,7 @@ class Gap(Lines):
         return [name for name in view.levels(self.hue) if name != self.reference]
 
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
-        theme.reference_line(axes, 0, view.text(self.hue, self.reference))
+        marks.reference_line(axes, 0, view.text(self.hue, self.reference))
 
     def marks(
         self, axes: Axes, own: pd.DataFrame, at: dict[Any, float], style: theme.Style, rows: pd.DataFrame

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import marks, theme
 from vision_attn.figures.lines import Lines
 from vision_attn.figures.view import View
 from vision_attn.records import Records
@@ -78,11 +78,11 @@ class Generalisation(Lines):
         train, test = (lines[name]["estimate"].to_numpy(float) for name in SPLITS)
         axes.fill_between(x, train, test, color=styles["test"]["style"].colour, alpha=0.10, linewidth=0)
         for name, style in styles.items():
-            theme.interval_line(axes, x, lines[name], **style)
+            marks.interval_line(axes, x, lines[name], **style)
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
         ink = theme.Style(theme.INK, "o")
-        return {text: theme.handle(ink, hollow=split == "train") for split, text in SPLITS.items()}
+        return {text: marks.handle(ink, hollow=split == "train") for split, text in SPLITS.items()}
 
     def quantity(self, view: View) -> str:
         return self.metric.replace("_", " ")

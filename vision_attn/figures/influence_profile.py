@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.axes import log_axis
 from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.view import View
@@ -24,8 +24,8 @@ class InfluenceProfile(OverSeeds):
     """Influence against distance in pixels, relative to influence spread evenly: panels are layers, lines models.
 
     The squared gradient of a unit with respect to the pixels of a cell at that distance, divided by its mean over all
-    cells (`own` with or without the unit's own). `layers` picks layers; None draws all. The first level of `dashed`, such
-    as a factor of untrained and trained weights, is drawn dashed.
+    cells (`own` with or without the unit's own). `layers` picks layers; None draws all. The first level of `dashed`,
+    such as a factor of untrained and trained weights, is drawn dashed.
     """
 
     title: ClassVar[str] = "Influence by distance"
@@ -61,19 +61,19 @@ class InfluenceProfile(OverSeeds):
             parts = view.parts(shown if len(shown) else table, [*view.panels, *(["layer"] if len(shown) else [])])
             sheet, panels = theme.canvas(len(parts), columns=min(4, len(parts)), into=into)
             for axes, (title, rows) in zip(panels, parts, strict=True):
-                theme.reference_line(axes, 1, "even")
+                marks.reference_line(axes, 1, "even")
                 self._panel(axes, rows, view)
-                theme.titled(axes, title)
+                lettering.titled(axes, title)
                 axes.set_xlabel("distance (px)")
                 axes.set_ylabel("influence / even influence")
                 if not len(shown):
-                    theme.blank(axes)
+                    lettering.blank(axes)
             positive = shown.loc[shown["estimate"] > 0, "estimate"]
             if len(positive):
                 panels[0].set_yscale("log")
                 panels[0].set_ylim(max(float(positive.min()) / 2, 1e-6), float(positive.max()) * 2)
                 log_axis(panels[0])
-            theme.legend(sheet, self._entries(view))
+            lettering.legend(sheet, self._entries(view))
         return sheet
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
@@ -83,7 +83,7 @@ class InfluenceProfile(OverSeeds):
                 own = own[own[self.dashed] == level] if self.dashed else own
                 own = own.assign(estimate=own["estimate"].where(own["estimate"] > 0), low=own["low"].clip(lower=1e-9))
                 x = own["distance_px"].to_numpy(float)
-                theme.interval_line(axes, x, own, style, hollow=self._is_hollow(level, view))
+                marks.interval_line(axes, x, own, style, hollow=self._is_hollow(level, view))
 
     def _is_hollow(self, level: Any, view: View) -> bool:
         return self.dashed is not None and level == view.levels(self.dashed)[0]
@@ -92,7 +92,7 @@ class InfluenceProfile(OverSeeds):
         ink, entries = theme.Style(theme.INK, "o"), view.legend()
         for level in view.levels(self.dashed) if self.dashed else []:
             text = view.text(self.dashed or "", level)
-            entries[text] = theme.handle(ink, hollow=self._is_hollow(level, view))
+            entries[text] = marks.handle(ink, hollow=self._is_hollow(level, view))
         return entries
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:

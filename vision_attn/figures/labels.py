@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.text import Text
 
-from vision_attn.figures import theme
+from vision_attn.figures import lettering, theme
 from vision_attn.figures.base import Figure as FigureSpec
 from vision_attn.plan import Cell
 from vision_attn.records import Records
@@ -55,7 +55,7 @@ def relabel_axes(sheet: theme.Canvas, labels: Mapping[str, str], *, levels: list
             raise InputError(f"labels must be levels, or the texts of axes ({allowed}). Got {old!r} instead.")
     for artist in _axis_texts(sheet):
         if _one_line(artist) in labels:
-            artist.set_text(theme.shown(labels[_one_line(artist)]))
+            artist.set_text(lettering.shown(labels[_one_line(artist)]))
 
 
 def _one_line(artist: Text) -> str:

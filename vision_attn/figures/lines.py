@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.axes import share_axis, size_axis
 from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.view import View
@@ -93,13 +93,13 @@ class Lines(OverSeeds, abc.ABC):
                     places = size_axis(axes, levels, label=self.x_text(view), linear=self.is_linear)
                     self.under(axes, rows, view)
                     self.lines(axes, rows, self.styles(rows, names, view), places, singles, view)
-                theme.titled(axes, title)
+                lettering.titled(axes, title)
                 axes.set_ylabel(self.y_text(view))
             self.finish(panels, drawn, view)
             if not table["n"].sum():
                 for axes in panels:
-                    theme.blank(axes)
-            theme.legend(sheet, self.legend(table, view))
+                    lettering.blank(axes)
+            lettering.legend(sheet, self.legend(table, view))
         return sheet
 
     def columns(self, panels: int, view: View) -> int:
@@ -113,7 +113,7 @@ class Lines(OverSeeds, abc.ABC):
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
         """What lies under the lines: chance, of accuracies."""
         if (guess := self.chance(view)) is not None:
-            theme.reference_line(axes, 100 * guess, "chance", dotted=True)
+            marks.reference_line(axes, 100 * guess, "chance", dotted=True)
 
     def lines(
         self,
@@ -130,13 +130,13 @@ class Lines(OverSeeds, abc.ABC):
             keys = list(dict.fromkeys([*self.panel_names(view), line, x]))
             singles = singles.merge(rows[keys].drop_duplicates(), on=keys)
         for i, (name, style) in enumerate(styles.items()):
-            at, aside = theme.dodge(places, i, len(styles), logarithmic=axes.get_xscale() == "log")
+            at, aside = marks.dodge(places, i, len(styles), logarithmic=axes.get_xscale() == "log")
             own = rows[rows[line] == name].set_index(x).reindex(list(places))
             if singles is not None and len(singles):
                 points = singles[(singles[line] == name) & singles[x].isin(own.index[own["n"] > 1])]
                 heights = points["value"].to_numpy(float)
-                theme.seeds_scatter(axes, [aside[each] for each in points[x]], heights, style["style"])
-            theme.interval_line(axes, np.array(list(at.values())), own, **style)
+                marks.seeds_scatter(axes, [aside[each] for each in points[x]], heights, style["style"])
+            marks.interval_line(axes, np.array(list(at.values())), own, **style)
             self.marks(axes, own, at, style["style"], rows)
 
     def marks(

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import lettering, theme
 from vision_attn.figures.base import Figure
 from vision_attn.plan import Plan
 from vision_attn.records import Records, column, facets, may_have, pick, require_factor, require_level
@@ -102,7 +102,7 @@ class Matching(Figure):
             _ratio_axis(axes, table[[f"{metric}_ratio" for metric in MEASURES]].to_numpy(float))
             axes.set_xlabel(f"ratio to {self.reference}; grey: within ±{100 * self.tolerance:g} %")
             entries = {"parameters": theme.INK, "forward FLOPs of an image": "white"}
-            theme.legend(figure, {text: _dot(face) for text, face in entries.items()})
+            lettering.legend(figure, {text: _dot(face) for text, face in entries.items()})
         return figure
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vision_attn.figures import theme
+from vision_attn.figures import lettering, rendering, theme
 from vision_attn.figures.base import Figure as FigureSpec
 from vision_attn.figures.labels import relabel_axes, relabelled
 from vision_attn.figures.latex import latex
@@ -61,7 +61,7 @@ class Plot:
             relabel_axes(sheet, self._texts, levels=levels)
         if self._title:
             with theme.style(into):
-                theme.headed(sheet, self._title)
+                lettering.headed(sheet, self._title)
         return sheet
 
     @property
@@ -121,7 +121,7 @@ class Plot:
     def rendered(self, kinds: Sequence[str] = ("svg", "png")) -> dict[str, bytes]:
         """Its files by their format, text in SVG and PDF being text."""
         with theme.style(), mpl.rc_context({"svg.fonttype": "none"}):
-            return theme.written(self.sheet, kinds=kinds)
+            return rendering.written(self.sheet, kinds=kinds)
 
     def _repr_png_(self) -> bytes | None:
         """What a notebook shows."""

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.by_distance import by_distance, distances
 from vision_attn.figures.dots import Dots
 from vision_attn.figures.view import View
@@ -92,7 +92,7 @@ class PsychometricMidpoint(Dots):
     def finish(self, panels: list[Axes], table: pd.DataFrame, view: View) -> None:
         for axes, (_, own) in zip(panels, view.parts(table), strict=True):
             if not own["n"].sum():
-                theme.blank(axes)
+                lettering.blank(axes)
 
     def legend(self, view: View) -> dict[str, Any]:
         return _entries()
@@ -157,7 +157,7 @@ def _row(axes: Axes, row: dict[Any, Any], place: int, style: theme.Style, *, las
         axes.plot(row["d50"], place + 0.24, "o", color=style.colour, markerfacecolor="white", markersize=5, zorder=2.5)
         if not pd.isna(row["d50_low"]):
             axes.hlines(place + 0.24, row["d50_low"], row["d50_high"], color=style.colour, linewidth=0.9)
-    theme.interval_dot(axes, row, place, style)
+    marks.interval_dot(axes, row, place, style)
     ends = {"beyond": (last, ">", row["low"]), "before": (0, "<", row["high"])}
     if row["found"] in ends:
         _, marker, at = ends[row["found"]]

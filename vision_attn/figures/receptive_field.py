@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.axes import powers_axis
 from vision_attn.figures.base import OverSeeds
 from vision_attn.records import Records
@@ -55,11 +55,11 @@ class ReceptiveFieldByLayer(OverSeeds):
             for axes, (title, rows) in zip(panels, parts, strict=True):
                 for name in rows[self.hue].unique():
                     _panel(axes, rows[rows["n"] > 0], view.styles[name])
-                theme.titled(axes, title)
+                lettering.titled(axes, title)
                 axes.set_xlabel("layer")
                 axes.set_ylabel("receptive field (px)")
                 if not len(shown):
-                    theme.blank(axes)
+                    lettering.blank(axes)
             if len(shown):
                 last = int(shown["layer"].max())
                 panels[0].set_xticks(range(0, last + 1, 1 + last // 8))
@@ -71,8 +71,8 @@ class ReceptiveFieldByLayer(OverSeeds):
                 powers_axis(panels[0])
             ink = theme.Style(theme.INK, "o")
             effective = f"effective ({100 * self.share:g} % of influence)"
-            entries = {"theoretical": theme.handle(ink), effective: theme.handle(ink, hollow=True)}
-            theme.legend(sheet, entries)
+            entries = {"theoretical": marks.handle(ink), effective: marks.handle(ink, hollow=True)}
+            lettering.legend(sheet, entries)
         return sheet
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
@@ -105,4 +105,4 @@ def _panel(axes: Axes, rows: pd.DataFrame, style: theme.Style) -> None:
     for kind in KINDS:
         of_kind = rows[rows["kind"] == kind].sort_values("layer")
         of_kind = of_kind.assign(low=of_kind["low"].clip(lower=1e-3))
-        theme.interval_line(axes, of_kind["layer"].to_numpy(float), of_kind, style, hollow=kind == "effective")
+        marks.interval_line(axes, of_kind["layer"].to_numpy(float), of_kind, style, hollow=kind == "effective")

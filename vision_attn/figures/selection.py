@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.axes import size_axis
 from vision_attn.figures.base import Figure
 from vision_attn.plan import Plan
@@ -51,20 +51,22 @@ class Selection(Figure):
             figure, axes = theme.canvas(len(parts), columns=2, into=into)
             for each, (title, rows) in zip(axes, parts, strict=True):
                 self._panel(each, rows, levels, styles)
-                theme.titled(each, title)
+                lettering.titled(each, title)
                 each.set_ylabel(self.metric.replace("val_", "validation ").replace("_", " ") + " (%)")
             if not table["n"].sum():
                 for each in axes:
-                    theme.blank(each)
-            theme.legend(figure, {wording.level_text(self.hue, k): theme.handle(style) for k, style in styles.items()})
+                    lettering.blank(each)
+            lettering.legend(
+                figure, {wording.level_text(self.hue, k): marks.handle(style) for k, style in styles.items()}
+            )
         return figure
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, levels: list[Any], styles: dict[Any, theme.Style]) -> None:
         places = size_axis(axes, levels, label=wording.factor_text(self.choose))
         for i, (name, style) in enumerate(styles.items()):
-            at, _ = theme.dodge(places, i, len(styles), logarithmic=axes.get_xscale() == "log")
+            at, _ = marks.dodge(places, i, len(styles), logarithmic=axes.get_xscale() == "log")
             of_level = rows[rows[self.hue] == name].set_index(self.choose).reindex(levels)
-            theme.interval_line(axes, np.array(list(at.values())), of_level.assign(low=np.nan, high=np.nan), style)
+            marks.interval_line(axes, np.array(list(at.values())), of_level.assign(low=np.nan, high=np.nan), style)
             best = of_level[of_level["chosen"].astype("boolean").fillna(False) & of_level["estimate"].notna()]
             ring = {"markersize": 12, "markerfacecolor": "none", "markeredgecolor": style.colour}
             for level, row in best.iterrows():

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Page
 from matplotlib.figure import SubFigure
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.base import Figure
 from vision_attn.records import Records
 from vision_attn.spec import InputError, spec
@@ -67,7 +67,7 @@ class Summary(Figure):
         entries = {}
         if self.hue in records.plan.factors:
             styles = theme.styles(records.plan, self.hue)
-            entries = {wording.level_text(self.hue, name): theme.handle(style) for name, style in styles.items()}
+            entries = {wording.level_text(self.hue, name): marks.handle(style) for name, style in styles.items()}
         with theme.style(into):
             page = theme.sheet((WIDTH, float(heights.sum()) + 0.3), into=into)
             bands = page.subfigures(len(lines), 1, height_ratios=list(heights), squeeze=False).ravel()
@@ -77,7 +77,7 @@ class Summary(Figure):
                     _draw_part(place, *made[i], records)
                     is_shared |= _take_legend(place, set(entries))
             if is_shared:
-                theme.legend(page, entries)
+                lettering.legend(page, entries)
         return page
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:

@@ -7,25 +7,17 @@ as text besides.
 
 import contextlib
 import dataclasses
-import io
 import math
-import re
-import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.style
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.font_manager import FontProperties
-from matplotlib.lines import Line2D
-from matplotlib.mathtext import MathTextParser
 
-from vision_attn.figures import svg
 from vision_attn.plan import Plan
 from vision_attn.spec import InputError
 from vision_attn.wording import level_text
@@ -35,8 +27,6 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 2, 1, 2)))
 """Lines of levels that have no colours."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
-UNWRITTEN = {"svg": ("Date", "Creator"), "png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}
-"""What would differ from day to day or machine to machine, and is left out of the files."""
 INK, FAINT = "#222222", "#8a8a8a"
 PANEL = (2.45, 2.35)
 SINGLE = (5.6, 3.9)
@@ -197,72 +187,6 @@ def canvas(
     return page, axes[:panels]
 
 
-def dodge(places: dict[Any, float], index: int, count: int, *, logarithmic: bool) -> tuple[dict[Any, float], ...]:
-    """The places of the means and of the seeds of one of `count` levels, moved aside so that none hides another."""
-    values = list(places.values())
-    step = min(0.018, 0.05 / count) if len(values) > 1 else 0.05
-    shifts = (step * (index - (count - 1) / 2), step * (index - (count - 1) / 2 + 0.42))
-    if logarithmic:
-        ratio = max(values) / min(values)
-        return tuple({level: place * ratio**shift for level, place in places.items()} for shift in shifts)
-    span = max(values) - min(values) or 1.0
-    return tuple({level: place + span * shift for level, place in places.items()} for shift in shifts)
-
-
-def reference_line(axes: Axes, y: float, text: str, *, dotted: bool = False) -> None:
-    """A horizontal line to compare with, named at its right end."""
-    style = {"color": FAINT, "linestyle": ":"} if dotted else {"color": INK, "linestyle": "-"}
-    axes.axhline(y, linewidth=1.1, zorder=1, **style)  # type: ignore[arg-type]
-    where = ("axes fraction", "data")
-    axes.annotate(
-        shown(text),
-        (1, y),
-        (0, 2),
-        xycoords=where,
-        textcoords="offset points",
-        ha="right",
-        va="bottom",
-        fontsize=8,
-        color=FAINT,
-    )
-
-
-def interval_line(
-    axes: Axes,
-    x: np.ndarray,
-    rows: pd.DataFrame,
-    style: Style,
-    *,
-    hollow: bool = False,
-    line: Any = None,
-    alpha: float = 0.75,
-) -> None:
-    """Means joined by a line that breaks where one is missing, each with its interval where it has one.
-
-    `line` is a line style of matplotlib's, "" for none; None: solid, or dashed where marks are hollow.
-    """
-    axes.plot(x, rows["estimate"].to_numpy(float), **_line(style, hollow=hollow, line=line))
-    low, high = rows["low"].to_numpy(float), rows["high"].to_numpy(float)
-    has = ~np.isnan(low)
-    axes.vlines(x[has], low[has], high[has], color=style.colour, linewidth=1.3, alpha=alpha, zorder=1.8)
-
-
-def handle(style: Style, *, hollow: bool = False, line: Any = None) -> Line2D:
-    """A legend entry in the style of a level."""
-    return Line2D([], [], **_line(style, hollow=hollow, line=line))
-
-
-def _line(style: Style, *, hollow: bool, line: Any = None) -> dict[str, Any]:
-    own = {"linestyle": "--", "markerfacecolor": "white", "markeredgecolor": style.colour} if hollow else {}
-    own |= {} if line is None else {"linestyle": line}
-    return {"color": style.colour, "marker": style.marker, "markeredgecolor": "white", **own}
-
-
-def seeds_scatter(axes: Axes, x: Sequence[float], y: Sequence[float], style: Style) -> None:
-    """Every single seed as a faint point."""
-    axes.scatter(x, y, s=9, color=style.colour, alpha=0.45, linewidths=0, zorder=1.5)
-
-
 def width(axes: Axes) -> float:
     """The inches that a panel has of the width of its sheet."""
     figure, grid = axes.get_figure(root=False), axes.get_gridspec()
@@ -271,110 +195,9 @@ def width(axes: Axes) -> float:
     return inches(figure) / grid.ncols
 
 
-def shown(text: str) -> str:
-    """A text as matplotlib is to be given it: a formula between dollars where it is one, else letter by letter."""
-    if mpl.rcParams["text.usetex"]:
-        return text if _is_formula(text) else re.sub(r"([%#&_{}$])", r"\\\1", text)
-    return text if "$" not in text or _is_formula(text) else text.replace("$", r"\$")
-
-
-def _is_formula(text: str) -> bool:
-    if text.count("$") - text.count(r"\$") < 2:
-        return False
-    try:
-        MathTextParser("path").parse(text)
-    except ValueError:
-        return False
-    return True
-
-
-def text_width(texts: Iterable[str]) -> float:
-    """The inches that the longest of some texts takes, about."""
-    return 0.072 * max(map(len, texts), default=0)
-
-
-def legend(figure: Canvas, entries: dict[str, Line2D]) -> None:
-    """One legend for the sheet, above its panels, in as few rows as fit; further rows make a page of ours taller."""
-    handles, texts = list(entries.values()), [shown(text) for text in entries]
-    if isinstance(figure, Axes):
-        if entries:
-            figure.legend(handles, texts)
-        return
-    if not entries:
-        return
-    scale = FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points() / 9
-    widths = [scale * (0.072 * len(text) + 0.62) for text in entries]
-    for columns in range(len(widths), 0, -1):
-        parts = np.array_split(widths, columns)  # as matplotlib fills its columns
-        if sum(part.max() for part in parts) <= inches(figure):
-            break
-    if isinstance(figure, Page):
-        figure.set_figheight(figure.get_figheight() + 0.2 * scale * (len(parts[0]) - 1))
-    elif isinstance(figure, Figure) and figure.get_layout_engine() is None:
-        figure.set_layout_engine("constrained")
-    figure.legend(handles, texts, loc="outside upper center", ncols=columns, frameon=False, handlelength=2.2)
-
-
-def interval_dot(axes: Axes, row: Any, place: float, style: Style) -> None:
-    """An estimate as a dot in a row of a dot plot, with its interval where it has one."""
-    axes.plot(row["estimate"], place, "o", markersize=6.5, color=style.colour, markeredgecolor="white", zorder=3)
-    if not (pd.isna(row["low"]) or pd.isna(row["high"])):
-        axes.hlines(place, row["low"], row["high"], color=style.colour, linewidth=1.6, alpha=0.75, zorder=2)
-
-
-def titled(axes: Axes, text: str) -> None:
-    """Title a panel, in several lines where it is long."""
-    if text:
-        axes.set_title(shown("\n".join(textwrap.wrap(text, max(12, int(width(axes) / 0.085))))))
-
-
-def headed(sheet: Canvas, text: str) -> None:
-    """Put a title above all that is drawn, the legend too."""
-    if isinstance(sheet, Axes):
-        sheet.set_title(shown(text))
-    elif sheet.legends:  # a title of the figure would lie over its legend
-        sheet.legends[0].set_title(shown(text), prop=FontProperties(size=mpl.rcParams["figure.titlesize"]))
-        if isinstance(sheet, Page):
-            sheet.set_figheight(sheet.get_figheight() + 0.25)
-    else:
-        sheet.suptitle(shown(text))
-
-
-def label_all(sheet: Canvas, text: str) -> None:
-    """Label the y axis that all panels share, in the middle of the sheet."""
-    assert isinstance(sheet, Figure | SubFigure)
-    sheet.supylabel(shown(text))
-
-
-def blank(axes: Axes) -> None:
-    """Say in a panel that there is nothing to draw."""
-    axes.tick_params(labelleft=False)
-    axes.grid(visible=False)
-    axes.text(0.5, 0.6, "nothing measured yet", transform=axes.transAxes, ha="center", va="center", color=FAINT)
-
-
 def panels(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
     """The rows of every combination of the factors `names`, titled with their levels; all rows where there is none."""
     if not names or table.empty:
         return [("", table)]
     groups = table.groupby(list(names), observed=True, dropna=False)
     return [(", ".join(level_text(n, v) for n, v in zip(names, key, strict=True)), rows) for key, rows in groups]
-
-
-def rendered(figure: Canvas, *, kinds: Sequence[str] = ("svg", "png")) -> dict[str, bytes]:
-    """The figure as svg and png, or also pdf; the same figure gives the same bytes."""
-    with reproducible(), style():
-        images = written(figure, kinds=kinds)
-    return {kind: svg.compact(data) if kind == "svg" else data for kind, data in images.items()}
-
-
-def written(figure: Canvas, *, kinds: Sequence[str]) -> dict[str, bytes]:
-    """The figure in some formats, by the settings in force."""
-    assert isinstance(figure, Figure)
-    out = {}
-    for kind in kinds:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, metadata=dict.fromkeys(UNWRITTEN[kind]))
-        figure.set_layout_engine("none")
-        out[kind] = buffer.getvalue()
-    return out

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.dots import Dots
 from vision_attn.figures.view import View
 from vision_attn.plan import Plan
@@ -96,14 +96,14 @@ class Variation(Dots):
     def finish(self, panels: list[Axes], table: pd.DataFrame, view: View) -> None:
         for axes, (_, own) in zip(panels, view.parts(table), strict=True):
             if not own["n"].sum():
-                theme.blank(axes)
+                lettering.blank(axes)
         high = table[["sd_outer_high", "sd_inner_high", "sd_outer", "sd_inner"]].max().max()
         wide = min(high, self._widest(table)) if high > 0 else 1.0
         panels[0].set_xlim(self._drawn(-0.02 * wide), self._drawn(1.05 * wide))
 
     def legend(self, view: View) -> dict[str, Any]:
         ink = theme.Style(theme.INK, "o")
-        return {text: theme.handle(ink, hollow=name == "sd_inner", line="-") for name, text in SOURCES.items()}
+        return {text: marks.handle(ink, hollow=name == "sd_inner", line="-") for name, text in SOURCES.items()}
 
     def _widest(self, table: pd.DataFrame) -> float:
         """To where the axis goes: three times the largest estimate, as upper bounds of few subsets go far beyond."""

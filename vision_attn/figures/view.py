@@ -8,7 +8,7 @@ from typing import Any, Self
 import pandas as pd
 
 from vision_attn import wording
-from vision_attn.figures import theme
+from vision_attn.figures import marks, theme
 from vision_attn.records import Records, column, facets, fitted_levels, pick, planned
 from vision_attn.statistics import mean_interval
 
@@ -101,10 +101,10 @@ class View(Records):
     def legend(self, names: Sequence[Any] | None = None) -> dict[str, Any]:
         """A legend entry for every level of `hue`, or for some of them."""
         shown = self.styles if names is None else names
-        return {self.text(self.hue, name): theme.handle(**self.style(name)) for name in shown}
+        return {self.text(self.hue, name): marks.handle(**self.style(name)) for name in shown}
 
     def style(self, name: Any) -> dict[str, Any]:
-        """How the line of a level is drawn: arguments of `theme.interval_line`. Baselines are grey, without marks."""
+        """How the line of a level is drawn: arguments of `marks.interval_line`. Baselines are grey, without marks."""
         if name not in self.fitted:
             return {"style": self.styles[name]}
         index = [one for one in self.styles if one in self.fitted].index(name)

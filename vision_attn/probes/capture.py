@@ -106,8 +106,8 @@ def grids(model: nn.Module, x: Tensor, names: list[str]) -> dict[str, Tensor]:
     """The outputs of the named layers for images x, each (B, C, rows, columns), from one forward pass.
 
     The pass is in eval mode and ends behind the last of them; the graph is kept. Tokens without a grid position
-    (class token, registers) are dropped; tokens in raster order and images with the channels last are brought to that shape. Raises
-    `InputError` where there is no such layer, it does not run, or its output is no grid, one an image.
+    (class token, registers) are dropped; tokens in raster order and images with the channels last are brought to that
+    shape. Raises `InputError` where there is no such layer, it does not run, or its output is no grid, one an image.
     """
     modules = {name: model.get_submodule(name) for name in named(model, names)}
     with evaluating(model), _recording(modules, stop=True) as calls, contextlib.suppress(_Enough):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_attn import sources, wording
-from vision_attn.figures import Figure, svg, theme
+from vision_attn.figures import Figure, rendering, svg, theme
 from vision_attn.records import Records
 from vision_attn.report import protocol
 from vision_attn.spec import InputError, from_json, kinds
@@ -73,7 +73,7 @@ def made(data: Json, records: Records) -> Figure:
 def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Drawn, dict[str, bytes]]:
     """A figure as it stands on the page, and its images."""
     plot = figure.plot(records)
-    images = theme.rendered(plot.sheet, kinds=figure.files)
+    images = rendering.rendered(plot.sheet, kinds=figure.files)
     own = ", ".join(_said(field, value) for field, value in data.items() if field != "kind")
     drawn = Drawn(
         name,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vision_attn import wording
-from vision_attn.figures import svg, theme
+from vision_attn.figures import rendering, svg, theme
 from vision_attn.records import Records, load
 from vision_attn.report import page, protocol
 from vision_attn.report.answer import answer
@@ -114,7 +114,7 @@ def _thumbnail(records: Records, metric: str) -> Thumbnail | None:
     for _, name, figure in sorted(candidates, key=lambda one: -one[0]):
         try:
             with theme.reproducible():
-                drawing = theme.rendered(figure.plot(records).sheet, kinds=("svg",))["svg"]
+                drawing = rendering.rendered(figure.plot(records).sheet, kinds=("svg",))["svg"]
         except Exception:  # noqa: S112  # a figure, perhaps one's own, must not cost the page: its own says what failed
             continue
         return Thumbnail(name, figure.title, svg.address(drawing))

@@ -30,12 +30,12 @@ def fitted_curves(
     """The curve of every kind through the mean errors of every group of `by`, weighted by 1 / variance of the means.
 
     The variances are those of a line, log variance against log n: single ones, of a few seeds, are mostly noise.
-    `estimate` is the fitted error at N and `data_reliance` the error increase with a quarter of the data (Hoiem et al. 2021,
-    arXiv:2010.09029): e_N = e(N), beta_N = -2 N e'(N). `left_out_error` is how far the curve through all sizes but N
-    misses N; the kind that misses least is `chosen`. Intervals are percentiles of refits on `resampled_means`, every
-    size with all seeds that it has. `failed` says in words what there is not. One row a group and kind: `by`, kind,
-    `x` (N), estimate, a, b, c, data_reliance, each with its _low and _high (`low` and `high` of the estimate), n
-    (seeds), sizes, left_out_error, chosen, failed.
+    `estimate` is the fitted error at N and `data_reliance` the error increase with a quarter of the data (Hoiem et
+    al. 2021, arXiv:2010.09029): e_N = e(N), beta_N = -2 N e'(N). `left_out_error` is how far the curve through all
+    sizes but N misses N; the kind that misses least is `chosen`. Intervals are percentiles of refits on
+    `resampled_means`, every size with all seeds that it has. `failed` says in words what there is not. One row a
+    group and kind: `by`, kind, `x` (N), estimate, a, b, c, data_reliance, each with its _low and _high (`low` and
+    `high` of the estimate), n (seeds), sizes, left_out_error, chosen, failed.
     """
     check_level(level)
     rows = []

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from vision_attn.spec import InputError
 from vision_attn.verdicts.base import AllOf, Verdict
 from vision_attn.verdicts.means import BoundVerdict, ContrastVerdict, DifferenceVerdict, EquivalenceVerdict
-from vision_attn.verdicts.seeds import Cell, SeedVerdict, Terms, cell
+from vision_attn.verdicts.seeds import Cell, Measured, SeedVerdict, Terms, cell
 from vision_attn.verdicts.shares import ShareVerdict
 
 
@@ -114,27 +114,18 @@ class Share:
 
 
 @dataclasses.dataclass(frozen=True)
-class Quantity:
+class Quantity(Measured):
     """A metric, one number a seed; called with levels it is its value in that cell.
 
         accuracy = Quantity("accuracy", given=cell(split="test"))
         (accuracy(model="ViT") - accuracy(model="ResNet")).below(0, "The ViT is worse.")
 
-    The fields are those of `SeedVerdict`; a rule asks for five seeds unless `min_seeds` says otherwise.
+    The further fields are those of every rule on seeds (`seeds.Measured`); a rule asks for five seeds unless
+    `min_seeds` says otherwise.
     """
 
     metric: str = "accuracy"
-    _: dataclasses.KW_ONLY
-    given: Cell = ()
-    along: tuple[str, ...] = ()
-    reduce: Literal["one", "mean", "min", "max"] = "one"
-    over: str = "seed"
-    level: float = 0.95
-    choose: str | None = "learning_rate"
-    choose_by: tuple[str, ...] = ("model",)
-    min_seeds: int = 5
-    needs_data_limited: str | None = None
-    exact: bool = False
+    min_seeds: int = dataclasses.field(default=5, kw_only=True)
 
     def __call__(self, **levels: str | int | float | bool) -> Contrast:
         return Contrast(self, ((1.0, cell(**levels)),))

@@ -8,7 +8,7 @@ import pandas as pd
 
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval, t_tails
-from vision_attn.verdicts.seeds import Cell, SeedVerdict, Terms, capital
+from vision_attn.verdicts.seeds import OTHER, Cell, SeedVerdict, Terms, capital
 
 Side = Literal["above", "below"]
 
@@ -16,11 +16,6 @@ Side = Literal["above", "below"]
 @spec
 class MeanVerdict(SeedVerdict, abc.ABC):
     """A rule on the mean over seeds, with its Student-t interval."""
-
-    @property
-    @abc.abstractmethod
-    def _what(self) -> str:
-        """The quantity in words."""
 
     def estimated(self, numbers: np.ndarray) -> dict[str, float]:
         means = mean_interval(pd.DataFrame({"value": numbers, "all": 0}), by=["all"], level=self.level)
@@ -47,16 +42,12 @@ class OneSided(MeanVerdict, abc.ABC):
         """The bound in words."""
 
     @property
-    def sentence(self) -> str:
-        return f"{capital(self._what)} is {self.side} {self._bound}."
+    def _asserted(self) -> str:
+        return f"{self.side} {self._bound}"
 
     @property
-    def _decided_how(self) -> str:
-        other = "below" if self.side == "above" else "above"
-        return (
-            f"Supports where the interval is entirely {self.side} {self._bound}, contradicts where it is entirely "
-            f"{other}, else inconclusive."
-        )
+    def _denied(self) -> str:
+        return OTHER[self.side]
 
     def holds(self, numbers: np.ndarray) -> np.ndarray:
         return numbers > self.bound if self.side == "above" else numbers < self.bound
@@ -142,19 +133,16 @@ class EquivalenceVerdict(MeanVerdict):
         return f"{self._place(self.at)} minus {self._place(self.reference)}"
 
     @property
-    def _within(self) -> str:
+    def _asserted(self) -> str:
         return f"within ±{self._points(self.margin)}"
 
     @property
-    def sentence(self) -> str:
-        return f"{capital(self._what)} is {self._within}."
+    def _denied(self) -> str:
+        return "outside"
 
     @property
-    def _decided_how(self) -> str:
-        return (
-            f"Supports where the interval is entirely {self._within} (two one-sided t-tests, TOST), contradicts where "
-            "it is entirely outside, else inconclusive."
-        )
+    def _tested_how(self) -> str:
+        return " (two one-sided t-tests, TOST)"
 
     def _compared_with(self, cells: pd.DataFrame) -> str:
         return _reference(self, self.reference, cells)

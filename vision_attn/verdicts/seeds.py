@@ -11,13 +11,14 @@ import pandas as pd
 from vision_attn import wording
 from vision_attn.records import Records, pick, require_factor
 from vision_attn.selection import select_records
-from vision_attn.spec import InputError, spec
+from vision_attn.spec import InputError, Spec, spec
 from vision_attn.verdicts import budget
 from vision_attn.verdicts.base import Answer, Finding, Verdict, decided
 
 Cell = tuple[tuple[str, str | int | float | bool], ...]
 Terms = tuple[tuple[float, Cell], ...]
 
+OTHER = {"above": "below", "below": "above"}
 SAID = {("split", "test"): "test images", ("split", "train"): "training images"} | {
     ("own", own): f"own cell {said}" for own, said in (("without", "excluded"), ("with", "included"))
 }
@@ -29,9 +30,9 @@ def cell(**levels: str | int | float | bool) -> Cell:
     return tuple(levels.items())
 
 
-@spec
-class SeedVerdict(Verdict, abc.ABC):
-    """A rule on one number a seed: the value of a metric in a cell, or a weighted sum of its values in several.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Measured(Spec):
+    """One number a seed: which metric it is of, and which runs and rows it is taken from.
 
     A cell names levels of factors and coordinates; `given` is common to all cells. Other factors of several levels
     must be named too, unless `reduce` says what becomes of several values of a seed; `along` names coordinates that
@@ -59,15 +60,35 @@ class SeedVerdict(Verdict, abc.ABC):
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
         self.require("min_seeds", self.min_seeds >= 2, "2 or more")
 
+
+@spec
+class SeedVerdict(Verdict, Measured, abc.ABC):
+    """A rule on one number a seed: the value of a metric in a cell, or a weighted sum of its values in several."""
+
     @property
     @abc.abstractmethod
     def cells(self) -> Terms:
         """The cells with their weights; a seed's number is the sum of its weighted values."""
 
     @property
-    @abc.abstractmethod
     def sentence(self) -> str:
         """What the rule asserts, in words."""
+        return f"{capital(self._what)} is {self._asserted}."
+
+    @property
+    @abc.abstractmethod
+    def _what(self) -> str:
+        """The quantity in words."""
+
+    @property
+    @abc.abstractmethod
+    def _asserted(self) -> str:
+        """Where it lies as the rule has it: above 5 %."""
+
+    @property
+    @abc.abstractmethod
+    def _denied(self) -> str:
+        """Where it lies if the rule is contradicted: below."""
 
     @abc.abstractmethod
     def holds(self, numbers: np.ndarray) -> np.ndarray:
@@ -104,9 +125,17 @@ class SeedVerdict(Verdict, abc.ABC):
         """The quantity and its interval, in words."""
 
     @property
-    @abc.abstractmethod
     def _decided_how(self) -> str:
         """When it supports and when it contradicts, in words."""
+        return (
+            f"Supports where the interval is entirely {self._asserted}{self._tested_how}, contradicts where it is "
+            f"entirely {self._denied}, else inconclusive."
+        )
+
+    @property
+    def _tested_how(self) -> str:
+        """The test, in brackets, where it is not plain."""
+        return ""
 
     @property
     def metrics(self) -> frozenset[str]:

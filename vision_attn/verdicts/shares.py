@@ -9,7 +9,7 @@ import pandas as pd
 from vision_attn import wording
 from vision_attn.spec import spec
 from vision_attn.statistics import share_interval, share_tails
-from vision_attn.verdicts.seeds import Cell, SeedVerdict, Terms, capital
+from vision_attn.verdicts.seeds import OTHER, Cell, SeedVerdict, Terms, capital
 
 
 @spec
@@ -44,20 +44,16 @@ class ShareVerdict(SeedVerdict):
         return wording.quantity(self.bound, metric="share")
 
     @property
-    def sentence(self) -> str:
-        return f"{capital(self._what)} is {self.side} {self._bound}."
+    def _asserted(self) -> str:
+        return f"{self.side} {self._bound}"
+
+    @property
+    def _denied(self) -> str:
+        return OTHER[self.side]
 
     @property
     def _measured_how(self) -> str:
         return f"{capital(self._what)}{self._common}, with {100 * self.level:g} % Clopper-Pearson interval"
-
-    @property
-    def _decided_how(self) -> str:
-        other = "below" if self.side == "above" else "above"
-        return (
-            f"Supports where the interval is entirely {self.side} {self._bound}, contradicts where it is entirely "
-            f"{other}, else inconclusive."
-        )
 
     @property
     def _reported(self) -> str:
