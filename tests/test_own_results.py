@@ -7,13 +7,14 @@ import pytest
 from vision_attn.figures import (
     Crossover,
     DataEquivalence,
+    ErfMap,
     FittedCurves,
     Gap,
     Generalisation,
     LearningCurve,
 )
 from vision_attn.own_results import read
-from vision_attn.records import Records, chance
+from vision_attn.records import Records, chance, pick
 from vision_attn.spec import InputError
 from vision_attn.verdicts import DifferenceVerdict, cell
 
@@ -158,3 +159,44 @@ def test_a_file_that_is_no_table_is_said(tmp_path):
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(InputError, match="cannot be read as a table in CSV: No columns to parse from file"):
         read(tmp_path / "empty.csv")
+
+
+ROWS = pd.DataFrame(
+    {
+        "probe": ["Accuracy", "Influence", "Influence"],
+        "metric": ["accuracy", "erf_map", "erf_map"],
+        "value": [0.5, 2.0, 1.0],
+        "split": ["test", np.nan, np.nan],
+        "layer": [np.nan, 1, 1],
+        "row": [np.nan, 0, 0],
+        "column": [np.nan, 0, 1],
+    }
+)
+
+
+def test_what_was_measured_of_models_becomes_figures_by_label():
+    records = Records.from_measured({"one": ROWS, "two": [ROWS, ROWS.assign(value=ROWS["value"] * 2)]})
+    assert records.plan.factors == {"model": ("one", "two"), "seed": (0, 1)}
+    table = ErfMap(own="with").table(records)
+    expected = {("one", 0.0): 2.0, ("one", 1.0): 1.0, ("two", 0.0): 3.0, ("two", 1.0): 1.5}
+    assert {(row.model, row.column): row.estimate for row in table.itertuples()} == expected
+    assert list(table["n"]) == [1, 1, 2, 2]
+    assert pick(records, "accuracy", at={"split": "test"})["value"].tolist() == [0.5, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({}, "measured must be frames of measure() by label: {'mine': rows}. Got {} instead."),
+        (ROWS, "measured must be frames of measure() by label: {'mine': rows}. Got a frame of the columns probe, "),
+        (
+            {"a": 3 * [1]},
+            "measured of 'a' must be a frame that measure() gave, with the columns metric and value. Got 1",
+        ),
+        ({"a": ROWS[["value"]]}, "with the columns metric and value. Got a frame of the columns value instead."),
+    ],
+)
+def test_what_was_not_measured_is_refused_with_a_sentence(given, sentence):
+    with pytest.raises(InputError) as error:
+        Records.from_measured(given)
+    assert sentence in str(error.value)

@@ -2,6 +2,7 @@
 
 import hashlib
 import numbers
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def parts(
     cells = [dict(zip(chosen, row, strict=True)) for row in zip(*(plain for plain, _ in table.values()), strict=True)]
     splits = frame["split"].map(str) if "split" in frame and "split" not in chosen else pd.Series(split, frame.index)
     _check_twice(cells, list(splits))
-    keys = [hashlib.sha256(canonical(cell)).hexdigest() for cell in cells]
+    keys = [_key(cell) for cell in cells]
     columns = {factor: _column(plain, levels) for factor, (plain, levels) in table.items()}
     head = pd.DataFrame({**columns, "run": pd.Series(keys, dtype="str")})
     rows = []
@@ -68,6 +69,48 @@ def parts(
     )
     history = head.iloc[:0].assign(update=pd.array([], dtype="Int64"))
     return {"values": values, "history": history, "runs": runs, "plan": planned}
+
+
+def measured(
+    frames: Mapping[str, pd.DataFrame | Sequence[pd.DataFrame]],
+) -> tuple[Plan, dict[str, list[dict[str, Any]]]]:
+    """A plan of the factors `model` and `seed`, and the measured rows of every run. See `Records.from_measured`."""
+    if not isinstance(frames, Mapping) or not frames:
+        raise InputError(
+            f"measured must be frames of measure() by label: {{'mine': rows}}. Got {_shown(frames)} instead."
+        )
+    by_label = {str(label): [one] if isinstance(one, pd.DataFrame) else list(one) for label, one in frames.items()}
+    rows: dict[str, list[dict[str, Any]]] = {}
+    cells: list[dict[str, Any]] = []
+    for label, seeds in by_label.items():
+        for seed, frame in enumerate(seeds):
+            if not isinstance(frame, pd.DataFrame) or not {"metric", "value"} <= set(frame):
+                allowed = "a frame that measure() gave, with the columns metric and value"
+                raise InputError(f"measured of {label!r} must be {allowed}. Got {_shown(frame)} instead.")
+            cells.append({"model": label, "seed": seed})
+            kept = frame.drop(columns=["probe"], errors="ignore").to_dict("records")
+            own = [{str(name): one for name, one in row.items() if not pd.isna(one)} for row in kept]
+            rows[_key(cells[-1])] = own
+    most = max(len(seeds) for seeds in by_label.values())
+    plan = Plan(
+        name="measured",
+        question="What was measured of these models?",
+        factors={"model": tuple(by_label), "seed": tuple(range(most))},
+        cells=tuple(Cell(factors=cell, run=_key(cell)) for cell in cells),
+        runs={_key(cell): PlannedRun(hint=str(cell["model"]), run={}) for cell in cells},
+    )
+    return plan, rows
+
+
+def _key(cell: Mapping[str, Any]) -> str:
+    """The digest of a row's factors."""
+    return hashlib.sha256(canonical(dict(cell))).hexdigest()
+
+
+def _shown(given: Any) -> str:
+    if isinstance(given, pd.DataFrame):
+        return f"a frame of the columns {', '.join(map(str, given)) or 'none'}"
+    return reprlib.repr(given)
 
 
 def _metrics(value: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:

@@ -67,6 +67,16 @@ class Records:
         options = {"value": value, "factors": factors, "split": split, "percent": percent}
         return cls(**own_results.parts(frame, **options, num_classes=num_classes, name=name))  # type: ignore[arg-type]
 
+    @classmethod
+    def from_measured(cls, measured: Mapping[str, pd.DataFrame | Sequence[pd.DataFrame]]) -> "Records":
+        """The records of models that `measure` was asked about, by label: a frame each, or several, one per seed.
+
+        They are the levels of the factor `model`, and `seed` counts from 0. Raises `InputError` where a frame is none
+        that `measure` gave.
+        """
+        plan, rows = own_results.measured(measured)
+        return joined(plan, {key: RunRecords({"state": "done", "reason": ""}, own) for key, own in rows.items()})
+
 
 @dataclasses.dataclass
 class RunRecords:
