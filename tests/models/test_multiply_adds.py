@@ -1,4 +1,4 @@
-"""Multiply-adds: what mixers state, held against the counter; own modules are taken at their word."""
+"""Multiply-adds: what mixers state, compared with the counter; own modules are taken at their word."""
 
 import math
 import typing

@@ -35,7 +35,7 @@ class PsychometricMidpoint(Dots):
     seeds. d50 is that of the last layer without the own cell, averaged over distances.
     """
 
-    title: ClassVar[str] = "Position of the step"
+    title: ClassVar[str] = "Psychometric midpoint"
 
     metric: str = "accuracy"
     split: str = "test"

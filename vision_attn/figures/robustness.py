@@ -158,7 +158,7 @@ class ZoomCurve(AlteredImages):
 
     title: ClassVar[str] = "Zoom"
     coordinate: ClassVar[str] = "scale"
-    x_label: ClassVar[str] = "scale"
+    x_label: ClassVar[str] = "zoom factor"
 
     metric: Literal["consistency", "correct_consistency", "accuracy"] = "accuracy"
     place: Literal["centre", "corner"] = "centre"
