@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from own_files import FILE
 from torch import nn
 
-from vision_attn import ViT, rehearsal, sources, sweep
+from vision_attn import ViT, sources, sweep
 from vision_attn.experiment import load, plan
 from vision_attn.models import as_mixer, as_model
 from vision_attn.plan import Plan
@@ -20,21 +21,6 @@ ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "experiments" / "examples").glob("own_*.py"))
 KIND = {"own_model": "Perceptron", "own_mixer": "MatrixMixer", "own_data": "Lines"}
 KIND |= {"own_probe": "Confidence", "own_figure": "LossCurve"}
-FILE = '''"""Why?"""
-from torch import nn
-from vision_attn import Accuracy, Experiment, LearningCurve, Mnist5k, Recipe, Run, ViT
-from vision_attn.figures import Figure
-from vision_attn.models import Model, as_model
-from vision_attn.probes import PatchShuffle, Probe, Size
-from vision_attn.spec import spec
-
-{own}
-
-def run(train_size):
-    return Run(model=MODEL, data=Mnist5k(train_size=train_size), recipe=Recipe(updates=1, batch_size=8), seed=0)
-
-experiment = Experiment(question=__doc__, factors={{"train_size": (50,)}}, run=run, probes=({probes},))
-'''
 NETWORK = """@as_model
 def {name}(image_size, in_chans, num_classes):
     return {module}
@@ -283,99 +269,3 @@ def test_an_own_kind_is_unknown_where_its_file_was_not_loaded(tmp_path):
     script = "from vision_attn.spec import *; import vision_attn.models\nfrom_json({'kind': 'Perceptron'}, Spec)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=100)
     assert "InputError: kind of Spec must be one of" in run.stderr
-
-
-FIGURE = """@spec
-class {name}(Figure):
-    title = "Mine"
-    def table(self, records):
-        {table}
-    def draw(self, table, records, *, into=None):
-        {draw}
-    def caption(self, table, records):
-        {caption}
-
-MODEL = ViT(dim=16, depth=1, patch_size=7)
-"""
-SOUND = {
-    "table": 'return records.values.groupby("train_size")["value"].mean().reset_index()',
-    "draw": "from vision_attn.figures import theme; return theme.canvas(1, into=into)[0]",
-    "caption": 'return "Mine."',
-}
-VERDICT = """from vision_attn.verdicts import Finding, Verdict
-
-@spec
-class {name}(Verdict):
-    @property
-    def rule(self):
-        return "The mean accuracy is above {name}."
-    def decide(self, records):
-        {decide}
-
-MODEL = ViT(dim=16, depth=1, patch_size=7)
-"""
-
-
-def rehearsed(tmp_path, own, part, *, probes="Size()"):
-    path = tmp_path / "mine.py"
-    path.write_text(FILE.format(own=own, probes=probes).replace("run=run,", f"run=run, {part},"))
-    name, experiment = load(path)
-    planned = plan(experiment, name=name)
-    return sweep.check(planned, list(planned.runs))
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (
-            {"table": 'return records.values["nothing"]'},
-            r"table of {name} fails on made-up records: KeyError: .nothing. \(.*mine\.py, line 13\)$",
-        ),
-        ({"table": "pass"}, r"table of {name} must be a DataFrame \(.*mine\.py, line 12\)\. Got None instead\.$"),
-        ({"draw": "1 / 0"}, r"draw of {name} fails .* ZeroDivisionError: division by zero \(.*mine\.py, line 15\)$"),
-        ({"draw": "pass"}, r"draw of {name} must be the sheet that it has drawn on \(.*\)\. Got None instead\.$"),
-        ({"caption": "return 3"}, r"caption of {name} must be a text \(.*mine\.py, line 16\)\. Got 3 instead\.$"),
-    ],
-    ids=lambda one: str(one)[:40],
-)
-def test_a_fault_in_an_own_figure_is_told_with_file_and_line_when_it_is_planned(change, sentence, tmp_path):
-    name = f"Faulty{abs(hash(sentence))}Figure"
-    with pytest.raises(InputError, match=sentence.format(name=name)):
-        rehearsed(tmp_path, FIGURE.format(name=name, **SOUND | change), f"figures=({name}(),)")
-
-
-def test_an_own_figure_that_is_sound_or_says_itself_what_it_lacks_is_planned(tmp_path):
-    assert rehearsed(tmp_path, FIGURE.format(name="SoundFigure", **SOUND), "figures=(SoundFigure(),)") == []
-    refuses = SOUND | {"table": 'from vision_attn.spec import InputError; raise InputError("Not of one size.")'}
-    assert rehearsed(tmp_path, FIGURE.format(name="ChoosyFigure", **refuses), "figures=(ChoosyFigure(),)") == []
-
-
-@pytest.mark.parametrize(
-    ("decide", "sentence"),
-    [
-        ("return records.nothing", r"decide of {name} fails .* AttributeError: .*nothing. \(.*mine\.py, line 17\)$"),
-        ("return True", r"decide of {name} must be a Finding \(.*mine\.py, line 16\)\. Got True instead\.$"),
-        ('return Finding(self.claim, self.statement, self.rule, "supports")', None),
-    ],
-    ids=["attribute", "bool", "sound"],
-)
-def test_a_fault_in_an_own_rule_is_told_with_file_and_line_when_it_is_planned(decide, sentence, tmp_path):
-    name = f"Own{abs(hash(decide))}Rule"
-    part = f'verdicts=({name}(claim="C1", statement="So."),)'
-    own = VERDICT.format(name=name, decide=decide)
-    if sentence is None:
-        assert rehearsed(tmp_path, own, part) == []
-    else:
-        with pytest.raises(InputError, match=sentence.format(name=name)):
-            rehearsed(tmp_path, own, part)
-
-
-def test_made_up_records_have_what_those_of_finished_runs_have(tmp_path):
-    path = tmp_path / "mine.py"
-    path.write_text(FILE.format(own=FIGURE.format(name="UnaskedFigure", **SOUND), probes="Accuracy()"))
-    name, experiment = load(path)
-    records = rehearsal.made_up(plan(experiment, name=name))
-    assert set(records.values["metric"]) == {"accuracy", "loss"}
-    assert list(records.runs["state"]) == ["done"]
-    assert {"dataset", "num_classes", "measured_train_size", "subset_sha256"} <= set(records.runs)
-    assert {"update", "train_loss", "learning_rate"} <= set(records.history)
