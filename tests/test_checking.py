@@ -91,7 +91,7 @@ def test_a_model_of_timm_holds_to_everything():
         ("idle", "every parameter that is trained gets a gradient. Found: no gradient of idle"),
         (
             "fourier",
-            "its FLOPs can be counted. Found: operations of Fourier must be ones whose FLOPs are known. Got aten",
+            "its FLOPs can be counted. Found: operations of Fourier must be ones whose FLOPs are known, or stated",
         ),
         ("wide", "images give finite logits, one a class. Found: (4, 3) instead of (4, 4)"),
     ],

@@ -119,4 +119,4 @@ def test_of_two_probes_of_one_kind_the_one_that_applies_is_asked_for():
     assert [probe["fact"] for probe in plan.asked(key).values()] == ["quadrant"]
     assert list(plan.runs[key].skips) == [probe_file({"kind": "AccuracyBy", "fact": "colour"})]
     ((probe, models, _),) = skips(plan)
-    assert (probe, models) == ("AccuracyBy(fact='colour')", "all runs (1)")
+    assert (probe, models) == ("SubgroupAccuracy(attribute='colour')", "all runs (1)")

@@ -168,7 +168,7 @@ def test_gap_marks_what_is_left_after_the_correction():
     (axes,) = figure.draw(table, records).axes
     (hollow,) = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
     assert len(hollow.get_xdata()) == sum(size < 2000 for size in SIZES) == int((table["p_holm"] >= 0.05).sum())
-    assert "Filled marks: p < 0.05 (paired t-test) after Holm's correction" in figure.caption(table, records)
+    assert "Filled marks: p < 0.05 (paired t-test), Holm-corrected over the levels" in figure.caption(table, records)
 
 
 @each(FIGURES)

@@ -77,7 +77,7 @@ def figure_of(kind):
     given = {name: value for name, value in FILLED.items() if name in fields}
     if "x" in fields and fields["x"].default not in EXTRA:
         given["x"] = "train_size"
-    if kind.__name__ == "Choice":
+    if kind.__name__ == "Selection":
         given["choose"] = "trial"
     lacking = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in given]
     assert not lacking, f"{kind.__name__} needs {lacking}: add it to FILLED"

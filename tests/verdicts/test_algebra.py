@@ -112,7 +112,7 @@ def test_a_part_without_a_statement_is_stated_in_the_words_of_its_rule(part, sen
         (lambda: (far - near).share(0.5), "share must be asked of one cell. Got 2 terms instead."),
         (lambda: (far - near).above(0, bound_name="chance"), "bound_name must be given of one cell only. Got 'chance'"),
         (lambda: claim("C1", "So.", far.share(0.9).above(1.0)), "bound of ShareVerdict must be between 0 and 1."),
-        (lambda: claim("C1", "So.", Quantity(min_seeds=1)(model="A").above(0)), "min_seeds of BoundVerdict must be 2"),
+        (lambda: claim("C1", "So.", Quantity(min_seeds=1)(model="A").above(0)), "min_seeds of Quantity must be 2"),
     ],
 )
 def test_what_makes_no_rule_is_refused_with_a_sentence(make, sentence):

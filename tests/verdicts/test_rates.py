@@ -12,6 +12,7 @@ from scipy import stats
 
 from vision_attn import models
 from vision_attn.experiment import load
+from vision_attn.spec import InputError
 from vision_attn.verdicts import AllOf, Quantity, answers, claim, findings, rates, rates_text
 from vision_attn.verdicts.rates import leaves
 
@@ -156,7 +157,7 @@ def rules(path):
     for name in {other.stem for other in FILES} & set(sys.modules) - known:
         del sys.modules[name]  # an experiment beside it, whose models are not matched
     seeds = max(len(set(levels.get("seed", ()))) for levels in (experiment.factors, *experiment.presets.values()))
-    return [(rule, rates(rule, n=seeds, sd=0.001)) for rule in experiment.verdicts]
+    return [(rule, rates(rule, n=seeds, sd=0.001)) for rule in experiment.verdicts if leaves(rule)]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -188,3 +189,11 @@ def test_the_page_says_what_was_simulated():
         f"({100 * found.rates.detectable * found.sd:.1f} percentage points)."
     )
     assert findings(planned) == []
+
+
+def test_a_rule_of_which_all_parts_hold_by_construction_has_no_rates():
+    exact = Quantity("accuracy", exact=True)
+    with pytest.raises(
+        InputError, match=r"^verdict of rates must have a part that is measured\. Got C1, which has none"
+    ):
+        rates(claim("C1", "So.", exact(model="a").above(0), exact(model="b").above(0)))

@@ -11,7 +11,7 @@ from typing import Any
 
 from vision_attn.plan import Plan
 from vision_attn.records import Records, column
-from vision_attn.spec import RENAMED
+from vision_attn.spec import RENAMED, RENAMED_FIELDS
 from vision_attn.store import probe_file
 
 Specs = dict[str, Any]
@@ -136,8 +136,10 @@ def call(spec: Any, *, without: Sequence[str] = ()) -> str:
         return f"({', '.join(call(item) for item in spec)})"
     if not isinstance(spec, dict):
         return repr(spec)
-    fields = [f"{key}={'…' if key in without else call(value)}" for key, value in spec.items() if key != "kind"]
-    return f"{RENAMED.get(spec['kind'], spec['kind'])}({', '.join(fields)})"
+    kind = RENAMED.get(spec["kind"], spec["kind"])
+    named = {RENAMED_FIELDS.get(kind, {}).get(key, key): value for key, value in spec.items() if key != "kind"}
+    fields = [f"{key}={'…' if key in without else call(value)}" for key, value in named.items()]
+    return f"{kind}({', '.join(fields)})"
 
 
 def plain(value: Any) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from vision_attn import wording
+from vision_attn.spec import InputError
 from vision_attn.verdicts.base import AllOf, Finding, Verdict
 from vision_attn.verdicts.seeds import SeedVerdict
 
@@ -81,8 +82,12 @@ def answers(
 
 
 def rates(verdict: Verdict, *, n: int | Sequence[int] = 5, sd: float | Sequence[float] = 0.01, seed: int = 0) -> Rates:
-    """Error rates and power of a rule; see `answers` for what the arguments mean."""
-    parts = leaves(verdict)
+    """Error rates and power of a rule; see `answers` for what the arguments mean.
+
+    Raises `InputError` where no part is measured, as where all hold by construction.
+    """
+    if not (parts := leaves(verdict)):
+        raise InputError(f"verdict of rates must have a part that is measured. Got {verdict.claim}, which has none.")
     counts, spreads = [int(one) for one in _each(n, len(parts))], _each(sd, len(parts))
     each = list(zip(parts, counts, spreads, strict=True))
 
