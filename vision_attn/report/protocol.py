@@ -136,8 +136,9 @@ def call(spec: Any, *, without: Sequence[str] = ()) -> str:
         return f"({', '.join(call(item) for item in spec)})"
     if not isinstance(spec, dict):
         return repr(spec)
-    kind = RENAMED.get(spec["kind"], spec["kind"])
-    named = {RENAMED_FIELDS.get(kind, {}).get(key, key): value for key, value in spec.items() if key != "kind"}
+    kind = str(RENAMED.get(spec["kind"], spec["kind"]))
+    now: dict[str, str] = RENAMED_FIELDS.get(kind, {})
+    named = {now.get(key, key): value for key, value in spec.items() if key != "kind"}
     fields = [f"{key}={'…' if key in without else call(value)}" for key, value in named.items()]
     return f"{kind}({', '.join(fields)})"
 
