@@ -106,7 +106,7 @@ def _ended(records: Records) -> pd.DataFrame:
 
 
 def _ought_to_agree(records: Records, runs: pd.DataFrame, key: str) -> bool:
-    """Whether differing values of a origin are a matter of concern."""
+    """Whether differing values of one are a matter of concern."""
     if key == "fingerprint":
         return bool(_about_fingerprints(records, runs))
     if key in DATA:
