@@ -166,6 +166,7 @@ def test_a_page_says_what_the_log_says_of_its_verdicts(tmp_path):
     build_all(folder)
     text = Reader((folder / said).read_text()).text
     assert "C3 is withdrawn (2026-01-02): a fault." in text
+    assert text.count("withdrawn Said before: ") == 3  # the rule and its two parts
     assert "No answer: the verdicts of these runs are withdrawn." in text
 
 

@@ -1,7 +1,7 @@
 """Decisions: the findings of the experiment's verdicts in rows to be printed."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 
@@ -33,8 +33,8 @@ class Decision:
         return self.verdict.replace(" ", "-")
 
 
-def decisions(found: Sequence[Finding]) -> list[Decision]:
-    """Every finding in order, the parts of a claim below it."""
+def decisions(found: Sequence[Finding], *, withdrawn: Collection[str] = ()) -> list[Decision]:
+    """Every finding in order, the parts of a claim below it; rules that the log has `withdrawn` say so."""
     return [
         Decision(
             claim=claim,
@@ -42,8 +42,8 @@ def decisions(found: Sequence[Finding]) -> list[Decision]:
             estimate=_estimate(one),
             n="all runs" if one.is_exact and one.n else str(one.n or "–"),
             baseline=one.baseline or "–",
-            verdict=one.verdict,
-            words=one.words,
+            verdict="withdrawn" if (gone := claim.partition(".")[0] in withdrawn) else one.verdict,
+            words=f"Said before: {one.verdict}. {one.words}".strip() if gone else one.words,
             rule=one.rule,
             simulated=rates_text(one.rates, one) if one.rates else "",
             is_part="." in claim and claim != one.claim,

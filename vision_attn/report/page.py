@@ -86,7 +86,7 @@ def _page(
         plan=plan,
         headline=_headline(records, drawn),
         answer=answer.answer(records, told),
-        decisions=decisions.decisions(found),
+        decisions=decisions.decisions(found, withdrawn={one.whole.rule for one in told if one.is_withdrawn}),
         notices=[*doubts.doubts(records), *doubts.about_entries(told), *provenance.notices(records)],
         figures=drawn,
         models=plan.labels("model"),
