@@ -274,9 +274,8 @@ class Surroundings(Tiles):
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        groups, own, _ = super().counts
-        (ny, nx), (y, x) = self.tiling.tile, self.halo
-        return groups, own, (ny + 2 * y) * (nx + 2 * x)
+        (gy, gx), (ny, nx), (y, x) = self.tiling.count, self.tiling.tile, self.halo
+        return gy * gx, ny * nx, (ny + 2 * y) * (nx + 2 * x)
 
     def met(self, t: Tensor) -> Tensor:
         """(B, H, N, D) to (B, H, G, k, D): what lies in the tile and its halo; padding is 0."""

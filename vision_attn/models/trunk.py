@@ -7,8 +7,8 @@ Twins differ in the mixer and in nothing else: parameters outside the mixers are
 
 import functools
 import itertools
-from collections.abc import Iterable
-from typing import ClassVar, Literal
+from collections.abc import Callable, Iterable
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -166,10 +166,26 @@ class VisionTransformer(Features, Classifier):
         """Images (B, in_chans, H, W) to the tokens of the first block, class token and registers first."""
         x = self.patch_embed(x)
         if self.pos_embed is not None:
-            x = x + self.pos_embed
+            x = x + self._positions(self.pos_embed, x.device).to(self.fc_norm.weight.dtype)
         if self.num_prefix_tokens:
             x = torch.cat([self.prefix.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
         return x
+
+    def _positions(self, stored: Tensor, device: torch.device) -> Tensor:
+        """The positions; fixed ones computed again where the weights were loaded without them, as from meta."""
+        fixed = not isinstance(stored, nn.Parameter) and stored.device != device
+        return sincos2d(self.grid, stored.shape[2], device=device) if fixed else stored
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Moved as any module; but fixed positions keep their precision, and their numbers where memory is left unset.
+
+        They are stored nowhere.
+        """
+        super()._apply(fn, recurse)
+        fixed = self.pos_embed
+        if fixed is not None and not isinstance(fixed, nn.Parameter):
+            self.pos_embed = sincos2d(self.grid, fixed.shape[2], device=fixed.device)
+        return self
 
     def steps(self) -> list[Step]:
         """The blocks, each with the merging of tokens before it if there is one."""
