@@ -177,9 +177,11 @@ TRACEABLE += [("dot", "none", "reduced")]
 @pytest.mark.parametrize(("similarity", "position", "pattern"), TRACEABLE)
 def test_fx_follows_switches_that_make_no_tensors_of_their_own(similarity, position, pattern):
     layer = made(similarity, None, position, pattern)
-    graph = torch.fx.symbolic_trace(layer)
-    for batch in (2, 5):
-        torch.testing.assert_close(graph(image_tokens(batch=batch)), layer(image_tokens(batch=batch)))
+    for graph in (torch.fx.symbolic_trace(layer), torch.fx.symbolic_trace(torch.nn.Sequential(layer))):
+        for batch in (2, 5):
+            torch.testing.assert_close(graph(image_tokens(batch=batch)), layer(image_tokens(batch=batch)))
+    with pytest.raises(ValueError, match="must be the only argument of a graph"):
+        torch.fx.symbolic_trace(layer)(image_tokens(), is_causal=True)
 
 
 @pytest.mark.parametrize(

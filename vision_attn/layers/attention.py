@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from vision_attn.layers import calls, checks, cost, named, plan, stages
+from vision_attn.layers import calls, checks, cost, named, plan, stages, symbolic
 from vision_attn.layers.named import PatternName, PositionName
 from vision_attn.layers.paths import PathName, attention_path
 from vision_attn.layers.patterns import Pattern
@@ -213,6 +213,9 @@ class Attention(nn.Module):
         N and M count prefix tokens too. Masks say further what may not be seen beyond what the pattern says. What is
         masked may be NaN or infinite.
         """
+        if traced(others):
+            x = symbolic.alone(x, context, key_padding_mask, attn_mask, is_causal, grid, others)
+            return self.forward(x)
         checks.no_others("forward of Attention", others)
         masks = calls.Masks(key_padding_mask, attn_mask, is_causal)
         call = calls.read(self, x, context=context, masks=masks, grid=grid)
