@@ -65,7 +65,7 @@ def test_beits_relative_bias_is_loaded_where_the_class_token_has_none():
 
 def test_what_has_no_place_is_named():
     theirs = stirred(swin_transformer.WindowAttention(DIM, HEADS, window_size=(7, 7)))
-    with pytest.raises(RuntimeError, match="size mismatch for position.relative_position_bias_table"):
+    with pytest.raises(RuntimeError, match=r"size mismatch for position\.relative_position_bias_table"):
         relative().load_state_dict(theirs.state_dict())
     with pytest.raises(RuntimeError, match="relative_position_bias_table"):
         Attention(DIM, HEADS).load_state_dict(theirs.state_dict())

@@ -157,6 +157,8 @@ def masks(
     layer: "Attention", queries: Tensor, keys: Tensor, *, key_padding_mask: Tensor | None, attn_mask: Tensor | None
 ) -> Tensor | None:
     """The masks have the shapes of the call; `attn_mask` comes back as (B or 1, heads or 1, N, M)."""
+    for name, mask in (("key_padding_mask", key_padding_mask), ("attn_mask", attn_mask)):
+        require(mask is None or isinstance(mask, Tensor), name, "None or a tensor", type(mask).__name__)
     reduced = isinstance(layer.pattern, SpatialReduction)
     given = "a mask" if key_padding_mask is None else tuple(key_padding_mask.shape)
     field = "attn_mask" if key_padding_mask is None else "key_padding_mask"

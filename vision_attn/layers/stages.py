@@ -19,7 +19,7 @@ from vision_attn.layers.patterns import SpatialReduction, TopK
 from vision_attn.layers.positions import coordinates
 from vision_attn.layers.precision import wide_dtype
 from vision_attn.layers.symbolic import traced
-from vision_attn.layers.tiling import Part, Tiles
+from vision_attn.layers.tiling import Masked, Part, Tiles
 
 if TYPE_CHECKING:
     from vision_attn.layers.attention import Attention
@@ -127,6 +127,8 @@ def _seen(layer: "Attention", part: Part, call: Call, *, like: Tensor) -> _Seen:
     added, allowed = (t if t is None else t[(None,) * (dimensions - t.ndim)] for t in (added, allowed))
     if allowed is None:
         return _Seen(added, None, None)
+    if type(part) is Masked and call.visible.everything:  # every token sees itself
+        return _Seen(torch.where(allowed, like.new_zeros(()) if added is None else added, -torch.inf), allowed, None)
     seeing = allowed.any(dim=-1, keepdim=True)
     bias = torch.where(allowed | ~seeing, like.new_zeros(()) if added is None else added, -torch.inf)
     return _Seen(bias, allowed, seeing)
