@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vision_attn.layers.precision import most_exact, wide
 from vision_attn.layers.shapes import Float
-from vision_attn.layers.symbolic import surely
+from vision_attn.layers.symbolic import surely, traced
 
 
 def sincos2d(
@@ -124,7 +124,7 @@ class SinCosPosition(Position):
         return self
 
     def tokens(self, x: Float[Tensor, "B N C"], grid: tuple[int, int]) -> Float[Tensor, "B N C"]:
-        stored = _same(grid, self.grid) and self.embedding.device == x.device
+        stored = _same(grid, self.grid) and (traced(x) or self.embedding.device == x.device)
         return x + (self.embedding if stored else self._table(grid, x.device)).to(x.dtype)
 
     def _table(self, grid: tuple[int, int], device: torch.device) -> Tensor:

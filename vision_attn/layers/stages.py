@@ -49,7 +49,7 @@ def heads(layer: "Attention", call: Call, *, hiding: bool) -> Heads:
     q, k = layer.similarity(q, k)
     if layer.scaling == "learned" and layer.similarity.folds:
         temperature = layer.temperature()
-        q = q * (temperature if q.dtype == temperature.dtype else temperature.to(q.dtype))
+        q = q * temperature.to(q.dtype)
     if not layer.similarity.exact:
         q, k = q.to(v.dtype), k.to(v.dtype)
     return Heads(q, k, v, spoilt)
@@ -82,7 +82,7 @@ def mixed(layer: "Attention", call: Call) -> Tensor:
 
 def _mixed(layer: "Attention", call: Call, lists: list[list[Part]], *, hiding: bool) -> Tensor:
     q, k, v, spoilt = heads(layer, call, hiding=hiding)
-    dtype, v = v.dtype, v if v.dtype == q.dtype else v.to(q.dtype)
+    dtype, v = v.dtype, v.to(q.dtype)
     with _arithmetic(layer, q):
         if spoilt is None and _is_causal_alone(layer, call, lists) and _is_fused(layer, q, k, v, None):
             out = kernels.fused(q, k, v, causal=True, scale=layer.factor, dropout=kernels.rate(layer.attn_drop))
@@ -100,7 +100,7 @@ def _mixed(layer: "Attention", call: Call, lists: list[list[Part]], *, hiding: b
             out = attend(q, k, v, spoilt, *flat)
         else:
             out = in_turn(attend, q, k, v, spoilt, *flat, heads_at_once=at_once)
-    return out if out.dtype == dtype else out.to(dtype)
+    return out.to(dtype)
 
 
 class _Seen(NamedTuple):
@@ -199,7 +199,8 @@ def _scores(layer: "Attention", q: Tensor, k: Tensor, bias: Tensor | None) -> Te
     factor, folds = layer.factor, layer.similarity.folds
     scores = layer.similarity(q * factor if folds and factor != 1 else q, k, folded=True)
     if not folds and layer.scaling == "learned":
-        scores = scores * layer.temperature().reshape(-1, *[1] * (scores.ndim - 2)).to(scores.dtype)
+        dimensions = 4 if traced(scores) else scores.ndim
+        scores = scores * layer.temperature().reshape(-1, *[1] * (dimensions - 2)).to(scores.dtype)
     elif not folds and factor != 1:
         scores = scores * factor
     return layer.pattern.select(scores if bias is None else scores + bias)
