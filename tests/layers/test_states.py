@@ -72,6 +72,6 @@ def test_what_has_no_place_is_named():
     biased = {**Attention(DIM, HEADS, k_bias=False).state_dict(), "k_bias": torch.ones(DIM)}
     with pytest.raises(ValueError, match=r"^k_bias of Attention must be True for a state with that bias. Got False in"):
         Attention(DIM, HEADS, k_bias=False).load_state_dict(biased)
-    v2 = timm.models.swin_transformer_v2.WindowAttention(DIM, HEADS, window_size=GRID)
+    v2 = timm.models.swin_transformer_v2.WindowAttention(DIM, window_size=GRID, num_heads=HEADS)
     with pytest.raises(RuntimeError, match="cpb_mlp"):
         relative(similarity="cosine").load_state_dict(v2.state_dict())
