@@ -46,10 +46,11 @@ def flops(rows, columns, **options):
     layer, x = Attention(DIM, HEADS, **options).to("meta"), torch.empty(1, DIM, rows, columns, device="meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         layer(x)
-    queries = rows * columns
-    keys = queries // 16 if isinstance(layer.pattern, SpatialReduction) else queries
-    reduction = queries * DIM * DIM if isinstance(layer.pattern, SpatialReduction) else 0
-    return counter.get_total_flops() - 2 * (2 * (queries + keys) * DIM * DIM + reduction)
+    queries, maps, reduction = rows * columns, 4 * rows * columns, 0
+    if isinstance(layer.pattern, SpatialReduction):
+        # The counter's hooks are on every module: then qkv is called whole, for the queries and for the keys.
+        maps, reduction = 4 * queries + 3 * queries // 16, queries * DIM * DIM
+    return counter.get_total_flops() - 2 * (maps * DIM * DIM + reduction)
 
 
 @pytest.mark.parametrize("name", CELLS)
