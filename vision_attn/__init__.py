@@ -4,12 +4,23 @@ What an experiment file always needs stands here, all else in `vision_attn.data`
 `.probes`, `.statistics`, `.training` and `.verdicts`. Names are imported on first use, as `__init__.pyi` lists them, so
 that reading results needs no torch. Importing the package lets torchvision and timm be imported beside a CPU-only
 torch as well.
+
+`vision_attn.layers` needs torch alone: it is imported where the package's other dependencies are not installed.
 """
 
-import lazy_loader
+from typing import Any
 
 from vision_attn import _torchvision, environment
 
 _torchvision.install()
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+try:
+    import lazy_loader
+except ModuleNotFoundError:
+
+    def __getattr__(name: str) -> Any:
+        without = "Without it (pip install vision-attn) there is vision_attn.layers alone"
+        raise AttributeError(f"{name} of vision_attn needs the package lazy-loader. {without}.")
+
+else:
+    __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __version__ = environment.own_version()

@@ -50,3 +50,10 @@ def test_dropout_is_on_where_its_module_is_in_training():
         plain = layer(x)
         layer.attn_drop.train()
         assert not torch.allclose(layer(x), plain)
+
+
+@pytest.mark.parametrize("name", ["key_padding_mask", "attn_mask"])
+def test_a_mask_that_is_no_tensor_is_refused(name):
+    for layer in (made(), made(pattern="reduced")):
+        with pytest.raises(ValueError, match=rf"^{name} of Attention must be None or a tensor\. Got 'list' instead\.$"):
+            layer(image_tokens(), **{name: [[True] * 12] * 2})

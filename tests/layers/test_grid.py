@@ -8,8 +8,10 @@ from switches import DIM, HEADS, PATTERNS, POSITIONS, image_tokens, made
 
 from vision_attn.layers import (
     Attention,
+    AveragePooling,
     DepthwiseConvolution,
     LearnedPosition,
+    RandomMixing,
     RecurrentMixing,
     RelativeBias,
     Rotary,
@@ -129,6 +131,7 @@ def test_what_needs_no_grid_takes_any_number_of_tokens(pattern):
         ("RecurrentMixing", RecurrentMixing(DIM, grid=(3, 4))),
         ("RecurrentMixing", RecurrentMixing(DIM, grid=(3, 4), order="columns")),
         ("TokenMerging", TokenMerging(DIM, grid=(6, 2))),
+        ("AveragePooling", AveragePooling(grid=(3, 4))),
     ],
 )
 def test_the_other_mixers_know_their_grid_too(what, mixer):
@@ -138,3 +141,29 @@ def test_the_other_mixers_know_their_grid_too(what, mixer):
         f"x of {what} must be (B, {rows * columns}, C), {rows} x {columns} tokens. Got (1, 13, 8) instead.",
         lambda: mixer(torch.randn(1, 13, DIM)),
     )
+
+
+def test_a_fixed_mean_is_over_the_tokens_it_was_drawn_for():
+    """One token would be taken for all of them, and images for tokens."""
+    for shape in ((2, 1, DIM), (2, 13, DIM), (2, 12), (2, DIM, 12, 1)):
+        refused(
+            f"x of RandomMixing must be (B, 12, C), as num_tokens says. Got {shape} instead.",
+            lambda shape=shape: RandomMixing(12)(torch.randn(shape)),
+        )
+    for number in (0, 12.0, True, (3, 4)):
+        refused(
+            f"num_tokens of RandomMixing must be an integer, at least 1. Got {number!r} instead.",
+            lambda number=number: RandomMixing(number),
+        )
+
+
+@pytest.mark.parametrize("grid", ["4x4", 4, (4, 0), (4.0, 4), None])
+def test_what_is_no_grid_is_refused_by_every_mixer(grid):
+    for make in (
+        lambda: AveragePooling(grid=grid),
+        lambda: DepthwiseConvolution(DIM, grid=grid),
+        lambda: RecurrentMixing(DIM, grid=grid),
+        lambda: TokenMerging(DIM, grid=grid),
+    ):
+        with pytest.raises(ValueError, match=f"must be two numbers, each at least 1. Got {re.escape(repr(grid))} inst"):
+            make()

@@ -1,4 +1,4 @@
-"""The layer inside PyTorch's tools: compile, export, ONNX, autocast, func, and its stored state."""
+"""The layer inside PyTorch's tools: compile, autocast, func, and its stored state; graphs are in test_export."""
 
 import importlib
 import itertools
@@ -71,37 +71,6 @@ def test_gradients_of_every_sample_come_from_vmap_over_grad():
             one = torch.func.grad(loss)(state, sample)
             for name, value in one.items():
                 torch.testing.assert_close(every[name][number], value, rtol=0, atol=1e-9)
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-def test_the_default_is_exported_with_a_free_batch(dynamic):
-    layer, x = Attention(DIM, HEADS).eval(), image_tokens().float()
-    shapes = {"x": {0: torch.export.Dim("batch", min=2, max=64), 1: torch.export.Dim("tokens", min=2, max=4096)}}
-    program = torch.export.export(layer, (x,), dynamic_shapes=shapes if dynamic else None)
-    other = image_tokens(20, batch=5).float() if dynamic else x
-    torch.testing.assert_close(program.module()(other), layer(other))
-
-
-def test_every_switch_is_exported():
-    for setting in SINGLE_SWITCHES:
-        layer, x = single(setting)
-        if setting[0] in ("additive", "perceptron"):
-            continue  # their chunks are an autograd.Function of their own
-        torch.testing.assert_close(torch.export.export(layer, (x,)).module()(x), layer(x))
-
-
-@pytest.mark.slow
-def test_the_default_runs_in_onnx(tmp_path):
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxscript")
-    layer, x = Attention(DIM, HEADS).eval(), image_tokens().float()
-    path = tmp_path / "attention.onnx"
-    torch.onnx.export(layer, (x,), path, dynamo=True, verbose=False)
-    onnx.checker.check_model(onnx.load(path))
-    runtime = pytest.importorskip("onnxruntime")
-    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (out,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-    torch.testing.assert_close(torch.from_numpy(out), layer(x).detach(), rtol=0, atol=1e-5)
 
 
 COMPILED = [

@@ -177,7 +177,7 @@ class TestInputSize:
         [
             (
                 SelfAttention(),
-                (16, 32),
+                (16, 32, 16),
                 "img_size of set_input_size must be a whole number, at least 1, or two",
             ),
             (SelfAttention(), 0, "img_size of set_input_size must be a whole number, at least 1"),

@@ -141,6 +141,7 @@ def test_every_setting_is_exact_or_refused_by_its_name(options):
     rates = [module.drop_prob for module in source.modules() if type(module).__name__ == "DropPath"]
     assert max(rates, default=0) == pytest.approx(ours.spec.drop_path)
     assert ours.spec.mixer.attn_drop == source.blocks[0].attn.attn_drop.p
+    assert ours.spec.drop_rate == source.head_drop.p
 
 
 @pytest.mark.parametrize(
@@ -148,10 +149,13 @@ def test_every_setting_is_exact_or_refused_by_its_name(options):
     [
         ({"qk_norm": True}, "without qk_norm. Got LayerNorm instead."),
         ({"pre_norm": True}, "without pre_norm (a norm before the blocks). Got LayerNorm instead."),
-        ({"drop_rate": 0.2}, "without drop_rate. Got 0.2 instead."),
+        ({"pos_drop_rate": 0.2}, "without pos_drop_rate. Got 0.2 instead."),
         ({"global_pool": "max"}, "of global_pool token or avg. Got 'max' instead."),
         ({"global_pool": "avg", "pool_include_prefix": True}, "without pool_include_prefix. Got True instead."),
-        ({"img_size": (32, 48)}, "of a square img_size unless image_size is given. Got (32, 48) instead."),
+        (
+            {"img_size": (32, 36)},
+            "of an img_size that patch_size 8 divides unless image_size is given. Got (32, 36) instead.",
+        ),
         ({"norm_layer": nn.LayerNorm}, "with a norm_layer of eps = 1e-06. Got eps = 1e-05 at the last norm instead."),
         ({"act_layer": nn.SiLU}, "with the act_layer GELU. Got SiLU() at blocks.0.mlp instead."),
     ],
@@ -229,3 +233,8 @@ def test_the_published_shape_loads_whole():
     ours = from_timm(source)
     equal(ours, source, images(224))
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in source.parameters()) - ours.num_features
+
+
+@pytest.mark.parametrize("options", [{"img_size": (32, 48)}, {"drop_rate": 0.2}], ids=str)
+def test_rectangular_images_and_dropout_before_the_head_are_understood(options):
+    assert refusal(theirs(**options)) is None

@@ -41,6 +41,42 @@ class TestRegistration:
         assert model(torch.randn(1, 1, 16, 16)).shape == (1, 4)
         assert (model.spec.drop_path, model.spec.pool, model.spec.depth) == (0.1, "token", 2)
 
+    @pytest.mark.parametrize("options", [{}, {"global_pool": "token", "position": "sincos2d"}], ids=str)
+    def test_images_may_be_rectangular(self, options, tmp_path):
+        register_models()
+        name = "vision_attn_tiny_patch4_32"
+        model = timm.create_model(name, img_size=(16, 24), depth=2, num_classes=3, **options).eval()
+        x = torch.randn(2, 3, 16, 24)
+        assert model(x).shape == (2, 3)
+        assert model.default_cfg["input_size"] == (3, 16, 24)
+        [last] = model.forward_intermediates(x, 1, intermediates_only=True)
+        assert last.shape == (2, 192, 4, 6)
+        model.save_pretrained(tmp_path)
+        assert torch.equal(Classifier.from_pretrained(tmp_path)(x), model(x))
+        model.set_input_size((8, 24))
+        assert (model.image_size, model.grid, model(x[:, :, :8]).shape) == ((8, 24), (2, 6), (2, 3))
+
+    def test_a_mixer_that_lies_on_the_grid_and_stages_get_the_sides_of_a_rectangle(self):
+        register_models()
+        for name in ("vision_attn_stages_tiny_patch2_32", "vision_attn_conv_tiny_patch4_32"):
+            model = timm.create_model(name, img_size=(32, 48), num_classes=3).eval()
+            x = torch.randn(1, 3, 32, 48)
+            taller = timm.create_model(name, img_size=(48, 32), num_classes=3).eval()
+            assert model(x).shape == taller(x.mT).shape == (1, 3)
+            with pytest.raises(InputError, match="must be of 32 x 48 pixels"):
+                model(x.mT)  # with as many tokens
+
+    def test_dropout_before_the_head_is_timms_drop_rate(self):
+        register_models()
+        model = timm.create_model("vision_attn_tiny_patch4_32", depth=1, drop_rate=0.9)
+        model.head = torch.nn.Identity()
+        features = torch.ones(2, 64, 192)
+        model.fc_norm = torch.nn.Identity()
+        dropped = model.train().forward_head(features)
+        assert 0.8 < (dropped == 0).float().mean() < 0.98
+        torch.testing.assert_close(dropped[dropped != 0].mean(), torch.tensor(10.0))
+        assert torch.equal(model.eval().forward_head(features), features[:, 0])
+
     def test_it_can_be_done_twice_and_never_replaces_another_model(self):
         names = register_models()
         assert register_models() == names
@@ -62,6 +98,9 @@ class TestRegistration:
             ({"pretrained": True}, "pretrained of vision_attn_tiny_patch4_32 must be False"),
             ({"colour": "red"}, "options of vision_attn_tiny_patch4_32 must be among img_size"),
             ({"global_pool": "max"}, "pool of ViT must be"),
+            ({"drop_rate": 1.5}, "drop_rate of ViT must be at least 0 and less than 1"),
+            ({"img_size": "32"}, "img_size of vision_attn_tiny_patch4_32 must be a whole number, at least 1, or two"),
+            ({"img_size": (30, 32)}, "patch_size of ViT must be a divisor of the image size (30, 32)"),
         ],
     )
     def test_what_cannot_be_had_is_said(self, options, words):

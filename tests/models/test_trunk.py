@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vision_attn.layers import TokenMerging
+from vision_attn.layers import TokenMerging, sincos2d
 from vision_attn.models import DepthwiseConv, SelfAttention, ViT, count_flops, count_params, match
 from vision_attn.spec import InputError
 
@@ -92,3 +92,32 @@ def test_a_merged_grid_that_does_not_divide_is_refused_by_the_layer():
         TokenMerging(4, grid=(3, 4))
     with pytest.raises(InputError):
         build(ViT(dim=16, depth=3, merge_after=(1, 2)), image_size=20)
+
+
+def fixed_positions(dim=8, size=40):
+    return ViT(dim=dim, depth=1, patch_size=2, position="sincos2d").build(image_size=size, in_chans=3, num_classes=2)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
+def test_fixed_positions_keep_their_precision_in_every_type(kind):
+    module = fixed_positions().to(kind)
+    exact = sincos2d((20, 20), 8)
+    assert torch.equal(module.float().pos_embed, exact)
+    module.to(kind)
+    with torch.no_grad():
+        module.patch_embed.proj.weight.zero_()
+        module.patch_embed.proj.bias.zero_()
+    placed = module.embed(torch.zeros(1, 3, 40, 40, dtype=kind))
+    assert placed.dtype == kind
+    torch.testing.assert_close(placed, exact.to(kind), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_trunk_made_on_meta_and_loaded_is_the_stored_one(assign):
+    stored, x = fixed_positions().eval(), torch.randn(2, 3, 40, 40)
+    with torch.device("meta"):
+        empty = fixed_positions().eval()
+    if not assign:
+        empty = empty.to_empty(device="cpu")
+    empty.load_state_dict(stored.state_dict(), assign=assign)
+    assert torch.equal(empty(x), stored(x))

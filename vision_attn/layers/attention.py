@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from vision_attn.layers import calls, checks, cost, named, plan, stages
+from vision_attn.layers import calls, checks, cost, named, plan, stages, states, symbolic
 from vision_attn.layers.named import PatternName, PositionName
 from vision_attn.layers.paths import PathName, attention_path
 from vision_attn.layers.patterns import Pattern
@@ -36,7 +36,8 @@ class Attention(nn.Module):
     """Multi-head attention (Vaswani et al. 2017, arXiv:1706.03762): softmax(scale sim(q, k) + bias) v, projected.
 
     Tokens (B, N, C) or an image of tokens (B, C, H, W) to the same shape; `weights` gives the attention that
-    `forward` uses. Arguments and parameters are named as in timm, whose state loads where the settings are equal.
+    `forward` uses. Arguments and parameters are named as in timm, whose state loads where the settings are equal; so
+    do those of its Swin, with RelativeBias, and of its BEiT.
 
     qkv_bias        biases of the projections; `q_bias`, `k_bias`, `v_bias` overrule it for one
     key_dim, value_dim      widths of q and k, and of v, over all heads. None: `dim`
@@ -213,6 +214,9 @@ class Attention(nn.Module):
         N and M count prefix tokens too. Masks say further what may not be seen beyond what the pattern says. What is
         masked may be NaN or infinite.
         """
+        if traced(others):
+            x = symbolic.alone(x, context, key_padding_mask, attn_mask, is_causal, grid, others)
+            return self.forward(x)
         checks.no_others("forward of Attention", others)
         masks = calls.Masks(key_padding_mask, attn_mask, is_causal)
         call = calls.read(self, x, context=context, masks=masks, grid=grid)
@@ -233,6 +237,11 @@ class Attention(nn.Module):
         if self.scaling == "after_softmax":
             mixed = mixed * self.after
         return self.proj_drop(self.proj(mixed.transpose(1, 2).flatten(2)))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """As any module, and from the state of timm's Swin or BEiT attention."""
+        states.rename(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _begin_scale(self) -> None:
         if self.logit_scale is not None:

@@ -97,19 +97,24 @@ def grid_of(layer: "Attention", x: Tensor, grid: tuple[int, int] | None) -> tupl
         return stated or (1, 1)
     if x.ndim == 4:
         image = (x.shape[2], x.shape[3])
-        checks.require(grid is None or image == stated, "grid", f"{image}, as that of the image", grid)
+        checks.require(grid is None or image == stated, "grid", lambda: f"{image}, as that of the image", grid)
         return image
     number = x.shape[1] - layer.num_prefix_tokens
     if stated is not None:
-        allowed = f"{stated[0]} x {stated[1]} tokens behind the prefix, or (B, C, H, W), or given with its grid"
-        checks.require(stated[0] * stated[1] == number, "x", allowed, f"{number} tokens")
+        if stated[0] * stated[1] != number:
+            raise _unfit(f"{stated[0]} x {stated[1]} tokens", number)
         return stated
     if not layer.on_grid or surely(number == 0):
         return 1, number
     side = isqrt(max(0, number))
-    allowed = "a square number of tokens behind the prefix, or (B, C, H, W), or given with its grid"
-    checks.require(side * side == number, "x", allowed, f"{number} tokens")
+    if side * side != number:
+        raise _unfit("a square number of tokens", number)
     return side, side
+
+
+def _unfit(allowed: str, number: int) -> ValueError:
+    rest = "behind the prefix, or (B, C, H, W), or given with its grid"
+    return ValueError(f"x of Attention must be {allowed} {rest}. Got '{number} tokens' instead.")
 
 
 def _placed(layer: "Attention", call: Call) -> Tensor:

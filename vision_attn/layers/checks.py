@@ -1,7 +1,7 @@
 """What the arguments of Attention may be, in one sentence each: the argument, what is allowed, what was given."""
 
 import math
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,13 @@ UNBOUNDED = 2**30
 """The side of a grid that no pattern spans."""
 
 
-def require(holds: bool, field: str, allowed: str, given: Any) -> None:
-    """Raise the sentence about the argument unless `holds`."""
+def require(holds: bool, field: str, allowed: str | Callable[[], str], given: Any) -> None:
+    """Raise the sentence about the argument unless `holds`.
+
+    What is allowed is a function where it has the sizes of a call in it: these are no text while a graph is made.
+    """
     if not holds:
+        allowed = allowed if isinstance(allowed, str) else allowed()
         raise ValueError(f"{field} of Attention must be {allowed}. Got {given!r} instead.")
 
 
@@ -116,7 +120,7 @@ def tokens(layer: "Attention", x: Tensor, context: Tensor | None) -> tuple[Tenso
     source = _tokens(layer, context, "context", layer.context_dim or layer.dim)
     found = _tokens(layer, x, "x", layer.dim)
     same = traced(x) or source.shape[0] == found.shape[0]
-    require(same, "context", f"of the batch size {found.shape[0]}", tuple(context.shape))
+    require(same, "context", lambda: f"of the batch size {found.shape[0]}", tuple(context.shape))
     return found, source
 
 
@@ -153,6 +157,8 @@ def masks(
     layer: "Attention", queries: Tensor, keys: Tensor, *, key_padding_mask: Tensor | None, attn_mask: Tensor | None
 ) -> Tensor | None:
     """The masks have the shapes of the call; `attn_mask` comes back as (B or 1, heads or 1, N, M)."""
+    for name, mask in (("key_padding_mask", key_padding_mask), ("attn_mask", attn_mask)):
+        require(mask is None or isinstance(mask, Tensor), name, "None or a tensor", type(mask).__name__)
     reduced = isinstance(layer.pattern, SpatialReduction)
     given = "a mask" if key_padding_mask is None else tuple(key_padding_mask.shape)
     field = "attn_mask" if key_padding_mask is None else "key_padding_mask"
@@ -161,7 +167,7 @@ def masks(
     if key_padding_mask is not None:
         fits = tuple(key_padding_mask.shape) == (batch, m) and key_padding_mask.dtype == torch.bool
         found = (tuple(key_padding_mask.shape), key_padding_mask.dtype)
-        require(fits, "key_padding_mask", f"of shape {(batch, m)} and torch.bool", found)
+        require(fits, "key_padding_mask", lambda: f"of shape {(batch, m)} and torch.bool", found)
     if attn_mask is None:
         return None
     whole = {2: (1, 1, n, m), 3: (batch, 1, n, m), 4: (batch, layer.num_heads, n, m)}.get(attn_mask.ndim)
@@ -169,10 +175,13 @@ def masks(
     four = four[None] if attn_mask.ndim == 2 else four
     shaped = whole is not None and all(a in (1, b) for a, b in zip(four.shape, whole, strict=True))
     typed = attn_mask.dtype == torch.bool or attn_mask.dtype.is_floating_point
-    allowed = (
-        f"of shape {(n, m)}, {(batch, n, m)} or {(batch, layer.num_heads, n, m)}, and torch.bool (True where a query "
-        "may see a key) or floating (added to the scores)"
-    )
+
+    def allowed() -> str:
+        return (
+            f"of shape {(n, m)}, {(batch, n, m)} or {(batch, layer.num_heads, n, m)}, and torch.bool (True where a "
+            "query may see a key) or floating (added to the scores)"
+        )
+
     require(shaped and typed, "attn_mask", allowed, (tuple(attn_mask.shape), attn_mask.dtype))
     return four.expand(-1, -1, n, m)
 

@@ -115,10 +115,10 @@ class AveragePooling(nn.Module):
         super().__init__()
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"kernel_size of AveragePooling must be odd. Got {kernel_size!r} instead.")
-        self.grid, self.kernel_size = grid, kernel_size
+        self.grid, self.kernel_size = a_grid(grid, "AveragePooling"), kernel_size
 
     def forward(self, x: Tensor) -> Tensor:
-        image = x.transpose(1, 2).unflatten(2, self.grid)
+        image = on_grid(x, self.grid, "AveragePooling").transpose(1, 2).unflatten(2, self.grid)
         size = self.kernel_size
         pooled = F.avg_pool2d(image, size, stride=1, padding=size // 2, count_include_pad=False)
         return (pooled - image).flatten(2).transpose(1, 2)
@@ -135,15 +135,21 @@ class RandomMixing(nn.Module):
     """A fixed random mean over all tokens, the same for every image and channel (Yu et al. 2024, arXiv:2210.13452).
 
     out = softmax(R) x with R (N, N) uniform in [0, 1), drawn once, in the state but never trained; N = `num_tokens`.
+    Raises `ValueError` for another number of tokens.
     """
 
     weights: Tensor
 
     def __init__(self, num_tokens: int) -> None:
         super().__init__()
+        if type(num_tokens) is not int or num_tokens < 1:
+            raise ValueError(f"num_tokens of RandomMixing must be an integer, at least 1. Got {num_tokens!r} instead.")
         self.register_buffer("weights", torch.rand(num_tokens, num_tokens).softmax(dim=-1))
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 3 or x.shape[1] != len(self.weights):
+            allowed = f"(B, {len(self.weights)}, C), as num_tokens says"
+            raise ValueError(f"x of RandomMixing must be {allowed}. Got {tuple(x.shape)} instead.")
         return self.weights.to(x.dtype) @ x
 
     def multiply_adds(self, x: Tensor) -> int:

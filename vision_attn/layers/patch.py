@@ -60,9 +60,9 @@ class TokenMerging(nn.Module):
 
     def __init__(self, dim: int, *, grid: tuple[int, int]) -> None:
         super().__init__()
+        self.grid = a_grid(grid, "TokenMerging")
         if grid[0] % 2 or grid[1] % 2:
             raise ValueError(f"grid of TokenMerging must have even sides. Got {grid!r} instead.")
-        self.grid = a_grid(grid, "TokenMerging")
         self.norm = nn.LayerNorm(4 * dim, eps=1e-6)
         self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
 

@@ -95,7 +95,7 @@ class Neighbourhood(Pattern):
 
     def cut(self, grid: tuple[int, int], *, prefix: int) -> list[list[Part]] | None:
         (rows, above), (columns, left) = (self._axis(side) for side in grid)
-        if above == left == 0:
+        if surely(above == 0) and surely(left == 0):
             return None
         own = Surroundings(Tiling(grid, (rows, columns)), prefix, radius=self.radius, halo=(above, left))
         return _behind(prefix, [own])
@@ -115,7 +115,7 @@ class Neighbourhood(Pattern):
     def _axis(self, side: int) -> tuple[int, int]:
         """The side of a block, about twice the radius so that blocks divide the grid evenly, and its halo."""
         count = -(-side // (2 * self.radius))
-        return (side, 0) if count == 1 else (-(-side // count), self.radius)
+        return (side, 0) if surely(count == 1) else (-(-side // count), self.radius)
 
 
 class Dilated(Pattern):

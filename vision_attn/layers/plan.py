@@ -6,6 +6,7 @@ vectors: where the copies cost more time or memory than the scores that they sav
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from vision_attn.layers import kernels
@@ -31,7 +32,7 @@ REORDER = 20
 def groups(layer: "Attention", call: Call) -> Tiling | None:
     """The tiles into which tokens are put before they are projected; None where another way is as good, or the only."""
     tiling = None if call.empty else layer.pattern.tiling(call.grid)
-    if tiling is None or call.prefix or not tiling.exact:
+    if tiling is None or call.prefix or not tiling.exact or not _known(tiling):
         return None
     acts_on = "tokens" if layer.position is None else layer.position.acts_on
     if acts_on != "tokens" and not tiling.congruent:
@@ -46,7 +47,9 @@ def parts(layer: "Attention", call: Call) -> list[list[Part]]:
     """The parts of the queries, in order, each a list of the sets of keys that they meet."""
     cut = None if call.empty else layer.pattern.cut(call.grid, prefix=call.prefix)
     if cut is not None and call.tiling is None and _pays(call, cut):
-        return cut
+        tilings = [part.tiling for some in cut for part in some if isinstance(part, Tiles)]
+        if all(map(_known, tilings)):
+            return cut
     return [[whole(layer, call)]]
 
 
@@ -74,6 +77,11 @@ def heads_at_once(layer: "Attention", call: Call, lists: list[list[Part]], q: Te
     held = copies * layer.head_dim + 4 * formed
     at_once = max(1, max(MASK * tokens * tokens, LEAST) // max(1, held))
     return None if at_once >= q.shape[0] * q.shape[1] else at_once
+
+
+def _known(tiling: Tiling) -> bool:
+    """Whether a program may be exported with these tiles: it has no second graph for the sizes that they do not fit."""
+    return not torch.compiler.is_exporting() or tiling.settled
 
 
 def _pays(call: Call, cut: list[list[Part]]) -> bool:

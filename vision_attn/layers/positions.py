@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vision_attn.layers.precision import most_exact, wide
 from vision_attn.layers.shapes import Float
-from vision_attn.layers.symbolic import surely
+from vision_attn.layers.symbolic import surely, traced
 
 
 def sincos2d(
@@ -96,8 +96,7 @@ class LearnedPosition(Position):
     def tokens(self, x: Float[Tensor, "B N C"], grid: tuple[int, int]) -> Float[Tensor, "B N C"]:
         if _same(grid, self.grid):
             return x + self.pos_embed
-        image = wide(self.pos_embed).transpose(1, 2).unflatten(2, self.grid)
-        image = F.interpolate(image, grid, mode="bicubic", antialias=True)
+        image = _resized(wide(self.pos_embed).transpose(1, 2).unflatten(2, self.grid), grid)
         return x + image.flatten(2).transpose(1, 2).to(self.pos_embed.dtype)
 
 
@@ -125,7 +124,7 @@ class SinCosPosition(Position):
         return self
 
     def tokens(self, x: Float[Tensor, "B N C"], grid: tuple[int, int]) -> Float[Tensor, "B N C"]:
-        stored = _same(grid, self.grid) and self.embedding.device == x.device
+        stored = _same(grid, self.grid) and (traced(x) or self.embedding.device == x.device)
         return x + (self.embedding if stored else self._table(grid, x.device)).to(x.dtype)
 
     def _table(self, grid: tuple[int, int], device: torch.device) -> Tensor:
@@ -230,6 +229,17 @@ def on_grid(x: Tensor, grid: tuple[int, int], what: str) -> Tensor:
         allowed = f"(B, {number}, C), {grid[0]} x {grid[1]} tokens"
         raise ValueError(f"x of {what} must be {allowed}. Got {tuple(x.shape)} instead.")
     return x
+
+
+def _resized(image: Float[Tensor, "1 C R S"], grid: tuple[int, int]) -> Float[Tensor, "1 C P Q"]:
+    """Bicubic and antialiased. In a graph with free sizes its gradient has no kernel: there it is two products."""
+    if not torch.compiler.is_compiling():
+        return F.interpolate(image, grid, mode="bicubic", antialias=True)
+    for axis, side in enumerate(grid):
+        own = torch.eye(image.shape[3 if axis else 2], dtype=image.dtype, device=image.device)[None, None]
+        to = F.interpolate(own, (side, own.shape[3]), mode="bicubic", antialias=True)[0, 0]
+        image = image @ to.T if axis else to @ image
+    return image
 
 
 def _same(grid: tuple[int, int], other: tuple[int, int]) -> bool:

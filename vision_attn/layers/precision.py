@@ -1,12 +1,20 @@
 """In which type things are computed that a smaller type would spoil."""
 
 import torch
+import torch.fx
 from torch import Tensor
 
 
 def wide(t: Tensor) -> Tensor:
     """In float32, or in double precision if it is in that."""
+    return _widened(t)
+
+
+def _widened(t: Tensor) -> Tensor:
     return t.to(wide_dtype(t))
+
+
+torch.fx.wrap("_widened")  # what the type is, is asked when the graph runs
 
 
 def wide_dtype(t: Tensor) -> torch.dtype:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vision_attn.layers.pairs import pair_scores
 from vision_attn.layers.precision import wide
 from vision_attn.layers.shapes import Float
+from vision_attn.layers.symbolic import traced
 
 SimilarityName = Literal["dot", "cosine", "bilinear", "additive", "perceptron", "gaussian"]
 
@@ -131,7 +132,8 @@ class Additive(Dot):
         return 1.0
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
-        weight = self.weight.to(q.dtype).reshape(1, self.weight.shape[0], *[1] * (q.ndim - 4), -1)
+        groups = 0 if traced(q) else q.ndim - 4
+        weight = self.weight.to(q.dtype).reshape(1, self.weight.shape[0], *[1] * groups, -1)
         return pair_scores(q, k, weight, activation=self.activation)
 
 

@@ -19,7 +19,7 @@ from vision_attn.layers.patterns import SpatialReduction, TopK
 from vision_attn.layers.positions import coordinates
 from vision_attn.layers.precision import wide_dtype
 from vision_attn.layers.symbolic import traced
-from vision_attn.layers.tiling import Part, Tiles
+from vision_attn.layers.tiling import Masked, Part, Tiles
 
 if TYPE_CHECKING:
     from vision_attn.layers.attention import Attention
@@ -49,7 +49,7 @@ def heads(layer: "Attention", call: Call, *, hiding: bool) -> Heads:
     q, k = layer.similarity(q, k)
     if layer.scaling == "learned" and layer.similarity.folds:
         temperature = layer.temperature()
-        q = q * (temperature if q.dtype == temperature.dtype else temperature.to(q.dtype))
+        q = q * temperature.to(q.dtype)
     if not layer.similarity.exact:
         q, k = q.to(v.dtype), k.to(v.dtype)
     return Heads(q, k, v, spoilt)
@@ -82,7 +82,7 @@ def mixed(layer: "Attention", call: Call) -> Tensor:
 
 def _mixed(layer: "Attention", call: Call, lists: list[list[Part]], *, hiding: bool) -> Tensor:
     q, k, v, spoilt = heads(layer, call, hiding=hiding)
-    dtype, v = v.dtype, v if v.dtype == q.dtype else v.to(q.dtype)
+    dtype, v = v.dtype, v.to(q.dtype)
     with _arithmetic(layer, q):
         if spoilt is None and _is_causal_alone(layer, call, lists) and _is_fused(layer, q, k, v, None):
             out = kernels.fused(q, k, v, causal=True, scale=layer.factor, dropout=kernels.rate(layer.attn_drop))
@@ -100,7 +100,7 @@ def _mixed(layer: "Attention", call: Call, lists: list[list[Part]], *, hiding: b
             out = attend(q, k, v, spoilt, *flat)
         else:
             out = in_turn(attend, q, k, v, spoilt, *flat, heads_at_once=at_once)
-    return out if out.dtype == dtype else out.to(dtype)
+    return out.to(dtype)
 
 
 class _Seen(NamedTuple):
@@ -127,6 +127,8 @@ def _seen(layer: "Attention", part: Part, call: Call, *, like: Tensor) -> _Seen:
     added, allowed = (t if t is None else t[(None,) * (dimensions - t.ndim)] for t in (added, allowed))
     if allowed is None:
         return _Seen(added, None, None)
+    if type(part) is Masked and call.visible.everything:  # every token sees itself
+        return _Seen(torch.where(allowed, like.new_zeros(()) if added is None else added, -torch.inf), allowed, None)
     seeing = allowed.any(dim=-1, keepdim=True)
     bias = torch.where(allowed | ~seeing, like.new_zeros(()) if added is None else added, -torch.inf)
     return _Seen(bias, allowed, seeing)
@@ -197,7 +199,8 @@ def _scores(layer: "Attention", q: Tensor, k: Tensor, bias: Tensor | None) -> Te
     factor, folds = layer.factor, layer.similarity.folds
     scores = layer.similarity(q * factor if folds and factor != 1 else q, k, folded=True)
     if not folds and layer.scaling == "learned":
-        scores = scores * layer.temperature().reshape(-1, *[1] * (scores.ndim - 2)).to(scores.dtype)
+        dimensions = 4 if traced(scores) else scores.ndim
+        scores = scores * layer.temperature().reshape(-1, *[1] * (dimensions - 2)).to(scores.dtype)
     elif not folds and factor != 1:
         scores = scores * factor
     return layer.pattern.select(scores if bias is None else scores + bias)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+import torch.fx
 from torch.fx import Proxy
 
 
@@ -23,3 +24,13 @@ def surely(holds: bool) -> bool:
 def least(first: int, second: int) -> int:
     """The lesser of a constant and a size; the constant where a free size may be either side of it."""
     return second if surely(second < first) else first
+
+
+def alone(x: Any, *others: Any) -> Any:
+    """x, where nothing else was given: all that a graph of `torch.fx.symbolic_trace` takes, which knows no masks."""
+    if any(other is not None and other is not False and other != {} for other in others):
+        raise ValueError("x of Attention must be the only argument of a graph that torch.fx.symbolic_trace made of it.")
+    return x
+
+
+torch.fx.wrap("alone")

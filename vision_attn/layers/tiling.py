@@ -47,6 +47,15 @@ class Tiling:
         return surely(self.padded[0] == self.grid[0]) and surely(self.padded[1] == self.grid[1])
 
     @property
+    def settled(self) -> bool:
+        """Whether nothing needs to be asked about sizes that are free in a graph: that would fix them.
+
+        Asked about would be whether there is padding, and whether a number of tiles or of their tokens is 1.
+        """
+        free = [size for size in (*self.tile, *self.count) if isinstance(size, torch.SymInt)]
+        return not free or (self.exact and all(surely(size > 1) for size in free))
+
+    @property
     def shifted(self) -> bool:
         return not (surely(self.shift[0] == 0) and surely(self.shift[1] == 0))
 
@@ -77,15 +86,20 @@ class Tiling:
         """(G, n): tokens of a tile with equal labels may see each other, padding has 0. None: all may."""
         if self.exact and not self.shifted:
             return None
-        y, x = (torch.arange(side, device=device) for side in self.grid)
         if self.shifted:
-            y, x = (
-                (a - s).div(t, rounding_mode="floor") for a, s, t in zip((y, x), self.shift, self.tile, strict=True)
-            )
+            y, x = self.pieces(device)
             own = (y[:, None] + 1) * (self.grid[1] + 1) + x + 2
         else:
             own = torch.ones(self.grid, dtype=torch.long, device=device)
         return self.split(own.reshape(1, 1, -1, 1))[0, 0, :, :, 0]
+
+    def pieces(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """For every row and for every column of the grid the number of the piece that it belongs to."""
+        y, x = (torch.arange(side, device=device) for side in self.grid)
+        if self.stride:
+            return y % self.stride[0], x % self.stride[1]
+        below, right = y - self.shift[0], x - self.shift[1]
+        return below.div(self.tile[0], rounding_mode="floor"), right.div(self.tile[1], rounding_mode="floor")
 
     def together(self, device: torch.device) -> Bool[Tensor, "G n n"] | None:
         """Which tokens of a tile may see each other; None: all."""
@@ -102,13 +116,9 @@ class Tiling:
         return coordinates(self.tile, device=device, step=self.step)
 
     def seen(self, device: torch.device) -> Bool[Tensor, "N N"]:
-        """Which tokens of the grid may see each other."""
-        groups = torch.arange(self.count[0] * self.count[1], device=device)[:, None]
-        groups = groups.expand(-1, self.tile[0] * self.tile[1])
-        labels = self.labels(device)
-        known = [groups] if labels is None else [groups, labels]
-        of_tokens = [self.merge(t[None, None, :, :, None])[0, 0, :, 0] for t in known]
-        return torch.stack([t[:, None] == t[None, :] for t in of_tokens]).all(dim=0)
+        """Which tokens of the grid may see each other: those whose rows and columns belong to the same pieces."""
+        rows, columns = (own[:, None] == own[None, :] for own in self.pieces(device))
+        return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(2, 3).flatten(0, 1)
 
     def numbers(self, device: torch.device) -> Tensor:
         """(G, n): the tokens of the grid that lie in the tiles, counted from 1; padding has 0."""
@@ -264,9 +274,8 @@ class Surroundings(Tiles):
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        groups, own, _ = super().counts
-        (ny, nx), (y, x) = self.tiling.tile, self.halo
-        return groups, own, (ny + 2 * y) * (nx + 2 * x)
+        (gy, gx), (ny, nx), (y, x) = self.tiling.count, self.tiling.tile, self.halo
+        return gy * gx, ny * nx, (ny + 2 * y) * (nx + 2 * x)
 
     def met(self, t: Tensor) -> Tensor:
         """(B, H, N, D) to (B, H, G, k, D): what lies in the tile and its halo; padding is 0."""

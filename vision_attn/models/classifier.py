@@ -8,6 +8,7 @@ from huggingface_hub import PyTorchModelHubMixin, constants, hf_hub_download
 from torch import Tensor, nn
 
 from vision_attn.models.base import Model
+from vision_attn.models.input_size import a_size
 from vision_attn.spec import InputError, from_json, to_json
 
 
@@ -21,7 +22,7 @@ class Classifier(nn.Module, PyTorchModelHubMixin, library_name="vision-attn", ta
 
     num_features: int
 
-    def __init__(self, spec: Model, *, image_size: int, in_chans: int, num_classes: int) -> None:
+    def __init__(self, spec: Model, *, image_size: int | tuple[int, int], in_chans: int, num_classes: int) -> None:
         super().__init__()
         self.spec, self.image_size, self.in_chans, self.num_classes = spec, image_size, in_chans, num_classes
         self.default_cfg: dict[str, Any] = {}
@@ -78,6 +79,7 @@ class Classifier(nn.Module, PyTorchModelHubMixin, library_name="vision-attn", ta
                 f"pretrained model must be one that save_pretrained of vision-attn wrote. Got {model_id!r}."
             )
         shape = {name: config[name] for name in ("image_size", "in_chans", "num_classes")}
+        shape["image_size"] = a_size(shape["image_size"], "image_size of the pretrained model")
         module = from_json(config["model"], Model).build(**shape)
         if not isinstance(module, cls):
             allowed = f"a {cls.__name__}"

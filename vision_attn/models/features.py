@@ -43,10 +43,10 @@ class Features(nn.Module):
         self.grad_checkpointing = enable
 
     def set_input_size(self, img_size: int | tuple[int, int]) -> None:
-        """Take square images of another size from now on; the grid of positions is interpolated as timm does.
+        """Take images of another size, (height, width) or one number for squares, from now on.
 
-        Raises `InputError` for a size that the spec cannot be built for, and for a mixer whose weights belong to the
-        places of one grid.
+        The grid of positions is interpolated as timm does. Raises `InputError` for a size that the spec cannot be
+        built for, and for a mixer whose weights belong to the places of one grid.
         """
         resize(self, img_size)
 

@@ -13,13 +13,13 @@ POSITIONS = "pos_embed"
 
 
 def resize(network: Any, img_size: int | tuple[int, int]) -> None:
-    """Let the network take square images of that size, in place: `grid`s and `pos_embed` change.
+    """Let the network take images of that size, in place: `grid`s and `pos_embed` change.
 
     The network of the spec at that size, built without memory, says how. Positions inside of mixers keep the grid they
     were built for, and bring themselves to that of their tokens. Raises `InputError` where it cannot be built
     or has other weights than positions of another shape.
     """
-    size = _side(img_size)
+    size = a_size(img_size, "img_size of set_input_size")
     with torch.device("meta"):
         fresh: Any = network.spec.build(image_size=size, in_chans=network.in_chans, num_classes=network.num_classes)
     old = {name: tensor.shape for name, tensor in network.state_dict().items() if not name.startswith("head.")}
@@ -38,13 +38,19 @@ def resize(network: Any, img_size: int | tuple[int, int]) -> None:
         network.grids = fresh.grids
 
 
-def _side(img_size: Any) -> int:
-    sides = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
-    whole = len(sides) == 2 and all(type(side) is int and side >= 1 for side in sides)
-    if not whole or sides[0] != sides[1]:
-        allowed = "a whole number, at least 1, or two that are equal"
-        raise InputError(f"img_size of set_input_size must be {allowed}. Got {img_size!r} instead.")
-    return int(sides[0])
+def a_size(img_size: Any, what: str) -> int | tuple[int, int]:
+    """The size of images, one number where they are squares. Raises `InputError` where it is none."""
+    sides = (img_size, img_size) if isinstance(img_size, int) else img_size
+    pair = isinstance(sides, tuple | list) and len(sides) == 2
+    if not pair or not all(type(side) is int and side >= 1 for side in sides):
+        allowed = "a whole number, at least 1, or two, (height, width)"
+        raise InputError(f"{what} must be {allowed}. Got {img_size!r} instead.")
+    return sides[0] if sides[0] == sides[1] else (sides[0], sides[1])
+
+
+def both_sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    """(height, width)."""
+    return (size, size) if isinstance(size, int) else size
 
 
 def _interpolate(network: Any, grid: tuple[int, int]) -> None:

@@ -8,6 +8,7 @@ from torch import nn
 from vision_attn.models.base import Model
 from vision_attn.models.convnets import ResNet
 from vision_attn.models.features import Features
+from vision_attn.models.input_size import a_size, both_sides
 from vision_attn.models.mixers import DepthwiseConv, SelfAttention
 from vision_attn.models.patterns import Window
 from vision_attn.models.trunk import ViT
@@ -43,9 +44,10 @@ _POOLS = {"avg": "mean", "token": "token"}
 def register_models() -> list[str]:
     """Make our classifiers known to timm and return their names; calling it again changes nothing.
 
-    Then `timm.create_model("vision_attn_tiny_patch4_32", num_classes=100)` works, with `img_size`, `in_chans`,
-    `drop_path_rate`, `global_pool` ("avg", "token") and the fields of the spec as further arguments; with
-    `features_only=True` the model gives a list of the feature maps at `out_indices`, by default of the last three
+    Then `timm.create_model("vision_attn_tiny_patch4_32", num_classes=100)` works, with `img_size` (one number for
+    squares, or (height, width)), `in_chans`, `drop_rate`, `drop_path_rate`, `global_pool` ("avg", "token") and the
+    fields of the spec as further arguments; with `features_only=True` the model gives a list of the feature maps at
+    `out_indices`, by default of the last three
     blocks or stages. Raises `InputError` where another model has one of the names: none is replaced.
     """
     from timm.models import is_model, model_entrypoint, register_model
@@ -64,7 +66,7 @@ def _entrypoint(name: str) -> Any:
     def create(
         pretrained: bool = False,
         *,
-        img_size: int = image_size,
+        img_size: int | tuple[int, int] = image_size,
         in_chans: int = 3,
         num_classes: int = num_classes,
         features_only: bool = False,
@@ -81,9 +83,11 @@ def _entrypoint(name: str) -> Any:
         if unknown:
             allowed = ", ".join(["img_size", "in_chans", "num_classes", *known])
             raise InputError(f"options of {name} must be among {allowed}. Got {unknown[0]!r} instead.")
-        module = spec.replace(**fields).build(image_size=img_size, in_chans=in_chans, num_classes=num_classes)
+        size = a_size(img_size, f"img_size of {name}")
+        made: Any = spec.replace(**fields)
+        module = made.build(image_size=size, in_chans=in_chans, num_classes=num_classes)
         assert isinstance(module, Features)
-        module.default_cfg = _configuration(name, img_size, in_chans, num_classes)  # type: ignore[assignment]
+        module.default_cfg = _configuration(name, size, in_chans, num_classes)  # type: ignore[assignment]
         module.pretrained_cfg = module.default_cfg
         return _getter(module, places) if features_only else module
 
@@ -101,7 +105,7 @@ def _getter(module: Features, places: Any) -> nn.Module:
     return getter
 
 
-def _configuration(name: str, image_size: int, in_chans: int, num_classes: int) -> dict[str, Any]:
+def _configuration(name: str, image_size: int | tuple[int, int], in_chans: int, num_classes: int) -> dict[str, Any]:
     """What timm's data pipeline asks a model for."""
     from timm.data import IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD
 
@@ -109,7 +113,7 @@ def _configuration(name: str, image_size: int, in_chans: int, num_classes: int) 
     return {
         "architecture": name,
         "num_classes": num_classes,
-        "input_size": (in_chans, image_size, image_size),
+        "input_size": (in_chans, *both_sides(image_size)),
         "fixed_input_size": not convolutional,
         "interpolation": "bicubic",
         "crop_pct": 1.0,

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vision_attn.models.drop_path import drop_path_rates
+from vision_attn.models.input_size import a_size
 from vision_attn.models.mixers import SelfAttention
 from vision_attn.models.trunk import VisionTransformer, ViT
 from vision_attn.spec import InputError
@@ -20,7 +21,7 @@ def from_timm(source: nn.Module, *, image_size: int | None = None) -> VisionTran
     Class token, registers, LayerScale (folded into the projections before it) and mean pooling behind which the norm
     stands are understood. With `image_size` the model takes square images of that size; where the source takes
     others, the grid of position embeddings is interpolated as timm does (bicubic, antialiased). Without it the size
-    is that of the source, which must then be one square. The module has the source's type and device, its training
+    is that of the source, square or not. The module has the source's type and device, its training
     mode, and parameters as frozen as they are there; the global generator is left as it is.
 
     Raises `InputError` for a model with a setting that the trunk does not have, and names it.
@@ -80,8 +81,7 @@ def _check_outside_blocks(source: Any) -> None:
     )
     _require(embed.proj.bias is not None, "with a bias of patch_embed.proj", "none")
     _require(_is_nothing(source.patch_drop), "without patch_drop_rate", getattr(source.patch_drop, "prob", "one"))
-    for field, drop in (("pos_drop_rate", source.pos_drop), ("drop_rate", source.head_drop)):
-        _require(drop.p == 0, f"without {field}", drop.p)
+    _require(source.pos_drop.p == 0, "without pos_drop_rate", source.pos_drop.p)
     _require(source.attn_pool is None and source.global_pool in POOLS, "of global_pool token or avg", _pool(source))
     counted = source.global_pool == "avg" and source.num_prefix_tokens
     _require(not (counted and source.pool_include_prefix), "without pool_include_prefix", True)
@@ -133,8 +133,8 @@ def _check_norm(norm: nn.Module, where: str) -> None:
     _require(norm.eps == 1e-6, "with a norm_layer of eps = 1e-06", f"eps = {norm.eps:g} at {where}")
 
 
-def _size(source: Any, image_size: int | None) -> int:
-    """The side of the images that the trunk shall take."""
+def _size(source: Any, image_size: int | None) -> int | tuple[int, int]:
+    """The size of the images that the trunk shall take, one number for squares."""
     embed = source.patch_embed
     if image_size is not None:
         whole = type(image_size) is int and image_size >= embed.patch_size[0]
@@ -146,10 +146,9 @@ def _size(source: Any, image_size: int | None) -> int:
     for field in ("dynamic_img_size", "dynamic_img_pad"):
         fixed = not getattr(source if field == "dynamic_img_size" else embed, field)
         _require(fixed, f"without {field} {hint}", True)
-    whole = embed.img_size[0] % embed.patch_size[0] == 0
+    whole = all(side % embed.patch_size[0] == 0 for side in embed.img_size)
     _require(whole, f"of an img_size that patch_size {embed.patch_size[0]} divides {hint}", embed.img_size)
-    _require(embed.img_size[0] == embed.img_size[1], f"of a square img_size {hint}", embed.img_size)
-    return int(embed.img_size[0])
+    return a_size(tuple(map(int, embed.img_size)), "img_size of source")
 
 
 def _num_classes(source: Any) -> int:
@@ -189,6 +188,7 @@ def _spec(source: Any) -> ViT:
         ),
         position="none" if source.pos_embed is None else "learned",
         drop_path=_drop_path(source.blocks),
+        drop_rate=source.head_drop.p,
         pool=POOLS[source.global_pool],  # type: ignore[arg-type]
         reg_tokens=source.num_prefix_tokens - (source.global_pool == "token"),
     )

@@ -7,17 +7,19 @@ Twins differ in the mixer and in nothing else: parameters outside the mixers are
 
 import functools
 import itertools
-from collections.abc import Iterable
-from typing import ClassVar, Literal
+from collections.abc import Callable, Iterable
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from vision_attn.layers import Attention, ConvEmbed, PatchEmbed, TokenMerging, sincos2d
+from vision_attn.layers.symbolic import traced
 from vision_attn.models.base import Mixer, Model
 from vision_attn.models.classifier import Classifier
 from vision_attn.models.drop_path import DropPath, drop_path_rates
 from vision_attn.models.features import Features, Step
+from vision_attn.models.input_size import both_sides
 from vision_attn.models.mimetic import initialise_mimetic
 from vision_attn.models.mixers import SelfAttention
 from vision_attn.spec import InputError, spec
@@ -37,6 +39,7 @@ class ViT(Model):
     The `init` "mimetic" lets attention start as it looks in trained networks (Trockman and Kolter 2023,
     arXiv:2305.09828): W_q W_k^T = 0.7 Z + 0.7 I, cut to the rank of a head, and W_v W_proj = 0.4 Z - 0.4 I, with Z
     normal of variance 1 / dim. It is meant for the position "sincos2d". All other weights start as with "default".
+    `drop_rate` is the share of the features that dropout sets to 0 before the head.
     """
 
     width_field: ClassVar[str] = "dim"
@@ -54,6 +57,7 @@ class ViT(Model):
     merge_after: tuple[int, ...] = ()
     stem: Literal["patch", "convolution"] = "patch"
     init: Literal["default", "mimetic"] = "default"
+    drop_rate: float = 0.0
 
     @property
     def num_prefix_tokens(self) -> int:
@@ -68,6 +72,7 @@ class ViT(Model):
         halved = self.stem == "patch" or (self.patch_size >= 2 and self.patch_size.bit_count() == 1)
         self.require("patch_size", halved, "a power of two, at least 2, with the stem 'convolution'")
         self.require("drop_path", 0 <= self.drop_path < 1, "at least 0 and less than 1")
+        self.require("drop_rate", 0 <= self.drop_rate < 1, "at least 0 and less than 1")
         wide = self.position != "sincos2d" or (self.dim % 4 == 0 and self.dim >= 8)
         self.require("dim", wide, "a multiple of 4, at least 8, with the position 'sincos2d'")
         self.require("reg_tokens", self.reg_tokens >= 0, "at least 0")
@@ -83,13 +88,15 @@ class ViT(Model):
         allowed = "SelfAttention with the similarity 'dot', as wide as the tokens, without qk_norm, with init 'mimetic'"
         self.require("mixer", self.init == "default" or plain, allowed)
 
-    def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
-        if image_size % self.patch_size:
+    def build(self, *, image_size: int | tuple[int, int], in_chans: int, num_classes: int) -> nn.Module:
+        """A freshly initialised module for square images, or with two numbers for those of that (height, width)."""
+        sides = both_sides(image_size)
+        if any(side % self.patch_size for side in sides):
             allowed = f"a divisor of the image size {image_size}"
             raise InputError(f"patch_size of ViT must be {allowed}. Got {self.patch_size} instead.")
-        side = image_size // self.patch_size
-        if side % 2 ** len(self.merge_after):
-            allowed = f"no longer than {side} x {side} tokens can be halved"
+        rows, columns = (side // self.patch_size for side in sides)
+        if rows % 2 ** len(self.merge_after) or columns % 2 ** len(self.merge_after):
+            allowed = f"no longer than {rows} x {columns} tokens can be halved"
             raise InputError(f"merge_after of ViT must be {allowed}. Got {self.merge_after!r} instead.")
         return VisionTransformer(self, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
 
@@ -122,16 +129,16 @@ class Block(nn.Module):
 class VisionTransformer(Features, Classifier):
     """The module of `ViT`. `grid` is the token grid (rows, columns) of the first stage, `grids` that of every block."""
 
-    def __init__(self, spec: ViT, *, image_size: int, in_chans: int, num_classes: int) -> None:
+    def __init__(self, spec: ViT, *, image_size: int | tuple[int, int], in_chans: int, num_classes: int) -> None:
         super().__init__(spec, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
-        dim, side = spec.dim, image_size // spec.patch_size
+        dim, (rows, columns) = spec.dim, (side // spec.patch_size for side in both_sides(image_size))
         stages = [sum(block >= last for last in spec.merge_after) for block in range(spec.depth)]
-        self.grid, self.grids = (side, side), [(side >> stage, side >> stage) for stage in stages]
+        self.grid, self.grids = (rows, columns), [(rows >> stage, columns >> stage) for stage in stages]
         self.num_features, self.num_prefix_tokens, self.pool = dim << stages[-1], spec.num_prefix_tokens, spec.pool
         embed = PatchEmbed if spec.stem == "patch" else ConvEmbed
         self.patch_embed = embed(patch_size=spec.patch_size, in_chans=in_chans, dim=dim)
         if spec.position == "learned":
-            self.pos_embed: Tensor | None = nn.Parameter(torch.empty(1, side * side, dim))
+            self.pos_embed: Tensor | None = nn.Parameter(torch.empty(1, rows * columns, dim))
         else:
             fixed = sincos2d(self.grid, dim) if spec.position == "sincos2d" else None
             self.register_buffer("pos_embed", fixed, persistent=False)
@@ -144,6 +151,7 @@ class VisionTransformer(Features, Classifier):
             {str(last): TokenMerging(widths[last - 1], grid=self.grids[last - 1]) for last in spec.merge_after}
         )
         self.fc_norm = nn.LayerNorm(self.num_features, eps=1e-6)
+        self.head_drop = nn.Dropout(spec.drop_rate) if spec.drop_rate else nn.Identity()
         self.head = super().make_head(num_classes)
         if isinstance(self.pos_embed, nn.Parameter):
             nn.init.trunc_normal_(self.pos_embed, std=0.02)
@@ -163,13 +171,36 @@ class VisionTransformer(Features, Classifier):
         ]
 
     def embed(self, x: Tensor) -> Tensor:
-        """Images (B, in_chans, H, W) to the tokens of the first block, class token and registers first."""
+        """Images (B, in_chans, H, W) to the tokens of the first block, class token and registers first.
+
+        Raises `InputError` for images of another size: those with as many tokens would be read as if they were of it.
+        """
+        sides = both_sides(self.image_size)
+        if not traced(x) and (x.shape[2] != sides[0] or x.shape[3] != sides[1]):
+            allowed = f"of {sides[0]} x {sides[1]} pixels (set_input_size changes that)"
+            raise InputError(f"images of VisionTransformer must be {allowed}. Got {tuple(x.shape)} instead.")
         x = self.patch_embed(x)
         if self.pos_embed is not None:
-            x = x + self.pos_embed
+            x = x + self._positions(self.pos_embed, x.device).to(self.fc_norm.weight.dtype)
         if self.num_prefix_tokens:
             x = torch.cat([self.prefix.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
         return x
+
+    def _positions(self, stored: Tensor, device: torch.device) -> Tensor:
+        """The positions; fixed ones computed again where the weights were loaded without them, as from meta."""
+        fixed = not isinstance(stored, nn.Parameter) and stored.device != device
+        return sincos2d(self.grid, stored.shape[2], device=device) if fixed else stored
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Moved as any module; but fixed positions keep their precision, and their numbers where memory is left unset.
+
+        They are stored nowhere.
+        """
+        super()._apply(fn, recurse)
+        fixed = self.pos_embed
+        if fixed is not None and not isinstance(fixed, nn.Parameter):
+            self.pos_embed = sincos2d(self.grid, fixed.shape[2], device=fixed.device)
+        return self
 
     def steps(self) -> list[Step]:
         """The blocks, each with the merging of tokens before it if there is one."""
@@ -189,10 +220,10 @@ class VisionTransformer(Features, Classifier):
         """
         if self.pool == "none":
             x = self.fc_norm(x[:, self.num_prefix_tokens :])
-            x = x if pre_logits else self.head(x)
+            x = x if pre_logits else self.head(self.head_drop(x))
             return x.transpose(1, 2).unflatten(2, self.grids[-1])
         x = self.fc_norm(x[:, 0] if self.pool == "token" else x[:, self.num_prefix_tokens :].mean(dim=1))
-        return x if pre_logits else self.head(x)
+        return x if pre_logits else self.head(self.head_drop(x))
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that timm's optimisers leave undecayed."""

@@ -1,0 +1,106 @@
+"""What the patterns cost: README's column is what the FLOP counter says, and memory is at most that of a mask."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from vision_attn.layers import (
+    Attention,
+    Axial,
+    Dilated,
+    Neighbourhood,
+    Segmented,
+    SpatialReduction,
+    TopK,
+    Window,
+)
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+DIM, HEADS = 32, 2
+WIDTH = DIM // HEADS
+CELLS = {
+    "none": (lambda: None, "N² d", lambda rows, columns: (rows * columns) ** 2),
+    "`Window(w)`": (lambda: Window(4), "N̂ w² d", lambda rows, columns: padded(rows, 4) * padded(columns, 4) * 16),
+    "`Neighbourhood(r)`": (lambda: Neighbourhood(2), "about 16 N r² d", lambda rows, columns: 16 * rows * columns * 4),
+    "`Dilated(s)`": (lambda: Dilated(4), "N² / s² d", lambda rows, columns: (rows * columns) ** 2 / 16),
+    "`Segmented(n)`": (lambda: Segmented(16), "N n d", lambda rows, columns: rows * columns * 16),
+    "`Axial()`": (Axial, "N (rows + columns) d", lambda rows, columns: rows * columns * (rows + columns)),
+    "`SpatialReduction(C, r)`": (
+        lambda: SpatialReduction(DIM, 4),
+        "N² / r² d",
+        lambda rows, columns: (rows * columns) ** 2 / 16,
+    ),
+    "`TopK(k)`": (lambda: TopK(8), "N² d", lambda rows, columns: (rows * columns) ** 2),
+}
+
+
+def padded(side, size):
+    return -(-side // size) * size
+
+
+def flops(rows, columns, **options):
+    """Those of the scores and of the mixing of values, without the linear maps and the reduction."""
+    layer, x = Attention(DIM, HEADS, **options).to("meta"), torch.empty(1, DIM, rows, columns, device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        layer(x)
+    queries, maps, reduction = rows * columns, 4 * rows * columns, 0
+    if isinstance(layer.pattern, SpatialReduction):
+        # The counter's hooks are on every module: then qkv is called whole, for the queries and for the keys.
+        maps, reduction = 4 * queries + 3 * queries // 16, queries * DIM * DIM
+    return counter.get_total_flops() - 2 * (maps * DIM * DIM + reduction)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_column_of_costs_says_what_is_computed(name):
+    make, cost, scores = CELLS[name]
+    (row,) = [line for line in README.splitlines() if re.match(rf"\| (`pattern`)? ?\| {re.escape(name)}[ ,|]", line)]
+    assert row.split("|")[-2].strip().startswith(cost), row
+    for rows, columns in ((32, 32), (40, 24)):
+        assert flops(rows, columns, pattern=make()) == 2 * HEADS * 2 * WIDTH * scores(rows, columns)
+
+
+def test_a_grid_that_windows_do_not_divide_costs_what_the_padded_one_does():
+    scores = CELLS["`Window(w)`"][2]
+    assert flops(30, 29, pattern=Window(4)) == flops(32, 32, pattern=Window(4)) == 4 * HEADS * WIDTH * scores(30, 29)
+
+
+@pytest.mark.parametrize("similarity", ["dot", "cosine", "bilinear", "gaussian"])
+def test_so_does_that_of_the_similarities(similarity):
+    """N² d for the scores and N² d for the mixing; d² a query more for bilinear, a channel more for gaussian."""
+    pairs = 256**2
+    more = {"bilinear": 256 * WIDTH**2, "gaussian": pairs}.get(similarity, 0)
+    assert flops(16, 16, similarity=similarity) == 2 * HEADS * (2 * pairs * WIDTH + more)
+
+
+def peak(layer, x, **masks):
+    """The most bytes that forward and backward hold at once beyond the input and the weights."""
+    for _ in range(2):
+        layer.zero_grad()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+            layer(x, **masks).sum().backward()
+    held = highest = 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            highest = max(highest, held)
+    return highest
+
+
+MORE = {8: {"`SpatialReduction(C, r)`", "`TopK(k)`"}, 24: {"`Neighbourhood(r)`", "`TopK(k)`"}}
+"""Top-k attention forms all scores; a convolution has weights, and blocks a halo, that count in small grids."""
+
+
+@pytest.mark.parametrize("side", MORE)
+def test_patterns_need_no_more_memory_than_full_attention_with_a_mask_but_for_those_named(side):
+    number = side * side
+    x = torch.randn(2, number, DIM)
+    masked = peak(Attention(DIM, HEADS), x, attn_mask=torch.rand(number, number) > 0.1)
+    assert masked > 4 * number**2  # the measure sees the mask
+    patterns = {name: make() for name, (make, *_) in CELLS.items() if name not in MORE[side]}
+    found = {
+        name: peak(Attention(DIM, HEADS, pattern=pattern, grid=(side, side)), x) for name, pattern in patterns.items()
+    }
+    assert {name: held for name, held in found.items() if held > masked} == {}

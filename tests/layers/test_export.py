@@ -1,0 +1,198 @@
+"""The layer as a graph: compiled with free sizes, exported, in ONNX, traced by FX."""
+
+import pytest
+import torch
+from switches import DIM, HEADS, PATTERNS, POSITIONS, SIMILARITIES, image_tokens, made
+from torch._dynamo.backends.common import aot_autograd
+from torch.export import Dim
+
+from vision_attn.layers import Attention
+
+SIZES = [(6, 6), (6, 7), (8, 8), (9, 4), (5, 8), (12, 12), (4, 16), (10, 6), (3, 11), (7, 7), (16, 16)]
+SETTINGS = [("none", pattern) for pattern in PATTERNS] + [(position, "full") for position in POSITIONS]
+SETTINGS += [("relative", "window"), ("rotary", "dilated")]
+
+
+def close(found, expected):
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def image(rows, columns, batch=2):
+    return image_tokens(rows * columns, batch=batch).float().transpose(1, 2).unflatten(2, (rows, columns))
+
+
+def compiled(layer):
+    """The layer compiled without breaks for free sizes, gradients too, and the list of its graphs."""
+    torch._dynamo.reset()
+    graphs = []
+
+    def kept(graph, _example):
+        graphs.append(graph)
+        return graph.forward
+
+    backend = aot_autograd(fw_compiler=kept, bw_compiler=lambda graph, _example: graph.forward, decompositions={})
+    return torch.compile(layer, fullgraph=True, dynamic=True, backend=backend), graphs
+
+
+def assert_few_graphs(position, pattern, sizes):
+    """At most three for images and for tokens with a stated grid, with outputs and gradients of the layer."""
+    for form in ("image", "tokens"):
+        layer = made(position=position, pattern=pattern).float()
+        call, graphs = compiled(layer)
+        for size in sizes:
+            x, options = image(*size), {}
+            if form == "tokens":
+                x, options = x.flatten(2).transpose(1, 2), {"grid": size}
+            results = []
+            for one in (call, layer):
+                layer.zero_grad()
+                out = one(x, **options)
+                out.square().sum().backward()
+                results.append([out.detach(), *(p.grad.clone() for p in layer.parameters())])
+            torch.testing.assert_close(*results, rtol=1e-3, atol=1e-3)
+        assert len(graphs) <= 3, (form, len(graphs))
+
+
+@pytest.mark.parametrize(("position", "pattern"), [("rotary", "full"), ("none", "shifted window")])
+def test_two_sizes_compile_without_a_break(position, pattern):
+    torch._dynamo.reset()
+    layer = made(position=position, pattern=pattern).float()
+    call = torch.compile(layer, fullgraph=True, dynamic=True, backend="eager")
+    for size in SIZES[1:3]:
+        tokens = image(*size).flatten(2).transpose(1, 2)
+        close(call(tokens, grid=size), layer(tokens, grid=size))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("position", "pattern"), SETTINGS)
+def test_eleven_sizes_take_at_most_three_graphs(position, pattern):
+    assert_few_graphs(position, pattern, SIZES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mask", ["key_padding_mask", "boolean", "additive", "is_causal"])
+def test_masks_compile_with_free_sizes(mask):
+    layer = made(pattern="window").float()
+    call, _ = compiled(layer)
+    for rows, columns in ((4, 6), (5, 8)):
+        number = rows * columns
+        x = image_tokens(number).float()
+        pairs = torch.randn(number, number, generator=torch.Generator().manual_seed(0)).fill_diagonal_(1)
+        options = {
+            "key_padding_mask": {"key_padding_mask": pairs[:2] < -0.5},
+            "boolean": {"attn_mask": pairs > 0},
+            "additive": {"attn_mask": pairs},
+            "is_causal": {"is_causal": True},
+        }[mask]
+        close(call(x, grid=(rows, columns), **options), layer(x, grid=(rows, columns), **options))
+
+
+def exported(layer, x, shapes):
+    return torch.export.export(layer, (x,), dynamic_shapes={"x": shapes}).module()
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+@pytest.mark.parametrize("prefix", [0, 1])
+def test_every_similarity_is_exported_with_a_free_batch(similarity, prefix):
+    layer = made(similarity, num_prefix_tokens=prefix).float()
+    program = exported(layer, image_tokens(12 + prefix, batch=3).float(), {0: Dim("batch", min=1, max=64)})
+    for batch in (1, 3, 7):
+        x = image_tokens(12 + prefix, batch=batch).float()
+        close(program(x), layer(x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("position", "pattern"), SETTINGS)
+def test_every_position_and_pattern_is_exported_with_a_free_batch(position, pattern):
+    layer = made(position=position, pattern=pattern, num_prefix_tokens=1).float()
+    program = exported(layer, image_tokens(13, batch=3).float(), {0: Dim("batch", min=1, max=64)})
+    for batch in (1, 5):
+        x = image_tokens(13, batch=batch).float()
+        close(program(x), layer(x))
+
+
+def test_the_default_is_exported_with_a_free_batch_and_a_free_number_of_tokens():
+    layer = Attention(DIM, HEADS).eval()
+    shapes = {0: Dim("batch", min=2, max=64), 1: Dim("tokens", min=2, max=4096)}
+    program = exported(layer, image_tokens(batch=3).float(), shapes)
+    close(program(image_tokens(20, batch=5).float()), layer(image_tokens(20, batch=5).float()))
+
+
+def assert_any_grid(position, pattern):
+    layer = made(position=position, pattern=pattern).float()
+    shapes = {0: Dim("batch", min=1, max=64), 2: Dim("rows", min=2, max=64), 3: Dim("columns", min=2, max=64)}
+    program = exported(layer, image(6, 7, batch=3), shapes)
+    for batch, rows, columns in ((1, 6, 6), (5, 9, 4), (2, 2, 3), (2, 12, 2), (1, 2, 2)):
+        x = image(rows, columns, batch)
+        close(program(x), layer(x))
+
+
+@pytest.mark.parametrize("pattern", ["window", "dilated"])
+def test_a_window_and_a_dilated_pattern_are_exported_with_free_height_and_width(pattern):
+    assert_any_grid("none", pattern)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("pattern", [pattern for pattern in PATTERNS if pattern not in ("reduced", "axial")])
+def test_positions_and_patterns_are_exported_with_free_height_and_width(position, pattern):
+    assert_any_grid(position, pattern)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pattern", ["window", "dilated"])
+def test_sides_that_are_known_to_be_multiples_are_cut_into_tiles(pattern):
+    """Then the scores of all pairs are never formed."""
+    layer = made(pattern=pattern).float()
+    shapes = {0: Dim("batch", max=64), 2: 2 * Dim("rows", min=2, max=32), 3: 2 * Dim("columns", min=2, max=32)}
+    program = torch.export.export(layer, (image(6, 8, batch=3),), dynamic_shapes={"x": shapes})
+    for size in ((4, 4), (10, 4), (12, 6)):
+        close(program.module()(image(*size)), layer(image(*size)))
+    masking = [str(node.target) for node in program.graph.nodes if "where" in str(node.target)]
+    assert masking == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("free", [True, False])
+def test_the_default_runs_in_onnx(tmp_path, free):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    layer, path = Attention(DIM, HEADS).eval(), tmp_path / "attention.onnx"
+    shapes = {"dynamic_shapes": {"x": {0: Dim("batch", min=1, max=64)}}} if free else {}
+    torch.onnx.export(layer, (image_tokens(batch=3).float(),), path, dynamo=True, verbose=False, **shapes)
+    onnx.checker.check_model(onnx.load(path))
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for batch in (1, 3, 6) if free else (3,):
+        x = image_tokens(batch=batch).float()
+        (out,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(out), layer(x).detach(), rtol=0, atol=1e-5)
+
+
+TRACEABLE = [(similarity, "none", "full") for similarity in SIMILARITIES]
+TRACEABLE += [("dot", position, "full") for position in ("learned", "sincos2d", "convolution")]
+TRACEABLE += [("dot", "none", "reduced")]
+
+
+@pytest.mark.parametrize(("similarity", "position", "pattern"), TRACEABLE)
+def test_fx_follows_switches_that_make_no_tensors_of_their_own(similarity, position, pattern):
+    layer = made(similarity, None, position, pattern)
+    for graph in (torch.fx.symbolic_trace(layer), torch.fx.symbolic_trace(torch.nn.Sequential(layer))):
+        for batch in (2, 5):
+            torch.testing.assert_close(graph(image_tokens(batch=batch)), layer(image_tokens(batch=batch)))
+    with pytest.raises(ValueError, match="must be the only argument of a graph"):
+        torch.fx.symbolic_trace(layer)(image_tokens(), is_causal=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"position": "rotary"}, "symbolic_trace cannot follow the position Rotary; torch.export can"),
+        ({"position": "relative"}, "symbolic_trace cannot follow the position RelativeBias; torch.export can"),
+        ({"pattern": "window"}, "symbolic_trace cannot follow the pattern Window; torch.export can"),
+        ({"pattern": "top-k"}, "symbolic_trace cannot follow the pattern TopK; torch.export can"),
+    ],
+)
+def test_fx_says_what_it_cannot_follow(options, words):
+    with pytest.raises(ValueError, match=words):
+        torch.fx.symbolic_trace(made(**options))

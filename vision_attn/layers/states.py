@@ -1,0 +1,63 @@
+"""Stored weights of timm's Swin and BEiT attention under the names that they have here.
+
+H heads, C channels; T offsets of a relative bias.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from vision_attn.layers.positions import RelativeBias
+from vision_attn.layers.projection import PackedProjection
+
+if TYPE_CHECKING:
+    from vision_attn.layers.attention import Attention
+
+TABLE = "relative_position_bias_table"
+PREFIX_OFFSETS = 3
+"""BEiT's table ends with as many rows: class token to tokens, tokens to class token, class token to itself."""
+
+
+def rename(layer: "Attention", state: dict[str, Any], prefix: str) -> None:
+    """Give the entries of the state that begin with `prefix` our names, in place; those of this package stay.
+
+    Raises `ValueError` for numbers that the layer has no place for.
+    """
+    if prefix + TABLE in state and isinstance(layer.position, RelativeBias):
+        table = state.pop(prefix + TABLE)
+        state[f"{prefix}position.{TABLE}"] = _of_the_grid(table, layer.position)
+        state.pop(f"{prefix}relative_position_index", None)  # computed here, from where tokens lie
+    biases = {name: state[f"{prefix}{name}_bias"] for name in "qkv" if f"{prefix}{name}_bias" in state}
+    qkv = getattr(layer, "qkv", None)
+    if not biases or not (isinstance(qkv, PackedProjection) or getattr(qkv, "bias", None) is not None):
+        return
+    for name in biases:
+        del state[f"{prefix}{name}_bias"]
+    if isinstance(qkv, PackedProjection):
+        _unpacked(qkv, state, biases, prefix)
+    else:
+        like = next(iter(biases.values()))
+        parts = [biases.get(name, like.new_zeros(width)) for name, width in layer.widths.items()]
+        state[f"{prefix}qkv.bias"] = torch.cat(parts)
+
+
+def _unpacked(qkv: PackedProjection, state: dict[str, Any], biases: dict[str, Tensor], prefix: str) -> None:
+    """The biases that the layer has; those that it has not may be there if they are 0, as BEiT's of the keys."""
+    for name, bias in biases.items():
+        if name in qkv.biased:
+            state[f"{prefix}qkv.{name}_bias"] = bias
+        elif bias.any():
+            raise ValueError(f"{name}_bias of Attention must be True for a state with that bias. Got False instead.")
+
+
+def _of_the_grid(table: Tensor, position: RelativeBias) -> Tensor:
+    """The rows of a table (T, H) for the offsets within the grid."""
+    offsets = len(position.relative_position_bias_table)
+    if len(table) != offsets + PREFIX_OFFSETS:
+        return table  # of another grid it is refused as any tensor of another shape
+    if table[offsets:].any():
+        allowed = "0 for offsets to and from the class token, which RelativeBias places nowhere"
+        given = table[offsets:].abs().amax().item()
+        raise ValueError(f"{TABLE} of the state must be {allowed}. Got up to {given:.3g} instead.")
+    return table[:offsets]
