@@ -1,11 +1,13 @@
 """Probes: the questions asked of a trained model."""
 
 from vision_attn.probes.accuracy import Accuracy
+from vision_attn.probes.accuracy_at_size import AccuracyAtSize
 from vision_attn.probes.accuracy_by import AccuracyBy
 from vision_attn.probes.accuracy_by_distance import AccuracyByDistance, AccuracyByLag
 from vision_attn.probes.attention_distance import AttentionDistance
 from vision_attn.probes.attention_formula import AttentionFormula
 from vision_attn.probes.base import Probe, Row
+from vision_attn.probes.bias_effect import BiasEffect
 from vision_attn.probes.branch_scale import BranchScale
 from vision_attn.probes.influence import Influence
 from vision_attn.probes.intervention import Intervention
@@ -13,19 +15,23 @@ from vision_attn.probes.maps import AttentionMap, attention_maps
 from vision_attn.probes.occlusion import Occlusion
 from vision_attn.probes.patch_shuffle import PatchShuffle
 from vision_attn.probes.receptive_field import ReceptiveField
+from vision_attn.probes.saturation import Saturation
 from vision_attn.probes.shift import ShiftConsistency
 from vision_attn.probes.size import Size
+from vision_attn.probes.token_cost import TokenCost
 from vision_attn.probes.worked_example import WorkedExample
 from vision_attn.probes.zoom import Zoom
 
 __all__ = [
     "Accuracy",
+    "AccuracyAtSize",
     "AccuracyBy",
     "AccuracyByDistance",
     "AccuracyByLag",
     "AttentionDistance",
     "AttentionFormula",
     "AttentionMap",
+    "BiasEffect",
     "BranchScale",
     "Influence",
     "Intervention",
@@ -34,8 +40,10 @@ __all__ = [
     "Probe",
     "ReceptiveField",
     "Row",
+    "Saturation",
     "ShiftConsistency",
     "Size",
+    "TokenCost",
     "WorkedExample",
     "Zoom",
     "attention_maps",
