@@ -9,8 +9,13 @@ from vision_attn.probes.attention_formula import AttentionFormula
 from vision_attn.probes.base import Probe, Row
 from vision_attn.probes.bias_effect import BiasEffect
 from vision_attn.probes.branch_scale import BranchScale
+from vision_attn.probes.calibration import Calibration
+from vision_attn.probes.correct_by_image import CorrectByImage
+from vision_attn.probes.corruption import Corruption
+from vision_attn.probes.frequency_bands import FrequencyBands
 from vision_attn.probes.influence import Influence
 from vision_attn.probes.intervention import Intervention
+from vision_attn.probes.layer_cka import LayerCKA
 from vision_attn.probes.maps import AttentionMap, attention_maps
 from vision_attn.probes.occlusion import Occlusion
 from vision_attn.probes.patch_shuffle import PatchShuffle
@@ -33,8 +38,13 @@ __all__ = [
     "AttentionMap",
     "BiasEffect",
     "BranchScale",
+    "Calibration",
+    "CorrectByImage",
+    "Corruption",
+    "FrequencyBands",
     "Influence",
     "Intervention",
+    "LayerCKA",
     "Occlusion",
     "PatchShuffle",
     "Probe",
