@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vision_attn.data import Data
-from vision_attn.models import KMeansFeatures, ResNet, ViT
+from vision_attn.models import KMeansFeatures, ResNet, SelfAttention, ViT
 from vision_attn.probes import Accuracy, AccuracyAtSize
 from vision_attn.probes.accuracy_at_size import resized
 from vision_attn.spec import InputError
@@ -27,11 +27,13 @@ def test_even_images_have_the_same_class_at_every_size_without_positions():
     assert model.image_size == 8
 
 
-def test_learned_positions_are_brought_to_the_new_grid_and_the_model_is_left_alone():
-    model = built(ViT(dim=8, depth=1, patch_size=4))
-    before = model.pos_embed.clone()
+@pytest.mark.parametrize("position", ["none", "learned", "relative", "rotary", "convolution", "sincos2d"])
+def test_every_encoding_is_brought_to_the_new_grid_and_the_model_is_left_alone(position):
+    model = built(ViT(dim=16, depth=2, patch_size=4, mixer=SelfAttention(num_heads=2, position=position)))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     assert len(list(AccuracyAtSize()(model, DATA))) == 2
-    assert torch.equal(model.pos_embed, before)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert model(torch.zeros(1, 1, 8, 8)).shape == (1, 4)
 
 
 def test_images_are_resized_as_pillow_does_it_and_kept_at_their_own_size():

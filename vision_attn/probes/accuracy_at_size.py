@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vision_attn.data.base import Data, Dataset
+from vision_attn.layers import Position
 from vision_attn.models.base import Model
 from vision_attn.models.fitted import FittedModel
 from vision_attn.probes.altered import accuracy_row, classes, evenly_spaced, without_class
@@ -53,10 +54,7 @@ class AccuracyAtSize(Probe):
         test = evenly_spaced(data.test, self.images)
         for zoom in self.zooms:
             size = round(zoom * data.image_size)
-            network: Any = model
-            if size != data.image_size and hasattr(model, "set_input_size"):
-                network = copy.deepcopy(model)
-                network.set_input_size(size)
+            network = model if size == data.image_size else _at_size(model, size)
             try:
                 found = classes(network, test.images, data=data, alter=functools.partial(resized, size=size))
             except (RuntimeError, AssertionError) as error:  # how PyTorch and timm say that a size does not fit
@@ -64,6 +62,25 @@ class AccuracyAtSize(Probe):
                 given = f"{type(model).__name__} ({error})"
                 raise InputError(f"model of AccuracyAtSize must be {allowed}. Got {given} instead.") from error
             yield accuracy_row(found, test.labels, image_size=size)
+
+
+def _at_size(model: nn.Module, size: int) -> nn.Module:
+    """A copy that takes images of that size. Encodings inside of mixers stay: they extend themselves to a new grid."""
+    network: Any = copy.deepcopy(model)
+    if not hasattr(network, "set_input_size"):
+        return network
+    encodings = {name: module for name, module in network.named_modules() if isinstance(module, Position)}
+    for name in encodings:
+        _put(network, name, None)
+    network.set_input_size(size)
+    for name, module in encodings.items():
+        _put(network, name, module)
+    return network
+
+
+def _put(network: nn.Module, name: str, module: nn.Module | None) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(network.get_submodule(parent), last, module)
 
 
 def resized(images: Tensor, size: int) -> Tensor:
