@@ -1,5 +1,6 @@
 """Similarity of layers, calibration, corruptions and frequency bands, where the answer is known."""
 
+import dataclasses
 import itertools
 import math
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from noise_data import noise
 
-from vision_attn.data import Data
+from vision_attn.data import Data, Split
 from vision_attn.models import ViT
 from vision_attn.probes import CorrectByImage, Corruption, FrequencyBands, LayerCKA
 from vision_attn.probes.calibration import calibration_error
@@ -55,13 +56,17 @@ def test_it_is_one_for_rotated_and_scaled_features_and_follows_the_published_for
 
 
 def test_every_layer_is_compared_with_later_ones_pixels_labels_and_itself_on_other_images():
-    data, model = noise(), ViT(dim=16, depth=2, mlp_ratio=1)
+    data, model = noise(images=16), ViT(dim=16, depth=2, mlp_ratio=1)
     torch.manual_seed(0)
     module = model.build(image_size=data.image_size, in_chans=data.in_chans, num_classes=data.num_classes)
-    rows = [row for row in LayerCKA(images=8)(module, data) if row["estimator"] == "biased"]
-    found = {(row["layer"], row["other"]) for row in rows}
-    assert {(1, "2"), (1, "3"), (2, "3"), (3, "pixels"), (3, "labels"), (1, "other images")} <= found
-    assert (2, "1") not in found
+    others = {1: {"2", "3"}, 2: {"3"}, 3: set()}
+    for labels in (data.test.labels, torch.arange(16) % 5):  # labels that are all alike are like nothing
+        test = Split(data.test.images, labels)
+        rows = list(LayerCKA(images=8)(module, dataclasses.replace(data, test=test)))
+        varied = {"labels"} if labels.any() else set()
+        for layer, later in others.items():
+            found = {row["other"] for row in rows if (row["layer"], row["estimator"]) == (layer, "biased")}
+            assert found == later | varied | {"pixels", "other images"}
 
 
 def test_calibration_error_is_the_gap_of_each_bin_weighted_by_its_images():

@@ -51,7 +51,7 @@ class ErrorConsistency(Dots):
         if found.empty:
             return pd.DataFrame(columns=columns)
         rows = []
-        groups = found.groupby(view.panels, observed=True, dropna=False) if view.panels else [((), found)]
+        groups = found.groupby(list(view.panels), observed=True, dropna=False) if view.panels else [((), found)]
         for key, part in groups:
             wide = part.pivot_table(index=image, columns=[self.hue, self.over], values="value", observed=True)
             for first, second in self._pairs(view):
@@ -74,7 +74,7 @@ class ErrorConsistency(Dots):
         found = mean_interval(self._values(view), by=by, level=self.level)
         cells = pd.DataFrame(self._pairs(view), columns=PAIR)
         if view.panels:
-            cells = view.runs[view.panels].drop_duplicates().merge(cells, how="cross")
+            cells = view.runs[list(view.panels)].drop_duplicates().merge(cells, how="cross")
         out = cells.astype(object).merge(found.astype(dict.fromkeys(by, object)), on=by, how="left")
         planned = view.runs[self.over].nunique()
         lacks_pair = (out["first"] == out["second"]) & (planned <= 2)
@@ -110,7 +110,7 @@ class ErrorConsistency(Dots):
         view = self.view(records)
         out = []
         for row in table.to_dict("records"):
-            heads = view.heads(row, view.panels)
+            heads = view.heads(row, list(view.panels))
             text = self._text((row["first"], row["second"]), view)
             out.append(heads | {"pair": text, "kappa": wording.interval(row, metric="")})
         return pd.DataFrame(out)
