@@ -48,8 +48,8 @@ UPDATES = {"mnist5k": 800, "cifar10": 8000, "cifar10-jpeg": 8000}
 
 
 def run(seed, data, model, weights):
-    if weights == "trained" and model not in TRAINED:
-        return None
+    if (weights == "trained" and model not in TRAINED) or (weights == "fresh" and seed > 4):
+        return None  # what holds in exact arithmetic needs no eleven seeds
     return Run(
         model=NETWORKS[data].replace(mixer=MIXERS[model]),
         data=DATA[data],
@@ -103,12 +103,9 @@ experiment = Experiment(
     probes=(Accuracy(), BiasEffect(), Size()),
     figures=(
         DotPlot(reference=ALL, given=LEARNT),
-        DotPlot(given=LEARNT),
         DotPlot(metric="bias_effect", split=None, at=(*FIRST, ("projection", "q")), given=FRESH),
         DotPlot(metric="bias_effect", split=None, at=(*FIRST, ("projection", "k")), given=FRESH),
-        DotPlot(metric="bias_effect", split=None, at=(*FIRST, ("projection", "v, absorbed")), given=FRESH),
         DotPlot(metric="norm_bias_relative", split=None, at=(*FIRST, ("projection", "q")), given=LEARNT),
-        DotPlot(metric="norm_bias_relative", split=None, at=(*FIRST, ("projection", "k")), given=LEARNT),
     ),
     verdicts=(REDUNDANT, ALIKE, HIDDEN),
 )

@@ -82,10 +82,6 @@ experiment = Experiment(
     factors={"seed": range(5), "model": tuple(LAYERS)},
     run=run,
     probes=(WorkedExample(), AttentionFormula()),
-    figures=(
-        DotPlot(metric="attention_weight", split=None, at=(("layer", 1), ("key", 1))),
-        DotPlot(metric="attention_weight", split=None, at=(("layer", 1), ("key", 2))),
-        DotPlot(metric="formula_difference", split=None, at=(("layer", 1), ("sources", 2))),
-    ),
+    figures=(DotPlot(metric="attention_weight", split=None, at=(("layer", 1), ("key", 1))),),
     verdicts=(EXAMPLE, SOURCES),
 )
