@@ -103,7 +103,6 @@ experiment = Experiment(
     probes=(Accuracy(), BiasEffect(), Size()),
     figures=(
         DotPlot(reference=ALL, given=LEARNT),
-        DotPlot(metric="bias_effect", split=None, at=(*FIRST, ("projection", "q")), given=FRESH),
         DotPlot(metric="bias_effect", split=None, at=(*FIRST, ("projection", "k")), given=FRESH),
         DotPlot(metric="norm_bias_relative", split=None, at=(*FIRST, ("projection", "q")), given=LEARNT),
     ),

@@ -225,7 +225,6 @@ experiment = Experiment(
             log_y=True,
             **COMMON,
         ),
-        MetricCurve(metric="mean_jacobian_norm", x="head_dim", at=OF_KEYS, given=AT_RANDOM, **COMMON),
         MetricCurve(metric="saturated_share", x="head_dim", at=OF_KEYS, given=AT_RANDOM, **COMMON),
         MetricCurve(
             metric="entropy_relative", x="updates", at=(("inputs", "images"), ("layer", 1)), given=OF_DIGITS, **COMMON
