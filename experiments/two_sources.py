@@ -53,10 +53,10 @@ def near(quantity, value, tolerance, what, **at):
 EXAMPLE = claim(
     "C12",
     "In a head of 64 the products 112 and 96 are divided by 8 and give the weights 0.88 and 0.12.",
-    *near(score, 14, NOTHING, "The first score", key=1),
-    *near(score, 12, NOTHING, "The second score", key=2),
     *near(weight, 0.88, ROUNDED, "The first weight", key=1),
     *near(weight, 0.12, ROUNDED, "The second weight", key=2),
+    *near(score, 14, NOTHING, "The first score", key=1),
+    *near(score, 12, NOTHING, "The second score", key=2),
 )
 SOURCES = claim(
     "C12",
@@ -82,10 +82,6 @@ experiment = Experiment(
     factors={"seed": range(5), "model": tuple(LAYERS)},
     run=run,
     probes=(WorkedExample(), AttentionFormula()),
-    figures=(
-        DotPlot(metric="attention_weight", split=None, at=(("layer", 1), ("key", 1))),
-        DotPlot(metric="attention_weight", split=None, at=(("layer", 1), ("key", 2))),
-        DotPlot(metric="formula_difference", split=None, at=(("layer", 1), ("sources", 2))),
-    ),
+    figures=(DotPlot(metric="attention_weight", split=None, at=(("layer", 1), ("key", 1))),),
     verdicts=(EXAMPLE, SOURCES),
 )

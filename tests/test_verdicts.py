@@ -214,6 +214,8 @@ def test_parts_are_numbered_and_rules_of_one_claim_are_lettered(records):
     whole = AllOf(claim="C4", statement="All.", parts=(part, part))
     found = [rule.decide(records) for rule in (part.replace(claim="C1"), whole, whole)]
     assert list(table(found)["claim"]) == ["C1", "C4a", "C4a.1", "C4a.2", "C4b", "C4b.1", "C4b.2"]
+    long = AllOf(claim="C4", statement="All.", parts=(part,) * 30)
+    assert list(table([long.decide(records)])["claim"])[-1] == "C4.30"
 
 
 def test_the_learning_rate_is_settled_before_anything_is_decided():

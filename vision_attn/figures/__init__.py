@@ -9,6 +9,7 @@ from vision_attn.figures.crossover import Crossover, DataEquivalence
 from vision_attn.figures.distance_curve import DistanceCurve
 from vision_attn.figures.dot_plot import DotPlot
 from vision_attn.figures.erf_map import ErfMap
+from vision_attn.figures.error_consistency import ErrorConsistency
 from vision_attn.figures.expected_best import ExpectedBest
 from vision_attn.figures.fitted_curves import FittedCurves
 from vision_attn.figures.gap import Gap
@@ -35,6 +36,7 @@ __all__ = [
     "DistanceCurve",
     "DotPlot",
     "ErfMap",
+    "ErrorConsistency",
     "ExpectedBest",
     "Figure",
     "FittedCurves",

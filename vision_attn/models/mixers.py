@@ -16,6 +16,7 @@ from vision_attn.layers import (
     ZeroMixing,
 )
 from vision_attn.layers.named import position_named
+from vision_attn.layers.paths import PathName
 from vision_attn.models.base import Mixer
 from vision_attn.models.patterns import NAMED, STORED_SIZE, Pattern, PatternName
 from vision_attn.spec import InputError, spec
@@ -47,6 +48,7 @@ class SelfAttention(Mixer):
     pattern_size: int | None = None
     attn_drop: float = 0.0
     proj_drop: float = 0.0
+    path: PathName = "auto"
 
     def __post_init__(self) -> None:
         if isinstance(given := self.pattern, nn.Module):
@@ -106,7 +108,7 @@ class SelfAttention(Mixer):
         if dim % self.num_heads:
             raise InputError(f"dim of ViT must be a multiple of num_heads = {self.num_heads}. Got {dim} instead.")
         same = ("qkv_bias", "qk_norm", "q_bias", "k_bias", "v_bias", "key_dim", "value_dim", "similarity", "scale")
-        options = {name: getattr(self, name) for name in (*same, "attn_drop", "proj_drop")}
+        options = {name: getattr(self, name) for name in (*same, "attn_drop", "proj_drop", "path")}
         try:
             pattern = self._pattern(dim)
             head_dim = (self.key_dim or dim) // self.num_heads

@@ -38,7 +38,10 @@ class ViT(Model):
 
     The `init` "mimetic" lets attention start as it looks in trained networks (Trockman and Kolter 2023,
     arXiv:2305.09828): W_q W_k^T = 0.7 Z + 0.7 I, cut to the rank of a head, and W_v W_proj = 0.4 Z - 0.4 I, with Z
-    normal of variance 1 / dim. It is meant for the position "sincos2d". All other weights start as with "default".
+    normal of variance 1 / dim. It is meant for the position "sincos2d". The `init` "unit_variance" draws W_q, W_k and
+    W_v from a normal distribution of variance 1 / dim, so that queries and keys of normed tokens have the variance 1
+    that the derivation of the scale 1/sqrt(D) assumes; with "default" it is 0.0004 dim. All other weights start as
+    with "default".
     `drop_rate` is the share of the features that dropout sets to 0 before the head.
     """
 
@@ -56,7 +59,7 @@ class ViT(Model):
     reg_tokens: int = 0
     merge_after: tuple[int, ...] = ()
     stem: Literal["patch", "convolution"] = "patch"
-    init: Literal["default", "mimetic"] = "default"
+    init: Literal["default", "mimetic", "unit_variance"] = "default"
     drop_rate: float = 0.0
 
     @property
@@ -86,7 +89,9 @@ class ViT(Model):
             self.require("merge_after", not self.merge_after, "() with a class token or registers")
         plain = isinstance(self.mixer, SelfAttention) and self.mixer.is_dot_product
         allowed = "SelfAttention with the similarity 'dot', as wide as the tokens, without qk_norm, with init 'mimetic'"
-        self.require("mixer", self.init == "default" or plain, allowed)
+        self.require("mixer", self.init != "mimetic" or plain, allowed)
+        attends = self.init != "unit_variance" or isinstance(self.mixer, SelfAttention)
+        self.require("mixer", attends, "SelfAttention with init 'unit_variance'")
 
     def build(self, *, image_size: int | tuple[int, int], in_chans: int, num_classes: int) -> nn.Module:
         """A freshly initialised module for square images, or with two numbers for those of that (height, width)."""
@@ -165,6 +170,9 @@ class VisionTransformer(Features, Classifier):
             if spec.init == "mimetic":
                 assert isinstance(block.mixer, Attention)
                 initialise_mimetic(block.mixer)
+            elif spec.init == "unit_variance":
+                assert isinstance(block.mixer, Attention)
+                nn.init.normal_(block.mixer.qkv.weight, std=block.mixer.dim**-0.5)
         self.feature_info = [
             {"module": f"blocks.{i}", "num_chs": width, "reduction": spec.patch_size << stage}
             for i, (width, stage) in enumerate(zip(widths, stages, strict=True))

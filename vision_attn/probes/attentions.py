@@ -1,15 +1,21 @@
 """Attentions: the attention layers of this package in a model, and copies of them to compute exactly with."""
 
 import copy
+import functools
 import hashlib
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from vision_attn.layers import Attention, Pattern
-from vision_attn.models import Model, SelfAttention, ViT
+from vision_attn.layers.similarity import Dot
+from vision_attn.models import Model
 from vision_attn.models.fitted import FittedModel
 from vision_attn.spec import InputError
+
+USUAL_SIZE = 224
+"""The image size at which a planned model is looked through; most sizes of patches divide it."""
 
 
 def attention_layers(model: nn.Module, *, what: str) -> list[Attention]:
@@ -23,30 +29,42 @@ def attention_layers(model: nn.Module, *, what: str) -> list[Attention]:
 
 def without_attention(model: Model) -> str | None:
     """Why a model has no attention layers of this package; None where it has some, or where that cannot be seen."""
-    if isinstance(model, ViT):
-        has_some = isinstance(model.mixer, SelfAttention)
-        return None if has_some else f"{type(model.mixer).__name__} is not attention"
-    reason = f"{type(model).__name__} has no attention layer of this package"
-    if isinstance(model, FittedModel):
-        return reason
-    try:
-        with torch.device("meta"):
-            module = model.build(image_size=32, in_chans=3, num_classes=2)
-    except (InputError, RuntimeError, NotImplementedError):
+    found = _planned(model)
+    if found is None or found:
         return None
-    return None if any(isinstance(part, Attention) for part in module.modules()) else reason
+    mixer = getattr(model, "mixer", None)
+    return f"{type(model if mixer is None else mixer).__name__} has no attention layer of this package"
+
+
+def unlike(model: Model, is_like: Callable[[Attention], bool], reason: str) -> str | None:
+    """Why a model does not fit a probe of layers that are like this; None where all are, or where it cannot be seen."""
+    if (lacking := without_attention(model)) is not None:
+        return lacking
+    return None if all(map(is_like, _planned(model) or [])) else reason
+
+
+def is_plain(layer: Attention) -> bool:
+    """Whether it is softmax(scale q k^T) v and no more."""
+    dot = type(layer.similarity) is Dot and isinstance(layer.q_norm, nn.Identity)
+    return dot and layer.position is None and type(layer.pattern) is Pattern
 
 
 def not_plain(model: Model) -> str | None:
     """Why the attention of a model is not softmax(scale q k^T) v and no more; None where it is."""
-    if (reason := without_attention(model)) is not None:
-        return reason
-    mixer = getattr(model, "mixer", None)
-    if isinstance(mixer, SelfAttention):
-        plain = mixer.similarity == "dot" and not mixer.qk_norm
-        if not plain or mixer.position != "none" or mixer.pattern != "full":
-            return "scores of its attention are more than products of queries and keys"
-    return None
+    return unlike(model, is_plain, "scores of its attention are more than products of queries and keys")
+
+
+@functools.lru_cache(maxsize=256)
+def _planned(model: Model) -> tuple[Attention, ...] | None:
+    """The attention layers of a planned model, built without memory; None where it cannot be."""
+    if isinstance(model, FittedModel):
+        return ()
+    try:
+        with torch.device("meta"):
+            module = model.build(image_size=USUAL_SIZE, in_chans=3, num_classes=2)
+    except (InputError, RuntimeError, NotImplementedError):
+        return None
+    return tuple(part for part in module.modules() if isinstance(part, Attention))
 
 
 def exact_copy(layer: Attention) -> Attention:
@@ -57,8 +75,7 @@ def exact_copy(layer: Attention) -> Attention:
 
 def require_plain(layer: Attention, *, what: str) -> None:
     """Raise `InputError`, for the probe `what`, unless the layer is softmax(scale q k^T) v and no more."""
-    dot = type(layer.similarity).__name__ == "Dot" and isinstance(layer.q_norm, nn.Identity)
-    if not dot or layer.position is not None or type(layer.pattern) is not Pattern:
+    if not is_plain(layer):
         allowed = "the product of queries and keys alone"
         raise InputError(f"scores of a layer must be {allowed} for {what}. Got {layer} instead.")
 

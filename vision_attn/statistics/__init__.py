@@ -1,5 +1,6 @@
 """Statistics: from a tidy frame and the names of its columns to a frame of estimates with intervals."""
 
+from vision_attn.statistics.agreement import error_consistency
 from vision_attn.statistics.comparisons import holm, outperformance, paired_p
 from vision_attn.statistics.convergence import updates_to_threshold
 from vision_attn.statistics.crossover import Estimate, crossover, equivalent_size
@@ -19,6 +20,7 @@ __all__ = [
     "Fit",
     "crossover",
     "equivalent_size",
+    "error_consistency",
     "expected_best",
     "fit",
     "fitted_curves",

@@ -105,8 +105,11 @@ def _worth(recipe: Recipe, model: nn.Module, *, data: Data, units: str, threads:
 
 
 def _attention(model: nn.Module, device: torch.device, precision: str) -> str | None:
-    if not any(isinstance(module, Attention) for module in model.modules()):
+    first = next((module for module in model.modules() if isinstance(module, Attention)), None)
+    if first is None:
         return None
+    if first.path != "auto":
+        return first.path
     if not isinstance(grid := getattr(model, "grid", None), tuple):  # a model of one's own need not say
         return None
     rows, columns = grid

@@ -57,7 +57,8 @@ def flat(found: Sequence[Finding], *, above: str = "") -> list[tuple[Finding, st
     """Every finding and part with its number."""
     out, claims = [], [one.claim for one in found]
     for i, one in enumerate(found):
-        letter = string.ascii_lowercase[claims[:i].count(one.claim)] if claims.count(one.claim) > 1 else ""
+        is_one_of_several = not above and claims.count(one.claim) > 1
+        letter = string.ascii_lowercase[claims[:i].count(one.claim)] if is_one_of_several else ""
         claim = f"{above}.{i + 1}" if above else one.claim + letter
         out += [(one, claim), *flat(one.parts, above=claim)]
     return out

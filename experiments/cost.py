@@ -1,0 +1,147 @@
+"""How do time and memory of attention grow with the number of tokens, and what do its cheaper forms save and lose?
+
+The second tutorial: attention is quadratic in the length of the sequence, and sparse, segmented and hierarchical forms
+mend it. Mixers of one width are timed, forward and forward with backward, for 64 to 4,096 tokens: full
+attention by matrix products and by the fused kernel, in windows, dilated, axial, segmented, with reduced keys,
+hierarchical; a depthwise convolution, an LSTM, which must go step by step, and no mixer. Each point is measured in a
+fresh process on one core, all points in turn and then again, five times; a slope is the exponent of the growth between
+two sizes: 2 is approached from below. Whole blocks are measured too: there the MLP hides the square until there are six
+times as many tokens as channels. Beside the clock stand the multiply-adds, counted from the shapes. What a cheaper form
+loses is asked by the preset "recall": can it still relate two cells, 2 or 6 apart?
+
+Run it alone on the machine, with -j 1. Expected: 5 minutes on one core; "recall" an hour on two cores with fast
+bfloat16 arithmetic. Longer sequences are more sides of `TokenCost`: 128 are 16,384 tokens, where matrix products run
+out of the 4 GiB that it allows.
+"""
+
+from vision_attn import (
+    Accuracy,
+    DepthwiseConv,
+    Experiment,
+    Quantity,
+    Recipe,
+    Run,
+    SelfAttention,
+    ViT,
+    cell,
+    claim,
+)
+from vision_attn.data import CuedRecall, Parity
+from vision_attn.figures import DotPlot, MetricCurve
+from vision_attn.models import LSTM, ZeroMixer
+from vision_attn.probes import Size, TokenCost
+
+TRUNK = ViT(dim=64, depth=1, patch_size=4, position="none", mlp_ratio=4)
+
+
+def attention(**switches):
+    return TRUNK.replace(mixer=SelfAttention(num_heads=2, **switches))
+
+
+MATH, FUSED = "full, matrix products", "full, fused"
+WINDOW, SEGMENTS, ROWS = "windows of 4 x 4", "segments of 16", "LSTM"
+MODELS = {
+    "no mixer": TRUNK.replace(mixer=ZeroMixer()),
+    WINDOW: attention(pattern="window", pattern_size=4),
+    MATH: attention(path="math"),
+    FUSED: attention(path="fused"),
+    "dilated, every 4th": attention(pattern="dilated", pattern_size=4),
+    "axial": attention(pattern="axial"),
+    SEGMENTS: attention(pattern="segmented", pattern_size=16),
+    "keys reduced 4 x 4": attention(pattern="reduced", pattern_size=4),
+    "depthwise 7x7": TRUNK.replace(mixer=DepthwiseConv(kernel_size=7)),
+    ROWS: TRUNK.replace(mixer=LSTM(bidirectional=False)),
+    "hierarchical": attention().replace(depth=2, merge_after=(1,)),
+    "full, two blocks": attention().replace(depth=2),
+}
+
+
+CLOCKED = Parity(distance=2, train_size=10, val_size=0, test_size=10)
+"""Any images would do: nothing is trained, and tokens are random."""
+
+
+def run(seed, task, distance, model):
+    if task == "clock":
+        return Run(model=MODELS[model], data=CLOCKED, recipe=Recipe(updates=0, crop_padding=0), seed=seed)
+    placed = MODELS[model].replace(depth=2, pool="none", position="sincos2d")
+    if model in (MATH, "full, two blocks") or placed.merge_after:
+        return None  # full attention by another path; merged tokens have no place to answer at
+    recipe = Recipe(
+        updates=6000,
+        batch_size=32,
+        crop_padding=0,
+        learning_rate=3e-3,
+        schedule="constant",
+        warmup_fraction=1 / 60,
+        patience=15,
+        history_rows=60,
+        compile="off",
+    )
+    data = CuedRecall(distance=distance, train_cues=16, num_pairs=32, pair_seed=seed)
+    return Run(model=placed, data=data, recipe=recipe, seed=seed)
+
+
+CLOCK = cell(task="clock", part="mixer", tokens=4096)
+FORWARD, BOTH = "forward", "forward and backward"
+LAST = "the exponent from 1,936 to 4,096 tokens"
+growth = Quantity("time_slope", given=CLOCK)
+growth_of_memory = Quantity("memory_slope", given=CLOCK)
+QUADRATIC = claim(
+    "C8",
+    "The time of attention is quadratic in the number of tokens.",
+    *(
+        growth(model=model, passes=passes).above(1.7, f"{model}, {passes}: {LAST} is above 1.7.")
+        for model in (MATH, FUSED)
+        for passes in (FORWARD, BOTH)
+    ),
+    *(growth(model=model, passes=FORWARD).below(2.2, f"{model}, forward: it is below 2.2.") for model in (MATH, FUSED)),
+    growth_of_memory(model=MATH, passes=FORWARD).above(1.7, "So is memory, where all scores are kept."),
+)
+LINEAR = claim(
+    "C8",
+    "Windows and segments make it linear, and the fused kernel makes its memory linear.",
+    *(
+        growth(model=model, passes=passes).below(1.3, f"{model}, {passes}: {LAST} is below 1.3.")
+        for model in (WINDOW, SEGMENTS)
+        for passes in (FORWARD, BOTH)
+    ),
+    growth_of_memory(model=FUSED, passes=FORWARD).below(1.3, "Memory of the fused kernel: below 1.3."),
+)
+seconds = Quantity("latency_seconds", given=cell(task="clock", part="mixer", tokens=1024, passes=BOTH, quantile=0.5))
+RECURRENT = claim(
+    "C10",
+    "A recurrent network cannot go through the sequence at once: with 1,024 tokens it takes longer than attention.",
+    (seconds(model=ROWS) - seconds(model=FUSED)).above(0),
+)
+
+AT_CLOCK = cell(task="clock")
+RECALL = cell(task="recall")
+
+
+def curves(metric, part, passes, *, quantile=None, log_y=True):
+    more = () if quantile is None else (("quantile", quantile),)
+    at = (("part", part), ("passes", passes), *more)
+    return MetricCurve(metric=metric, x="tokens", at=at, log_y=log_y, given=AT_CLOCK)
+
+
+experiment = Experiment(
+    question=__doc__,
+    factors={"seed": range(5), "task": ("clock",), "distance": (2,), "model": tuple(MODELS)},
+    presets={"recall": {"task": ("recall",), "distance": (2, 6)}},
+    run=run,
+    probes=(
+        Accuracy(),
+        Size(),
+        TokenCost(sides=(8, 16, 32, 44, 64), min_seconds=0.1),
+        TokenCost(sides=(8, 16, 32), part="blocks", passes=("forward",), min_seconds=0.1),
+    ),
+    figures=(
+        curves("latency_seconds", "mixer", FORWARD, quantile=0.5),
+        curves("latency_seconds", "mixer", BOTH, quantile=0.5),
+        curves("time_slope", "mixer", FORWARD, log_y=False),
+        curves("peak_bytes", "mixer", BOTH),
+        curves("time_slope", "blocks", FORWARD, log_y=False),
+        DotPlot(given=RECALL),
+    ),
+    verdicts=(QUADRATIC, LINEAR, RECURRENT),
+)

@@ -1,0 +1,121 @@
+"""Similarity of layers, calibration, corruptions and frequency bands, where the answer is known."""
+
+import dataclasses
+import itertools
+import math
+
+import pytest
+import torch
+from noise_data import noise
+
+from vision_attn.data import Data, Split
+from vision_attn.models import ViT
+from vision_attn.probes import CorrectByImage, Corruption, FrequencyBands, LayerCKA
+from vision_attn.probes.calibration import calibration_error
+from vision_attn.probes.corruption import STRENGTHS, corrupted
+from vision_attn.probes.frequency_bands import filtered
+from vision_attn.probes.layer_cka import _gram, cka
+
+N, P = 64, 128
+
+
+def normal(seed, *shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_independent_features_are_unlike_by_the_unbiased_estimate_alone():
+    pairs = [(_gram(normal(2 * i, N, P)), _gram(normal(2 * i + 1, N, P))) for i in range(20)]
+    unbiased = torch.tensor([cka(k, other, unbiased=True) for k, other in pairs])
+    biased = torch.tensor([cka(k, other, unbiased=False) for k, other in pairs])
+    assert abs(unbiased.mean()) < 4 * unbiased.std() / math.sqrt(20)
+    assert abs(unbiased.mean()) < 0.02
+    assert biased.mean() == pytest.approx(P / (N + P), abs=0.02)
+
+
+@pytest.mark.parametrize("unbiased", [True, False])
+def test_it_is_one_for_rotated_and_scaled_features_and_follows_the_published_formula(unbiased):
+    x, y = normal(0, 9, 5), normal(1, 9, 3)
+    rotation = torch.linalg.qr(normal(2, 5, 5)).Q
+    assert cka(_gram(x), _gram(3 * x @ rotation), unbiased=unbiased) == pytest.approx(1)
+    assert cka(_gram(x), _gram(torch.ones(9, 1)), unbiased=unbiased) is None
+    if unbiased:  # the mean over all quadruples of different images: the estimate's definition
+
+        def hsic(k, other):
+            k, other = k.tolist(), other.tolist()
+            return sum(
+                k[i][j] * (other[i][j] + other[q][r] - 2 * other[i][q])
+                for i, j, q, r in itertools.permutations(range(len(k)), 4)
+            )
+
+        k, other = _gram(x), _gram(y)
+        expected = torch.tensor(hsic(k, other) / math.sqrt(hsic(k, k) * hsic(other, other)))
+    else:
+        a, b = x - x.mean(0), y - y.mean(0)
+        expected = (a.T @ b).square().sum() / ((a.T @ a).norm() * (b.T @ b).norm())
+    assert cka(_gram(x), _gram(y), unbiased=unbiased) == pytest.approx(expected.item())
+
+
+def test_every_layer_is_compared_with_later_ones_pixels_labels_and_itself_on_other_images():
+    data, model = noise(images=16), ViT(dim=16, depth=2, mlp_ratio=1)
+    torch.manual_seed(0)
+    module = model.build(image_size=data.image_size, in_chans=data.in_chans, num_classes=data.num_classes)
+    others = {1: {"2", "3"}, 2: {"3"}, 3: set()}
+    for labels in (data.test.labels, torch.arange(16) % 5):  # labels that are all alike are like nothing
+        test = Split(data.test.images, labels)
+        rows = list(LayerCKA(images=8)(module, dataclasses.replace(data, test=test)))
+        varied = {"labels"} if labels.any() else set()
+        for layer, later in others.items():
+            found = {row["other"] for row in rows if (row["layer"], row["estimator"]) == (layer, "biased")}
+            assert found == later | varied | {"pixels", "other images"}
+
+
+def test_calibration_error_is_the_gap_of_each_bin_weighted_by_its_images():
+    confidence = torch.tensor([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
+    hits = torch.tensor([True, True, True, False, True, False])
+    assert calibration_error(confidence, hits, bins=10) == pytest.approx(4 / 6 * 0.2 + 2 / 6 * 0.05)
+    assert calibration_error(torch.tensor([1.0, 0.0]), torch.tensor([True, False]), bins=15) == 0
+
+
+def cosine(cycles, side=16):
+    wave = 128 + 60 * torch.cos(2 * math.pi * cycles * torch.arange(side) / side)
+    return wave.round().to(torch.uint8).expand(1, 1, side, side)
+
+
+def test_a_band_keeps_the_waves_within_it_and_the_mean():
+    wave = cosine(3)
+    for band, cutoff, kept in (("low", 3, True), ("low", 2, False), ("high", 2, True), ("high", 3, False)):
+        left = filtered(wave, band, cutoff).float()
+        assert (left - wave.float()).abs().max() <= 1 or not kept
+        assert (left - 128).abs().max() <= 2 or kept
+
+
+def test_corruptions_do_what_their_names_say():
+    image = torch.randint(64, 192, (4, 3, 16, 16), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    plain = image.float()
+    noisy = corrupted(image, "noise", 0.1).float() - plain
+    assert noisy.std().item() == pytest.approx(25.5, rel=0.05)
+    pale = corrupted(image, "contrast", 0.5).float()
+    assert pale.std().item() == pytest.approx(0.5 * plain.std().item(), rel=0.02)
+    assert (corrupted(image, "brightness", 0.1).float() - plain).mean().item() == pytest.approx(25.5, abs=1)
+    flat = torch.full((1, 1, 8, 8), 77, dtype=torch.uint8)
+    for kind in ("blur", "pixelate", "contrast"):
+        assert torch.equal(corrupted(flat, kind, 0.5), flat)
+    dot = torch.zeros(1, 1, 9, 9, dtype=torch.uint8)
+    dot[..., 4, 4] = 255
+    weights = [math.exp(-(i**2) / 2) for i in range(-4, 5)]
+    assert corrupted(dot, "blur", 1.0)[0, 0, 4, 4].item() == round(255 / sum(weights) ** 2)
+    checks = torch.tensor([[0, 200], [100, 100]], dtype=torch.uint8).repeat(2, 2)[None, None]
+    assert corrupted(checks, "pixelate", 0.5).unique().tolist() == [100]
+
+
+def test_severity_0_and_a_band_of_everything_are_the_images_as_they_are():
+    images = torch.randint(256, (20, 1, 8, 8), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    data = Data.from_tensors(images, torch.arange(20) % 4)
+    torch.manual_seed(0)
+    model = ViT(dim=8, depth=1, patch_size=4).build(image_size=8, in_chans=1, num_classes=4)
+    hits = [row["value"] for row in CorrectByImage()(model, data)]
+    clean = {row["value"] for row in Corruption()(model, data) if row["severity"] == 0}
+    assert clean == {sum(hits) / 20}
+    rows = list(FrequencyBands(cutoffs=(100,))(model, data))
+    assert rows[0]["value"] == sum(hits) / 20
+    assert len(list(Corruption()(model, data))) == sum(len(one) + 1 for one in STRENGTHS.values())

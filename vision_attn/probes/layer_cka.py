@@ -1,0 +1,96 @@
+"""Layer CKA: how alike what two layers make of the same images is, and how much of it is bias of the estimate.
+
+n images, p numbers of a layer for an image.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vision_attn.data.base import Data, Dataset
+from vision_attn.models.base import Model
+from vision_attn.probes.base import Probe, Row
+from vision_attn.probes.capture import grids, layers, named, without_layers
+from vision_attn.probes.lattice import chosen
+from vision_attn.spec import spec
+
+ESTIMATORS = ("unbiased", "biased")
+
+
+@spec
+class LayerCKA(Probe):
+    """Linear centred kernel alignment (Kornblith et al. 2019, arXiv:1905.00414) of every layer with others.
+
+    `cka` of `layer` 1, 2, ... (the first is the patch embedding or stem) with `other`: another layer by its number, the
+    "pixels" of the images, their "labels" (one-hot; not of a dense task), or "other images": the same layer for images
+    that have nothing to do with the first, so that nothing is alike. The `estimator` "unbiased" (HSIC_1 of Song et al.
+    2012, as in Nguyen et al. 2021, arXiv:2010.15327) is 0 there on average and may be below. The "biased" one of the
+    first paper is not: for independent normal features of width p it is about p / (n + p), 0.6 for 384 and 256 images.
+    Layers are compared on `images` test images, all of their places and channels one vector.
+    """
+
+    images: int = 256
+
+    def check(self) -> None:
+        self.require("images", self.images >= 4, "at least 4")
+
+    def skip(self, model: Model, data: Dataset) -> str | None:
+        return without_layers(model)
+
+    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+        names = named(model, list(layers(model)))
+        both = chosen(data, split="test", images=2 * self.images)
+        if len(both) < 8:
+            return
+        own, others = slice(0, None, 2), slice(1, None, 2)
+        count = len(both) // 2
+        first, second = (_grams(model, data.normalise(both.images[part][:count]), names) for part in (own, others))
+        fixed = {"pixels": _gram(data.normalise(both.images[own][:count]))}
+        if both.labels.ndim == 1:
+            fixed["labels"] = _gram(F.one_hot(both.labels[own][:count], data.num_classes))
+        for number, gram in enumerate(first, start=1):
+            compared = {str(other): first[other - 1] for other in range(number + 1, len(first) + 1)}
+            compared |= fixed | {"other images": second[number - 1]}
+            for other, rival in compared.items():
+                for estimator in ESTIMATORS:
+                    value = cka(gram, rival, unbiased=estimator == "unbiased")
+                    if value is not None:
+                        yield {
+                            "metric": "cka",
+                            "layer": number,
+                            "other": other,
+                            "estimator": estimator,
+                            "value": value,
+                        }
+
+
+def cka(k: Tensor, l: Tensor, *, unbiased: bool) -> float | None:  # noqa: E741 - K and L as in the paper
+    """HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) of Gram matrices (n, n); None where one does not vary."""
+    of = _unbiased if unbiased else _biased
+    own = of(k, k) * of(l, l)
+    return of(k, l) / own**0.5 if own > 0 and of(k, k) > 0 else None
+
+
+def _biased(k: Tensor, l: Tensor) -> float:  # noqa: E741
+    k, l = (m - m.mean(0, keepdim=True) - m.mean(1, keepdim=True) + m.mean() for m in (k, l))  # noqa: E741
+    return (k * l).sum().item()
+
+
+def _unbiased(k: Tensor, l: Tensor) -> float:  # noqa: E741
+    n = len(k)
+    k, l = (m - torch.diag(m.diagonal()) for m in (k, l))  # noqa: E741
+    rows = (k.sum(0) @ l.sum(0)).item()
+    return (k * l).sum().item() + (k.sum() * l.sum()).item() / ((n - 1) * (n - 2)) - 2 * rows / (n - 2)
+
+
+def _grams(model: nn.Module, images: Tensor, names: list[str]) -> list[Tensor]:
+    with torch.no_grad():
+        parts = [grids(model, batch, names) for batch in images.split(64)]
+    return [_gram(torch.cat([part[name] for part in parts])) for name in names]
+
+
+def _gram(features: Tensor) -> Tensor:
+    flat = features.flatten(1).double()
+    return flat @ flat.T
