@@ -5,14 +5,22 @@ from typing import Annotated
 
 import typer
 
-ExperimentFile = Annotated[Path, typer.Argument(help="An experiment file, such as experiments/quickstart.py.")]
+from vision_attn.cli import paths
+
+ExperimentFile = Annotated[
+    Path, typer.Argument(callback=paths.usable, help="An experiment file, such as experiments/quickstart.py.")
+]
 Preset = Annotated[str | None, typer.Option(help="A preset of the experiment: other levels of some factors.")]
 Levels = Annotated[
     list[str] | None, typer.Option("--levels", help="Other levels of a factor, FACTOR=a,b or seed=0-4. Repeatable.")
 ]
-Results = Annotated[Path, typer.Option(help="Folder of the results: the pool of runs, and one folder an experiment.")]
+Results = Annotated[
+    Path,
+    typer.Option(callback=paths.folder, help="Folder of results: runs/ with all trained runs, and one an experiment."),
+]
 DataDir = Annotated[
-    list[Path] | None, typer.Option("--data-dir", help="Where data sets and their archives lie. Repeatable.")
+    list[Path] | None,
+    typer.Option("--data-dir", callback=paths.usable, help="Folder with data sets or archives. Repeatable."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of a worker. Other numbers give other bits.")]
