@@ -88,7 +88,9 @@ def test_any_json_is_a_spec_or_one_clean_error(data):
 
 
 def test_unknown_kinds_and_fields_are_refused():
-    with pytest.raises(InputError, match=r"^Wheel has no field 'sice'\. Its fields are size, tyre, weights\.$"):
+    with pytest.raises(
+        InputError, match=r"^Wheel has no field 'sice'\. Did you mean 'size'\? Its fields are size, tyre, weights\.$"
+    ):
         from_json({"kind": "Wheel", "sice": 3}, Wheel)
     with pytest.raises(InputError, match=r"^kind of Wheel must be one of 'Wheel'\. Got 'os\.system' instead\.$"):
         from_json({"kind": "os.system"}, Wheel)

@@ -3,26 +3,28 @@
 import dataclasses
 import inspect
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vision_attn import sources
+from vision_attn import given, sources
 from vision_attn.figures.base import Figure
 from vision_attn.plan import Cell, Level, Plan, PlannedRun
 from vision_attn.probes.base import Probe
 from vision_attn.records import require_level
 from vision_attn.run import Run
-from vision_attn.spec import InputError, Spec, digest, to_json
+from vision_attn.spec import InputError, Spec, by_name, digest, to_json
 from vision_attn.store import RUNS, probe_file
 from vision_attn.training import Recipe
 from vision_attn.verdicts import Verdict
 
-RESERVED = {"run", "metric", "value", "state", "reason"}
+MOST_CELLS = 1_000_000
 SMOKE_UPDATES = 2
 
 
+@by_name
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
     """A question put to the suite.
@@ -42,21 +44,21 @@ class Experiment:
     verdicts: tuple[Verdict, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "factors", {name: tuple(levels) for name, levels in self.factors.items()})
-        if not (self.question or "").strip():
-            raise InputError("question of Experiment must be a text, such as the file's docstring. Got none instead.")
-        for name, levels in self.factors.items():
-            _check_factor(name, tuple(levels))
-        for name in self.presets:
+        if not isinstance(self.question, str) or not self.question.strip():
+            found = given.short(self.question) if self.question else "none"
+            allowed = "a text, such as the file's docstring"
+            raise InputError(f"question of Experiment must be {allowed}. Got {found} instead.")
+        object.__setattr__(self, "factors", given.factors("factors of Experiment", self.factors))
+        presets = given.mapping("presets of Experiment", self.presets)
+        checked = {name: given.factors(f"preset {name!r}", own, known=self.factors) for name, own in presets.items()}
+        object.__setattr__(self, "presets", checked)
+        for name in checked:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) or name == "smoke":
                 allowed = "letters, digits, _ and -, and not smoke: it is a part of the name of a folder"
                 raise InputError(f"name of a preset must be {allowed}. Got {name!r} instead.")
-        wanted = set(inspect.signature(self.run).parameters)
-        if wanted != set(self.factors):
-            raise InputError(
-                f"run of Experiment must take one argument for each factor ({', '.join(self.factors)}). "
-                f"Got {', '.join(sorted(wanted))} instead."
-            )
+        for field, kind in (("probes", Probe), ("figures", Figure), ("verdicts", Verdict)):
+            object.__setattr__(self, field, given.specs(field, getattr(self, field), kind))
+        given.check_run(self.run, list(self.factors))
 
     def with_levels(self, levels: Mapping[str, Iterable[Level]]) -> "Experiment":
         """The same question over other levels of some factors."""
@@ -134,7 +136,15 @@ def _check_references(experiment: Experiment) -> None:
 
 
 def plan(experiment: Experiment, *, name: str) -> Plan:
-    """The experiment as data: its cells, their runs, what will be measured and drawn. Same input, same bytes."""
+    """The experiment as data: its cells, their runs, what will be measured and drawn. Same input, same bytes.
+
+    Raises `InputError` where its `run` fails, gives no Run or gives none at all, and where there are too many cells.
+    """
+    combinations = math.prod(len(tuple(levels)) for levels in experiment.factors.values())
+    if combinations > MOST_CELLS:
+        raise InputError(
+            f"factors of {name} must have at most {MOST_CELLS:,} combinations. Got {combinations:,} instead."
+        )
     cells: list[Cell] = []
     omitted: list[dict[str, Level]] = []
     runs: dict[str, PlannedRun] = {}
@@ -153,6 +163,8 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
         if key not in runs:
             runs[key] = PlannedRun(hint=run.hint, run=to_json(run), skips=_skips(run, experiment.probes))
             own |= sources.digests(run)
+    if not cells:
+        raise InputError(f"run of {name} must give a Run for some levels. It gives None for all {combinations:,}.")
     for part in (*experiment.probes, *experiment.figures, *experiment.verdicts):
         own |= sources.digests(part)
     return Plan(
@@ -185,15 +197,3 @@ def _defaults(kind: type[Spec]) -> dict[str, Any]:
     """The fields that a run's JSON leaves out, for readers that do not know the kind."""
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
-
-
-def _check_factor(name: str, levels: tuple[Level, ...]) -> None:
-    if not name.isidentifier() or name in RESERVED:
-        raise InputError(f"factor must be a name other than {', '.join(sorted(RESERVED))}. Got {name!r} instead.")
-    if not levels:
-        raise InputError(f"levels of factor {name!r} must be at least one. Got none instead.")
-    for level in levels:
-        if not isinstance(level, str | int | float):
-            raise InputError(f"levels of factor {name!r} must be texts or numbers. Got {level!r} instead.")
-    if len(set(levels)) != len(levels):
-        raise InputError(f"levels of factor {name!r} must differ from each other. Got {levels!r} instead.")

@@ -5,6 +5,7 @@ results reads the plan and not the experiment file. Specs stand in it as their J
 """
 
 import dataclasses
+import errno
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -145,6 +146,8 @@ class Plan:
             )
         except KeyError as error:
             raise InputError(f"a plan must have the field {error}. It does not.") from None
+        except (TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"a plan must have the fields that `vision-attn plan --json` shows: {error}.") from None
 
     @property
     def digest(self) -> str:
@@ -156,7 +159,9 @@ class Plan:
         """The plan in a folder of the results. Raises `InputError` where there is none that is intact."""
         try:
             data = _read(folder / FILE)
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                raise InputError(f"{folder / FILE} cannot be read: {error.strerror}.") from None
             raise InputError(
                 f"'{folder}' has no plan.json. Give one experiment's folder, such as results/quickstart."
             ) from None

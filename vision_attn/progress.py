@@ -37,12 +37,10 @@ class Progress:
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(),
             rich.progress.TaskProgressColumn(),
-            rich.progress.TimeElapsedColumn(),
-            rich.progress.TextColumn("left"),
-            rich.progress.TimeRemainingColumn(elapsed_when_finished=False),
+            rich.progress.TextColumn("{task.fields[clock]}"),
             console=self.console,
         )
-        self.task = bar.add_task("", total=sum(self.cost.values()) - self.before)
+        self.task = bar.add_task("", clock="", total=sum(self.cost.values()) - self.before)
         return bar
 
     def __enter__(self) -> Self:
@@ -60,8 +58,12 @@ class Progress:
         if event is not None:
             self._count(event)
         if self.bar:
+            measured = sum(update >= self.cost[key] for key, update in self.partial.items())
             text = f"{len(self.ended)}/{len(self.cost)} runs, {len(self.partial)} at work"
-            self.bar.update(self.task, completed=self._done() - self.before, description=text)
+            text += f", {measured} of them measured" if measured else ""
+            clock = f"elapsed {_clock(time.monotonic() - self.begun)}"
+            clock += f" · about {left} left" if (left := self._left()) else ""
+            self.bar.update(self.task, completed=self._done() - self.before, description=text, clock=clock)
         elif not self.quiet and time.monotonic() - self.spoken > LINE_SECONDS:
             self._line(f"{len(self.partial)} at work")
 
@@ -91,13 +93,21 @@ class Progress:
         if self.quiet and not always:
             return
         self.spoken = time.monotonic()
-        head = f"[{len(self.ended)}/{len(self.cost)}{self._left()}] " if not self.bar else ""
+        rest = f", about {left} left" if (left := self._left()) else ""
+        head = f"[{len(self.ended)}/{len(self.cost)}{rest}] " if not self.bar else ""
         self.console.print(escape(head + text), soft_wrap=True)
 
     def _left(self) -> str:
-        """The remaining time, from the share of updates made since the start."""
+        """The time that is left, if the rest takes as long an update as all since the start, probes included."""
         made = self._done() - self.before
         if made <= 0:
             return ""
         left = (sum(self.cost.values()) - self._done()) * (time.monotonic() - self.begun) / made
-        return f", {int(left // 60)}:{int(left % 60):02d} left"
+        return _clock(left)
+
+
+def _clock(seconds: float) -> str:
+    """7:29, or 1:07:29 from an hour on."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

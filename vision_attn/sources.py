@@ -32,13 +32,33 @@ _beside: dict[str, ModuleType] = {}
 
 @contextlib.contextmanager
 def told(what: str) -> Iterator[None]:
-    """Turn any exception of the block into an `InputError` that says what failed, why, and in which file and line."""
+    """Turn any exception of the block into an `InputError` that says what failed, why, and in which file and line.
+
+    So is an attempt to end the process: it would pass for success.
+    """
     try:
         yield
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{what} fails: {fault(error)}") from error
+    except InputError as error:
+        if error.place or not (place := _place(own_frames(error))):
+            raise
+        raise _placed(f"{error} ({place})", place) from error
+    except (Exception, SystemExit) as error:
+        raise _placed(f"{what} fails: {fault(error)}", _place(own_frames(error))) from error
+
+
+def _placed(sentence: str, place: str) -> InputError:
+    error = InputError(sentence)
+    error.place = place
+    return error
+
+
+def _place(frames: list[traceback.FrameSummary]) -> str:
+    return f"{shown(Path(frames[-1].filename))}, line {frames[-1].lineno}" if frames else ""
+
+
+def own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The part of an exception's traceback that is code of the user's: not the package, nor anything installed."""
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(frame.filename)]
 
 
 def fault(error: BaseException) -> str:
@@ -46,9 +66,8 @@ def fault(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} ({shown(Path(error.filename or '?'))}, line {error.lineno})"
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not _is_library(frame.filename)] or frames[-1:]
-    place = f" ({shown(Path(own[-1].filename))}, line {own[-1].lineno})" if own else ""
+    own = own_frames(error) or traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" ({_place(own)})" if own else ""
     return f"{type(error).__name__}: {text}{place}" if text else f"{type(error).__name__}{place}"
 
 

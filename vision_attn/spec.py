@@ -7,6 +7,7 @@ else, the class raises its `version`, which stands in the JSON from 2 on.
 """
 
 import dataclasses
+import difflib
 import functools
 import hashlib
 import inspect
@@ -15,16 +16,22 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self, TypeVar, dataclass_transform
 
 T = TypeVar("T", bound="Spec")
+U = TypeVar("U")
 RESERVED = ("kind", "version")
 """Keys of a spec's JSON that are no fields."""
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used. The message is for the user: the field, what was given, what is allowed."""
+    """What the user gave cannot be used. The message is for the user: the field, what was given, what is allowed.
+
+    `place` is the file and line of the user's that led to it, where that is known; it is part of the message then.
+    """
+
+    place: str = ""
 
 
 class Spec:
@@ -79,7 +86,7 @@ RENAMED_FIELDS = {"SubgroupAccuracy": {"fact": "attribute"}, "ConditionCurve": {
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def spec(cls: type[T]) -> type[T]:
     """Make `cls` a frozen, keyword-only dataclass and, unless it is abstract, a registered kind."""
-    made = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    made = by_name(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
     taken = [field.name for field in dataclasses.fields(made) if field.name in RESERVED]  # type: ignore[arg-type]
     if taken:
         raise TypeError(f"A field of {made.__name__} must not be named {taken[0]}: the name has a meaning in the JSON.")
@@ -93,6 +100,35 @@ def spec(cls: type[T]) -> type[T]:
             raise TypeError(f"Two specs are named {made.__name__}: {places}. One of them must have another name.")
         _KINDS[made.__name__], _HOMES[made.__name__] = made, home
     return made
+
+
+def by_name(cls: type[U]) -> type[U]:
+    """Make a keyword-only dataclass say in a sentence which argument it does not have, or lacks."""
+    build: Any = cls.__init__
+    fields = [field for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
+    names = [field.name for field in fields]
+    needed = [f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING]
+
+    @functools.wraps(build)
+    def built(self: Any, *places: Any, **given: Any) -> None:
+        if places:
+            example = f"{cls.__name__}({names[0]}=...)" if names else f"{cls.__name__}()"
+            raise InputError(f"{cls.__name__} takes its fields by name: {example}. Got {places[0]!r} without one.")
+        _check_names(cls.__name__, given, names, needed)
+        build(self, **given)
+
+    cls.__init__ = built  # type: ignore[method-assign]
+    return cls
+
+
+def _check_names(what: str, given: Iterable[str], names: Sequence[str], needed: Sequence[str]) -> None:
+    for name in given:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            meant = f" Did you mean {close[0]!r}?" if close else ""
+            raise InputError(f"{what} has no field {name!r}.{meant} Its fields are {', '.join(names) or 'none'}.")
+    if missing := [name for name in needed if name not in given]:
+        raise InputError(f"{what} needs the field {missing[0]!r}, which is not there.")
 
 
 def _is_reloaded(earlier: Home, now: Home) -> bool:
@@ -138,19 +174,8 @@ def from_json(data: Any, role: type[T]) -> T:
     cls = known[name]
     if (given := data.get("version", 1)) != cls.version:
         raise InputError(_sentence("version", cls.__name__, f"{cls.version}, as its results have changed", given))
-    fields = _annotations(cls)  # type: ignore[arg-type]
     names = RENAMED_FIELDS.get(cls.__name__, {})
     data = {names.get(name, name): value for name, value in data.items()}
-    for name in data:
-        if name not in (*RESERVED, *fields):
-            raise InputError(f"{cls.__name__} has no field {name!r}. Its fields are {', '.join(fields)}.")
-    missing = [
-        f.name
-        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
-        if f.default is dataclasses.MISSING and f.name not in data
-    ]
-    if missing:
-        raise InputError(f"{cls.__name__} needs the field {missing[0]!r}, which is not there.")
     return cls(**{name: _from_plain(value) for name, value in data.items() if name not in RESERVED})
 
 

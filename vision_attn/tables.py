@@ -23,8 +23,8 @@ from vision_attn.store import write_atomic
 
 SUMS = "SHA256SUMS"
 HEADER = "# tables of "
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""How a text cell begins that a spreadsheet would run as a formula."""
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+"""How a text begins that a spreadsheet would run as a formula, with the apostrophes that keep it from that."""
 
 TEXTS = frozenset(
     {
@@ -38,13 +38,17 @@ TEXTS = frozenset(
 
 
 def to_csv(frame: pd.DataFrame) -> bytes:
-    """The frame as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    """The frame as CSV. Text that a spreadsheet would run as a formula gets an apostrophe in front, headers too.
+
+    So does text that looks as if it had one already, so that `read_csv` gives every text back.
+    """
     out = frame.copy()
     for name in out.columns:
         if isinstance(out[name].dtype, pd.CategoricalDtype):
             out[name] = out[name].astype(object)
         if not pd.api.types.is_numeric_dtype(out[name].dtype):
             out[name] = [_neutral(cell) for cell in out[name]]
+    out.columns = pd.Index([_neutral(name) for name in out.columns])
     return out.to_csv(index=False, lineterminator="\n").encode()
 
 
@@ -146,6 +150,7 @@ def _frame(payload: bytes, *, compressed: bool, columns: Sequence[str] = ()) -> 
     """Raises `ValueError`, or what gzip and csv raise, where the bytes are no such table."""
     content = (gzip.decompress(payload) if compressed else payload).decode()
     header, *rows = csv.reader(io.StringIO(content, newline="")) if content else [[]]
+    header = [_restored(name) for name in header]
     if missing := [name for name in columns if name not in header]:
         raise ValueError(f"it has no column {missing[0]!r}")
     if not content.endswith("\n") or any(len(row) != len(header) for row in rows):
@@ -182,7 +187,12 @@ def typed(cells: list[Any]) -> Any:
 
 
 def _neutral(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+
+
+def _restored(text: str) -> str:
+    """The text that `_neutral` was given."""
+    return text[1:] if text.startswith("'") and FORMULA.match(text) else text
 
 
 def _parsed(name: str, cells: list[str]) -> Any:
@@ -194,5 +204,4 @@ def _parsed(name: str, cells: list[str]) -> Any:
             return typed([int(cell) if cell else None for cell in cells])
         if all(re.fullmatch(r"-?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", cell) for cell in present):
             return typed([float(cell) if cell else None for cell in cells])
-    guarded = re.compile(r"'[=+\-@\t\r]")
-    return pd.Series([(cell[1:] if guarded.match(cell) else cell) if cell else None for cell in cells], dtype=object)
+    return pd.Series([_restored(cell) if cell else None for cell in cells], dtype=object)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vision_attn import sources
+from vision_attn import given, sources
 from vision_attn.plan import Plan
 from vision_attn.spec import InputError, canonical
 
@@ -23,7 +23,10 @@ def chosen_plan(path: Path, preset: str | None, levels: list[str] | None, smoke:
     if preset is not None:
         found = whole.preset(preset)
         parts.append(preset)
-    chosen = dict(parse_levels(text, whole) for text in levels or ())
+    pairs = [parse_levels(text, whole) for text in levels or ()]
+    chosen = dict(pairs)
+    if twice := [factor for i, (factor, _) in enumerate(pairs) if factor in dict(pairs[:i])]:
+        raise InputError(f"levels of {twice[0]} must be given once, as {twice[0]}=a,b. They are given twice.")
     others = {factor: own for factor, own in chosen.items() if own != tuple(found.factors[factor])}
     found = found.with_levels(chosen)
     if others:
@@ -53,8 +56,12 @@ def parse_levels(text: str, experiment: "Experiment") -> tuple[str, tuple[Any, .
         return factor, tuple(_text_level(factor, known, value) for value in _split(values, known))
     levels: list[Any] = []
     for value in values.split(","):
-        if span := re.fullmatch(r"(\d+)-(\d+)", value):
-            levels.extend(range(int(span[1]), int(span[2]) + 1))
+        if span := re.fullmatch(r"(\d{1,18})-(\d{1,18})", value):
+            low, high = int(span[1]), int(span[2])
+            if not low <= high < low + given.MOST_LEVELS:
+                allowed = f"from the smaller to the larger, at most {given.MOST_LEVELS:,}"
+                raise InputError(f"levels of {factor} between two numbers must be {allowed}. Got {value!r} instead.")
+            levels.extend(range(low, high + 1))
         else:
             levels.append(_number(factor, value))
     return factor, tuple(levels)

@@ -3,29 +3,46 @@
 import errno
 import os
 import sys
-from collections.abc import Callable
-from typing import Annotated
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from vision_attn.cli import data, machine, one, reading, running
+from vision_attn import sources
+from vision_attn.cli import beginning, data, looking, machine, one, reading, running
 from vision_attn.cli.output import FAILED, USAGE, complain, screen
 from vision_attn.spec import InputError
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+
+
+class Verb(TyperCommand):
+    """A command that refuses an option given twice where one of them would be ignored."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = Counter(self.make_parser(ctx).parse_args(args=list(args))[2])
+        for option, times in given.items():
+            if times > 1 and not getattr(option, "multiple", False) and not getattr(option, "is_flag", False):
+                ctx.fail(f"{option.opts[0]} must be given once. It is given {times} times.")
+        return super().parse_args(ctx, args)
+
 
 app = typer.Typer(
     name="vision-attn",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 VERBS: tuple[Callable[..., None], ...] = (
+    beginning.init,
     running.plan,
     running.run,
     one.run_one,
     running.retry,
     running.status,
+    looking.show,
     reading.report,
     reading.plot,
     running.models,
@@ -36,29 +53,80 @@ VERBS: tuple[Callable[..., None], ...] = (
 """In the order of the help text."""
 
 for verb in VERBS:
-    app.command()(verb)
+    app.command(cls=Verb)(verb)
+
+app.command("list", cls=Verb)(beginning.list_experiments)
 
 data_app = typer.Typer(help="List, download, import and verify data sets.", no_args_is_help=True)
 for name in ("list", "import", "fetch", "verify"):
-    data_app.command(name)(getattr(data, f"data_{name}"))
+    data_app.command(name, cls=Verb)(getattr(data, f"data_{name}"))
 app.add_typer(data_app, name="data")
 
 
 def main() -> None:
     """Run the command; what the user got wrong ends in one sentence and exit code 2."""
+    _open_streams()
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Run the command with these arguments; its exit code."""
     try:
-        app()
+        _check(arguments)
+        try:
+            app(args=list(arguments), prog_name="vision-attn")
+        finally:
+            sys.stdout.flush()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else FAILED if ended.code else 0
     except InputError as error:
+        _show_own(error)
         complain(str(error))
-        sys.exit(USAGE)
+        return USAGE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(FAILED)
+        return FAILED
+    except MemoryError:
+        complain("There is not enough memory for this on the machine as it is. What was finished is kept.")
+        return FAILED
     except OSError as error:
-        if error.errno not in DISK:
+        if error.errno is None:
             raise
-        complain(f"{error.strerror}: '{error.filename or 'the results'}'. What was finished is kept.")
-        sys.exit(FAILED)
+        is_disk = error.errno in DISK
+        place = error.filename2 or error.filename or "the output"
+        complain(f"{error.strerror}: '{place}'." + (" What was finished is kept." if is_disk else ""))
+        return FAILED if is_disk else USAGE
+    return 0
+
+
+def _check(arguments: Sequence[str]) -> None:
+    """Raise `InputError` where an argument cannot be written down, or is empty."""
+    for place, text in enumerate(arguments, start=1):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"Argument {place} must be text in UTF-8. Got {text!r} instead.") from None
+        if not text or "\0" in text:
+            raise InputError(f"Argument {place} must not be empty or hold NUL. Got {text!r}.")
+
+
+def _show_own(error: InputError) -> None:
+    """The lines of the user's own code that led to an exception of that code."""
+    if (cause := error.__cause__) is not None and not isinstance(cause, InputError):
+        sys.stderr.write("".join(traceback.format_list(sources.own_frames(cause))))
+
+
+def _open_streams() -> None:
+    """Give a process that was started without them its input and outputs, and any text a form that they can write."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def _show_version(wanted: bool) -> None:

@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from vision_attn.cli import paths
 from vision_attn.cli.chosen import use_data_dirs
 from vision_attn.cli.options import DataDir, Json
 from vision_attn.cli.output import DONE, FAILED, print_json, screen
@@ -31,7 +32,10 @@ def data_list(data_dir: DataDir = None, as_json: Json = False) -> None:
 
 
 def data_import(
-    path: Annotated[Path, typer.Argument(help="A folder or archive with train/<class>/* and test/<class>/*.")],
+    path: Annotated[
+        Path,
+        typer.Argument(callback=paths.usable, help="A folder or archive with train/<class>/* and test/<class>/*."),
+    ],
     name: Annotated[str | None, typer.Option(help="The name of the data set; default: that of the path.")] = None,
 ) -> None:
     """Decode an image folder or archive once and keep it by name, for `ImageFolder(name=...)`."""

@@ -5,16 +5,22 @@ from typing import Annotated
 
 import typer
 
-ExperimentFile = Annotated[Path, typer.Argument(help="An experiment file, such as experiments/quickstart.py.")]
+from vision_attn.cli import paths
+
+ExperimentFile = Annotated[
+    Path, typer.Argument(callback=paths.usable, help="An experiment file, such as experiments/quickstart.py.")
+]
 Preset = Annotated[str | None, typer.Option(help="A preset of the experiment: other levels of some factors.")]
 Levels = Annotated[
     list[str] | None, typer.Option("--levels", help="Other levels of a factor, FACTOR=a,b or seed=0-4. Repeatable.")
 ]
 Results = Annotated[
-    Path, typer.Option(help="Folder of the results: runs/ with all trained runs, and one folder per experiment.")
+    Path,
+    typer.Option(callback=paths.folder, help="Folder of results: runs/ with all trained runs, and one an experiment."),
 ]
 DataDir = Annotated[
-    list[Path] | None, typer.Option("--data-dir", help="Folder with data sets or archives. Repeatable.")
+    list[Path] | None,
+    typer.Option("--data-dir", callback=paths.usable, help="Folder with data sets or archives. Repeatable."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Threads = Annotated[

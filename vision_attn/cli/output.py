@@ -24,7 +24,8 @@ def screen() -> Console:
 
 
 def print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf8")
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=not is_utf8) + "\n")
 
 
 def count_line(states: Mapping[str, Any]) -> str:

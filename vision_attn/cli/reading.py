@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from vision_attn.cli import paths
 from vision_attn.cli.output import screen
 from vision_attn.spec import InputError
 from vision_attn.store import RUNS
@@ -13,9 +14,16 @@ from vision_attn.store import RUNS
 
 def report(
     folder: Annotated[
-        Path, typer.Argument(help="An experiment's folder, such as results/quickstart; with --all that of all results.")
+        Path,
+        typer.Argument(
+            callback=paths.usable,
+            help="An experiment's folder, as results/quickstart; with --all that of all results.",
+        ),
     ] = Path("results"),
-    runs: Annotated[Path | None, typer.Option(help="The pool of runs; default: the folder `runs` beside it.")] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(callback=paths.folder, help="The pool of runs; default: the folder `runs` beside it."),
+    ] = None,
     whole: Annotated[
         bool, typer.Option("--all", help="The pages of all experiments in FOLDER, and index.html with all verdicts.")
     ] = False,
@@ -39,7 +47,7 @@ def report(
 
 
 def plot(
-    table: Annotated[Path, typer.Argument(help="Results as CSV, a row per trained model.")],
+    table: Annotated[Path, typer.Argument(callback=paths.usable, help="Results as CSV, a row per trained model.")],
     figure: Annotated[list[str], typer.Option("--figure", help="A figure, such as LearningCurve or Gap. Repeatable.")],
     reference: Annotated[str | None, typer.Option(help="The model that the others are compared with.")] = None,
     value: Annotated[
@@ -54,7 +62,7 @@ def plot(
     width: Annotated[str | None, typer.Option(help="column, page or inches. [default: as wide as it needs]")] = None,
     title: Annotated[str, typer.Option(help="A title.")] = "",
     label: Annotated[list[str] | None, typer.Option(help="NAME=TEXT, another text for a name.")] = None,
-    out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("."),
+    out: Annotated[Path, typer.Option(callback=paths.folder, help="The folder to write to.")] = Path("."),
 ) -> None:
     """Draw figures of your own results: PDF, SVG, PNG and a LaTeX table each. Nothing is trained."""
     from vision_attn.own_results import read
@@ -68,6 +76,7 @@ def plot(
     fields = {"reference": reference, "x": x, "hue": hue, "over": over}
     given = {name: text for name, text in fields.items() if text is not None}
     metric = next(iter(columns.values()))
+    _check_used(figure, given)
     for kind in figure:
         made = _figure(kind, given, metric)
         drawn = made.plot(records, width=_width(width), title=title, labels=labels)
@@ -93,6 +102,19 @@ def _figure(kind: str, given: dict[str, str], metric: str) -> Any:
         raise InputError(f"{kind} compares models with one of them. Name it: --reference MODEL.")
     own = {"metric": metric, **given} if metric != "accuracy" else given
     return from_json({"kind": kind, **{name: level for name, level in own.items() if name in names}}, figures.Figure)
+
+
+def _check_used(names: list[str], given: dict[str, str]) -> None:
+    """Raise `InputError` where no figure asked for has a field of that name: it would be ignored."""
+    import dataclasses
+
+    from vision_attn import figures
+    from vision_attn.spec import kinds
+
+    known = [kind for name, kind in kinds(figures.Figure).items() if name in names]
+    fields = {field.name for kind in known for field in dataclasses.fields(kind)}
+    if known and (ignored := [name for name in given if name not in fields]):
+        raise InputError(f"{ignored[0]} must be left out: {', '.join(names)} has no such setting.")
 
 
 def _pair(text: str, field: str, *, alone: bool = False) -> tuple[str, str]:

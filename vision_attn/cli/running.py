@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from vision_attn.cli import paths
 from vision_attn.cli.chosen import chosen_plan, use_data_dirs
 from vision_attn.cli.options import (
     DataDir,
@@ -22,9 +24,10 @@ from vision_attn.cli.options import (
     Threads,
     Timeout,
 )
-from vision_attn.cli.output import FAILED, complain, count_line, exit_code, print_json, screen
+from vision_attn.cli.output import FAILED, INTERRUPTED, complain, count_line, exit_code, print_json, screen
 from vision_attn.driving import FINAL
 from vision_attn.plan import Plan
+from vision_attn.spec import InputError
 from vision_attn.store import RUNS
 
 
@@ -96,6 +99,7 @@ def run(
 ) -> None:
     """Run an experiment, or continue it: finished runs are skipped. Ends with its report."""
     use_data_dirs(data_dir)
+    paths.require_writable("results", results)
     planned, name = chosen_plan(experiment, preset, levels, smoke)
     from vision_attn import sweep
     from vision_attn.progress import Progress
@@ -139,27 +143,50 @@ def retry(
     planned, _ = chosen_plan(experiment, preset, levels, False)
     from vision_attn import sweep
 
-    again = sweep.forget_failures(planned, results / "runs", diverged=diverged)
-    screen().print(f"{len(again)} runs will be tried again by: vision-attn run {escape(str(experiment))}")
+    again = sweep.forget_failures(planned, results / RUNS, diverged=diverged)
+    words = ["vision-attn", "run", str(experiment), *(["--preset", preset] if preset else [])]
+    words += [word for text in levels or () for word in ("--levels", text)]
+    words += ["--results", str(results)] if results != Path("results") else []
+    line = f"{len(again)} runs will be tried again by: {shlex.join(words)}"
+    names = [state.name for state in sweep.states(planned, results / RUNS).values()]
+    if left := names.count("diverged"):
+        line += f"\n{left} runs diverged and are left as they are; --diverged tries them again, too."
+    screen().print(escape(line), soft_wrap=True)
 
 
 def status(
-    experiment: Annotated[Path, typer.Argument(help="An experiment file, or its folder in results/.")],
+    experiment: Annotated[
+        Path, typer.Argument(callback=paths.usable, help="An experiment file, or its folder in results/.")
+    ],
     preset: Preset = None,
     levels: Levels = None,
     results: Annotated[
-        Path | None, typer.Option(help="Folder of the results; default: results, or that in which FOLDER lies.")
+        Path | None,
+        typer.Option(
+            callback=paths.folder, help="Folder of the results; default: results, or that in which FOLDER lies."
+        ),
     ] = None,
     as_json: Json = False,
+    watch: Annotated[
+        float | None, typer.Option(min=1, help="Look again every so many seconds, until no run is left to do.")
+    ] = None,
 ) -> None:
     """Show the state of every run. Exit code 0: all done; 1: some failed; 75: some are still to do."""
     from vision_attn import sweep
 
     if experiment.is_dir():
+        for option, typed in (("preset", preset), ("levels", levels)):
+            if typed:
+                raise InputError(f"{option} must be left out where a folder is given: it has a plan of its own.")
         planned, beside = Plan.read(experiment), experiment.resolve().parent
     else:
         (planned, _), beside = chosen_plan(experiment, preset, levels, False), Path("results")
-    states = sweep.states(planned, (results or beside) / RUNS)
+    pool = (results or beside) / RUNS
+    states = sweep.states(planned, pool)
+    while watch is not None and exit_code(states) == INTERRUPTED:
+        screen().print(f"{time.strftime('%H:%M:%S')}  {count_line(states)}")
+        time.sleep(watch)
+        states = sweep.states(planned, pool)
     if as_json:
         print_json({key: {"state": state.name, "reason": state.reason} for key, state in states.items()})
     else:

@@ -1,0 +1,227 @@
+"""The command line under attack: what cannot be used is one sentence and exit code 2, never a traceback."""
+
+import json
+import sys
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from made_up import make_plan, write_store
+
+from vision_attn.cli.command import execute
+from vision_attn.plan import Plan
+from vision_attn.tables import read_csv, to_csv
+
+FILE = '''"""Why?"""
+from vision_attn import Accuracy, Experiment, LearningCurve, Mnist5k, Recipe, Run, ViT
+
+def run(model, seed):
+    model, data = ViT(dim=16, depth=1, patch_size=7), Mnist5k(train_size=50)
+    return Run(model=model, data=data, recipe=Recipe(updates=1), seed=seed)
+
+experiment = Experiment(
+    question={question}, factors={factors}, run={run}, probes={probes}, presets={presets},
+    figures=(LearningCurve(),){extra}
+)
+{after}
+'''
+GOOD = {
+    "question": "__doc__",
+    "factors": '{"model": ("a",), "seed": (0, 1)}',
+    "run": "run",
+    "probes": "(Accuracy(),)",
+    "presets": '{"tiny": {"seed": (0,)}}',
+    "extra": "",
+    "after": "",
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(FILE.format(**GOOD))
+    return tmp_path
+
+
+def said(capsys, *words):
+    """The exit code and all that was written."""
+    code = execute([str(word) for word in words])
+    return code, "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"factors": '{"model": ("a",), "seed": 3}'}, "levels of factor 'seed' must be a tuple or list. Got 3 instead"),
+        ({"factors": '{"model": "ab", "seed": (0,)}'}, "Got 'ab' instead: write ('ab',). (mine.py, line 8)"),
+        ({"factors": '{"model": ("a",), "seed": (float("nan"),)}'}, "levels of factor 'seed' must be finite"),
+        ({"factors": '{"model": ("a\\0",), "seed": (0,)}'}, "characters that can be printed"),
+        ({"probes": "Accuracy()"}, "probes of Experiment must be a tuple, each a Probe."),
+        ({"probes": "(Accuracy,)"}, "instead: write Accuracy()."),
+        ({"question": "3"}, "question of Experiment must be a text"),
+        ({"extra": ", figure=()"}, "Experiment has no field 'figure'. Did you mean 'figures'?"),
+        ({"presets": '{"tiny": {"sed": (0,)}}'}, "preset 'tiny' must give levels of factors (model, seed)."),
+        ({"presets": '{"../x": {}}'}, "name of a preset must be letters"),
+        ({"run": "3"}, "run of Experiment must be a function"),
+        ({"run": "lambda model, seed: None"}, "run of mine must give a Run for some levels. It gives None for all 2."),
+        ({"run": "lambda model, seed: ViT(dimm=3)"}, "ViT has no field 'dimm'. Did you mean 'dim'?"),
+        ({"after": "raise SystemExit(0)"}, "mine.py fails: SystemExit: 0 (mine.py, line 12)"),
+        ({"after": "1 +"}, "SyntaxError: invalid syntax (mine.py, line 12)"),
+    ],
+)
+def test_a_broken_experiment_file_is_one_sentence(place, capsys, changes, sentence):
+    (place / "mine.py").write_text(FILE.format(**{**GOOD, **changes}))
+    code, text = said(capsys, "plan", "mine.py")
+    assert (code, "Traceback" in text) == (2, False)
+    assert sentence in text.replace("\n", " ")
+    assert "mine.py, line" in text or "It gives None" in text
+
+
+def test_an_exception_of_own_code_is_shown_with_the_lines_of_the_own_file_and_no_others(place, capsys):
+    after = "\ndef broken(model, seed):\n    return {}[model]\n\nexperiment = experiment.__class__(\n"
+    after += "    question='Why?', factors={'model': ('a',), 'seed': (0,)}, run=broken, probes=())"
+    (place / "mine.py").write_text(FILE.format(**{**GOOD, "after": after}))
+    code, text = said(capsys, "plan", "mine.py")
+    assert code == 2
+    assert "return {}[model]" in text
+    assert "KeyError: 'a' (mine.py, line 14)" in text
+    assert text.count("File ") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--results", "mine.py"), "results must be a folder, or the place of a new one. Got 'mine.py'"),
+        (("--results", "/dev/null"), "results must be a folder"),
+        (("--results", "/dev/null/x"), "results must be a folder"),
+        (("--results", "loop"), "results must be a path that can be followed. Got 'loop'"),
+        (("--results", "x" * 300), "results must be a path of at most 255 bytes a name"),
+        (("--results", ""), "must not be empty or hold NUL"),
+        (("--results", "a\0b"), "must not be empty or hold NUL"),
+        (("--results", "\udcff"), "must be text in UTF-8"),
+        (("--levels", "seed=0", "--levels", "seed=1"), "levels of seed must be given once, as seed=a,b."),
+        (("--levels", "seed=0-99999999999"), "levels of seed between two numbers must be from the smaller"),
+        (("--levels", "seed=1e999"), "levels of factor 'seed' must be finite"),
+        (("--levels", "seed=0,0"), "levels of factor 'seed' must differ"),
+        (("--preset", "tiny", "--preset", "tiny"), "--preset must be given once."),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence(place, capsys, words, sentence):
+    (place / "loop").symlink_to("loop")
+    code, text = said(capsys, "plan", "mine.py", *words)
+    assert (code, "Traceback" in text) == (2, False)
+    assert sentence in text
+    assert sorted(path.name for path in place.iterdir() if path.name != "__pycache__") == ["loop", "mine.py"]
+
+
+def test_a_damaged_plan_and_a_folder_in_its_place_are_one_sentence(place, capsys):
+    for i, content in enumerate((b"", b"{}", b"\xff", b"[" * 9999, None)):
+        folder = place / f"results-{i}"
+        folder.mkdir()
+        if content is None:
+            (folder / "plan.json").mkdir()
+        else:
+            (folder / "plan.json").write_bytes(content)
+        for verb in ("status", "report"):
+            code, text = said(capsys, verb, folder)
+            assert (code, "Traceback" in text, "plan.json" in text) == (2, False, True), text
+
+
+def test_options_that_would_be_ignored_are_refused(place, capsys):
+    (place / "results").mkdir()
+    code, text = said(capsys, "status", "results", "--levels", "seed=0")
+    assert (code, "levels must be left out where a folder is given" in text) == (2, True)
+
+
+def test_json_stays_json_where_the_output_takes_ascii_alone(place, capsys, monkeypatch, tmp_path):
+    (place / "mine.py").write_text(FILE.format(**{**GOOD, "factors": '{"model": ("\u00e9\u2192",), "seed": (0,)}'}))
+    with open(tmp_path / "out", "w+", encoding="ascii") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert execute(["plan", "mine.py", "--json"]) == 0
+        monkeypatch.undo()
+    assert Plan.from_json(json.loads((tmp_path / "out").read_text())).levels("model") == ["\u00e9\u2192"]
+
+
+def test_init_writes_a_file_that_plans_and_never_over_another(place, capsys):
+    assert said(capsys, "init", "new/mine_too.py")[0] == 0
+    code, text = said(capsys, "plan", "new/mine_too.py", "--preset", "quick")
+    assert (code, "4 cells, 4 runs, 1,600 updates in all" in text) == (0, True), text
+    code, text = said(capsys, "init", "mine.py")
+    assert (code, "'mine.py' is there already." in text) == (2, True)
+    assert said(capsys, "init", "Mine.py")[0] == said(capsys, "init", "runs.py")[0] == 2
+
+
+def test_list_shows_every_experiment_file_and_what_is_wrong_with_one(place, capsys):
+    (place / "other.py").write_text("x = 1\n")
+    code, text = said(capsys, "list", ".", "--json")
+    rows = {row["experiment"]: row for row in json.loads(text)}
+    assert code == 0
+    assert rows["mine.py"] == {"experiment": "mine.py", "runs": 2, "done": 0, "presets": "tiny", "question": "Why?"}
+    assert "must define `experiment = Experiment(...)`" in rows["other.py"]["question"]
+
+
+def test_show_finds_a_run_by_the_beginning_of_its_key(place, capsys):
+    plan = make_plan(models=("ViT",), sizes=(50,), seeds=(0, 1))
+    write_store(place / "results" / "runs", plan)
+    first, _ = plan.runs
+    code, text = said(capsys, "show", first[:8], "--json")
+    shown = json.loads(text)
+    assert (code, shown["state"], shown["run"]) == (0, "done", plan.runs[first].run)
+    assert {row["metric"] for rows in shown["probes"].values() for row in rows} >= {"accuracy"}
+    assert "recipe: " in said(capsys, "show", shown["folder"])[1]
+    assert said(capsys, "show", "nothing")[0] == 2
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.text("'=+-@\tx1", min_size=1), min_size=1, max_size=5), st.text("'=+-@x", min_size=1))
+def test_texts_and_headers_survive_a_csv_and_none_of_them_is_a_formula(tmp_path_factory, cells, header):
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    path.write_bytes(to_csv(pd.DataFrame({header: pd.Series(["x", *cells], dtype=object)})))
+    frame = read_csv(path)
+    assert (list(frame.columns), list(frame[header])) == ([header], ["x", *cells])
+    assert not pd.read_csv(path, dtype=str).columns[0].startswith(("=", "+", "-", "@"))
+
+
+VERBS = ("plan", "status", "models", "retry", "report", "doctor", "verify", "bogus")
+WORDS = st.one_of(
+    st.sampled_from(("mine.py", "--preset", "tiny", "--levels", "seed=0", "model=a", "--results", "x", "--json", ".")),
+    st.sampled_from(("--smoke", "--data-dir", "/dev/null", "/", "..", "x" * 300, "seed=", "=", "seed=0-", "-", "--")),
+    st.text(max_size=6),
+)
+VALUES = st.sampled_from(
+    [
+        *("3", "None", "()", "{}", "'ab'", "('a',)", "(0, 1)", "object()", "run", "Accuracy", "(Accuracy(),)"),
+        *("{'model': ('a',), 'seed': (0,)}", "{'model': 3}", "{3: (1,)}", "10**400", "float('inf')", "1/0"),
+        *("(x for x in 'a')", "b'a'", "'\\ud800'", "[[1]]", "lambda **k: None", "lambda model, seed: 3", "print"),
+    ]
+)
+
+
+def attack_words(words):
+    assert execute(words) in (0, 1, 2, 75)
+
+
+def attack_file(place, changes):
+    (place / "mine.py").write_text(FILE.format(**{**GOOD, **changes}))
+    assert execute(["plan", "mine.py"]) in (0, 2)
+
+
+LOOSE = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+LINES = st.builds(lambda verb, words: [verb, *words], st.sampled_from(VERBS[:4]), st.lists(WORDS, max_size=4))
+CHANGES = st.dictionaries(st.sampled_from(("question", "factors", "run", "probes", "presets")), VALUES, min_size=1)
+
+
+@settings(max_examples=15, **LOOSE)
+@given(words=LINES, changes=CHANGES)
+def test_generated_command_lines_and_files_give_no_traceback(place, words, changes):
+    attack_file(place, changes)
+    attack_words(words)
+
+
+@pytest.mark.slow
+@settings(max_examples=600, **LOOSE)
+@given(words=st.builds(lambda v, w: [v, *w], st.sampled_from(VERBS), st.lists(WORDS, max_size=6)), changes=CHANGES)
+def test_many_generated_command_lines_and_files_give_no_traceback(place, words, changes):
+    attack_file(place, changes)
+    attack_words(words)
