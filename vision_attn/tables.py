@@ -23,8 +23,8 @@ from vision_attn.store import write_atomic
 
 SUMS = "SHA256SUMS"
 HEADER = "# tables of "
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""How a text cell begins that a spreadsheet would run as a formula."""
+FORMULA = re.compile("'*[=+\\-@\t\r]")
+"""How a text begins that a spreadsheet would run as a formula, but for the apostrophe that keeps it from that."""
 
 TEXTS = frozenset(
     {
@@ -45,6 +45,7 @@ def to_csv(frame: pd.DataFrame) -> bytes:
             out[name] = out[name].astype(object)
         if not pd.api.types.is_numeric_dtype(out[name].dtype):
             out[name] = [_neutral(cell) for cell in out[name]]
+    out.columns = [_neutral(name) for name in out.columns]
     return out.to_csv(index=False, lineterminator="\n").encode()
 
 
@@ -146,6 +147,7 @@ def _frame(payload: bytes, *, compressed: bool, columns: Sequence[str] = ()) -> 
     """Raises `ValueError`, or what gzip and csv raise, where the bytes are no such table."""
     content = (gzip.decompress(payload) if compressed else payload).decode()
     header, *rows = csv.reader(io.StringIO(content, newline="")) if content else [[]]
+    header = [_as_it_was(name) for name in header]
     if missing := [name for name in columns if name not in header]:
         raise ValueError(f"it has no column {missing[0]!r}")
     if not content.endswith("\n") or any(len(row) != len(header) for row in rows):
@@ -182,7 +184,12 @@ def typed(cells: list[Any]) -> Any:
 
 
 def _neutral(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+
+
+def _as_it_was(cell: str) -> str:
+    """The text that `_neutral` was given."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell[1:]) else cell
 
 
 def _parsed(name: str, cells: list[str]) -> Any:
@@ -194,5 +201,4 @@ def _parsed(name: str, cells: list[str]) -> Any:
             return typed([int(cell) if cell else None for cell in cells])
         if all(re.fullmatch(r"-?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", cell) for cell in present):
             return typed([float(cell) if cell else None for cell in cells])
-    guarded = re.compile(r"'[=+\-@\t\r]")
-    return pd.Series([(cell[1:] if guarded.match(cell) else cell) if cell else None for cell in cells], dtype=object)
+    return pd.Series([_as_it_was(cell) if cell else None for cell in cells], dtype=object)

@@ -8,9 +8,10 @@ import typer
 
 from vision_attn import run_one as execution
 from vision_attn.cli.chosen import use_data_dirs
-from vision_attn.cli.options import DataDir, Device, Threads, Timeout
+from vision_attn.cli.options import DataDir, Device, NoProgress, Threads, Timeout
 from vision_attn.cli.output import FAILED, complain, count_line, exit_code, screen
 from vision_attn.executors.base import Event
+from vision_attn.executors.local import NO_PROGRESS_SECONDS
 from vision_attn.plan import Plan
 from vision_attn.spec import InputError
 
@@ -25,6 +26,7 @@ def run_one(
     threads: Threads = 1,
     device: Device = "auto",
     timeout: Timeout = None,
+    no_progress: NoProgress = NO_PROGRESS_SECONDS,
     experiment: Annotated[
         Path | None, typer.Option(help="The experiment file, where it defines kinds of its own. [default: the plan's]")
     ] = None,
@@ -44,11 +46,11 @@ def run_one(
     ended = execution.run(
         planned,
         execution.resolve(planned, keys),
-        file=plan,
         store=store,
         threads=threads,
         device=device,
         timeout=timeout,
+        no_progress=no_progress,
         experiment=experiment,
         tell=lambda event: _say(event, planned),
     )

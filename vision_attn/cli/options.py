@@ -18,4 +18,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of a worker. Other numbers give other bits.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Timeout = Annotated[float | None, typer.Option(min=1, help="Seconds after which a run is killed.")]
+NoProgress = Annotated[
+    float,
+    typer.Option("--no-progress", min=0, help="Seconds without any progress after which a run is killed; 0: never."),
+]
 Smoke = Annotated[bool, typer.Option("--smoke", help="First two levels of each factor, two updates a run.")]

@@ -16,6 +16,7 @@ from vision_attn.cli.options import (
     ExperimentFile,
     Json,
     Levels,
+    NoProgress,
     Preset,
     Results,
     Smoke,
@@ -24,7 +25,9 @@ from vision_attn.cli.options import (
 )
 from vision_attn.cli.output import FAILED, complain, count_line, exit_code, print_json, screen
 from vision_attn.driving import FINAL
+from vision_attn.executors.local import NO_PROGRESS_SECONDS
 from vision_attn.plan import Plan
+from vision_attn.states import look
 from vision_attn.store import RUNS
 
 
@@ -51,11 +54,11 @@ def plan(
     from vision_attn.report import protocol
 
     if keys:
-        found = sweep.states(planned, results / RUNS)
+        found = look(planned, results / RUNS).states
         sys.stdout.writelines(f"{key}\n" for key, state in found.items() if state.name not in FINAL)
         return
     unchecked = sweep.check(planned, list(planned.runs), needs_data=False)
-    states = sweep.states(planned, results / "runs")
+    states = look(planned, results / RUNS).states
     console = screen()
     console.print(f"[bold]{escape(planned.name)}[/]  {escape(planned.question.splitlines()[0])}")
     for factor, values in planned.factors.items():
@@ -87,6 +90,7 @@ def run(
         str, typer.Option(help="Runs of one model, recipe and size trained together: auto (on a GPU 16), off, N.")
     ] = "auto",
     timeout: Timeout = None,
+    no_progress: NoProgress = NO_PROGRESS_SECONDS,
     max_consecutive_failures: Annotated[
         int, typer.Option(min=1, help="Stop after that many failures in a row: the cause is common.")
     ] = 5,
@@ -98,10 +102,11 @@ def run(
     planned, name = chosen_plan(experiment, preset, levels, smoke)
     from vision_attn import sweep
     from vision_attn.progress import Progress
-    from vision_attn.report import build
+    from vision_attn.report import renew
 
     console = screen()
-    with Progress(console, planned, store=results / "runs", quiet=quiet) as progress:
+    before = look(planned, results / RUNS)
+    with Progress(console, planned, before.states, store=results / RUNS, quiet=quiet) as progress:
         ended = sweep.run(
             planned,
             results=results,
@@ -111,8 +116,10 @@ def run(
             device=device,
             stack=stack,
             timeout=timeout,
+            no_progress=no_progress,
             max_failures=max_consecutive_failures,
             tell=progress,
+            before=before,
             experiment=experiment,
         )
     console.print(count_line(ended.states))
@@ -122,7 +129,9 @@ def run(
         command = shlex.join(["vision-attn", *sys.argv[1:]])
         console.print(f"Stopped: {ended.why}. The same command continues: {escape(command)}", soft_wrap=True)
     if ended.why != "disk full":
-        console.print(f"report: {escape(str(build(results / name, results / 'runs')))}", soft_wrap=True)
+        now = before if ended.states is before.states else look(planned, results / RUNS)
+        page, is_new = renew(planned, results / name, results / RUNS, mark=now.mark())
+        console.print(f"report: {escape(str(page))}{'' if is_new else ' (nothing has changed)'}", soft_wrap=True)
     is_cut = bool(ended.refusal) or ended.why in ("disk full", "failures in a row")
     raise typer.Exit(FAILED if is_cut else exit_code(ended.states))
 
@@ -152,13 +161,12 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show what has become of every run. Exit code 0: all done; 1: some failed; 75: some are still to do."""
-    from vision_attn import sweep
 
     if experiment.is_dir():
         planned, beside = Plan.read(experiment), experiment.resolve().parent
     else:
         (planned, _), beside = chosen_plan(experiment, preset, levels, False), Path("results")
-    states = sweep.states(planned, (results or beside) / RUNS)
+    states = look(planned, (results or beside) / RUNS).states
     if as_json:
         print_json({key: {"state": state.name, "reason": state.reason} for key, state in states.items()})
     else:
