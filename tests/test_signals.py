@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from vision_attn import signals
+from vision_attn.cli import command
 
 
 @pytest.fixture
@@ -56,3 +57,19 @@ def test_signals_to_a_process_that_is_being_started_wait_until_it_listens():
     child.send_signal(signal.SIGHUP)
     assert child.communicate()[0].strip() == "SIGHUP"
     assert child.returncode == 0
+
+
+@pytest.mark.parametrize("number", signals.ASKING)
+def test_where_nothing_can_be_stopped_cleanly_a_signal_raises_and_the_command_says_so(number, monkeypatch, capsys):
+    monkeypatch.setattr(command, "app", lambda: os.kill(os.getpid(), number))
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 75
+    name = signal.Signals(number).name
+    assert f"Stopped by {name}. What was finished is kept" in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_inner_block_that_listens_goes_before_one_that_raises():
+    with signals.raised(), signals.heard() as asked:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert asked.name == "SIGTERM"

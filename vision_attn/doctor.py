@@ -105,7 +105,8 @@ def _folder(folder: Path) -> str:
     free = shutil.disk_usage(there).free
     if free < GIBIBYTE:
         raise OSError(f"{there} has only {free / GIBIBYTE:.2f} GiB free")
-    return f"{there}: locks, renames, syncs; {free / GIBIBYTE:.0f} GiB free"
+    files = os.statvfs(there).f_favail
+    return f"{there}: locks, renames, syncs; {free / GIBIBYTE:.0f} GiB and {files:,} files free"
 
 
 def _cache() -> str:

@@ -50,6 +50,21 @@ def heard(also: Callable[[Asked], None] = lambda asked: None) -> Iterator[Asked]
             signal.signal(number, handler)
 
 
+class Interrupted(BaseException):
+    """A signal that asks to stop has come while nothing could be stopped cleanly; the message is its name."""
+
+
+@contextlib.contextmanager
+def raised() -> Iterator[None]:
+    """Raise `Interrupted` at a signal that asks to stop, but where an inner block has `heard`."""
+
+    def stop(asked: Asked) -> None:
+        raise Interrupted(asked.name)
+
+    with heard(stop):
+        yield
+
+
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
     """Let signals wait while the block runs. To a process that it starts they come once that one has `heard`."""

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from vision_attn.cli import data, machine, one, reading, running
-from vision_attn.cli.output import FAILED, USAGE, complain, screen
+from vision_attn.cli.output import FAILED, INTERRUPTED, USAGE, complain, screen
+from vision_attn.signals import Interrupted, raised
 from vision_attn.spec import InputError
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
@@ -47,7 +48,11 @@ app.add_typer(data_app, name="data")
 def main() -> None:
     """Run the command; what the user got wrong ends in one sentence and exit code 2."""
     try:
-        app()
+        with raised():
+            app()
+    except Interrupted as error:
+        complain(f"Stopped by {error}. What was finished is kept; the same command continues.")
+        sys.exit(INTERRUPTED)
     except InputError as error:
         complain(str(error))
         sys.exit(USAGE)
