@@ -8,8 +8,8 @@ the start of a worker, and what should grow slowly the verbs.
 
 import argparse
 import hashlib
-import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -100,22 +100,25 @@ def measured(place: Path, *arguments: str) -> tuple[float, int, int, int]:
 
 
 def worker_start(place: Path) -> float:
-    """Seconds from the start of a worker to its first word, with a run that it finds done."""
+    """CPU seconds of a worker from its start to the end of its first run, which it finds done."""
     from vision_attn.executors.local import Local, Worker
+    from vision_attn.plan import Plan
+    from vision_attn.store import PLANS, Folders, Store
 
-    (plan,) = sorted((place / "results/runs/plans").glob("*.json"))[-1:]
-    runs = json.loads(plan.read_bytes())["runs"]
-    store = place / "results" / "runs"
-    command = Local(plan, store=store, folders={}, log=store / "workers.log", jobs=1, threads=1).command
-    begun = time.monotonic()
-    worker = Worker(command, threads=1, log=store / "workers.log")
-    worker.give((next(iter(runs)),))
-    while not worker.read():
-        pass
-    seconds = time.monotonic() - begun
+    plan, pool = Plan.read(place / "results" / "question"), place / "results" / "runs"
+    file, folders = plan.head().keep(pool / PLANS), Folders(Store(pool), plan.planned(), {})
+    command = Local(file, store=pool, folders=folders, log=pool / "workers.log", jobs=1, threads=1).command
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    worker = Worker(command, threads=1, log=pool / "workers.log")
+    worker.give((next(iter(plan.runs)),))
+    while worker.left:
+        for message in worker.read() or ():
+            if message["kind"] == "finished":
+                worker.left.clear()
     worker.kill()
     worker.process.wait()
-    return seconds
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def verbs(place: Path, count: int) -> list[tuple[str, float, int, int]]:
@@ -150,6 +153,7 @@ def main() -> None:
         fabricate(arguments.place, arguments.count, flat=arguments.flat)
         print(f"fabricated in {time.monotonic() - begun:.0f} s")
     verbs(arguments.place, arguments.count)
+    print(f"{'start of a worker, first run':>36} {worker_start(arguments.place):8.1f} s")
 
 
 if __name__ == "__main__":
