@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "bench": {*BOTTOM, "models", "training"},
     "executors": {"signals", "spec", "store"},
     "driving": {"signals", "store", "executors"},
+    "engines": {"spec", "store", "plan", "executors"},
     "run_one": {"spec", "store", "plan", "executors", "driving"},
     "start": set(),
     "tables": {"spec", "store"},
@@ -60,6 +61,7 @@ HEAVY = {
     "matplotlib": {"figures"},
     "scipy": {"statistics"},
     "sklearn": {"models"},
+    "ray": {"executors"},
     "timm": {"models", "training"},
     "torchvision": {"_torchvision", "data"},
     "torch": {

@@ -39,7 +39,7 @@ def drive(
     """Have the groups of runs executed; why that ended early, but for signals, or "".
 
     `tell` hears every event, and None now and then. After `max_failures` failures in a row no further run is begun.
-    A signal that asks to stop ends runs cleanly, a second one at once.
+    At a signal that asks to stop the driver leaves, at a second one all ends at once.
     """
     why: Why = ""
     failures = 0
@@ -48,7 +48,10 @@ def drive(
         for event in execute(executor, groups):
             if asked.times > told:
                 told = asked.times
-                executor.cancel(hard=told > 1)
+                if told > 1:
+                    executor.cancel(hard=True)
+                else:
+                    executor.leave()
             tell(event)
             if event is None or event.kind != "finished":
                 continue

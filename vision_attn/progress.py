@@ -69,6 +69,9 @@ class Progress:
             self._line(f"{len(self.partial)} at work")
 
     def _count(self, event: Event) -> None:
+        if event.kind == "note":
+            self._line(event.error or "")
+            return
         if event.kind == "started":
             self.since[event.run] = time.monotonic()
         if event.kind != "finished":

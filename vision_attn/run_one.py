@@ -8,7 +8,7 @@ from vision_attn.executors.base import Event
 from vision_attn.executors.local import Local
 from vision_attn.plan import Plan
 from vision_attn.spec import InputError
-from vision_attn.store import PLANS, WORKERS_LOG, Folders, State, Store
+from vision_attn.store import PLANS, WORKERS_LOG, Folders, RunFolder, State, Store
 
 SHORTEST = 6
 """Letters that the beginning of a key must have at least."""
@@ -49,11 +49,17 @@ def _key(plan: Plan, text: str) -> str:
     return found[0]
 
 
-def states(plan: Plan, store: Path, groups: Sequence[tuple[str, ...]]) -> dict[str, State]:
-    """The state of every run of the groups, from the files of the store."""
+def folders(store: Path, groups: Sequence[tuple[str, ...]]) -> dict[str, RunFolder]:
+    """The folders of the runs that have one, by their keys."""
     pool = Store(store)
     found = {key: pool.find(key) for group in groups for key in group}
-    return {key: State("pending") if one is None else one.state(plan.asked(key)) for key, one in found.items()}
+    return {key: folder for key, folder in found.items() if folder is not None}
+
+
+def states(plan: Plan, index: Mapping[str, RunFolder], groups: Sequence[tuple[str, ...]]) -> dict[str, State]:
+    """The state of every run of the groups, from the files of its folder."""
+    keys = [key for group in groups for key in group]
+    return {key: index[key].state(plan.asked(key)) if key in index else State("pending") for key in keys}
 
 
 def run(
@@ -73,7 +79,8 @@ def run(
     `experiment` is the file that defines the kinds of the plan that are not the package's. A run that another process
     is at work on is waited for.
     """
-    found: Mapping[str, State] = states(plan, store, groups)
+    index = folders(store, groups)
+    found = states(plan, index, groups)
     left = [tuple(key for key in group if found[key].name not in FINAL) for group in groups]
     left = [group for group in left if group]
     if not left:
@@ -81,7 +88,7 @@ def run(
     executor = Local(
         plan.head().keep(store / PLANS),
         store=store,
-        folders=Folders(Store(store), plan.planned(), {}),
+        folders=Folders(Store(store), plan.planned(), index),
         log=store / WORKERS_LOG,
         jobs=1,
         threads=threads,
@@ -91,4 +98,4 @@ def run(
         experiment=experiment,
     )
     why = drive(executor, left, max_failures=len(found), tell=tell)
-    return Ended.after(states(plan, store, groups), why, executor)
+    return Ended.after(states(plan, index, groups), why, executor)

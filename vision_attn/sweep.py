@@ -8,17 +8,17 @@ from typing import Any
 
 import torch
 
+from vision_attn import engines
 from vision_attn.data import Dataset
 from vision_attn.driving import FINAL, Ended, drive
 from vision_attn.executors.base import Event
-from vision_attn.executors.local import Local
 from vision_attn.models import Model, count_flops, count_params
 from vision_attn.plan import Plan
 from vision_attn.resources import cores
 from vision_attn.run import Run
 from vision_attn.spec import InputError, canonical, from_json
 from vision_attn.states import Look, look
-from vision_attn.store import FAILURES, PLANS, RUNS, WORKERS_LOG, Folders, LeaseLost, Store
+from vision_attn.store import FAILURES, RUNS, LeaseLost
 from vision_attn.training import Recipe
 from vision_attn.training.stacked import stackable
 from vision_attn.trial import check, shape_of, without_seeds
@@ -131,14 +131,17 @@ def run(
     tell: Callable[[Event | None], None],
     before: Look,
     experiment: Path | None = None,
+    choice: engines.Choice | None = None,
 ) -> Ended:
     """Execute what is not done, in `jobs` worker processes (0: as many as fit). Ends with the state of every run.
 
     `before` is what a look at the pool has found.
+    On a cluster of another engine, which is a `choice`, `jobs` are the tasks at work at once (0: as many as it lets).
     `experiment` is the file of the plan, which workers load where kinds of the plan are not the package's. `stack` says
     how many runs are trained together at most: a number, "off" or "auto", which is off but on a GPU.
     """
-    kind = pick_device(device).type
+    choice = choice or engines.Choice()
+    kind = pick_device(device).type if choice.engine == "local" else device.partition(":")[0]
     at_most = _at_most(stack, kind)
     store, folder = results / RUNS, results / name
     todo = [key for key, state in before.states.items() if state.name not in FINAL]
@@ -148,18 +151,20 @@ def run(
     if not todo:
         return Ended(before.states)
     grouped = groups(plan, todo, at_most=at_most)
-    fitting = 1 if kind == "cuda" else max(1, cores() // threads)
-    executor = Local(
-        plan.head().keep(store / PLANS),
+    if choice.engine == "local":
+        fitting = 1 if kind == "cuda" else max(1, cores() // threads)
+        jobs = min(jobs or fitting, len(grouped))
+    executor = engines.make(
+        choice,
+        plan,
         store=store,
-        folders=Folders(Store(store), plan.planned(), before.index),
-        log=store / WORKERS_LOG,
-        jobs=min(jobs or fitting, len(grouped)),
+        index=before.index,
+        jobs=jobs,
         threads=threads,
         device=device,
         timeout=timeout,
         no_progress=no_progress,
-        experiment=experiment if plan.sources else None,
+        experiment=experiment,
     )
     why = drive(executor, grouped, max_failures=max_failures, tell=tell)
     return Ended.after(look(plan, store).states, why, executor)

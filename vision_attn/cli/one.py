@@ -1,6 +1,9 @@
 """The verb run-one: some runs of a plan, executed here."""
 
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +33,9 @@ def run_one(
     experiment: Annotated[
         Path | None, typer.Option(help="The experiment file, where it defines kinds of its own. [default: the plan's]")
     ] = None,
+    until_eof: Annotated[
+        bool, typer.Option("--until-eof", help="Stop when the standard input ends, as when its writer has died.")
+    ] = False,
 ) -> None:
     """Execute some runs of a plan here, one after another: for GNU parallel, clusters and queues of any kind.
 
@@ -43,6 +49,8 @@ def run_one(
     if experiment is not None and not experiment.is_file():
         own = ", ".join(planned.sources) or "kinds of the plan"
         raise InputError(f"experiment must be the file that defines {own}. Got '{experiment}' instead.")
+    if until_eof:
+        threading.Thread(target=_stop_at_eof, daemon=True).start()
     ended = execution.run(
         planned,
         execution.resolve(planned, keys),
@@ -60,9 +68,15 @@ def run_one(
     raise typer.Exit(FAILED if ended.refusal or ended.why == "disk full" else exit_code(ended.states))
 
 
+def _stop_at_eof() -> None:
+    while os.read(0, 1 << 16):  # not through sys.stdin, whose lock Python wants at its end
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _say(event: Event | None, plan: Plan) -> None:
     """A line at the start and at the end of every run."""
-    if event is not None and event.kind != "progress":
+    if event is not None and event.kind in ("started", "finished"):
         name = f"{plan.runs[event.run].hint}--{event.run[:12]}"
         sys.stdout.write(" ".join(filter(None, (event.outcome or event.kind, name, event.error))) + "\n")
         sys.stdout.flush()

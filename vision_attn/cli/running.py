@@ -25,6 +25,7 @@ from vision_attn.cli.options import (
 )
 from vision_attn.cli.output import FAILED, complain, count_line, exit_code, print_json, screen
 from vision_attn.driving import FINAL
+from vision_attn.engines import Choice
 from vision_attn.executors.local import NO_PROGRESS_SECONDS
 from vision_attn.plan import Plan
 from vision_attn.states import look
@@ -83,7 +84,10 @@ def run(
     levels: Levels = None,
     results: Results = Path("results"),
     data_dir: DataDir = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Worker processes; 0: as many as fit.")] = 0,
+    jobs: Annotated[
+        int,
+        typer.Option("--jobs", "-j", min=0, help="Worker processes, or tasks at once on a cluster; 0: as many as fit."),
+    ] = 0,
     threads: Threads = 1,
     device: Device = "auto",
     stack: Annotated[
@@ -94,11 +98,19 @@ def run(
     max_consecutive_failures: Annotated[
         int, typer.Option(min=1, help="Stop after that many failures in a row: the cause is common.")
     ] = 5,
+    engine: Annotated[str, typer.Option(help="Where runs are executed: local, slurm or ray.")] = "local",
+    sbatch: Annotated[
+        list[str] | None, typer.Option("--sbatch", help="An option of sbatch, as --sbatch=--partition=gpu. Repeatable.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Address of the Ray cluster. [default: RAY_ADDRESS, or a Ray of its own]")
+    ] = None,
     smoke: Smoke = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only failures and the last line.")] = False,
 ) -> None:
     """Run an experiment, or continue it: what is done is not done again. Ends with its report."""
     use_data_dirs(data_dir)
+    choice = Choice(engine=engine, sbatch=tuple(sbatch or ()), address=address)  # type: ignore[arg-type]
     planned, name = chosen_plan(experiment, preset, levels, smoke)
     from vision_attn import sweep
     from vision_attn.progress import Progress
@@ -121,6 +133,7 @@ def run(
             tell=progress,
             before=before,
             experiment=experiment,
+            choice=choice,
         )
     console.print(count_line(ended.states))
     if ended.refusal:

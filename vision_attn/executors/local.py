@@ -186,6 +186,9 @@ class Local:
             elif worker.left:
                 worker.ask_to_stop()
 
+    def leave(self) -> None:
+        self.cancel(hard=False)
+
     def close(self) -> None:
         for worker in self.workers:
             assert worker.process.stdin is not None
