@@ -11,12 +11,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "vision_attn"
 
-BOTTOM = {"sources", "spec", "store", "environment", "resources", "_torchvision"}
+BOTTOM = {"sources", "spec", "store", "environment", "resources", "signals", "_torchvision"}
 MAY_IMPORT = {
     "spec": set(),
     "store": {"spec"},
     "environment": set(),
     "resources": set(),
+    "signals": set(),
     "_torchvision": set(),
     "layers": set(),
     "models": {*BOTTOM, "layers"},
@@ -28,34 +29,41 @@ MAY_IMPORT = {
     "group": {*BOTTOM, "training", "run", "execution"},
     "plan": {"spec", "store"},
     "sources": {"spec"},
+    "states": {"spec", "store", "plan"},
     "trial": {*BOTTOM, "data", "models", "training", "probes", "run", "execution", "plan", "sources"},
     "rehearsal": {"sources", "spec", "data", "models", "probes", "run", "execution", "plan", "trial"}
-    | {"records", "figures", "verdicts"},
+    | {"records", "rows", "figures", "verdicts"},
     "worker": {*BOTTOM, "plan", "probes", "run", "execution", "group"},
     "measuring": {*BOTTOM, "data", "probes"},
     "loading": {*BOTTOM, "data", "run", "execution"},
     "checking": {*BOTTOM, "models", "training", "probes"},
     "bench": {*BOTTOM, "models", "training"},
-    "executors": {"spec", "store"},
-    "driving": {"store", "executors"},
+    "executors": {"signals", "spec", "store"},
+    "driving": {"signals", "store", "executors"},
+    "engines": {"spec", "store", "plan", "executors"},
     "run_one": {"spec", "store", "plan", "executors", "driving"},
     "start": set(),
     "tables": {"spec", "store"},
     "metrics": set(),
+    "rows": set(),
     "own_results": {"spec", "plan", "metrics"},
-    "records": {"spec", "store", "plan", "tables", "own_results"},
+    "records": {"spec", "store", "plan", "rows", "tables", "own_results"},
     "statistics": {"spec"},
     "selection": {"spec", "plan", "records"},
     "wording": {"metrics", "records"},
     "figures": {"spec", "store", "plan", "records", "statistics", "selection", "wording"},
     "verdicts": {"sources", "spec", "records", "statistics", "selection", "wording"},
-    "report": {"sources", "spec", "store", "plan", "tables", "records", "statistics", "wording", "figures", "verdicts"},
+    "report": {
+        *("environment", "sources", "spec", "store", "plan", "tables", "records", "statistics", "wording", "figures"),
+        "verdicts",
+    },
 }
 HEAVY = {
     "seaborn": {"figures"},
     "matplotlib": {"figures"},
     "scipy": {"statistics"},
     "sklearn": {"models"},
+    "ray": {"executors"},
     "timm": {"models", "training"},
     "torchvision": {"_torchvision", "data"},
     "torch": {

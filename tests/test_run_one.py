@@ -7,13 +7,19 @@ import sys
 import pytest
 from sweeping import EXPERIMENT, ROOT, facts
 
+from vision_attn.executors import local
 from vision_attn.plan import Plan, PlannedRun
-from vision_attn.run_one import read_plan, resolve
+from vision_attn.run_one import read_plan, resolve, run
 from vision_attn.spec import InputError
+from vision_attn.store import Store
 
 BANNER = """import sys
 sys.stdout.write('Welcome!\\n{"kind": "finished", "run": "x"}\\nhalf a line')
 sys.stdout.flush()
+"""
+FINISHES = """import json, sys
+for line in sys.stdin:
+    print(json.dumps({"kind": "finished", "run": line.strip(), "outcome": "done"}), flush=True)
 """
 
 
@@ -43,6 +49,19 @@ def test_a_plan_that_is_not_there_is_refused(tmp_path, name):
     (tmp_path / "there.json").write_text("{}")
     with pytest.raises(InputError, match="plan must be a file that `vision-attn plan --save` has written"):
         read_plan(tmp_path / name)
+
+
+def test_a_run_that_was_killed_before_is_executed_again_and_one_that_failed_is_not(tmp_path, monkeypatch):
+    keys = [letter * 64 for letter in "ab"]
+    found = Store(tmp_path)
+    for key, outcome in zip(keys, ("killed", "failed"), strict=True):
+        found.open(key, hint="run", run={}, index={}).acquire().release(outcome, "why")
+    monkeypatch.setattr(local, "python", lambda *arguments: [sys.executable, "-c", FINISHES])
+    told = []
+    options = {"threads": 1, "device": "cpu", "timeout": None, "no_progress": 60, "experiment": None}
+    ended = run(plan_of(*keys), [(key,) for key in keys], store=tmp_path, tell=told.append, **options)
+    assert [(event.run, event.outcome) for event in told if event] == [(keys[0], "done")]
+    assert ended.states[keys[1]].name == "failed"
 
 
 @pytest.mark.slow

@@ -51,6 +51,15 @@ def test_the_same_table_gives_the_same_bytes_whatever_the_time(tmp_path, monkeyp
     assert first[4:8] == bytes(4)  # RFC 1952: no time stamp
 
 
+@pytest.mark.parametrize("text", ["=x", "'=x", "''=x", "+a", "-a", "@a", "'", "'x"])
+def test_no_text_and_no_name_of_a_column_is_a_formula_and_all_are_read_back_as_they_were(tmp_path, text):
+    frame = pd.DataFrame({"run": [text, "b"], f"{text}name": ["c", text]})
+    (tmp_path / "x.csv").write_bytes(to_csv(frame))
+    cells = (tmp_path / "x.csv").read_text().replace("\n", ",").split(",")
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    assert read_csv(tmp_path / "x.csv").to_dict("list") == frame.to_dict("list")
+
+
 def test_a_file_that_another_zlib_wrote_is_kept_while_it_holds_the_same_table(tmp_path):
     other = gzip.compress(to_csv(FRAME), compresslevel=1, mtime=7)
     (tmp_path / "long.csv.gz").write_bytes(other)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vision_attn.environment import cpu_name
 from vision_attn.resources import cores
+from vision_attn.spec import InputError
 from vision_attn.store import write_atomic
 
 PACKAGES = (
@@ -53,12 +54,15 @@ def examine(results: Path) -> list[Check]:
         ("results folder", lambda: _folder(results)),
         ("cache folder", _cache),
     ]
-    return [_check(name, look) for name, look in checks]
+    return [look_at(name, look) for name, look in checks]
 
 
-def _check(name: str, look: Callable[[], str]) -> Check:
+def look_at(name: str, look: Callable[[], str]) -> Check:
+    """A check: what `look` returns is as needed, what it raises is not."""
     try:
         return Check(name, True, look())
+    except InputError as error:
+        return Check(name, False, str(error))
     except (ImportError, RuntimeError, OSError, importlib.metadata.PackageNotFoundError) as error:
         return Check(name, False, f"{type(error).__name__}: {error}")
 
@@ -105,7 +109,8 @@ def _folder(folder: Path) -> str:
     free = shutil.disk_usage(there).free
     if free < GIBIBYTE:
         raise OSError(f"{there} has only {free / GIBIBYTE:.2f} GiB free")
-    return f"{there}: locks, renames, syncs; {free / GIBIBYTE:.0f} GiB free"
+    files = os.statvfs(there).f_favail
+    return f"{there}: locks, renames, syncs; {free / GIBIBYTE:.0f} GiB and {files:,} files free"
 
 
 def _cache() -> str:

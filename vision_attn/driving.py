@@ -1,13 +1,11 @@
 """Driving: runs are executed until each was tried, a common cause of failure shows, or a signal comes."""
 
-import contextlib
 import dataclasses
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import FrameType
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Self
 
 from vision_attn.executors.base import Event, Executor, execute
+from vision_attn.signals import heard
 from vision_attn.store import FAILURES, State
 
 FINAL = ("done", "diverged", "failed")
@@ -41,11 +39,19 @@ def drive(
     """Have the groups of runs executed; why that ended early, but for signals, or "".
 
     `tell` hears every event, and None now and then. After `max_failures` failures in a row no further run is begun.
+    At a signal that asks to stop the driver leaves, at a second one all ends at once.
     """
     why: Why = ""
     failures = 0
-    with _signals_to(executor):
+    told = 0
+    with heard() as asked:
         for event in execute(executor, groups):
+            if asked.times > told:
+                told = asked.times
+                if told > 1:
+                    executor.cancel(hard=True)
+                else:
+                    executor.leave()
             tell(event)
             if event is None or event.kind != "finished":
                 continue
@@ -54,22 +60,3 @@ def drive(
                 why = "disk full" if event.outcome == "disk full" else "failures in a row"
                 executor.cancel(hard=False)
     return why
-
-
-@contextlib.contextmanager
-def _signals_to(executor: Executor) -> Iterator[None]:
-    """Ctrl-C or SIGTERM once: stop cleanly; twice: at once."""
-    received = 0
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        nonlocal received
-        received += 1
-        executor.cancel(hard=received > 1)
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    earlier = {number: signal.signal(number, on_signal) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)

@@ -22,6 +22,9 @@ from vision_attn.training.compute import ComputeSettings
 
 HEARTBEAT_SECONDS = 15.0
 
+UNWRITTEN = (LeaseLost, InputError, OSError)
+"""What a file system, or another process, can have against a write into a run folder."""
+
 logger = logging.getLogger("vision_attn")
 
 
@@ -36,13 +39,19 @@ def execute(
     progress: Callable[[int], None] = lambda update: None,
 ) -> Outcome:
     """Train the run where its folder has no weights, then measure what is missing. A crash costs only this run."""
-    lease = folder.acquire()
+    try:
+        lease = folder.acquire()
+    except LeaseLost as error:
+        return Outcome("busy", str(error))
+    except (InputError, OSError) as error:
+        return _classified(error)
     if lease is None:
         return Outcome("busy")
     asked = {probe_file(to_json(probe)): probe for probe in probes if probe.skip(run.model, run.data) is None}
     state = folder.state(list(asked)).name
     if state in ("done", "diverged"):
-        lease.give_back()
+        with contextlib.suppress(*UNWRITTEN):
+            lease.give_back()
         return Outcome(state)
     try:
         with heartbeat(lease):
@@ -60,7 +69,7 @@ def execute(
         lease.release(outcome.name, outcome.error)
     except LeaseLost as error:
         return Outcome("busy", str(error))
-    except OSError as error:
+    except (InputError, OSError) as error:
         return _classified(error)
     return outcome
 
@@ -89,6 +98,7 @@ def _train_and_measure(
             if stopping():
                 raise Stopped
             _measure(lease, file, run, probe, model, data, choices)
+            progress(run.recipe.num_updates(data.train_size))
     return Outcome("done")
 
 
@@ -150,7 +160,7 @@ def heartbeat(lease: Lease) -> Iterator[None]:
 
     def beat() -> None:
         while not ended.wait(HEARTBEAT_SECONDS):
-            with contextlib.suppress(LeaseLost, OSError):
+            with contextlib.suppress(*UNWRITTEN):
                 lease.renew()
 
     thread = threading.Thread(target=beat, daemon=True)

@@ -15,7 +15,7 @@ from vision_attn.plan import Cell, Level, Plan, PlannedRun
 from vision_attn.probes.base import Probe
 from vision_attn.records import require_level
 from vision_attn.run import Run
-from vision_attn.spec import InputError, Spec, by_name, digest, to_json
+from vision_attn.spec import InputError, Spec, by_name, json_sha256, to_json
 from vision_attn.store import RUNS, probe_file
 from vision_attn.training import Recipe
 from vision_attn.verdicts import Verdict
@@ -158,10 +158,11 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
             continue
         if not isinstance(run, Run):
             raise InputError(f"run of {name} must return a Run or None. Got {run!r} for {cell} instead.")
-        key = digest(run)
+        data = to_json(run)
+        key = json_sha256(data)
         cells.append(Cell(factors=cell, run=key))
         if key not in runs:
-            runs[key] = PlannedRun(hint=run.hint, run=to_json(run), skips=_skips(run, experiment.probes))
+            runs[key] = PlannedRun(hint=run.hint, run=data, skips=_skips(run, experiment.probes))
             own |= sources.digests(run)
     if not cells:
         raise InputError(f"run of {name} must give a Run for some levels. It gives None for all {combinations:,}.")

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from vision_attn.execution import heartbeat
+from vision_attn.execution import UNWRITTEN, heartbeat
 from vision_attn.run import Attempt, Outcome, Run, Stopped, drive, prepare
-from vision_attn.store import Lease, LeaseLost, RunFolder
+from vision_attn.store import Lease, RunFolder
 from vision_attn.training.stacked import Stack, stackable
 
 logger = logging.getLogger("vision_attn")
@@ -30,8 +30,9 @@ def train_group(
     """
     leases: dict[int, Lease] = {}
     for place, (folder, _, _) in enumerate(members):
-        if folder.result() is None and (lease := folder.acquire()) is not None:
-            leases[place] = lease
+        with contextlib.suppress(*UNWRITTEN):
+            if folder.result() is None and (lease := folder.acquire()) is not None:
+                leases[place] = lease
     attempts: dict[int, Attempt] = {}
     stopped = False
     with contextlib.ExitStack() as beating:
@@ -81,7 +82,7 @@ def _outcomes(leases: dict[int, Lease], attempts: dict[int, Attempt], *, stopped
         outcome = attempts[place].outcome if place in attempts else None
         if outcome is None and stopped:
             outcome = Outcome("interrupted")
-        with contextlib.suppress(LeaseLost, OSError):
+        with contextlib.suppress(*UNWRITTEN):
             if outcome is not None and outcome.name in ("diverged", "interrupted"):
                 ended[place] = outcome
                 lease.release(outcome.name, outcome.error)

@@ -6,6 +6,7 @@ results reads the plan and not the experiment file. Specs stand in it as their J
 
 import dataclasses
 import errno
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -88,7 +89,11 @@ class Plan:
     def asked(self, run: str) -> dict[str, Json]:
         """The probes that a run is asked for, as JSON by the name of their file: all that fit it."""
         skips = self.runs[run].skips
-        return {file: probe for probe in self.probes if (file := probe_file(probe)) not in skips}
+        return {file: probe for file, probe in self._probe_files.items() if file not in skips}
+
+    @functools.cached_property
+    def _probe_files(self) -> dict[str, Json]:
+        return {probe_file(probe): probe for probe in self.probes}
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
@@ -174,18 +179,26 @@ class Plan:
 
     def save(self, file: Path) -> None:
         """Write the plan into a file, atomically."""
-        write_json(file, self.to_json())
+        write_json(file, self.to_json(), by_entry=True)
 
     @classmethod
     def read_kept(cls, file: Path) -> Self:
         """A plan that `keep` or `save` wrote. Raises `InputError` where it is not intact, `FileNotFoundError`."""
         return cls.from_json(_read(file))
 
+    def planned(self) -> dict[str, tuple[str, Json]]:
+        """The hint and the JSON of every run, as `store.Folders` takes them."""
+        return {key: (entry.hint, entry.run) for key, entry in self.runs.items()}
+
+    def head(self) -> Self:
+        """The plan without its cells and runs: what a worker needs of it, whatever the number of runs."""
+        return self.replace(cells=(), omitted=(), runs={})
+
     def keep(self, folder: Path) -> Path:
         """Write the plan into a folder under its own digest, so that no other plan takes its place; the file."""
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{self.digest}.json"
-        write_json(file, self.to_json())
+        write_json(file, self.to_json(), by_entry=True)
         return file
 
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,8 +13,8 @@ from rich.markup import escape
 
 from vision_attn.executors.base import Event
 from vision_attn.plan import Plan
-from vision_attn.store import FAILURES, LOG, WORKERS_LOG, Store
-from vision_attn.sweep import states, updates
+from vision_attn.store import FAILURES, LOG, WORKERS_LOG, State, Store
+from vision_attn.sweep import updates
 
 LINE_SECONDS = 30.0
 
@@ -21,10 +22,12 @@ LINE_SECONDS = 30.0
 class Progress:
     """Called with every event of the sweep, and with None now and then."""
 
-    def __init__(self, console: Console, plan: Plan, *, store: Path, quiet: bool = False) -> None:
+    def __init__(
+        self, console: Console, plan: Plan, states: Mapping[str, State], *, store: Path, quiet: bool = False
+    ) -> None:
         self.console, self.plan, self.quiet, self.store = console, plan, quiet, store
         self.cost = {key: max(1, updates(entry.run)) for key, entry in plan.runs.items()}
-        self.ended = {key for key, state in states(plan, store).items() if state.name == "done"}
+        self.ended = {key for key, state in states.items() if state.name == "done"}
         self.before = sum(self.cost[key] for key in self.ended)
         self.partial: dict[str, int] = {}
         self.since: dict[str, float] = {}
@@ -68,6 +71,9 @@ class Progress:
             self._line(f"{len(self.partial)} at work")
 
     def _count(self, event: Event) -> None:
+        if event.kind == "note":
+            self._line(event.error or "")
+            return
         if event.kind == "started":
             self.since[event.run] = time.monotonic()
         if event.kind != "finished":
@@ -80,7 +86,7 @@ class Progress:
         seconds = time.monotonic() - self.since.get(event.run, self.begun)
         if event.outcome in FAILURES or event.outcome == "diverged":
             self._line(f"{event.outcome.upper()} {name}: {event.error}", always=True)
-            folder = Store(self.store).find(event.run, hint=self.plan.runs[event.run].hint)
+            folder = Store(self.store).find(event.run)
             log = None if folder is None else folder.path / LOG
             self._line(f"  log: {log if log and log.exists() else self.store / WORKERS_LOG}", always=True)
         elif not self.bar:

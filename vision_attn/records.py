@@ -6,7 +6,7 @@ names mean nothing. A measured column that has the name of a factor is called `m
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,8 +14,9 @@ import pandas as pd
 
 from vision_attn import own_results
 from vision_attn.plan import Json, Plan
+from vision_attn.rows import Packed, columns, packed
 from vision_attn.spec import InputError
-from vision_attn.store import RunFolder, State, Store, read_rows
+from vision_attn.store import RunFolder, State, Store, rows_of
 from vision_attn.tables import read_tables, typed
 
 Row = dict[str, Any]
@@ -75,16 +76,23 @@ class Records:
         that `measure` gave.
         """
         plan, rows = own_results.measured(measured)
-        return joined(plan, {key: RunRecords({"state": "done", "reason": ""}, own) for key, own in rows.items()})
+        return joined(
+            plan,
+            {
+                key: RunRecords("done", packed({"state": "done", "reason": ""}), [packed(row) for row in own])
+                for key, own in rows.items()
+            },
+        )
 
 
 @dataclasses.dataclass
 class RunRecords:
-    """What is known of one run: a row of its provenance, its records, its history, its damaged files."""
+    """What is known of one run: its state, a row of its provenance, its records, its history, its damaged files."""
 
-    provenance: Row
-    values: list[Row] = dataclasses.field(default_factory=list)
-    history: list[Row] = dataclasses.field(default_factory=list)
+    state: str
+    provenance: Packed
+    values: list[Packed] = dataclasses.field(default_factory=list)
+    history: list[Packed] = dataclasses.field(default_factory=list)
     damaged: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -99,12 +107,13 @@ def load(plan: Plan, store_root: Path, *, committed: Path | None = None) -> Reco
     folders = {key: index[key] for key in plan.runs if key in index}
     found = {key: _from_pool(plan, key, folder) for key, folder in folders.items()}
     store.remember()
-    unknown = [key for key in plan.runs if key not in found or found[key].provenance["state"] in ("pending", "running")]
+    unknown = [key for key in plan.runs if key not in found or found[key].state in ("pending", "running")]
     earlier = _from_tables(committed, unknown, plan) if committed is not None and unknown else {}
     damaged = [text for one in found.values() for text in one.damaged] + [
         f"{name}/config.json" for name in store.damaged_configs()
     ]
-    found = {key: RunRecords({"state": "pending", "reason": ""}) for key in plan.runs} | found | earlier
+    nothing = RunRecords("pending", packed({"state": "pending", "reason": ""}))
+    found = dict.fromkeys(plan.runs, nothing) | found | earlier
     return joined(
         plan,
         found,
@@ -118,9 +127,9 @@ def joined(plan: Plan, found: Mapping[str, RunRecords], **known: Any) -> Records
     """What was found of every run, joined to the plan; `known` are the further fields of the records."""
     cells = _cells(plan)
     return Records(
-        values=_joined(cells, _flat(found, "values"), ("metric", "value")),
-        history=_joined(cells, _flat(found, "history"), ("update",)),
-        runs=_joined(cells, [{"run": key, **one.provenance} for key, one in found.items()], ("state", "reason")),
+        values=_joined(cells, _each(found, "values"), ("metric", "value")),
+        history=_joined(cells, _each(found, "history"), ("update",)),
+        runs=_joined(cells, ((key, one.provenance) for key, one in found.items()), ("state", "reason")),
         plan=plan,
         **known,
     )
@@ -211,22 +220,19 @@ def _from_pool(plan: Plan, key: str, folder: RunFolder) -> RunRecords:
     probes = {file: folder.probe(file) for file in files} if result and result["state"] == "done" else {}
     complete = bool(probes or not files) and all(content is not None for content in probes.values())
     state = State("done") if result and result["state"] == "done" and complete else folder.state(files)
-    found = RunRecords({"state": state.name, "reason": (state.reason.strip().splitlines() or [""])[0]})
-    if state.name != "done":
-        found.damaged = [f"{folder.path.name}/{name}" for name in folder.damaged()]
+    provenance = {"state": state.name, "reason": (state.reason.strip().splitlines() or [""])[0]}
+    damaged = [f"{folder.path.name}/{name}" for name in folder.damaged()] if state.name != "done" else []
     if result is None:
-        return found
-    found.provenance |= _provenance(result)
+        return RunRecords(state.name, packed(provenance), damaged=damaged)
+    provenance |= _provenance(result)
     if complete:
-        found.provenance["probes"] = " ".join(sorted(file.removesuffix(".json") for file in files))
+        provenance["probes"] = " ".join(sorted(file.removesuffix(".json") for file in files))
     if origin := _sources(result, *probes.values()):
-        found.provenance["sources"] = origin
-    found.values = [row for content in probes.values() if content is not None for row in content["records"]]
-    if _intact(folder.path / "history.jsonl", result["files"].get("history.jsonl")):
-        found.history = read_rows(folder.path / "history.jsonl")
-    else:
-        found.damaged.append(f"{folder.path.name}/history.jsonl")
-    return found
+        provenance["sources"] = origin
+    values = [packed(row) for content in probes.values() if content is not None for row in content["records"]]
+    history = _history(folder, result["files"].get("history.jsonl"))
+    damaged += [f"{folder.path.name}/history.jsonl"] * (history is None)
+    return RunRecords(state.name, packed(provenance), values, [packed(row) for row in rows_of(history or b"")], damaged)
 
 
 def _provenance(result: Row) -> Row:
@@ -245,11 +251,14 @@ def _sources(result: Row, *probes: Row | None) -> str:
     return ", ".join(sorted({f"{name} {sha256[:12]}" for part in parts for name, sha256 in part.items()}))
 
 
-def _intact(path: Path, sha256: str | None) -> bool:
+def _history(folder: RunFolder, sha256: str | None) -> bytes | None:
+    """The history as it lies there; None where it is not that of the result, b"" where the result knows of none."""
     try:
-        return sha256 is None or hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+        with open(f"{folder.place}/history.jsonl", "rb") as file:
+            content = file.read()
     except FileNotFoundError:
-        return False
+        return b"" if sha256 is None else None
+    return content if sha256 is None or hashlib.sha256(content).hexdigest() == sha256 else None
 
 
 def _from_tables(folder: Path, keys: Iterable[str], plan: Plan) -> dict[str, RunRecords]:
@@ -260,7 +269,12 @@ def _from_tables(folder: Path, keys: Iterable[str], plan: Plan) -> dict[str, Run
     wanted = set(keys)
     rows = {name: _rows_by_run(frame, wanted) for name, frame in frames.items()}
     return {
-        key: RunRecords(provenance[0], rows["records"].get(key, []), rows["history"].get(key, []))
+        key: RunRecords(
+            provenance[0]["state"],
+            packed(provenance[0]),
+            [packed(row) for row in rows["records"].get(key, [])],
+            [packed(row) for row in rows["history"].get(key, [])],
+        )
         for key, provenance in rows["runs"].items()
         if provenance[0]["state"] == "diverged"
         or (provenance[0]["state"] == "done" and _is_measured(provenance[0], plan.asked(key)))
@@ -299,14 +313,15 @@ def _cells(plan: Plan) -> pd.DataFrame:
     return pd.DataFrame({**columns, "run": pd.Series([cell.run for cell in plan.cells], dtype="str")})
 
 
-def _flat(found: Mapping[str, RunRecords], part: str) -> list[Row]:
-    return [{"run": key, **row} for key, one in found.items() for row in getattr(one, part)]
+def _each(found: Mapping[str, RunRecords], part: str) -> Iterator[tuple[str, Packed]]:
+    return ((key, row) for key, one in found.items() for row in getattr(one, part))
 
 
-def _joined(cells: pd.DataFrame, rows: Sequence[Row], always: Sequence[str]) -> pd.DataFrame:
+def _joined(cells: pd.DataFrame, rows: Iterable[tuple[str, Packed]], always: Sequence[str]) -> pd.DataFrame:
     """The rows with the factors of their cells in front, in the order of the plan; `always` names columns to have."""
-    names = dict.fromkeys(["run", *always, *(name for row in rows for name in row)])
-    frame = pd.DataFrame({name: typed([row.get(name) for row in rows]) for name in names})
+    found = columns(rows, always=always)
+    names = list(found)
+    frame = pd.DataFrame({name: typed(found.pop(name)) for name in names})
     if "value" in names:
         frame["value"] = frame["value"].astype(float)
     frame["run"] = frame["run"].astype("str")

@@ -20,6 +20,7 @@ from vision_attn.figures import Figure, rendering, theme
 from vision_attn.plan import Plan
 from vision_attn.probes.base import Probe
 from vision_attn.records import Records, Row, RunRecords, joined
+from vision_attn.rows import packed
 from vision_attn.run import Run, built, provenance
 from vision_attn.spec import InputError, from_json, kind_of
 from vision_attn.trial import defined, small
@@ -64,7 +65,9 @@ def made_up(plan: Plan) -> Records:
             probes = [from_json(probe, Probe) for probe in asked.values()]
             measured[alike] = [checked(probe, row) for probe in probes for row in probe(model, few)]
         values = [{**row, "value": row["value"] * (1 - STEP * (place % 10))} for row in measured[alike]]
-        found[key] = RunRecords(_provenance(run, data), values, _history(run, run.recipe.num_updates(data.train_size)))
+        history = _history(run, run.recipe.num_updates(data.train_size))
+        rows, logged = ([packed(row) for row in part] for part in (values, history))
+        found[key] = RunRecords("done", packed(_provenance(run, data)), rows, logged)
     return joined(plan, found)
 
 

@@ -8,7 +8,7 @@ from vision_attn.executors.base import Event
 from vision_attn.executors.local import Local
 from vision_attn.plan import Plan
 from vision_attn.spec import InputError
-from vision_attn.store import WORKERS_LOG, State, Store
+from vision_attn.store import PLANS, WORKERS_LOG, Folders, RunFolder, State, Store
 
 SHORTEST = 6
 """Letters that the beginning of a key must have at least."""
@@ -16,12 +16,9 @@ SHORTEST = 6
 
 def read_plan(file: Path) -> Plan:
     """The plan in a file. Raises `InputError` where there is none that is intact."""
-    try:
-        return Plan.read_kept(file)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise InputError(
-            f"plan must be a file that `vision-attn plan --save` has written. Got '{file}' instead."
-        ) from None
+    if not file.is_file():
+        raise InputError(f"plan must be a file that `vision-attn plan --save` has written. Got '{file}' instead.")
+    return Plan.read_kept(file)
 
 
 def resolve(plan: Plan, texts: Sequence[str]) -> list[tuple[str, ...]]:
@@ -52,9 +49,15 @@ def _key(plan: Plan, text: str) -> str:
     return found[0]
 
 
-def states(plan: Plan, store: Path, groups: Sequence[tuple[str, ...]]) -> dict[str, State]:
-    """The state of every run of the groups, from the files of the store."""
-    index = Store(store).index()
+def folders(store: Path, groups: Sequence[tuple[str, ...]]) -> dict[str, RunFolder]:
+    """The folders of the runs that have one, by their keys."""
+    pool = Store(store)
+    found = {key: pool.find(key) for group in groups for key in group}
+    return {key: folder for key, folder in found.items() if folder is not None}
+
+
+def states(plan: Plan, index: Mapping[str, RunFolder], groups: Sequence[tuple[str, ...]]) -> dict[str, State]:
+    """The state of every run of the groups, from the files of its folder."""
     keys = [key for group in groups for key in group]
     return {key: index[key].state(plan.asked(key)) if key in index else State("pending") for key in keys}
 
@@ -63,37 +66,36 @@ def run(
     plan: Plan,
     groups: Sequence[tuple[str, ...]],
     *,
-    file: Path,
     store: Path,
     threads: int,
     device: str,
     timeout: float | None,
+    no_progress: float,
     experiment: Path | None,
     tell: Callable[[Event | None], None],
 ) -> Ended:
     """Execute what is not at its end of the groups, one after another in one worker; the runs of a group together.
 
-    The worker reads the plan from `file`; `experiment` is the file that defines the kinds of the plan that are not the
-    package's. A run that another process is at work on is waited for.
+    `experiment` is the file that defines the kinds of the plan that are not the package's. A run that another process
+    is at work on is waited for.
     """
-    found: Mapping[str, State] = states(plan, store, groups)
+    index = folders(store, groups)
+    found = states(plan, index, groups)
     left = [tuple(key for key in group if found[key].name not in FINAL) for group in groups]
     left = [group for group in left if group]
     if not left:
         return Ended(found)
-    index = Store(store).index()
-    for key in (key for group in left for key in group):
-        Store(store).open(key, hint=plan.runs[key].hint, run=plan.runs[key].run, index=index)
     executor = Local(
-        file,
+        plan.head().keep(store / PLANS),
         store=store,
-        folders=index,
+        folders=Folders(Store(store), plan.planned(), index),
         log=store / WORKERS_LOG,
         jobs=1,
         threads=threads,
         device=device,
         timeout=timeout,
+        no_progress=no_progress,
         experiment=experiment,
     )
     why = drive(executor, left, max_failures=len(found), tell=tell)
-    return Ended.after(states(plan, store, groups), why, executor)
+    return Ended.after(states(plan, index, groups), why, executor)

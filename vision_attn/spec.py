@@ -16,7 +16,7 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self, TypeVar, dataclass_transform
 
 T = TypeVar("T", bound="Spec")
@@ -45,7 +45,9 @@ class Spec:
 
     def __post_init__(self) -> None:
         for name, annotation in _annotations(type(self)).items():  # type: ignore[arg-type]
-            object.__setattr__(self, name, _coerced(self, name, getattr(self, name), annotation))
+            value = getattr(self, name)
+            if not _fits_as_it_is(annotation)(value):
+                object.__setattr__(self, name, _coerced(self, name, value, annotation))
         self.check()
 
     def check(self) -> None:
@@ -99,6 +101,7 @@ def spec(cls: type[T]) -> type[T]:
             places = f"in {_HOMES[made.__name__][1]} and in {home[1]}"
             raise TypeError(f"Two specs are named {made.__name__}: {places}. One of them must have another name.")
         _KINDS[made.__name__], _HOMES[made.__name__] = made, home
+        _part_from.cache_clear()
     return made
 
 
@@ -187,13 +190,55 @@ def canonical(data: Any) -> bytes:
 
 def digest(value: Spec) -> str:
     """sha256, in hex, of the spec's canonical JSON."""
-    return hashlib.sha256(canonical(to_json(value))).hexdigest()
+    return json_sha256(to_json(value))
+
+
+def json_sha256(data: Any) -> str:
+    """sha256, in hex, of plain JSON data, by its canonical JSON."""
+    return hashlib.sha256(canonical(data)).hexdigest()
 
 
 @functools.cache
 def _annotations(cls: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+
+
+@functools.cache
+def _defaults(cls: Any) -> dict[str, Any]:
+    """The default of every field as plain JSON, or `MISSING`."""
+    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+    return {name: _plain(one) for name, one in defaults.items()}
+
+
+@functools.cache
+def _fits_as_it_is(annotation: Any) -> Callable[[Any], bool]:
+    """Whether a value has the annotated type and stays what it is: told quickly for plain values and specs alone."""
+    options = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+    exact = {types.NoneType if option is None else option for option in options} & {int, bool, str, types.NoneType}
+    if float in options:
+        exact.discard(int)
+    words = frozenset(
+        (type(word), word)
+        for option in options
+        if typing.get_origin(option) is Literal
+        for word in typing.get_args(option)
+    )
+    specs = tuple(option for option in options if isinstance(option, type) and issubclass(option, Spec))
+
+    def fits(value: Any) -> bool:
+        kind = type(value)
+        if kind in exact or (kind is float and float in options and math.isfinite(value)):
+            return True
+        return (kind is str and (kind, value) in words) or (bool(specs) and isinstance(value, specs))
+
+    return fits
+
+
+@functools.lru_cache(maxsize=4096)
+def _part_from(text: bytes) -> Spec:
+    """The spec that canonical JSON describes. Specs never change, so equal parts of many runs can be one object."""
+    return from_json(json.loads(text), Spec)
 
 
 def _plain(value: Any) -> Any:
@@ -206,7 +251,7 @@ def _plain(value: Any) -> Any:
 
 def _from_plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return from_json(value, Spec)
+        return _part_from(canonical(value))
     if isinstance(value, list):
         return tuple(_from_plain(item) for item in value)
     return value

@@ -1,50 +1,41 @@
 """Sweep: bring the runs of a plan to an end, in worker processes, and say what has become of each."""
 
+import functools
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vision_attn import rehearsal, trial
+from vision_attn import engines, rehearsal, trial
 from vision_attn.data import Dataset
 from vision_attn.driving import FINAL, Ended, drive
 from vision_attn.executors.base import Event
-from vision_attn.executors.local import Local
 from vision_attn.models import Model, count_flops, count_params
 from vision_attn.plan import Plan
 from vision_attn.resources import cores
 from vision_attn.run import Run
-from vision_attn.spec import InputError, from_json
-from vision_attn.store import FAILURES, WORKERS_LOG, RunFolder, State, Store
+from vision_attn.spec import InputError, canonical, from_json
+from vision_attn.states import Look, look
+from vision_attn.store import FAILURES, RUNS, LeaseLost
 from vision_attn.training import Recipe
 from vision_attn.training.stacked import stackable
-from vision_attn.trial import shape_of
+from vision_attn.trial import shape_of, without_seeds
 from vision_attn.worker import pick_device
 
 STACK_ON_GPU = 16
 """Runs that a GPU trains together at most, unless told otherwise."""
 
 
-def states(plan: Plan, store: Path) -> dict[str, State]:
-    """The state of every run of the plan, by its id, from the files of the store."""
-    pool = Store(store)
-    index = pool.index()
-    found = {key: state_of(plan, key, index) for key in plan.runs}
-    pool.remember()
-    return found
-
-
-def state_of(plan: Plan, key: str, index: dict[str, RunFolder]) -> State:
-    """The state of one run of the plan."""
-    if key not in index:
-        return State("pending")
-    return index[key].state(plan.asked(key))
-
-
 def updates(run: dict[str, Any]) -> int:
     """The planned updates of a run; 0 where they depend on data not yet loaded."""
-    made = from_json(run, Run)
+    return _updates(canonical(without_seeds(run)))
+
+
+@functools.lru_cache(maxsize=4096)
+def _updates(run: bytes) -> int:
+    made = from_json(json.loads(run), Run)
     if made.recipe.updates is None and made.data.train_size is None:
         return 0
     return made.recipe.num_updates(made.data.train_size or 0)
@@ -53,10 +44,16 @@ def updates(run: dict[str, Any]) -> int:
 def forget_failures(plan: Plan, store: Path, *, diverged: bool) -> list[str]:
     """Make failed (and diverged) runs of the plan pending again."""
     names = (*FAILURES, "diverged") if diverged else FAILURES
-    index = Store(store).index()
-    again = [key for key in plan.runs if state_of(plan, key, index).name in names]
+    found = look(plan, store)
+    again = [key for key, state in found.states.items() if state.name in names]
+    stuck = []
     for key in again:
-        index[key].forget_failure()
+        try:
+            found.index[key].forget_failure()
+        except LeaseLost as error:
+            stuck.append(str(error))
+    if stuck:
+        raise InputError(f"{len(stuck)} of {len(again)} runs cannot be made pending now: {stuck[0]}")
     return again
 
 
@@ -140,39 +137,45 @@ def run(
     device: str,
     stack: str,
     timeout: float | None,
+    no_progress: float,
     max_failures: int,
     tell: Callable[[Event | None], None],
+    before: Look,
     experiment: Path | None = None,
+    choice: engines.Choice | None = None,
 ) -> Ended:
     """Execute what is not done, in `jobs` worker processes (0: as many as fit). Ends with the state of every run.
 
+    `before` is what a look at the pool has found.
+    On a cluster of another engine, which is a `choice`, `jobs` are the tasks at work at once (0: as many as it lets).
     `experiment` is the file of the plan, which workers load where kinds of the plan are not the package's. `stack` says
     how many runs are trained together at most: a number, "off" or "auto", which is off but on a GPU.
     """
-    kind = pick_device(device).type
+    choice = choice or engines.Choice()
+    kind = pick_device(device).type if choice.engine == "local" else device.partition(":")[0]
     at_most = _at_most(stack, kind)
-    store, folder = results / "runs", results / name
-    index = Store(store).index()
-    todo = [key for key in plan.runs if state_of(plan, key, index).name not in FINAL]
+    store, folder = results / RUNS, results / name
+    todo = [key for key, state in before.states.items() if state.name not in FINAL]
     check(plan, todo)
     folder.mkdir(parents=True, exist_ok=True)
     plan.write(folder)
     if not todo:
-        return Ended(states(plan, store))
-    for key in todo:
-        Store(store).open(key, hint=plan.runs[key].hint, run=plan.runs[key].run, index=index)
+        return Ended(before.states)
     grouped = groups(plan, todo, at_most=at_most)
-    fitting = 1 if kind == "cuda" else max(1, cores() // threads)
-    executor = Local(
-        plan.keep(store / "plans"),
+    if choice.engine == "local":
+        fitting = 1 if kind == "cuda" else max(1, cores() // threads)
+        jobs = min(jobs or fitting, len(grouped))
+    executor = engines.make(
+        choice,
+        plan,
         store=store,
-        folders=index,
-        log=store / WORKERS_LOG,
-        jobs=min(jobs or fitting, len(grouped)),
+        index=before.index,
+        jobs=jobs,
         threads=threads,
         device=device,
         timeout=timeout,
-        experiment=experiment if plan.sources else None,
+        no_progress=no_progress,
+        experiment=experiment,
     )
     why = drive(executor, grouped, max_failures=max_failures, tell=tell)
-    return Ended.after(states(plan, store), why, executor)
+    return Ended.after(look(plan, store).states, why, executor)

@@ -18,10 +18,10 @@ from vision_attn import sources
 from vision_attn.data.base import Data, Dataset, Split
 from vision_attn.execution import checked
 from vision_attn.models import FittedModel, Model, count_params
-from vision_attn.plan import Plan
+from vision_attn.plan import Json, Plan
 from vision_attn.probes.base import Probe
 from vision_attn.run import Run, built
-from vision_attn.spec import InputError, Spec, from_json, kind_of
+from vision_attn.spec import InputError, Spec, canonical, from_json, kind_of
 from vision_attn.training.fitting import require_fit
 
 IMAGES = 8
@@ -33,6 +33,10 @@ def check(plan: Plan, keys: Sequence[str], *, needs_data: bool = True) -> list[s
 
     With `needs_data` off, data that cannot be loaded are not refused: the sentences that say so are returned.
     """
+    kinds: dict[tuple[Any, ...], str] = {}
+    for key in keys:
+        kinds.setdefault((canonical(without_seeds(plan.runs[key].run)), *plan.asked(key)), key)
+    keys = list(kinds.values())
     probes = {file: from_json(probe, Probe) for key in keys for file, probe in plan.asked(key).items()}
     alike: dict[Dataset, dict[str, Run]] = {}
     for key in keys:
@@ -57,6 +61,12 @@ def check(plan: Plan, keys: Sequence[str], *, needs_data: bool = True) -> list[s
                 tried.add(mark)
                 _try(run, data, asked)
     return said
+
+
+def without_seeds(run: Json) -> Json:
+    """The JSON of a run that stands for all that differ from it by their seeds alone."""
+    data = {name: value for name, value in run["data"].items() if name != "subset_seed"}
+    return {**run, "seed": 0, "data": data}
 
 
 def shape_of(data: Data) -> dict[str, int]:

@@ -12,13 +12,11 @@ import json
 import logging
 import os
 import queue
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -29,16 +27,19 @@ from vision_attn.group import train_group
 from vision_attn.plan import Plan
 from vision_attn.probes import Probe
 from vision_attn.run import Outcome, Run
+from vision_attn.signals import Asked, heard
 from vision_attn.spec import InputError, from_json
 from vision_attn.store import LOG, RunFolder, Store
 
 LOG_FORMAT = "%(asctime)s %(message)s"
+STOPPED = 75
+"""Exit code of a worker that was stopped."""
 
 
 def main() -> None:
     """A worker: execute the runs whose ids come in, alike ones in one line, until the input ends."""
     parser = argparse.ArgumentParser(prog="python -m vision_attn.worker", description=main.__doc__)
-    parser.add_argument("plan", type=Path, help="a file that Plan.keep wrote")
+    parser.add_argument("plan", type=Path, help="a file that Plan.keep wrote; its head is enough")
     parser.add_argument("store", type=Path)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
@@ -58,40 +59,64 @@ def main() -> None:
         sys.exit(str(error))
     asked_to_stop = threading.Event()
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
+    def stop(asked: Asked) -> None:
         asked_to_stop.set()
+        if asked.times > 1:
+            os._exit(STOPPED)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, on_signal)
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
 
     def tell(kind: str, key: str, **more: Any) -> None:
         with contextlib.suppress(BrokenPipeError):
             events.write(json.dumps({"kind": kind, "run": key, **more}) + "\n")
 
-    index = Store(arguments.store).index()
     options: dict[str, Any] = {
         "device": device,
         "threads": arguments.threads,
         "stopping": asked_to_stop.is_set,
     }
-    for line in _lines_until_end(asked_to_stop):
-        keys = line.split()
-        members = []
-        for key in keys:
-            planned = plan.runs[key]
-            folder = Store(arguments.store).open(key, hint=planned.hint, run=planned.run, index=index)
-            members.append((folder, from_json(planned.run, Run), functools.partial(_tell_progress, tell, key)))
+    put_off: dict[str, RunFolder] = {}
+    with heard(stop):
+        for line in _lines_until_end(asked_to_stop):
+            _execute(line.split(), Store(arguments.store), put_off, probes, options, tell)
+            if asked_to_stop.is_set():
+                return
+
+
+def _execute(
+    keys: Sequence[str],
+    store: Store,
+    put_off: dict[str, RunFolder],
+    probes: Sequence[Probe],
+    options: dict[str, Any],
+    tell: Callable[..., None],
+) -> None:
+    """Execute runs that are alike, several together where that is possible, and tell how each has ended.
+
+    `put_off` keeps the folders of those that others are at work on, with what was seen of them.
+    """
+    stopping = options["stopping"]
+    members, begun = [], []
+    for key in keys:
+        folder = put_off.pop(key, None) or store.find(key)
+        if folder is None:
+            tell("finished", key, outcome="failed", error=f"'{store.root}' has no folder of the run")
+        elif stopping():
+            tell("finished", key, outcome="interrupted", error=None)
+        else:
+            run = from_json(folder.config()["run"], Run)
+            members.append((folder, run, functools.partial(_tell_progress, tell, key)))
+            begun.append(key)
             tell("started", key)
-        ended = _together(members, options) if len(members) > 1 else {}
-        for place, (key, (folder, run, progress)) in enumerate(zip(keys, members, strict=True)):
-            outcome = ended.get(place, Outcome("interrupted") if asked_to_stop.is_set() and place else None)
-            if outcome is None:
-                with _output_to(folder.path / LOG):
-                    outcome = execute(folder, run, probes, progress=progress, **options)
-            tell("finished", key, outcome=outcome.name, error=outcome.error)
-        if asked_to_stop.is_set():
-            return
+    ended = _together(members, options) if len(members) > 1 else {}
+    for place, (key, (folder, run, progress)) in enumerate(zip(begun, members, strict=True)):
+        outcome = ended.get(place, Outcome("interrupted") if stopping() and place else None)
+        if outcome is None:
+            with _output_to(folder.path / LOG):
+                outcome = execute(folder, run, probes, progress=progress, **options)
+        if outcome.name == "busy":
+            put_off[key] = folder
+        tell("finished", key, outcome=outcome.name, error=outcome.error)
 
 
 def _together(
@@ -140,7 +165,7 @@ def _lines_until_end(asked_to_stop: threading.Event) -> Iterator[str]:
         lines.put(None)
         asked_to_stop.set()
         time.sleep(10)
-        os._exit(75)
+        os._exit(STOPPED)
 
     threading.Thread(target=read, daemon=True).start()
     while (line := lines.get()) is not None:

@@ -4,9 +4,11 @@ import sys
 
 import pytest
 
+from vision_attn.executors import local
 from vision_attn.executors.base import execute
 from vision_attn.executors.local import Local
-from vision_attn.store import Store
+from vision_attn.spec import InputError
+from vision_attn.store import Folders, LeaseLost, RunFolder, Store
 
 TALK = """import sys, json
 say = lambda **message: print(json.dumps(message), flush=True)
@@ -22,20 +24,19 @@ def store(tmp_path):
 
 
 def executor(store, code, *, runs="abc", jobs=2, **options):
-    index = {}
-    for run in runs:
-        store.open(run * 64, hint="run", run={}, index=index)
+    keys = [run * 64 for run in runs]
+    store.root.mkdir(exist_ok=True)
     made = Local(
         store.root,
         store=store.root,
-        folders=index,
+        folders=Folders(store, dict.fromkeys(keys, ("run", {})), {}),
         log=store.root / "workers.log",
         jobs=jobs,
         threads=1,
         **options,
     )
     made.command = [sys.executable, "-c", code]
-    return made, list(index)
+    return made, keys
 
 
 def finished(made, runs):
@@ -141,3 +142,90 @@ def test_stopping_at_once_leaves_a_group_interrupted_and_tries_none_again(store)
         if event and event.kind == "finished":
             seen.append((event.run[0], event.outcome))
     assert seen == [("a", "interrupted"), ("b", "interrupted")]
+
+
+def test_a_worker_that_says_nothing_for_long_is_ended(store):
+    made, runs = executor(store, TALK + "    __import__('time').sleep(60)", runs="a", no_progress=1)
+    assert finished(made, runs) == [("a", "timeout")]
+    assert store.index()["a" * 64].state(["x"]).reason == "no progress in 1 seconds"
+
+
+def test_a_paused_worker_is_woken_to_stop_and_ended_where_it_does_not(store, monkeypatch):
+    monkeypatch.setattr(local, "STOP_SECONDS", 1.0)
+    code = "import os, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + TALK
+    code += "    say(kind='started', run=run); os.kill(os.getpid(), signal.SIGSTOP); __import__('time').sleep(60)"
+    made, runs = executor(store, code, runs="a")
+    seen = []
+    for event in execute(made, [(runs[0],)]):
+        if event and event.kind == "started":
+            made.cancel(hard=False)
+        seen += [event.outcome] if event and event.kind == "finished" else []
+    assert seen == ["interrupted"]
+
+
+def test_a_signal_that_comes_while_a_worker_starts_waits_for_it(store):
+    """The stand-in listens only after a while, as a worker that imports torch does."""
+    code = "import time; time.sleep(0.5)\nfrom vision_attn.signals import heard\n" + TALK.replace(
+        "for line", "with heard() as asked:\n  for line"
+    )
+    code += "    say(kind='finished', run=run, outcome=asked.name or 'not told')"
+    made, runs = executor(store, code, runs="a")
+    made.submit([(runs[0],)])
+    made.poll()
+    made.cancel(hard=False)
+    events = []
+    while made.is_busy:
+        events += made.poll()
+    made.close()
+    assert [event.outcome for event in events] == ["SIGTERM"]
+
+
+def test_no_worker_is_started_once_a_stop_was_asked_for(store, monkeypatch):
+    made, runs = executor(store, TALK, jobs=3)
+    started = made._started
+
+    def start():
+        made.cancel(hard=False)
+        return started()
+
+    monkeypatch.setattr(made, "_started", start)
+    made.submit([(run,) for run in runs])
+    made._feed()
+    assert len(made.workers) == 1
+    made.cancel(hard=True)
+    while made.is_busy:
+        made.poll()
+    made.close()
+
+
+def test_a_failure_that_another_driver_has_recorded_meanwhile_holds(store):
+    made, runs = executor(store, TALK + "    say(kind='finished', run=run, outcome='done')", jobs=1)
+    other = made.folders[runs[1]]
+    other.acquire().release("oom", "earlier")
+    made.submit([(run,) for run in runs])
+    made.folders[runs[2]].acquire().release("oom", "MemoryError: too much")
+    events = []
+    while made.is_busy:
+        events += made.poll()
+    made.close()
+    assert {event.run[0]: (event.outcome, event.error) for event in events} == {
+        "a": ("done", None),
+        "b": ("done", None),
+        "c": ("oom", "MemoryError: too much"),
+    }
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(116, "Stale file handle"), LeaseLost("has been locked"), InputError("locks")]
+)
+def test_a_folder_that_cannot_be_written_costs_its_run_and_one_sentence(store, monkeypatch, error):
+    made, runs = executor(store, TALK + "    __import__('os').abort()", runs="ab", jobs=1)
+
+    def refuse(*arguments, **how):
+        raise error
+
+    monkeypatch.setattr(RunFolder, "bury", refuse)
+    assert finished(made, runs) == [("a", "killed"), ("b", "killed")]
+    monkeypatch.setattr(Store, "open", refuse)
+    made, runs = executor(store, TALK, runs="ab", jobs=1)
+    assert finished(made, runs) == [("a", "failed"), ("b", "failed")]

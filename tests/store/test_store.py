@@ -183,6 +183,21 @@ def test_a_file_system_that_syncs_no_folders_is_good_enough(tmp_path, monkeypatc
     assert read_json(tmp_path / "x.json") == {"a": 1}
 
 
+def test_a_folder_whose_config_cannot_be_read_hides_no_other(tmp_path, folder, monkeypatch):
+    other = Store(tmp_path).open("b" * 64, hint="vit", run={"kind": "Run"}, index={})
+    read = RunFolder._read
+
+    def refuse(self, name):
+        if self.place == str(other.path):
+            raise OSError(errno.EIO, "Input/output error", name)
+        return read(self, name)
+
+    monkeypatch.setattr(RunFolder, "_read", refuse)
+    store = Store(tmp_path)
+    assert store.index().keys() == {"a" * 64}
+    assert store.damaged_configs() == [f"bb/{other.path.name}"]
+
+
 def test_a_lock_that_is_held_for_long_is_a_lease_that_is_lost(folder, monkeypatch):
     monkeypatch.setattr(locks, "LOCK_SECONDS", 0.1)
     with locks.locked(folder.path), pytest.raises(LeaseLost, match="has been locked by another process"):

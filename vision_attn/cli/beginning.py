@@ -89,15 +89,15 @@ def list_experiments(
 
 def _row(file: Path, results: Path) -> dict[str, Any]:
     """An experiment file in a line; one that is none says so in the place of its question."""
-    from vision_attn import sweep
     from vision_attn.experiment import load
+    from vision_attn.states import look
 
     try:
         planned, _ = chosen_plan(file, None, None, False)
         presets = ", ".join(load(file)[1].presets)
     except InputError as error:
         return {"experiment": str(file), "runs": "", "done": "", "presets": "", "question": str(error)}
-    states = sweep.states(planned, results / RUNS)
+    states = look(planned, results / RUNS).states
     return {
         "experiment": str(file),
         "runs": len(planned.runs),

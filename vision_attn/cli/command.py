@@ -13,7 +13,8 @@ from typer.core import TyperCommand
 
 from vision_attn import sources
 from vision_attn.cli import beginning, data, looking, machine, one, reading, running
-from vision_attn.cli.output import FAILED, USAGE, complain, screen
+from vision_attn.cli.output import FAILED, INTERRUPTED, USAGE, complain, screen
+from vision_attn.signals import Interrupted, raised
 from vision_attn.spec import InputError
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
@@ -74,9 +75,13 @@ def execute(arguments: Sequence[str]) -> int:
     try:
         _check(arguments)
         try:
-            app(args=list(arguments), prog_name="vision-attn")
+            with raised():
+                app(args=list(arguments), prog_name="vision-attn")
         finally:
             sys.stdout.flush()
+    except Interrupted as error:
+        complain(f"Stopped by {error}. What was finished is kept; the same command continues.")
+        return INTERRUPTED
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else FAILED if ended.code else 0
     except InputError as error:

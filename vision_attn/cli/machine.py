@@ -10,16 +10,34 @@ from rich.table import Table
 from vision_attn.cli.options import Json, Results
 from vision_attn.cli.output import DONE, FAILED, print_json, screen
 from vision_attn.spec import InputError
+from vision_attn.store import RUNS
 
 
 def doctor(
     results: Results = Path("results"),
+    engine: Annotated[
+        str | None, typer.Option(help="Check for slurm or ray instead, with the store they share.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="The pool of runs on the cluster. [default: runs in the results]")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="Address of the Ray cluster. [default: RAY_ADDRESS]")] = None,
     as_json: Json = False,
 ) -> None:
     """Check the installation, the device, the processor's abilities and the disk under the results."""
     from vision_attn import doctor as checks
+    from vision_attn import doctor_cluster
 
-    found = checks.examine(results)
+    if engine not in (None, "slurm", "ray"):
+        raise InputError(f"engine to check must be 'slurm' or 'ray'. Got {engine!r} instead.")
+    if engine is None and store is not None:
+        raise InputError(f"store needs --engine slurm or --engine ray. Got '{store}' alone.")
+    if engine != "ray" and address is not None:
+        raise InputError(f"address needs --engine ray. Got {address!r} without it.")
+    if engine is None:
+        found = checks.examine(results)
+    else:
+        found = doctor_cluster.examine(engine, store or results / RUNS, address=address)
     if as_json:
         print_json([{"check": check.name, "ok": check.ok, "found": check.found} for check in found])
     else:

@@ -28,6 +28,10 @@ Threads = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Timeout = Annotated[float | None, typer.Option(min=1, help="Seconds after which a run is killed.")]
+NoProgress = Annotated[
+    float,
+    typer.Option("--no-progress", min=0, help="Seconds without any progress after which a run is killed; 0: never."),
+]
 Smoke = Annotated[
     bool,
     typer.Option("--smoke", help="Quick test: two levels of each factor, two updates a run; the numbers mean nothing."),

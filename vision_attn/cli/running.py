@@ -18,6 +18,7 @@ from vision_attn.cli.options import (
     ExperimentFile,
     Json,
     Levels,
+    NoProgress,
     Preset,
     Results,
     Smoke,
@@ -26,8 +27,11 @@ from vision_attn.cli.options import (
 )
 from vision_attn.cli.output import FAILED, INTERRUPTED, complain, count_line, exit_code, print_json, screen
 from vision_attn.driving import FINAL
+from vision_attn.engines import Choice
+from vision_attn.executors.local import NO_PROGRESS_SECONDS
 from vision_attn.plan import Plan
 from vision_attn.spec import InputError
+from vision_attn.states import look
 from vision_attn.store import RUNS
 
 
@@ -54,11 +58,11 @@ def plan(
     from vision_attn.report import protocol
 
     if keys:
-        found = sweep.states(planned, results / RUNS)
+        found = look(planned, results / RUNS).states
         sys.stdout.writelines(f"{key}\n" for key, state in found.items() if state.name not in FINAL)
         return
     unchecked = sweep.check(planned, list(planned.runs), needs_data=False)
-    states = sweep.states(planned, results / "runs")
+    states = look(planned, results / RUNS).states
     console = screen()
     console.print(f"[bold]{escape(planned.name)}[/]  {escape(planned.question.splitlines()[0])}")
     for factor, values in planned.factors.items():
@@ -84,29 +88,42 @@ def run(
     levels: Levels = None,
     results: Results = Path("results"),
     data_dir: DataDir = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Worker processes; 0: as many as fit.")] = 0,
+    jobs: Annotated[
+        int,
+        typer.Option("--jobs", "-j", min=0, help="Worker processes, or tasks at once on a cluster; 0: as many as fit."),
+    ] = 0,
     threads: Threads = 1,
     device: Device = "auto",
     stack: Annotated[
         str, typer.Option(help="How many similar runs to train at once: auto (16 on a GPU), off, N.")
     ] = "auto",
     timeout: Timeout = None,
+    no_progress: NoProgress = NO_PROGRESS_SECONDS,
     max_consecutive_failures: Annotated[
         int, typer.Option(min=1, help="Stop after that many failures in a row: they probably share a cause.")
     ] = 5,
+    engine: Annotated[str, typer.Option(help="Where runs are executed: local, slurm or ray.")] = "local",
+    sbatch: Annotated[
+        list[str] | None, typer.Option("--sbatch", help="An option of sbatch, as --sbatch=--partition=gpu. Repeatable.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Address of the Ray cluster. [default: RAY_ADDRESS, or a Ray of its own]")
+    ] = None,
     smoke: Smoke = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only failures and the last line.")] = False,
 ) -> None:
     """Run an experiment, or continue it: finished runs are skipped. Ends with its report."""
     use_data_dirs(data_dir)
     paths.require_writable("results", results)
+    choice = Choice(engine=engine, sbatch=tuple(sbatch or ()), address=address)  # type: ignore[arg-type]
     planned, name = chosen_plan(experiment, preset, levels, smoke)
     from vision_attn import sweep
     from vision_attn.progress import Progress
-    from vision_attn.report import build
+    from vision_attn.report import renew
 
     console = screen()
-    with Progress(console, planned, store=results / "runs", quiet=quiet) as progress:
+    before = look(planned, results / RUNS)
+    with Progress(console, planned, before.states, store=results / RUNS, quiet=quiet) as progress:
         ended = sweep.run(
             planned,
             results=results,
@@ -116,9 +133,12 @@ def run(
             device=device,
             stack=stack,
             timeout=timeout,
+            no_progress=no_progress,
             max_failures=max_consecutive_failures,
             tell=progress,
+            before=before,
             experiment=experiment,
+            choice=choice,
         )
     console.print(count_line(ended.states))
     if ended.refusal:
@@ -127,7 +147,9 @@ def run(
         command = shlex.join(["vision-attn", *sys.argv[1:]])
         console.print(f"Stopped: {ended.why}. The same command continues: {escape(command)}", soft_wrap=True)
     if ended.why != "disk full":
-        console.print(f"report: {escape(str(build(results / name, results / 'runs')))}", soft_wrap=True)
+        now = before if ended.states is before.states else look(planned, results / RUNS)
+        page, is_new = renew(planned, results / name, results / RUNS, mark=now.mark())
+        console.print(f"report: {escape(str(page))}{'' if is_new else ' (nothing has changed)'}", soft_wrap=True)
     is_cut = bool(ended.refusal) or ended.why in ("disk full", "failures in a row")
     raise typer.Exit(FAILED if is_cut else exit_code(ended.states))
 
@@ -148,7 +170,7 @@ def retry(
     words += [word for text in levels or () for word in ("--levels", text)]
     words += ["--results", str(results)] if results != Path("results") else []
     line = f"{len(again)} runs will be tried again by: {shlex.join(words)}"
-    names = [state.name for state in sweep.states(planned, results / RUNS).values()]
+    names = [state.name for state in look(planned, results / RUNS).states.values()]
     if left := names.count("diverged"):
         line += f"\n{left} runs diverged and are left as they are; --diverged tries them again, too."
     screen().print(escape(line), soft_wrap=True)
@@ -172,7 +194,6 @@ def status(
     ] = None,
 ) -> None:
     """Show the state of every run. Exit code 0: all done; 1: some failed; 75: some are still to do."""
-    from vision_attn import sweep
 
     if experiment.is_dir():
         for option, typed in (("preset", preset), ("levels", levels)):
@@ -182,11 +203,11 @@ def status(
     else:
         (planned, _), beside = chosen_plan(experiment, preset, levels, False), Path("results")
     pool = (results or beside) / RUNS
-    states = sweep.states(planned, pool)
+    states = look(planned, pool).states
     while watch is not None and exit_code(states) == INTERRUPTED:
         screen().print(f"{time.strftime('%H:%M:%S')}  {count_line(states)}")
         time.sleep(watch)
-        states = sweep.states(planned, pool)
+        states = look(planned, pool).states
     if as_json:
         print_json({key: {"state": state.name, "reason": state.reason} for key, state in states.items()})
     else:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
 
+Engine = Literal["local", "slurm", "ray"]
 Kind = Literal["started", "progress", "finished", "note"]
 
 
@@ -40,6 +41,9 @@ class Executor(Protocol):
 
     def cancel(self, *, hard: bool) -> None:
         """Let running runs write a checkpoint and end, and begin no other; `hard`: end them at once."""
+
+    def leave(self) -> None:
+        """The driver goes. What cannot go on without it writes a checkpoint and ends."""
 
     def close(self) -> None:
         """Leave nothing behind on this machine; called once, at the end."""

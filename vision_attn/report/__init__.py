@@ -2,5 +2,6 @@
 
 from vision_attn.report.index import build_all, write_table
 from vision_attn.report.page import build, write
+from vision_attn.report.renewal import renew
 
-__all__ = ["build", "build_all", "write", "write_table"]
+__all__ = ["build", "build_all", "renew", "write", "write_table"]

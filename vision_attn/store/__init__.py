@@ -13,6 +13,7 @@ from vision_attn.store.files import (
     probe_file,
     read_json,
     read_rows,
+    rows_of,
     sealed,
     write_atomic,
     write_json,
@@ -21,7 +22,8 @@ from vision_attn.store.folder import ATTEMPTS, LOG, PROBES, RESULT, RunFolder, S
 from vision_attn.store.holder import LEASE_SECONDS
 from vision_attn.store.lease import LEASE, Lease
 from vision_attn.store.locks import LeaseLost
-from vision_attn.store.pool import PLANS, Store
+from vision_attn.store.pool import INDEX, PLANS, Folders, Store
+from vision_attn.store.seen import signature
 from vision_attn.store.verification import Fault, mend, verify
 
 RUNS = "runs"
@@ -33,6 +35,7 @@ WORKERS_LOG = "workers.log"
 __all__ = [
     "ATTEMPTS",
     "FAILURES",
+    "INDEX",
     "LEASE",
     "LEASE_SECONDS",
     "LOG",
@@ -44,6 +47,7 @@ __all__ = [
     "WORKERS_LOG",
     "DamagedFile",
     "Fault",
+    "Folders",
     "Lease",
     "LeaseLost",
     "RunFolder",
@@ -53,7 +57,9 @@ __all__ = [
     "probe_file",
     "read_json",
     "read_rows",
+    "rows_of",
     "sealed",
+    "signature",
     "verify",
     "write_atomic",
     "write_json",

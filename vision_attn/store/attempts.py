@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vision_attn.spec import canonical
-from vision_attn.store.files import seal_of, write_atomic
+from vision_attn.spec import canonical, json_sha256
+from vision_attn.store.files import write_atomic
 
 FAILURES = ("failed", "oom", "killed", "timeout", "disk full")
 DAMAGED = "damaged"
@@ -34,7 +34,7 @@ def read(path: Path) -> list[Row]:
 
 def append(path: Path, row: Row) -> None:
     """Write a row behind the others, sealed."""
-    line = canonical({**row, "sha256": seal_of(row)})
+    line = canonical({**row, "sha256": json_sha256(row)})
     write_atomic(path, b"".join(each + b"\n" for each in [*_lines(path), line]))
 
 
@@ -57,7 +57,7 @@ def _row(line: bytes) -> Row | None:
     try:
         row = json.loads(line)
         seal = row.pop("sha256", None)
-        intact = seal == seal_of(row) if seal is not None else row.keys() == _UNSEALED
+        intact = seal == json_sha256(row) if seal is not None else row.keys() == _UNSEALED
         typed = type(row["attempt"]) is int and isinstance(row["outcome"], str)
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return None

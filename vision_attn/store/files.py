@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from vision_attn.spec import InputError, canonical
+from vision_attn.spec import InputError, json_sha256
 
 SCHEMA = 1
 """The format of the files of a run. What is of a later one is refused, never read half."""
@@ -60,27 +60,41 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def seal_of(content: Any) -> str:
-    """sha256, in hex, of plain JSON data. Raises `ValueError` on NaN and infinity."""
-    return hashlib.sha256(canonical(content)).hexdigest()
+def sealed(content: dict[str, Any], *, by_entry: bool = False) -> bytes:
+    """JSON of the content with its own sha256, for people and for `read_json`.
 
-
-def sealed(content: dict[str, Any]) -> bytes:
-    """JSON of the content with its own sha256, for people and for `read_json`."""
-    text = json.dumps({**content, "sha256": seal_of(content)}, indent=1, ensure_ascii=False, allow_nan=False)
+    `by_entry`: each entry of its lists and mappings on one line, which for long content is ten times as fast.
+    """
+    whole = {**content, "sha256": json_sha256(content)}
+    text = _by_entry(whole) if by_entry else json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode()
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def _by_entry(content: dict[str, Any]) -> str:
+    def text(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+    def entries(value: Any) -> str:
+        if isinstance(value, dict) and value:
+            return "{\n  " + ",\n  ".join(f"{text(name)}: {text(one)}" for name, one in value.items()) + "\n }"
+        if isinstance(value, list) and value:
+            return "[\n  " + ",\n  ".join(map(text, value)) + "\n ]"
+        return text(value)
+
+    return "{\n" + ",\n".join(f" {text(name)}: {entries(value)}" for name, value in content.items()) + "\n}"
+
+
+def write_json(path: Path, content: dict[str, Any], *, by_entry: bool = False) -> None:
     """Write sealed JSON atomically. Raises `ValueError` on NaN and infinity."""
-    write_atomic(path, sealed(content))
+    write_atomic(path, sealed(content, by_entry=by_entry))
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path | str) -> dict[str, Any]:
     """Read sealed JSON. Raises `FileNotFoundError`, and `DamagedFile` where the seal does not hold."""
     try:
-        content = json.loads(path.read_bytes())
-        intact = content.pop("sha256") == seal_of(content)
+        with open(path, "rb") as file:
+            content = json.loads(file.read())
+        intact = content.pop("sha256") == json_sha256(content)
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError, IsADirectoryError):
         intact = False
     if not intact:
@@ -88,7 +102,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def has_known_schema(content: dict[str, Any], path: Path) -> bool:
+def has_known_schema(content: dict[str, Any], path: str) -> bool:
     """Whether the content says that it is of a format known here. Raises `InputError` where it is of a later one."""
     schema = content.get("schema")
     if isinstance(schema, bool) or not isinstance(schema, int):
@@ -103,13 +117,20 @@ def has_known_schema(content: dict[str, Any], path: Path) -> bool:
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSON-lines file; a torn or altered line is left out, a missing file has none."""
+    try:
+        return rows_of(path.read_bytes())
+    except FileNotFoundError:
+        return []
+
+
+def rows_of(content: bytes) -> list[dict[str, Any]]:
+    """The rows of JSON lines; a torn or altered one is left out."""
     rows = []
-    with contextlib.suppress(FileNotFoundError):
-        for line in path.read_bytes().splitlines():
-            with contextlib.suppress(ValueError, RecursionError):
-                row = json.loads(line)
-                if isinstance(row, dict):
-                    rows.append(row)
+    for line in content.splitlines():
+        with contextlib.suppress(ValueError, RecursionError):
+            row = json.loads(line)
+            if isinstance(row, dict):
+                rows.append(row)
     return rows
 
 
@@ -124,4 +145,4 @@ def sha256_of(path: Path) -> str | None:
 
 def probe_file(probe: dict[str, Any]) -> str:
     """The name of the file in `probes/` that holds the records of a probe, given as JSON."""
-    return f"{probe['kind']}-{seal_of(probe)[:12]}.json"
+    return f"{probe['kind']}-{json_sha256(probe)[:12]}.json"

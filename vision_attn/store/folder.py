@@ -1,6 +1,8 @@
 """The folder of one run: what it holds, what has become of the run, who is at work on it."""
 
+import contextlib
 import dataclasses
+import functools
 import os
 import secrets
 import socket
@@ -39,10 +41,15 @@ class RunFolder:
     and takes nothing over. `seen` is what an index says of the files, which holds as long as they do not change.
     """
 
-    def __init__(self, path: Path, *, seen: Seen | None = None) -> None:
-        self.path = path
+    def __init__(self, path: Path | str, *, seen: Seen | None = None) -> None:
+        self.place = os.fspath(path)
         self.seen = seen or Seen()
         self._watch = Watch()
+
+    @functools.cached_property
+    def path(self) -> Path:
+        """The folder, as a path; where many runs are looked at, `place` is told faster."""
+        return Path(self.place)
 
     @property
     def digest(self) -> str | None:
@@ -57,8 +64,10 @@ class RunFolder:
         return read_json(self.path / CONFIG)
 
     def read_config(self) -> Json | None:
-        """What the run is, or None where no intact file says it."""
-        content = self._read(CONFIG)
+        """What the run is, or None where no intact file that can be read says it."""
+        content = None
+        with contextlib.suppress(OSError):
+            content = self._read(CONFIG)
         return content if content is not None and isinstance(content.get("digest"), str) else None
 
     def result(self) -> Json | None:
@@ -99,11 +108,11 @@ class RunFolder:
 
     def ended(self) -> Json | None:
         """`state` and `diverged_at` of the result, without reading it again where it was seen before."""
-        return self.seen.look(self.path, RESULT, self.result, keep=("state", "diverged_at"))
+        return self.seen.look(self.place, RESULT, self.result, keep=("state", "diverged_at"))
 
     def has_probe(self, file: str) -> bool:
         """Whether a probe file is there and intact, without reading it again where it was seen before."""
-        return self.seen.look(self.path, f"{PROBES}/{file}", lambda: self.probe(file)) is not None
+        return self.seen.look(self.place, f"{PROBES}/{file}", lambda: self.probe(file)) is not None
 
     def state(self, probe_files: Iterable[str]) -> State:
         """What has become of the run, from its files alone."""
@@ -187,12 +196,12 @@ class RunFolder:
     def _own(self, name: str) -> Json | None:
         """A sealed file that is intact, of a known schema and of this run, or None."""
         content = self._read(name)
-        if content is None or not has_known_schema(content, self.path / name):
+        if content is None or not has_known_schema(content, f"{self.place}/{name}"):
             return None
         return content if self.digest is not None and content.get("run") == self.digest else None
 
     def _read(self, name: str) -> Json | None:
         try:
-            return read_json(self.path / name)
+            return read_json(f"{self.place}/{name}")
         except (FileNotFoundError, NotADirectoryError, DamagedFile):
             return None

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ INDEX, INDEX_SCHEMA = ".index", 1
 PLANS = "plans"
 """The folder of plans in the pool, which holds no run."""
 
-_FAN = re.compile("[0-9a-f]{2}")
+_FAN, _SHARD = re.compile("[0-9a-f]{2}"), re.compile("[0-9a-f]{2}[.]json")
 
 
 class Store:
@@ -37,16 +37,17 @@ class Store:
     def index(self) -> dict[str, RunFolder]:
         """Every run folder with an intact config.json, by the run's digest; of several, the one that got furthest."""
         known = {name: seen for shard in self._shards() for name, seen in self._load(shard).items()}
-        self.folders = {}
+        self.folders, root = {}, os.fspath(self.root)
         by_digest: dict[str, list[str]] = {}
         for name in self._names():
-            folder = RunFolder(self.root / name, seen=known.get(name))
-            if signature(f"{self.root}/{name}/{CONFIG}") is None:
+            folder = RunFolder(f"{root}/{name}", seen=known.get(name))
+            found = folder.seen.look(folder.place, CONFIG, folder.read_config, keep=("digest",))
+            folder.seen.digest = None if found is None else found["digest"]
+            if folder.seen.digest is not None:
+                by_digest.setdefault(folder.seen.digest, []).append(name)
+            elif signature(f"{folder.place}/{CONFIG}") is None:
                 continue
             self.folders[name] = folder
-            if (digest := folder.seen.look(folder.path, CONFIG, folder.read_config, keep=("digest",))) is not None:
-                folder.seen.digest = digest["digest"]
-                by_digest.setdefault(digest["digest"], []).append(name)
         return {digest: self.folders[self._furthest(names)] for digest, names in by_digest.items()}
 
     def remember(self) -> None:
@@ -72,16 +73,24 @@ class Store:
         """The names of folders, as `index` has found them, of which nobody can say which run they hold."""
         return [name for name, folder in self.folders.items() if folder.seen.digest is None]
 
-    def find(self, digest: str, *, hint: str) -> RunFolder | None:
+    def find(self, digest: str) -> RunFolder | None:
         """The folder of one run, without a look at those of others; None where there is none."""
         if not (self.root / INDEX).is_dir():
             self.index()
             self.remember()
-        names = [name for name, seen in self._load(digest[:2]).items() if seen.digest == digest]
-        names += [_name(digest, hint), f"{hint}--{digest[:12]}"]
-        self.folders = {name: RunFolder(self.root / name) for name in dict.fromkeys(names)}
+        indexed = [name for name, seen in self._load(digest[:2]).items() if seen.digest == digest]
+        return self._among(digest, indexed) or self._among(digest, self._likely(digest))
+
+    def _among(self, digest: str, names: list[str]) -> RunFolder | None:
+        self.folders = {name: RunFolder(self.root / name) for name in names}
         found = [name for name, folder in self.folders.items() if folder.digest == digest]
         return self.folders[self._furthest(found)] if found else None
+
+    def _likely(self, digest: str) -> list[str]:
+        """The folders whose names end like those that are made for the run; their config.json decides."""
+        ends = (f"--{digest[:12]}", digest)
+        inner = [f"{digest[:2]}/{name}" for name in _subfolders(self.root / digest[:2])]
+        return [name for name in [*inner, *_subfolders(self.root)] if name.endswith(ends)]
 
     def open(self, digest: str, *, hint: str, run: dict[str, Any], index: dict[str, RunFolder]) -> RunFolder:
         """The folder of a run, made where there is none, and put into `index`. Safe against others doing the same.
@@ -89,12 +98,12 @@ class Store:
         Raises `LeaseLost` where the folder stays locked, `InputError` where its file system has no locks, `OSError`.
         """
         if digest not in index:
-            index[digest] = self.find(digest, hint=hint) or self._made(digest, hint, run)
+            index[digest] = self.find(digest) or self._made(digest, hint, run)
         return index[digest]
 
     def _made(self, digest: str, hint: str, run: dict[str, Any]) -> RunFolder:
         content = {"schema": SCHEMA, "digest": digest, "hint": hint, "run": run}
-        for name in (_name(digest, hint), f"{digest[:2]}/{digest}"):
+        for name in (f"{digest[:2]}/{hint}--{digest[:12]}", f"{digest[:2]}/{digest}"):
             folder = RunFolder(self.root / name)
             folder.path.mkdir(parents=True, exist_ok=True)
             with locked(folder.path):
@@ -126,7 +135,7 @@ class Store:
 
     def _shards(self) -> list[str]:
         try:
-            return sorted(name.removesuffix(".json") for name in os.listdir(self.root / INDEX) if name[0] != ".")
+            return sorted(name[:2] for name in os.listdir(self.root / INDEX) if _SHARD.fullmatch(name))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
@@ -142,8 +151,30 @@ class Store:
             return {}
 
 
-def _name(digest: str, hint: str) -> str:
-    return f"{digest[:2]}/{hint}--{digest[:12]}"
+class Folders(Mapping[str, RunFolder]):
+    """The folders of the runs of a plan by their digests, each made in the pool when it is asked for.
+
+    `planned` gives the hint and the JSON of a run; `index` is what `Store.index` has found.
+    """
+
+    def __init__(
+        self, store: Store, planned: Mapping[str, tuple[str, dict[str, Any]]], index: dict[str, RunFolder]
+    ) -> None:
+        self.store, self.planned, self.index = store, planned, index
+
+    def __getitem__(self, digest: str) -> RunFolder:
+        hint, run = self.planned[digest]
+        return self.store.open(digest, hint=hint, run=run, index=self.index)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.planned)
+
+    def __len__(self) -> int:
+        return len(self.planned)
+
+    def attempts(self, digest: str) -> int:
+        """How many attempts at a run are on record; no folder is made for it."""
+        return len(self.index[digest].attempts()) if digest in self.index else 0
 
 
 def _subfolders(folder: Path) -> list[str]:

@@ -3,13 +3,12 @@
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 Signature = tuple[int, int, int]
 
 
-def signature(path: Path | str) -> Signature | None:
+def signature(path: str) -> Signature | None:
     """Size, time of the last change and number of a file, which another content would have to share; None: no file."""
     try:
         found = os.stat(path)
@@ -28,7 +27,7 @@ class Seen:
     """Whether something was seen that is not in the index yet."""
 
     def look(
-        self, folder: Path, name: str, read: Callable[[], dict[str, Any] | None], *, keep: Sequence[str] = ()
+        self, folder: str, name: str, read: Callable[[], dict[str, Any] | None], *, keep: Sequence[str] = ()
     ) -> dict[str, Any] | None:
         """What is kept of a file's content, which `read` returns; None where there is none that is intact."""
         now = signature(f"{folder}/{name}")

@@ -9,10 +9,10 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from vision_attn.spec import InputError
-from vision_attn.store.files import DamagedFile, read_json, seal_of, sha256_of
+from vision_attn.spec import InputError, json_sha256
+from vision_attn.store.files import DamagedFile, read_json, sha256_of
 from vision_attn.store.folder import ATTEMPTS, CONFIG, PROBES, RESULT, RunFolder
-from vision_attn.store.locks import locked
+from vision_attn.store.locks import LeaseLost, locked
 from vision_attn.store.pool import PLANS, Store
 
 AGAIN = "`vision-attn run` makes it again once `vision-attn verify STORE --mend` has removed what is damaged"
@@ -49,7 +49,7 @@ def mend(faults: list[Fault]) -> list[str]:
     for fault in faults:
         if fault.folder is None or not fault.remove or fault.folder.state([]).name == "running":
             continue
-        with locked(fault.folder.path):
+        with contextlib.suppress(LeaseLost), locked(fault.folder.path):
             for name in fault.remove:
                 with contextlib.suppress(FileNotFoundError):
                     (fault.folder.path / name).unlink()
@@ -60,7 +60,7 @@ def mend(faults: list[Fault]) -> list[str]:
 def _faults(name: str, folder: RunFolder) -> Iterator[Fault]:
     try:
         config = folder.read_config()
-        if config is None or not isinstance(config.get("run"), dict) or seal_of(config["run"]) != config["digest"]:
+        if config is None or not isinstance(config.get("run"), dict) or json_sha256(config["run"]) != config["digest"]:
             remedy = "the run is made anew beside it, and the folder can be removed"
             yield Fault(f"{name}/{CONFIG}", "does not say which run the folder holds", remedy)
             return
@@ -91,7 +91,7 @@ def _file_faults(name: str, folder: RunFolder) -> Iterator[Fault]:
 
 def _plan_faults(path: Path) -> list[Fault]:
     try:
-        if seal_of(read_json(path)) == path.stem:
+        if json_sha256(read_json(path)) == path.stem:
             return []
     except DamagedFile:
         pass

@@ -1,0 +1,75 @@
+"""Signals: once, twice, held back, ignored."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from vision_attn import signals
+from vision_attn.cli import command
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """A clock that goes on as told."""
+    times = [100.0]
+    monkeypatch.setattr(signals.time, "monotonic", lambda: times[0])
+    return times
+
+
+@pytest.mark.parametrize("number", signals.ASKING)
+def test_every_signal_that_asks_to_stop_is_heard_and_none_ends_the_process(number):
+    with signals.heard() as asked:
+        os.kill(os.getpid(), number)
+    assert (asked.times, asked.name) == (1, signal.Signals(number).name)
+
+
+def test_what_comes_within_a_second_is_one_and_a_later_one_means_at_once(now):
+    asked = signals.Asked()
+    for seconds, times in ((0, 1), (0.2, 1), (0.7, 1), (0.2, 2)):
+        now[0] += seconds
+        asked.hear(signal.SIGTERM)
+        assert asked.times == times
+    assert asked.name == "SIGTERM"
+
+
+def test_handlers_are_put_back_and_a_hangup_that_is_ignored_stays_ignored():
+    before = {number: signal.getsignal(number) for number in signals.ASKING}
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.heard() as asked:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert asked.times == 0
+    finally:
+        signal.signal(signal.SIGHUP, earlier)
+    assert {number: signal.getsignal(number) for number in signals.ASKING} == before
+
+
+def test_signals_to_a_process_that_is_being_started_wait_until_it_listens():
+    code = (
+        "import time; time.sleep(0.3); from vision_attn.signals import heard\nwith heard() as asked: print(asked.name)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with signals.held_back():
+        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+    child.send_signal(signal.SIGHUP)
+    assert child.communicate()[0].strip() == "SIGHUP"
+    assert child.returncode == 0
+
+
+@pytest.mark.parametrize("number", signals.ASKING)
+def test_where_nothing_can_be_stopped_cleanly_a_signal_raises_and_the_command_says_so(number, monkeypatch, capsys):
+    monkeypatch.setattr(command, "app", lambda: os.kill(os.getpid(), number))
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 75
+    name = signal.Signals(number).name
+    assert f"Stopped by {name}. What was finished is kept" in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_inner_block_that_listens_goes_before_one_that_raises():
+    with signals.raised(), signals.heard() as asked:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert asked.name == "SIGTERM"

@@ -1,0 +1,88 @@
+"""Engines: where the runs of a plan are executed: on this machine, or on a cluster of Slurm or Ray."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, get_args
+
+from vision_attn.executors.base import Engine, Executor
+from vision_attn.executors.local import Local
+from vision_attn.executors.ray import Ray
+from vision_attn.executors.sizing import expected_seconds
+from vision_attn.executors.slurm import Slurm
+from vision_attn.plan import Plan
+from vision_attn.spec import InputError
+from vision_attn.store import PLANS, WORKERS_LOG, Folders, RunFolder, Store
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Choice:
+    """An engine and what is said to it alone: further options of `sbatch`, the `address` of a Ray cluster.
+
+    Raises `InputError` where the engine is unknown or something is said that it does not hear.
+    """
+
+    engine: Engine = "local"
+    sbatch: tuple[str, ...] = ()
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine not in get_args(Engine):
+            allowed = ", ".join(map(repr, get_args(Engine)))
+            raise InputError(f"engine must be one of {allowed}. Got {self.engine!r} instead.")
+        if self.sbatch and self.engine != "slurm":
+            raise InputError(f"sbatch options need --engine slurm. Got {self.sbatch[0]!r} with {self.engine!r}.")
+        if self.address is not None and self.engine != "ray":
+            raise InputError(f"address needs --engine ray. Got {self.address!r} with {self.engine!r}.")
+        if wrong := [option for option in self.sbatch if not option.startswith("-")]:
+            raise InputError(f"sbatch option must begin with a dash, as '--partition=gpu'. Got {wrong[0]!r} instead.")
+
+
+def make(
+    choice: Choice,
+    plan: Plan,
+    *,
+    store: Path,
+    index: dict[str, RunFolder],
+    jobs: int,
+    threads: int,
+    device: str,
+    timeout: float | None,
+    no_progress: float,
+    experiment: Path | None,
+) -> Executor:
+    """The executor of the runs of a plan; `index` is what a look at the pool has found.
+
+    `jobs` are workers on this machine, or tasks at once on a cluster (0: as many as it lets).
+    """
+    experiment = experiment if plan.sources else None
+    folders = Folders(Store(store), plan.planned(), index)
+    if choice.engine == "local":
+        return Local(
+            plan.head().keep(store / PLANS),
+            store=store,
+            folders=folders,
+            log=store / WORKERS_LOG,
+            jobs=jobs,
+            threads=threads,
+            device=device,
+            timeout=timeout,
+            no_progress=no_progress,
+            experiment=experiment,
+        )
+    asked = {key: tuple(plan.asked(key)) for key in plan.runs}
+    paths = {"plan": plan.keep(store / PLANS), "store": store, "experiment": experiment}
+    words: dict[str, Any] = {name: path.resolve() for name, path in paths.items() if path is not None}
+    numbers = {"threads": threads, "device": device, "timeout": timeout, "no-progress": no_progress}
+    words |= {name: number for name, number in numbers.items() if number is not None}
+    known: dict[str, Any] = {
+        "store": store,
+        "folders": folders,
+        "asked": asked,
+        "seconds": expected_seconds({key: entry.run for key, entry in plan.runs.items()}, index, asked),
+        "arguments": [f"--{name}={word}" for name, word in words.items()],
+        "jobs": jobs,
+        "threads": threads,
+    }
+    if choice.engine == "slurm":
+        return Slurm(**known, options=choice.sbatch)
+    return Ray(**known, device=device, address=choice.address)
