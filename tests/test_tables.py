@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FRAME = pd.DataFrame({"run": ["a", "b"], "value": [0.1, 2.5]})
 COLUMNS = {"long": ("run", "value"), "short": ("run",)}
 FOLDERS = sorted(path.parent for path in ROOT.glob("results/*/plan.json"))
-SHOWN = re.findall(r"\]\((results/[^)]+)\)", (ROOT / "README.md").read_text())
+SHOWN = re.findall(r"\]\((results/[^)#]+)[)#]", (ROOT / "README.md").read_text())
 
 
 def written(folder, frame=FRAME, experiment="one"):

@@ -161,15 +161,13 @@ def rules(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_no_experiment_answers_wrongly_in_more_than_one_of_ten_cases(path):
-    """The sum over its claims: where all are just true, and where each is just false."""
+def test_no_claim_is_answered_wrongly_in_more_than_one_of_forty_cases(path):
+    """Where it is just true, and where it is just false; claims of one experiment are not corrected for each other."""
     found = [one for _, one in rules(path)]
     print(*(f"{path.stem} {rule.claim}: {one}" for rule, one in rules(path)), sep="\n")
     for one in found:
         assert one.false_supports <= 0.025 + CHANCE
         assert one.false_contradicts <= 0.025 + CHANCE
-    assert sum(one.false_contradicts for one in found) <= 0.1
-    assert sum(one.false_supports for one in found) <= 0.1
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
