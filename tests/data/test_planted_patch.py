@@ -19,7 +19,7 @@ def test_pixels_are_noise_and_the_signed_pattern_at_its_place(number, size):
     data = task.load()
     found = patches_of(task, data.test, data)
     assert found.shape == (3000, number, size**2)
-    place = data.test.facts["place"]
+    place = data.test.attributes["place"]
     sign = (2 * data.test.labels - 1)[:, None]
     planted = found[torch.arange(3000), place] * sign
     assert torch.allclose(planted.mean(0), task.pattern.flatten(), atol=0.1)

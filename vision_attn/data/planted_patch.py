@@ -25,10 +25,10 @@ class PlantedPatch(Generated):
     where they show how many images one needs: about k + d where patches share their weights (a CNN), k d where each
     patch has its own (locally connected), k^2 d where nothing is built in (fully connected). Patches lie on the grid of
     a patch embedding of that size. Pixels are rounded to 256 grey levels; a model gets them as they are in the formula.
-    The fact `place` says which patch it is, in raster order.
+    The attribute `place` says which patch it is, in raster order.
     """
 
-    facts: ClassVar[tuple[str, ...]] = ("place",)
+    attributes: ClassVar[tuple[str, ...]] = ("place",)
 
     num_patches: int = 16
     patch_size: int = 4
