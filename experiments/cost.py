@@ -14,6 +14,8 @@ bfloat16 arithmetic. Longer sequences are more sides of `TokenCost`: 128 are 16,
 out of the 4 GiB that it allows.
 """
 
+from similarity import RECALL_RECIPE
+
 from vision_attn import (
     Accuracy,
     DepthwiseConv,
@@ -66,19 +68,8 @@ def run(seed, task, distance, model):
     placed = MODELS[model].replace(depth=2, pool="none", position="sincos2d")
     if model in (MATH, "full, two blocks") or placed.merge_after:
         return None  # full attention by another path; merged tokens have no place to answer at
-    recipe = Recipe(
-        updates=6000,
-        batch_size=32,
-        crop_padding=0,
-        learning_rate=3e-3,
-        schedule="constant",
-        warmup_fraction=1 / 60,
-        patience=15,
-        history_rows=60,
-        compile="off",
-    )
     data = CuedRecall(distance=distance, train_cues=16, num_pairs=32, pair_seed=seed)
-    return Run(model=placed, data=data, recipe=recipe, seed=seed)
+    return Run(model=placed, data=data, recipe=RECALL_RECIPE, seed=seed)
 
 
 CLOCK = cell(task="clock", part="mixer", tokens=4096)

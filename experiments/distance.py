@@ -16,7 +16,9 @@ all. The preset "controls" asks some models with nothing but the answer in the i
 lattices that are moved by pixels.
 """
 
-from vision_attn import Accuracy, Experiment, Quantity, Recipe, Run, SelfAttention, ViT, cell, claim, match
+from similarity import RECALL_RECIPE
+
+from vision_attn import Accuracy, Experiment, Quantity, Run, SelfAttention, ViT, cell, claim, match
 from vision_attn.data import CuedRecall
 from vision_attn.figures import ConvergenceSteps, DistanceCurve, LagCurve, Matching, PsychometricMidpoint, Selection
 from vision_attn.models import LSTM, ConvStack, Neighbourhood, rf_dial
@@ -82,16 +84,8 @@ def run(seed, variant, aligned, model, distance, learning_rate):
             num_pairs=32 if aligned else 28,
             pair_seed=seed,
         ),
-        recipe=Recipe(
-            updates=6000,
-            batch_size=32,
-            crop_padding=0,
-            learning_rate=RATES[FAMILIES[model]] if learning_rate == "chosen" else learning_rate,
-            schedule="constant",
-            warmup_fraction=1 / 60,
-            patience=15,
-            history_rows=60,
-            compile="off",  # runs are short
+        recipe=RECALL_RECIPE.replace(
+            learning_rate=RATES[FAMILIES[model]] if learning_rate == "chosen" else learning_rate
         ),
         seed=seed,
     )

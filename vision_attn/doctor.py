@@ -31,6 +31,7 @@ PACKAGES = (
 )
 IMPORTED_AS = {"scikit-learn": "sklearn"}
 GIBIBYTE = 1 << 30
+PREFIX = ".vision-attn-doctor-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,16 +102,27 @@ def _compiler() -> str:
 
 def _folder(folder: Path) -> str:
     """Locks, renames and syncs as the store does, and the free space."""
-    there = next(parent for parent in (folder.resolve(), *folder.resolve().parents) if parent.is_dir())
-    with tempfile.TemporaryDirectory(dir=there, prefix=".vision-attn-doctor-") as place:
+    there = existing(folder)
+    with tempfile.TemporaryDirectory(dir=there, prefix=PREFIX) as place:
         write_atomic(Path(place) / "file", b"written")
         with open(Path(place) / "lock", "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    free = shutil.disk_usage(there).free
-    if free < GIBIBYTE:
-        raise OSError(f"{there} has only {free / GIBIBYTE:.2f} GiB free")
+    free = free_bytes(there)
     files = os.statvfs(there).f_favail
     return f"{there}: locks, renames, syncs; {free / GIBIBYTE:.0f} GiB and {files:,} files free"
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(parent for parent in (folder.resolve(), *folder.resolve().parents) if parent.is_dir())
+
+
+def free_bytes(place: Path) -> int:
+    """The bytes free at a folder. Raises `OSError` where they are less than a GiB."""
+    free = shutil.disk_usage(place).free
+    if free < GIBIBYTE:
+        raise OSError(f"{place} has only {free / GIBIBYTE:.2f} GiB free")
+    return free
 
 
 def _cache() -> str:

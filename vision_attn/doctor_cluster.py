@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from vision_attn.doctor import GIBIBYTE, Check, look_at
+from vision_attn.doctor import GIBIBYTE, PREFIX, Check, existing, free_bytes, look_at
 from vision_attn.executors import queue, ray
 from vision_attn.store import LEASE_SECONDS
 
@@ -23,7 +23,7 @@ OLDEST_RAY = (2, 54)
 
 def examine(engine: str, store: Path, *, address: str | None = None) -> list[Check]:
     """Every check of a store and of the engine 'slurm' or 'ray'. Leaves nothing behind, and submits nothing."""
-    there = next(parent for parent in (store.resolve(), *store.resolve().parents) if parent.is_dir())
+    there = existing(store)
     checks: list[tuple[str, Callable[[Path], str]]] = [
         ("file system", _file_system),
         ("locks", _locks),
@@ -38,7 +38,7 @@ def examine(engine: str, store: Path, *, address: str | None = None) -> list[Che
     else:
         checks += [("Ray", _ray), ("Ray's cluster", lambda _: _cluster(address))]
     try:
-        with tempfile.TemporaryDirectory(dir=there, prefix=".vision-attn-doctor-") as place:
+        with tempfile.TemporaryDirectory(dir=there, prefix=PREFIX) as place:
             return [look_at(name, functools.partial(look, Path(place))) for name, look in checks]
     except OSError as error:
         return [Check("store", False, f"'{there}' cannot be written: {error.strerror}")]
@@ -93,10 +93,7 @@ def _clock(place: Path) -> str:
 
 
 def _space(place: Path) -> str:
-    free = shutil.disk_usage(place).free
-    if free < GIBIBYTE:
-        raise OSError(f"only {free / GIBIBYTE:.2f} GiB free")
-    return f"{free / GIBIBYTE:.0f} GiB"
+    return f"{free_bytes(place.parent) / GIBIBYTE:.0f} GiB"
 
 
 def _files(place: Path) -> str:
