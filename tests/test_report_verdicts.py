@@ -151,3 +151,9 @@ def test_figures_of_one_kind_are_told_apart_by_what_was_asked_of_them(tmp_path):
     kind = "ReceptiveFieldByLayer"
     figures = [{"kind": kind}, {"kind": kind, "given": [["distance", 7]], "own": "without"}]
     assert "Receptive field by layer: distance 7, own without" in Reader(page(tmp_path, figures=figures)).text
+
+
+def test_levels_in_a_title_are_words_in_whichever_field_they_stand(tmp_path):
+    layer = {"kind": "DotPlot", "metric": "bias_effect", "split": None, "at": [["layer", 1], ["projection", "q"]]}
+    read = Reader(page(tmp_path, figures=[{"kind": "DotPlot"}, layer]))
+    assert "Models compared: bias effect, layer 1, q" in read.text

@@ -74,7 +74,7 @@ def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Dr
     """A figure as it stands on the page, and its images."""
     plot = figure.plot(records)
     images = rendering.rendered(plot.sheet, kinds=figure.files)
-    own = ", ".join(_said(field, value) for field, value in data.items() if field != "kind")
+    own = ", ".join(_said(field, value) for field, value in data.items() if field != "kind" and value is not None)
     drawn = Drawn(
         name,
         f"{figure.title}: {own}" if name != data["kind"] and own else figure.title,
@@ -99,7 +99,7 @@ def _plain_title(data: Json, name: str) -> str:
 def _said(field: str, value: Any) -> str:
     """A field of a figure in its title, in words: correct consistency, distance 6, by direction."""
     words = field.replace("_", " ")
-    if field == "given":
+    if isinstance(value, list) and value and all(isinstance(one, list) and len(one) == 2 for one in value):  # levels
         return ", ".join(wording.level_text(name, level) for name, level in value)
     if field == "metric":
         return wording.metric_text(str(value))
