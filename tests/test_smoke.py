@@ -15,6 +15,8 @@ from vision_attn.spec import kind_of
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "experiments").glob("*.py"))
+QUICK = {"quickstart", "two_sources", "distance"}
+"""Those that gate every change: networks, facts without training, and fresh images; all others take minutes."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,11 @@ def test_the_preset_for_a_gpu_holds_too(name, data_dir, tmp_path):
     assert set(pd.read_csv(folder / "runs.csv")["state"]) == {"done"}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [path if path.stem in QUICK else pytest.param(path, marks=pytest.mark.slow) for path in FILES],
+    ids=lambda path: path.stem,
+)
 def test_a_smoke_run_ends_in_a_report_that_uses_every_record(path, data_dir, tmp_path):
     _, experiment = load(path)
     preset = ["--preset", "small"] if "small" in experiment.presets else []

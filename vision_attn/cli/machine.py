@@ -25,9 +25,6 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Check the installation, the device, the processor's abilities and the disk under the results."""
-    from vision_attn import doctor as checks
-    from vision_attn import doctor_cluster
-
     if engine not in (None, "slurm", "ray"):
         raise InputError(f"engine to check must be 'slurm' or 'ray'. Got {engine!r} instead.")
     if engine is None and store is not None:
@@ -35,8 +32,12 @@ def doctor(
     if engine != "ray" and address is not None:
         raise InputError(f"address needs --engine ray. Got {address!r} without it.")
     if engine is None:
+        from vision_attn import doctor as checks
+
         found = checks.examine(results)
     else:
+        from vision_attn import doctor_cluster
+
         found = doctor_cluster.examine(engine, store or results / RUNS, address=address)
     if as_json:
         print_json([{"check": check.name, "ok": check.ok, "found": check.found} for check in found])
