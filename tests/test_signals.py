@@ -11,6 +11,14 @@ from vision_attn import signals
 from vision_attn.cli import command
 
 
+@pytest.fixture(autouse=True)
+def hangups_count():
+    """Under nohup, as a suite may run, a hangup is ignored by this process and its children."""
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, earlier)
+
+
 @pytest.fixture
 def now(monkeypatch):
     """A clock that goes on as told."""
@@ -61,7 +69,7 @@ def test_signals_to_a_process_that_is_being_started_wait_until_it_listens():
 
 @pytest.mark.parametrize("number", signals.ASKING)
 def test_where_nothing_can_be_stopped_cleanly_a_signal_raises_and_the_command_says_so(number, monkeypatch, capsys):
-    monkeypatch.setattr(command, "app", lambda: os.kill(os.getpid(), number))
+    monkeypatch.setattr(command, "app", lambda **options: os.kill(os.getpid(), number))
     with pytest.raises(SystemExit) as ended:
         command.main()
     assert ended.value.code == 75

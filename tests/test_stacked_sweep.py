@@ -35,7 +35,7 @@ def test_runs_trained_together_say_so_and_end_like_those_trained_alone(place):
     assert stacked(place) == [2, 2, 2, 2]
     assert outcomes(place) == [("done",)] * 4
     assert all("2 runs trained together" in log for log in logs(place))
-    finish(place, *PAIRS, "--stack", "off", results="alone")
+    finish(place, *PAIRS[:-1], "off", results="alone")
     assert stacked(place, "alone") == [1, 1, 1, 1]
     for key, folder in folders(place).items():
         alone = folders(place, "alone")[key]

@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -56,8 +57,10 @@ def _levels(name: str, given: Any) -> tuple[Level, ...]:
             raise InputError(
                 f"levels of factor {name!r} that are texts must have {allowed}. Got {short(level)} instead."
             )
-        if not isinstance(level, str) and not -(2**63) <= level < 2**63:
-            raise InputError(f"levels of factor {name!r} must be finite, below 2**63. Got {short(level)} instead.")
+        if isinstance(level, int) and not -(2**63) <= level < 2**63:
+            raise InputError(f"levels of factor {name!r} must be below 2**63. Got {short(level)} instead.")
+        if isinstance(level, float) and not math.isfinite(level):
+            raise InputError(f"levels of factor {name!r} must be finite. Got {short(level)} instead.")
     if len(set(levels)) != len(levels):
         raise InputError(f"levels of factor {name!r} must differ from each other. Got {short(levels)} instead.")
     return levels

@@ -41,7 +41,7 @@ for pattern in ("window", "shifted_window", "neighbourhood", "dilated", "axial",
     layer(x).sum().backward()
     assert layer.weights(x).shape[:3] == (2, 2, 16)
 for mixer in (layers.DepthwiseConvolution(8, grid=grid), layers.RecurrentMixing(8, grid=grid),
-              layers.AveragePooling(grid=grid), layers.RandomMixing(16), layers.NoMixing()):
+              layers.AveragePooling(grid=grid), layers.RandomMixing(16), layers.ZeroMixing()):
     assert mixer(x).shape == x.shape
 assert layers.TokenMerging(8, grid=grid)(x).shape == (2, 4, 16)
 assert layers.PatchEmbed(patch_size=2, in_chans=3, dim=8)(torch.randn(2, 3, 8, 8)).shape == (2, 16, 8)

@@ -15,7 +15,7 @@ from vision_attn.spec import InputError, from_json, kinds, to_json
 QUICK = {"images": 4, "repeats": 1, "draws": 1, "sides": (2,), "min_seconds": 0.0, "passes": ("forward",)}
 TIMED = ("latency_seconds", "peak_bytes")
 """Metrics of the machine, which are not the same twice."""
-FILLED = {"fact": "quadrant"}
+FILLED = {"attribute": "quadrant"}
 """What a probe is given for fields that have no default."""
 KINDS = {name: kind for name, kind in kinds(Probe).items() if kind.__module__.startswith("vision_attn.")}
 GENERATOR = torch.Generator().manual_seed(0)

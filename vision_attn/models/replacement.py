@@ -13,6 +13,7 @@ from torch import nn
 from vision_attn.layers import Attention
 from vision_attn.layers.projection import PackedProjection
 from vision_attn.models.mixers import SelfAttention
+from vision_attn.models.patterns import Full, TopK
 from vision_attn.spec import InputError
 
 NAMED = re.compile("attention|attn|mhsa", re.IGNORECASE)
@@ -111,7 +112,8 @@ def _layout(model: Any, spec: SelfAttention) -> tuple[tuple[int, int] | None, in
 
 def _is_placed(spec: SelfAttention, field: str) -> bool:
     """Whether the setting asks where tokens lie."""
-    return getattr(spec, field) not in ("none", "full", "top_k")
+    given = getattr(spec, field)
+    return not isinstance(given, Full | TopK) and given not in ("none", "full", "top_k")
 
 
 def _is_dynamic(model: Any, field: str) -> bool:

@@ -145,7 +145,8 @@ def _call(module: nn.Module, x: Tensor, passes: Passes) -> Callable[[], None]:
 
     def both() -> None:
         module.zero_grad(set_to_none=True)
-        module(x).sum().backward()
+        if (out := module(x)).requires_grad:  # what mixes nothing has nothing to go back through
+            out.sum().backward()
 
     return forward if passes == "forward" else both
 
