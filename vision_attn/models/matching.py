@@ -1,6 +1,7 @@
 """Matching: turn the width (and, if need be, the depth) of a family until its size is that of a reference model."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Literal, Self, overload
 
@@ -42,12 +43,32 @@ WIDTH_LIMIT = 1 << 14
 
 
 @dataclasses.dataclass(frozen=True)
+class Count:
+    """The size of a model, each number counted once it is asked for: the FLOPs of a long recurrence take seconds."""
+
+    count_params: Callable[[], int]
+    count_flops: Callable[[], int]
+
+    @functools.cached_property
+    def params(self) -> int:
+        return self.count_params()
+
+    @functools.cached_property
+    def flops(self) -> int:
+        return self.count_flops()
+
+    def error(self, wanted: "Count", on: str) -> float:
+        """The largest relative difference of what is to agree."""
+        names = ("params", "flops") if on == "both" else (on,)
+        return max(abs(getattr(self, name) / getattr(wanted, name) - 1) for name in names)
+
+
+@dataclasses.dataclass(frozen=True)
 class Candidate:
     """A member of the family, its size, and the largest relative difference of what is to agree."""
 
     model: Family
-    params: int
-    flops: int
+    count: Count
     error: float
 
 
@@ -106,9 +127,10 @@ def match(
         raise InputError(f"step of match must be at least 1. Got {step!r} instead.")
     shape = {"image_size": image_size, "in_chans": in_chans, "num_classes": num_classes}
     if isinstance(reference, nn.Module):
-        wanted = (params_of(reference), flops(reference, image_size=image_size, in_chans=in_chans))
+        sized = functools.partial(flops, reference, image_size=image_size, in_chans=in_chans)
+        wanted = Count(functools.partial(params_of, reference), sized)
     else:
-        wanted = (count_params(reference, **shape), count_flops(reference, **shape))
+        wanted = _count(reference, shape)
     if not isinstance(family, Model):
         found = _nearest(Member(family, step), wanted, on, tolerance, shape, turn=turn)
         assert isinstance(found, Member)
@@ -120,14 +142,14 @@ def match(
     return found
 
 
-def _nearest(
-    family: Family, wanted: tuple[int, int], on: str, tolerance: float, shape: dict[str, int], *, turn: str
-) -> Family:
+def _count(model: Family, shape: dict[str, int]) -> Count:
+    return Count(functools.partial(count_params, model, **shape), functools.partial(count_flops, model, **shape))
+
+
+def _nearest(family: Family, wanted: Count, on: str, tolerance: float, shape: dict[str, int], *, turn: str) -> Family:
     def weigh(model: Family) -> Candidate:
-        params, flops = count_params(model, **shape), count_flops(model, **shape)
-        errors = {"params": params / wanted[0] - 1, "flops": flops / wanted[1] - 1}
-        relevant = errors.values() if on == "both" else [errors[on]]
-        return Candidate(model, params, flops, max(map(abs, relevant)))
+        count = _count(model, shape)
+        return Candidate(model, count, count.error(wanted, on))
 
     seen: list[Candidate] = []
     for start in _depths(family) if turn == "both" else (family,):
@@ -152,7 +174,7 @@ def _depths(family: Family) -> Iterator[Family]:
             yield family.replace(**{family.depth_field: depth + step})
 
 
-def _around(start: Family, wanted: tuple[int, int], on: str, shape: dict[str, int]) -> list[Family]:
+def _around(start: Family, wanted: Count, on: str, shape: dict[str, int]) -> list[Family]:
     """The members of the family just below and just above what is wanted, by bisection over the width."""
     step = width_step(start)
     least = 2 if _has_sincos(start) and step < 8 else 1
@@ -160,20 +182,19 @@ def _around(start: Family, wanted: tuple[int, int], on: str, shape: dict[str, in
     def at(index: int) -> Family:
         return start.replace(**{start.width_field: index * step})
 
-    def below(index: int, count: Callable[..., int], goal: int) -> bool:
-        return count(at(index), **shape) <= goal
+    def below(index: int, name: str) -> bool:
+        return bool(getattr(_count(at(index), shape), name) <= getattr(wanted, name))
 
     found: dict[int, Family] = {}
-    counts = {"params": (count_params, wanted[0]), "flops": (count_flops, wanted[1])}
-    for name, (count, goal) in counts.items():
+    for name in ("params", "flops"):
         if on not in (name, "both"):
             continue
         low, high = least - 1, least
-        while below(high, count, goal) and high * step < WIDTH_LIMIT:
+        while below(high, name) and high * step < WIDTH_LIMIT:
             low, high = high, high * 2
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if below(middle, count, goal) else (low, middle)
+            low, high = (middle, high) if below(middle, name) else (low, middle)
         found |= {index: at(index) for index in (low, high) if index >= least}
     if on == "both" and found:
         found |= (
@@ -196,18 +217,16 @@ def _has_sincos(model: Family) -> bool:
     return getattr(model, "position", None) == "sincos2d"
 
 
-def _sentence(
-    family: Family, seen: list[Candidate], wanted: tuple[int, int], on: str, tolerance: float, reach: str
-) -> str:
+def _sentence(family: Family, seen: list[Candidate], wanted: Count, on: str, tolerance: float, reach: str) -> str:
     nearest = sorted(seen, key=lambda candidate: candidate.error)[:3]
     listed = "; ".join(
-        f"{candidate.model!r} with {candidate.params:,} parameters and {candidate.flops:,} FLOPs, "
+        f"{candidate.model!r} with {candidate.count.params:,} parameters and {candidate.count.flops:,} FLOPs, "
         f"off by {candidate.error:.1%}"
         for candidate in nearest
     )
     what = "params and flops" if on == "both" else on
     name = "the factory's modules" if isinstance(family, Member) else type(family).__name__
     return (
-        f"{what} of {name} must come within {tolerance:.1%} of the reference's {wanted[0]:,} "
-        f"parameters and {wanted[1]:,} FLOPs, which no {reach} reaches. The nearest: {listed}."
+        f"{what} of {name} must come within {tolerance:.1%} of the reference's {wanted.params:,} "
+        f"parameters and {wanted.flops:,} FLOPs, which no {reach} reaches. The nearest: {listed}."
     )
