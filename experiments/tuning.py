@@ -15,6 +15,7 @@ import csv
 import dataclasses
 import functools
 import itertools
+import math
 from pathlib import Path
 
 from vision_attn import Cifar10, DepthwiseConv, Experiment, ImageFolder, Recipe, ResNet, Run, ViT, match
@@ -26,8 +27,15 @@ MODELS = ("ResNet", "ViT", "ViT, 3x3 convolution", "ViT, convolutional stem")
 SIZES = (1000, 4000)
 BUDGETS = (48_000, 192_000)
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
-LARGE_BRANCH, SMALL_BRANCH = 0.46, 0.018
-"""What attention adds to a block at the start, mimetic and default with sine-cosine positions (probe BranchScale)."""
+SCALES = {"small": ViT(dim=64, depth=4, patch_size=4), "large": ViT(dim=96, depth=6, patch_size=4)}
+"""The vision transformers that all models of a scale are as large as: 0.21 and 0.68 million parameters."""
+BRANCH_SD = {
+    ("small", "sincos2d"): (0.018, 0.46),
+    ("small", "learned"): (0.013, 0.46),
+    ("large", "sincos2d"): (0.027, 0.48),
+    ("large", "learned"): (0.019, 0.50),
+}
+"""What attention adds to a block at the start, by default and mimetic: measured with the probe BranchScale."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +123,17 @@ def settings(model, train_size, trial):
     return found[place] if place < len(found) else None
 
 
+def chosen(model, train_size, *, accepts=lambda trial: True):
+    """The best trial that is accepted at the searched size that is nearer, by ratio: of the last round, else of all."""
+    nearest = min(SIZES, key=lambda size: abs(math.log(train_size / size)))
+    last = [settings(model, nearest, place) for _, place in _means("tuning-final").get((model, nearest), ())]
+    return next(filter(accepts, [*last, *ranked(model, nearest)]))
+
+
 @functools.cache
-def _matched(model, position):
+def _matched(model, position, scale):
     """A model of the ViT's depth and, within 6 %, its parameters; a sine-cosine encoding wants widths in steps of 4."""
-    vit = ViT(dim=64, depth=4, patch_size=4, position=position)
+    vit = SCALES[scale].replace(position=position)
     if model == "ViT":
         return vit
     others = {
@@ -129,14 +144,19 @@ def _matched(model, position):
     return match(others[model], reference=vit, turn="width", tolerance=0.06, **SHAPE)
 
 
-def network(model, position="sincos2d", large_branch=False):
+def network(model, position="sincos2d", large_branch=False, scale="small"):
     """The model with those positions and a mixer that starts as loud."""
     if model == "ResNet":
-        return _matched(model, "sincos2d")
-    found = _matched(model, position)
+        return _matched(model, "sincos2d", scale)
+    found = _matched(model, position, scale)
     if model == "ViT, 3x3 convolution":
-        return found.replace(mixer=found.mixer.replace(branch_sd=LARGE_BRANCH if large_branch else SMALL_BRANCH))
+        return found.replace(mixer=convolution(position, large_branch, scale))
     return found.replace(init="mimetic" if large_branch else "default")
+
+
+def convolution(position, large_branch, scale="small"):
+    """The mixer of the convolutional twin, which starts as loud as attention beside those positions."""
+    return DepthwiseConv(kernel_size=3, branch_sd=BRANCH_SD[scale, position][large_branch])
 
 
 def dataset(name, train_size, subset_seed, val_size=0):

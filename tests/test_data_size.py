@@ -1,128 +1,112 @@
-"""The experiments on small data: recipes as searched, models of one size, runs that are shared."""
+"""The headline experiment: recipes as searched, models of one size, equal budgets, seeds enough for its rules."""
 
-import csv
-from collections import Counter
+import itertools
+import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-from vision_attn.experiment import load, plan
-from vision_attn.models import Model, count_flops, count_params
-from vision_attn.spec import from_json
+from vision_attn.experiment import load
+from vision_attn.models import count_flops, count_params
+from vision_attn.verdicts.rates import leaves
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
-COUNTS = (count_params, count_flops)
-PLANS = {}
-for name in ("recipe_search", "data_size", "priors", "variation"):
-    _, experiment = load(ROOT / "experiments" / f"{name}.py")
-    PLANS[name] = plan(experiment, name=name)
+_, EXPERIMENT = load(ROOT / "experiments" / "data_size.py")
+MODULE = sys.modules[EXPERIMENT.run.__module__]
+TUNING = sys.modules[MODULE.chosen.__module__]
+TRAINED = [model for model in EXPERIMENT.factors["model"] if model not in MODULE.BASELINES]
 
 
-def cells(name, **levels):
-    """The cells of a plan at some levels, each with its run."""
-    for cell in PLANS[name].cells:
-        if levels.items() <= cell.factors.items():
-            yield cell.factors, PLANS[name].runs[cell.run].run
+def cells(preset="", **fixed):
+    """The cells of a preset at some levels, each with its run."""
+    factors = dict((EXPERIMENT.preset(preset) if preset else EXPERIMENT).factors)
+    assert all(level in factors[name] for name, level in fixed.items())
+    factors |= {name: (level,) for name, level in fixed.items()}
+    for levels in itertools.product(*factors.values()):
+        cell = dict(zip(factors, levels, strict=True))
+        if (made := EXPERIMENT.run(**cell)) is not None:
+            yield cell, made
 
 
-def test_every_family_has_the_same_trials_at_the_same_sizes():
-    for augmentation in ("weak", "strong"):
-        tried = Counter(levels["model"] for levels, _ in cells("recipe_search", augmentation=augmentation))
-        assert len(set(tried.values())) == 1
-        assert {"ResNet", "ViT", "ViT, 3x3 convolution"} <= set(tried)
+@pytest.mark.parametrize("preset", ["", *EXPERIMENT.presets])
+def test_every_network_sees_as_many_images_as_the_budget_says_whatever_its_batch(preset):
+    for levels, run in cells(preset):
+        if levels["model"] not in MODULE.BASELINES:
+            assert run.recipe.updates * run.recipe.batch_size == levels["images_seen"]
 
 
-def test_the_search_sees_neither_test_images_nor_the_seeds_of_the_other_experiments():
-    searched = {run["seed"] for _, run in cells("recipe_search")}
-    assert not searched & {run["seed"] for name in ("data_size", "priors", "variation") for _, run in cells(name)}
-    assert all(run["data"]["val_size"] == 2000 for _, run in cells("recipe_search"))
-    assert [probe["kind"] for probe in PLANS["recipe_search"].probes] == ["Size"]
-
-
-def test_recipes_are_those_that_the_committed_search_chose():
-    """Rate and weight decay of every run are those of the chosen trial of its family at the nearer size searched."""
-    with (ROOT / "results" / "recipe_search" / "tables" / "Choice.csv").open() as lines:
-        best = {
-            (row["augmentation"], row["model"], int(row["train_size"])): row["trial"]
-            for row in csv.DictReader(lines)
-            if row["chosen"] == "True"
-        }
-    for levels, run in cells("data_size"):
-        family = levels["model"].removesuffix(", equal FLOPs")
-        nearest = 500 if levels["train_size"] <= 1000 else 4000
-        rate, strength = best[levels["augmentation"], family, nearest].split(", ")
-        assert run["recipe"].get("learning_rate", 1e-3) == float(rate)
-        assert run["recipe"].get("weight_decay", 0.05) == {"light": 0.05, "heavy": 0.2}[strength]
-        assert run["model"].get("drop_path", 0) == {"light": 0, "heavy": 0.1}[strength]
-
-
-def test_recipes_of_the_arms_differ_in_augmentation():
-    for levels, run in cells("data_size"):
-        strong = levels["augmentation"] == "strong"
-        assert ("rand_augment" in run["recipe"], run["recipe"].get("mixup", 0) > 0) == (strong, strong)
-
-
-def test_models_have_the_vits_parameters_and_one_resnet_its_flops():
-    models = {levels["model"]: from_json(run["model"], Model) for levels, run in cells("data_size")}
-    params, flops = ({name: count(model, **SHAPE) for name, model in models.items()} for count in COUNTS)
-    for name in models:
-        if name == "ResNet, equal FLOPs":
-            assert flops[name] == pytest.approx(flops["ViT"], rel=0.02)
-        else:
-            assert params[name] == pytest.approx(params["ViT"], rel=0.02)
+def test_a_baseline_has_one_run_a_size_and_seed_that_stands_at_every_budget():
+    for model in MODULE.BASELINES:
+        found = [run for _, run in cells(model=model)]
+        assert (len(found), len(set(found))) == (3 * 4 * 5, 4 * 5)
+        assert {run.recipe.updates for run in found} == {0}
 
 
 def test_models_of_one_seed_share_subset_and_data_order():
-    for levels, run in cells("data_size"):
-        assert (run["data"].get("subset_seed", 0), run["seed"]) == (levels["seed"], levels["seed"])
+    for levels, run in cells(images_seen=48_000):
+        assert (run.data.subset_seed, run.seed) == (levels["seed"], levels["seed"])
 
 
-def test_intact_images_of_the_priors_are_runs_of_the_learning_curves():
-    """Those of the seeds that both have at a size: rules need five, the learning curves have three at most sizes."""
-    seeds = {(cell.factors["train_size"], cell.factors["seed"]) for cell in PLANS["data_size"].cells}
-    intact = [cell for cell in PLANS["priors"].cells if cell.factors["arrangement"] == "intact"]
-    shared = {cell.run for cell in intact if (cell.factors["train_size"], cell.factors["seed"]) in seeds}
-    assert shared <= set(PLANS["data_size"].runs)
-    assert len(shared) == 6 * (5 + 3 + 3)
+@pytest.mark.parametrize("scale", ["small", "large"])
+def test_sizes_are_as_the_names_say(scale):
+    """Of a scale all hold the ViT's parameters, but for the narrower twin, the controls and the ResNet of its FLOPs."""
+    named = [model for model in TRAINED if scale == "small" or model != "ResNet, equal FLOPs"]
+    made = {model: MODULE.made(model, MODULE.trial_of(model, MODULE.MOST), scale) for model in named}
+    params = {model: count_params(network, **SHAPE) for model, network in made.items()}
+    for model in (MODULE.WIDER, MODULE.STEM, "ViT, plain", "ResNet"):
+        assert params[model] == pytest.approx(params["ViT"], rel=0.06)
+    for model in (MODULE.TWIN, *MODULE.CONTROLS):
+        assert (made[model].dim, made[model].depth) == (made["ViT"].dim, made["ViT"].depth)
+        assert params[model] < 0.8 * params["ViT"]
+    assert made[MODULE.TWIN].replace(dim=made[MODULE.WIDER].dim) == made[MODULE.WIDER]
+    if scale == "small":
+        flops = {model: count_flops(made[model], **SHAPE) for model in ("ViT", "ResNet, equal FLOPs")}
+        assert flops["ResNet, equal FLOPs"] == pytest.approx(flops["ViT"], rel=0.02)
 
 
-def test_what_a_verdict_of_the_priors_rests_on_is_asked_of_two_thousand_images_off_the_grid():
-    probes = {probe["kind"]: probe for probe in PLANS["priors"].probes}
-    assert probes["ShiftConsistency"]["random_images"] == probes["Zoom"]["images"] == 2000
-    assert probes["ShiftConsistency"]["off_grid"] == 4
-    quadrants = [run.run["data"] for run in PLANS["priors"].runs.values() if run.run["data"]["kind"] == "Quadrants"]
-    assert {(16 - 2 * data["inset"]) % 4 for data in quadrants} == {2}
+def test_the_plain_vit_has_learned_positions_and_the_default_start():
+    assert {run.model for _, run in cells(model="ViT, plain")} == {MODULE.SCALES["small"]}
+    assert (MODULE.SCALES["small"].position, MODULE.SCALES["small"].init) == ("learned", "default")
 
 
-def test_priors_are_made_false_for_all_models_alike():
-    for arrangement, patch_size in (("patches permuted", 4), ("pixels permuted", 1)):
-        found = {
-            (run["data"]["kind"], run["data"].get("patch_size", 1))
-            for _, run in cells("priors", arrangement=arrangement)
-        }
-        assert found == {("Permuted", patch_size)}
-        models = {levels["model"] for levels, _ in cells("priors", arrangement=arrangement)}
-        assert models == {"ResNet", "ViT", "ViT, 3x3 convolution"}
+def test_rules_ask_for_cells_that_are_planned_with_five_seeds_at_the_largest_budget():
+    parts = [part for rule in EXPERIMENT.verdicts for part in leaves(rule)]
+    for at in {at for part in parts for _, at in part.cells}:
+        preset = "full" if dict(at)["train_size"] == MODULE.ALL else ""
+        largest = max((EXPERIMENT.preset(preset) if preset else EXPERIMENT).factors["images_seen"])
+        assert [levels["seed"] for levels, _ in cells(preset, images_seen=largest, **dict(at))] == list(range(5))
 
 
-def test_small_subsets_have_twice_the_seeds_where_augmentation_is_weak():
-    for augmentation, few in (("weak", 6), ("strong", 3)):
-        seeds = Counter(
-            levels["train_size"] for levels, _ in cells("data_size", model="ViT", augmentation=augmentation)
-        )
-        assert seeds == {250: few, 500: few, 1000: 3, 2000: 3, 4000: 3, 8000: 3}
+@pytest.mark.parametrize("preset", ["gpu", "gpu-all"])
+def test_runs_of_one_model_differ_in_the_seed_alone_and_so_train_in_one_stack(preset):
+    alike = defaultdict(set)
+    for levels, run in cells(preset):
+        alike[levels["model"]].add((run.model, run.recipe, run.data.replace(subset_seed=0)))
+    assert {len(found) for found in alike.values()} == {1}
 
 
-def test_scatter_is_taken_apart_around_runs_of_the_learning_curves():
-    """The first seed of every subset is a run of data_size; the others differ from it in the seed alone."""
-    known = {cell.run for cell in PLANS["data_size"].cells}
-    first = [cell for cell in PLANS["variation"].cells if cell.factors["seed"] == 0]
-    assert {cell.run for cell in first} <= known
-    for subset in range(6):
-        runs = [run for _, run in cells("variation", model="ViT", subset=subset)]
-        assert len({run["seed"] for run in runs}) == 3
-        assert {run["data"].get("subset_seed", 0) for run in runs} == {subset}
-    models = {name: {run["seed"] for _, run in cells("variation", model=name)} for name in ("ResNet", "ViT")}
-    assert models["ResNet"] == models["ViT"]
-    assert len(models["ViT"]) == 18
+def test_presets_of_a_gpu_are_as_large_as_they_say():
+    """Four models x four seeds x 3.2 million images on 8,000, then two x two x 10 million; attention and twin first."""
+    first, rest = ([levels for levels, _ in cells(preset)] for preset in ("gpu", "gpu-all"))
+    assert [(one["train_size"], one["images_seen"]) for one in first] == [(8000, 3_200_000)] * 16
+    assert [(one["train_size"], one["images_seen"]) for one in rest] == [(50_000, 10_000_000)] * 4
+    for found in (first, rest):
+        assert list(dict.fromkeys(one["model"] for one in found))[:2] == ["ViT", MODULE.WIDER]
+
+
+def test_recipes_of_a_family_are_those_of_its_best_trial_at_the_nearer_size(monkeypatch):
+    """The search is made up: every family has another order of trials at either size."""
+    trials = list(TUNING.TRIALS)
+    ranks = {
+        of: [(1 - place / 100, trials[(place + 5 * i) % len(trials)]) for place in range(len(trials))]
+        for i, of in enumerate(itertools.product(TUNING.MODELS, TUNING.SIZES))
+    }
+    monkeypatch.setattr(TUNING, "_means", lambda results: ranks if results == "tuning" else {})
+    for model in (model for model in TRAINED if model != "ViT, plain"):
+        for size, searched in ((250, 1000), (1000, 1000), (4000, 4000), (8000, 4000), (50_000, 4000)):
+            _, best = ranks[MODULE.FAMILY.get(model, model), searched][0]
+            assert MODULE.trial_of(model, size) == TUNING.TRIALS[best]
+    plain = [trial for _, trial in ranks["ViT", 1000] if "learned, small branch" in trial]
+    assert MODULE.trial_of("ViT, plain", 250) == TUNING.TRIALS[plain[0]]

@@ -85,6 +85,17 @@ def test_the_last_round_takes_the_best_of_both(after_a_first_round):
     assert [TUNING.settings("ViT", 1000, place) for place in TUNING.FINALISTS] == [best, other, None]
 
 
+def test_what_other_experiments_take_is_the_best_of_the_last_round(after_a_first_round, tmp_path):
+    best, other = after_a_first_round
+    assert TUNING.chosen("ViT", 300) == best
+    assert TUNING.chosen("ViT", 300, accepts=lambda trial: trial != best) == other
+    folder = tmp_path / "results" / "tuning-final" / "tables"
+    folder.mkdir(parents=True)
+    (folder / "Choice.csv").write_text(TABLE + "1000,ViT,best,0.6,2,False\n1000,ViT,second,0.7,2,True\n")
+    TUNING._means.cache_clear()
+    assert TUNING.chosen("ViT", 300) == other
+
+
 def test_before_the_first_round_the_first_trials_stand_in(monkeypatch, tmp_path):
     monkeypatch.setattr(TUNING, "__file__", str(tmp_path / "experiments" / "tuning.py"))
     TUNING._means.cache_clear()
