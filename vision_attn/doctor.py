@@ -93,7 +93,22 @@ def _gpu() -> str:
 
     if not torch.cuda.is_available():
         return "none (not needed)"
-    return ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+    return f"{', '.join(map(_one_gpu, range(torch.cuda.device_count())))}; CUDA {torch.version.cuda}"
+
+
+def _one_gpu(index: int) -> str:
+    """The name and memory of a GPU that computes. Raises `RuntimeError` where it does not."""
+    import torch
+
+    from vision_attn.training.compute import bf16_units
+
+    device = torch.device("cuda", index)
+    ones = torch.ones(8, 8, device=device)
+    if (ones @ ones).sum().item() != 512:
+        raise RuntimeError(f"the GPU {index} computes wrongly")
+    precision = "bf16" if bf16_units(device) else "fp32"
+    memory = torch.cuda.get_device_properties(device).total_memory / GIBIBYTE
+    return f"{torch.cuda.get_device_name(device)}, {memory:.0f} GiB, trains in {precision}"
 
 
 def _compiler() -> str:

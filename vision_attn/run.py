@@ -97,6 +97,8 @@ def prepare(
     """Load the data, which must be those of the result, and build the model; `choices`: made already for its like."""
     started = time.monotonic()
     deterministic(threads)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # what draws from the generator of the current device draws from this one's
     data = loaded(run, result).to(device)
     streams = Streams(run.seed, device)
     with streams.initialising():
@@ -169,8 +171,8 @@ class Attempt:
         self.history: list[Row] = []
         self.seconds = 0.0
         self.outcome: Outcome | None = None
-        self.environment = environment(*(["scikit-learn"] if isinstance(run.model, FittedModel) else []))
-        self.environment |= sourced(run)
+        packages = ["scikit-learn"] if isinstance(run.model, FittedModel) else []
+        self.environment = {**environment(*packages), **accelerator(ready.streams.device), **sourced(run)}
         num_updates = run.recipe.num_updates(ready.data.train_size)
         self.state = TrainState(ready.model, recipe=run.recipe, streams=ready.streams, num_updates=num_updates)
         self._resume()
@@ -285,6 +287,14 @@ def provenance(run: Run, data: Data) -> dict[str, Any]:
         "in_chans": data.in_chans,
         "flip": data.flip,
     }
+
+
+def accelerator(device: torch.device) -> dict[str, Any]:
+    """What a result says of the GPU, which decides bits too; nothing on a CPU."""
+    if device.type != "cuda":
+        return {}
+    name = torch.cuda.get_device_name(device)
+    return {"gpu": name, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
 
 
 def sourced(*specs: Spec) -> dict[str, dict[str, str]]:

@@ -148,6 +148,8 @@ def pick_device(name: str) -> torch.device:
         device = torch.device("meta")
     if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
         raise InputError(f"device must be 'auto', 'cpu', or 'cuda' on a machine with a CUDA GPU. Got {name!r} instead.")
+    if device.type == "cuda" and (device.index or 0) >= (number := torch.cuda.device_count()):
+        raise InputError(f"device must be 'cuda:{number - 1}' at most, the last GPU here. Got {name!r} instead.")
     return device
 
 

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, Self
@@ -169,10 +170,21 @@ class Data:
 
         Then in `order`: what is done to images before, such as crops, is done to them as they were.
         """
-        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
+        mean, std = self._channels(images.device)
         normal = images.float().div_(255).sub_(mean).div_(std)
         return normal if self.order is None else normal.flatten(2).index_select(2, self.order).view_as(normal)
+
+    def _channels(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Mean and std (C, 1, 1) on a device, brought there once: a GPU is waited for while numbers are sent to it."""
+        if device not in self._sent:
+            with torch.inference_mode(False):
+                mean, std = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (self.mean, self.std))
+            self._sent[device] = mean, std
+        return self._sent[device]
+
+    @functools.cached_property
+    def _sent(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
+        return {}
 
     def to(self, device: torch.device) -> "Data":
         val = None if self.val is None else self.val.to(device)

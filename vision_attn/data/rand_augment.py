@@ -24,10 +24,10 @@ def rand_augment(images: Tensor, *, magnitude: int, num_ops: int = 2, generator:
         number = len(images)
         chosen = torch.randint(len(names), (number,), generator=generator, device=generator.device)
         negative = torch.randint(2, (number,), generator=generator, device=generator.device)
-        changed = images.clone()
-        for group in torch.unique(2 * chosen + negative).tolist():
+        changed, groups = images.clone(), (2 * chosen + negative).cpu()  # the only time that a GPU is waited for
+        for group in groups.unique().tolist():
             operation, signed = operations()[names[group // 2]]
-            where = (2 * chosen + negative == group).to(images.device).nonzero()[:, 0]
+            where = (groups == group).nonzero()[:, 0].to(images.device, non_blocking=True)
             level = magnitude / LARGEST * (-1 if signed and group % 2 else 1)
             changed[where] = operation(images[where], level)
         images = changed

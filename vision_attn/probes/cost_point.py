@@ -128,6 +128,8 @@ def _measured(point: Point) -> tuple[tuple[float, float, float], int | None]:
     if device.type == "cpu":
         used = _status("VmSize") or 0
         resource.setrlimit(resource.RLIMIT_AS, (used + point.memory_limit, resource.RLIM_INFINITY))
+    else:
+        _limit_gpu(point.memory_limit, device)
     _timed(call, device)
     peak = _peak(device)
     memory = None if peak is None or before is None else max(0, peak - before)
@@ -152,10 +154,18 @@ def _call(module: nn.Module, x: Tensor, passes: Passes) -> Callable[[], None]:
 
 
 def _alone(device: torch.device) -> None:
-    """One thread on one core of those that the process may have."""
+    """One thread on one core of those that the process may have; on a GPU float32 as it is, not rounded to TF32."""
     torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = False
     if device.type == "cpu" and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def _limit_gpu(limit: int, device: torch.device) -> None:
+    """Let PyTorch take so many bytes more of the GPU, at most all there are."""
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (torch.cuda.memory_reserved(device) + limit) / total), device)
 
 
 def _timed(call: Callable[[], None], device: torch.device) -> float:

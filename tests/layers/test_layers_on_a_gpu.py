@@ -1,0 +1,32 @@
+"""The attention layer on a pretended GPU: no tensor is left on the CPU, nothing is waited for, all is repeatable."""
+
+import pytest
+import torch
+from pretended_gpu import PretendedGpu, deterministic_algorithms
+
+from vision_attn.layers import Attention
+from vision_attn.layers.named import PATTERNS, POSITIONS
+from vision_attn.layers.similarity import SIMILARITIES
+
+KINDS = [
+    *(("full", position, similarity) for position in ("none", "relative") for similarity in SIMILARITIES),
+    *((pattern, position, "dot") for pattern in PATTERNS[1:] for position in POSITIONS if pattern != "reduced"),
+    *(("reduced", position, "dot") for position in ("none", "learned", "rotary")),
+]
+
+
+@pytest.mark.parametrize(("pattern", "position", "similarity"), KINDS)
+def test_it_computes_there_what_it_does_here_and_keeps_nobody_waiting(pattern, position, similarity):
+    torch.manual_seed(0)
+    options = {"pattern": pattern, "pattern_size": 2, "position": position, "similarity": similarity, "grid": (4, 4)}
+    layer, x = Attention(8, 2, **options), torch.randn(2, 16, 8)
+    expected = layer(x).detach()
+    with PretendedGpu() as gpu, deterministic_algorithms():
+        there, tokens = layer.to("cuda"), x.to("cuda").requires_grad_()
+        gpu.waits.clear()
+        found = there(tokens)
+        found.square().sum().backward()
+        waits = gpu.waits.copy()
+        assert tokens.grad is not None
+        torch.testing.assert_close(found.detach().cpu(), expected, rtol=1e-4, atol=1e-5)
+        assert waits == []
