@@ -122,6 +122,17 @@ def test_a_polite_signal_writes_a_checkpoint_and_the_same_command_continues_from
     assert facts(place) == facts(place, "undisturbed")
 
 
+@pytest.mark.slow
+def test_a_sweep_whose_time_is_up_keeps_a_checkpoint_and_writes_its_report(place):
+    """From the checkpoint it goes on as after a signal, which is tested above."""
+    code, output = finish(place, "--levels", "updates=1000000", "-j", "1", "--stop-after", "40")
+    assert code == 75, output
+    assert "Stopped: 40 seconds are over; 4 of 4 runs are left. The same command continues: vision-attn run" in output
+    assert "report:" in output
+    assert outcomes(place) == [("interrupted",)]
+    assert all((folder.path / "checkpoint.pt").exists() for folder in folders(place).values())
+
+
 def test_two_sweeps_at_once_run_every_run_once(place):
     processes = [start(place, "-j", "1") for _ in range(2)]
     for process in processes:

@@ -1,6 +1,7 @@
-"""Driving: runs are executed until each was tried, a common cause of failure shows, or a signal comes."""
+"""Driving: runs are executed until each was tried, a common cause of failure shows, time is up or a signal comes."""
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Self
 
@@ -11,7 +12,7 @@ from vision_attn.store import FAILURES, State
 FINAL = ("done", "diverged", "failed")
 """States in which a run is not executed again unless it is asked for by `retry`."""
 
-Why = Literal["", "interrupted", "disk full", "failures in a row"]
+Why = Literal["", "interrupted", "time is up", "disk full", "failures in a row"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Ended:
     def after(cls, states: Mapping[str, State], why: Why, executor: Executor) -> Self:
         """The end of what `drive` has driven for that reason."""
         is_open = any(state.name in ("pending", "running") for state in states.values())
+        if why == "time is up" and not is_open:
+            why = ""
         return cls(states, why or ("interrupted" if is_open else ""), executor.refusal)
 
 
@@ -35,11 +38,13 @@ def drive(
     *,
     max_failures: int,
     tell: Callable[[Event | None], None],
+    until: float | None = None,
 ) -> Why:
     """Have the groups of runs executed; why that ended early, but for signals, or "".
 
     `tell` hears every event, and None now and then. After `max_failures` failures in a row no further run is begun.
-    At a signal that asks to stop the driver leaves, at a second one all ends at once.
+    At a signal that asks to stop the driver leaves, at a second one all ends at once. At the time `until`, on the
+    monotonic clock, it leaves as at a first signal.
     """
     why: Why = ""
     failures = 0
@@ -52,6 +57,9 @@ def drive(
                     executor.cancel(hard=True)
                 else:
                     executor.leave()
+            elif until is not None and time.monotonic() >= until:
+                until, why = None, why or "time is up"
+                executor.leave()
             tell(event)
             if event is None or event.kind != "finished":
                 continue

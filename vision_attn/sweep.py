@@ -143,13 +143,15 @@ def run(
     before: Look,
     experiment: Path | None = None,
     choice: engines.Choice | None = None,
+    until: float | None = None,
 ) -> Ended:
     """Execute what is not done, in `jobs` worker processes (0: as many as fit). Ends with the state of every run.
 
     `before` is what a look at the pool has found.
     On a cluster of another engine, which is a `choice`, `jobs` are the tasks at work at once (0: as many as it lets).
     `experiment` is the file of the plan, which workers load where kinds of the plan are not the package's. `stack` says
-    how many runs are trained together at most: a number, "off" or "auto", which is off but on a GPU.
+    how many runs are trained together at most: a number, "off" or "auto", which is off but on a GPU. `until` is the
+    time on the monotonic clock at which the sweep ends by itself, as at a signal.
     """
     choice = choice or engines.Choice()
     kind = pick_device(device).type if choice.engine == "local" else device.partition(":")[0]
@@ -177,5 +179,5 @@ def run(
         no_progress=no_progress,
         experiment=experiment,
     )
-    why = drive(executor, grouped, max_failures=max_failures, tell=tell)
+    why = drive(executor, grouped, max_failures=max_failures, tell=tell, until=until)
     return Ended.after(look(plan, store).states, why, executor)

@@ -28,6 +28,14 @@ Threads = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Timeout = Annotated[float | None, typer.Option(min=1, help="Seconds after which a run is killed.")]
+StopAfter = Annotated[
+    float | None,
+    typer.Option(
+        min=1,
+        help="Seconds after which the sweep ends by itself, as at Ctrl-C: the runs at work keep a checkpoint, the "
+        "report is written, and the same command continues.",
+    ),
+]
 NoProgress = Annotated[
     float,
     typer.Option("--no-progress", min=0, help="Seconds without any progress after which a run is killed; 0: never."),

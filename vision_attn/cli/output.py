@@ -12,6 +12,9 @@ from rich.markup import escape
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 75
 """Exit codes: all is done; some runs failed; the user got something wrong; some runs are still to do."""
 
+OPEN = ("pending", "running")
+"""States of runs that are still to do."""
+
 PIPE_COLUMNS = 160
 
 
@@ -36,8 +39,14 @@ def count_line(states: Mapping[str, Any]) -> str:
     )
 
 
+def left_line(states: Mapping[str, Any]) -> str:
+    """How many runs are still to do: 3 of 16 runs are left."""
+    left = sum(state.name in OPEN for state in states.values())
+    return f"{left} of {len(states)} runs {'is' if left == 1 else 'are'} left"
+
+
 def exit_code(states: Mapping[str, Any]) -> int:
     names = {state.name for state in states.values()}
-    if names & {"pending", "running"}:
+    if names & set(OPEN):
         return INTERRUPTED
     return FAILED if names - {"done"} else DONE

@@ -22,10 +22,11 @@ from vision_attn.cli.options import (
     Preset,
     Results,
     Smoke,
+    StopAfter,
     Threads,
     Timeout,
 )
-from vision_attn.cli.output import FAILED, INTERRUPTED, complain, count_line, exit_code, print_json, screen
+from vision_attn.cli.output import FAILED, INTERRUPTED, complain, count_line, exit_code, left_line, print_json, screen
 from vision_attn.driving import FINAL
 from vision_attn.engines import Choice
 from vision_attn.executors.local import NO_PROGRESS_SECONDS
@@ -99,6 +100,7 @@ def run(
     ] = "auto",
     timeout: Timeout = None,
     no_progress: NoProgress = NO_PROGRESS_SECONDS,
+    stop_after: StopAfter = None,
     max_consecutive_failures: Annotated[
         int, typer.Option(min=1, help="Stop after that many failures in a row: they probably share a cause.")
     ] = 5,
@@ -113,6 +115,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Only failures and the last line.")] = False,
 ) -> None:
     """Run an experiment, or continue it: finished runs are skipped. Ends with its report."""
+    until = None if stop_after is None else time.monotonic() + stop_after
     use_data_dirs(data_dir)
     paths.require_writable("results", results)
     choice = Choice(engine=engine, sbatch=tuple(sbatch or ()), address=address)  # type: ignore[arg-type]
@@ -139,13 +142,17 @@ def run(
             before=before,
             experiment=experiment,
             choice=choice,
+            until=until,
         )
     console.print(count_line(ended.states))
     if ended.refusal:
         complain(ended.refusal)
     elif ended.why:
         command = shlex.join(["vision-attn", *sys.argv[1:]])
-        console.print(f"Stopped: {ended.why}. The same command continues: {escape(command)}", soft_wrap=True)
+        why: str = ended.why
+        if why == "time is up":
+            why = f"{stop_after:g} seconds are over; {left_line(ended.states)}"
+        console.print(f"Stopped: {why}. The same command continues: {escape(command)}", soft_wrap=True)
     if ended.why != "disk full":
         now = before if ended.states is before.states else look(planned, results / RUNS)
         page, is_new = renew(planned, results / name, results / RUNS, mark=now.mark())
@@ -190,7 +197,8 @@ def status(
     ] = None,
     as_json: Json = False,
     watch: Annotated[
-        float | None, typer.Option(min=1, help="Look again every so many seconds, until no run is left to do.")
+        float | None,
+        typer.Option(min=1, help="Look again every so many seconds, until no run is left to do."),
     ] = None,
 ) -> None:
     """Show the state of every run. Exit code 0: all done; 1: some failed; 75: some are still to do."""
