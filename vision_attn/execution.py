@@ -15,7 +15,7 @@ from torch import nn
 
 from vision_attn.data import Data
 from vision_attn.probes.base import Probe, Row
-from vision_attn.run import WEIGHTS, Attempt, Outcome, Run, Stopped, drive, prepare, sourced
+from vision_attn.run import WEIGHTS, Attempt, Outcome, Run, Stopped, drive, prepare, sourced, train_stack
 from vision_attn.spec import InputError, canonical, digest, to_json
 from vision_attn.store import PROBES, SCHEMA, Lease, LeaseLost, RunFolder, probe_file
 from vision_attn.training.compute import ComputeSettings
@@ -87,7 +87,10 @@ def _train_and_measure(
     ready = prepare(run, result=(result := lease.folder.result()), device=device, threads=threads)
     if result is None or not load_weights(ready.model, lease.folder.path / WEIGHTS, result["files"][WEIGHTS]):
         attempt = Attempt(lease, run, ready, progress)
-        drive([attempt], attempt.train_alone(), stopping=stopping)
+        if attempt.choices.graph:
+            train_stack([attempt], stopping=stopping)
+        else:
+            drive([attempt], attempt.train_alone(), stopping=stopping)
         assert attempt.outcome is not None
         if attempt.outcome.name != "done":
             return attempt.outcome

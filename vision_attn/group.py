@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 import torch
 
 from vision_attn.execution import UNWRITTEN, heartbeat
-from vision_attn.run import Attempt, Outcome, Run, Stopped, drive, prepare
+from vision_attn.run import Attempt, Outcome, Run, Stopped, prepare, train_stack
 from vision_attn.store import Lease, RunFolder
-from vision_attn.training.stacked import Stack, stackable
+from vision_attn.training.stacked import stackable
 
 logger = logging.getLogger("vision_attn")
 
@@ -66,13 +66,14 @@ def _train(attempts: list[Attempt], stopping: Callable[[], bool]) -> None:
         part = list(alike)
         if len(part) == 1:
             continue
-        choices = dataclasses.replace(first.choices, stacked=len(part), channels_last=False)
+        on_gpu = first.choices.device == "cuda"
+        choices = dataclasses.replace(
+            first.choices, stacked=len(part), channels_last=on_gpu and first.choices.channels_last
+        )
         for attempt in part:
             attempt.choices = choices
         logger.info("%d runs trained together from update %d", len(part), update)
-        states, data = [attempt.state for attempt in part], [attempt.data for attempt in part]
-        stack = Stack(states, data=data, recipe=first.run.recipe, choices=choices)
-        drive(part, stack.train(), stopping=stopping, write_back=stack.write_back)
+        train_stack(part, stopping=stopping)
 
 
 def _outcomes(leases: dict[int, Lease], attempts: dict[int, Attempt], *, stopped: bool) -> dict[int, Outcome]:

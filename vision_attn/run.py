@@ -25,6 +25,7 @@ from vision_attn.training.compute import ComputeSettings, choose, deterministic
 from vision_attn.training.fitting import require_fit
 from vision_attn.training.loop import Diverged, Row
 from vision_attn.training.seeding import Streams
+from vision_attn.training.stacked import Stack
 
 CHECKPOINT_SECONDS = 30.0
 PROGRESS_SECONDS = 0.5
@@ -160,6 +161,21 @@ def drive(
     for attempt in attempts:
         if attempt.outcome is None:
             attempt.finish()
+
+
+def train_stack(attempts: Sequence["Attempt"], *, stopping: Callable[[], bool]) -> None:
+    """Train runs of one model and recipe, which have made equally many updates, as one program. Raises `Stopped`."""
+    first = attempts[0]
+    states, data = [attempt.state for attempt in attempts], [attempt.data for attempt in attempts]
+    stack = Stack(states, data=data, recipe=first.run.recipe, choices=first.choices)
+
+    def rounds() -> Iterator[dict[int, Row | Diverged]]:
+        for happened in stack.train():
+            for attempt in attempts:
+                attempt.choices = stack.choices
+            yield happened
+
+    drive(attempts, rounds(), stopping=stopping, write_back=stack.write_back)
 
 
 class Attempt:
@@ -305,7 +321,8 @@ def sourced(*specs: Spec) -> dict[str, dict[str, str]]:
 
 def _comparable(premises: dict[str, Any]) -> dict[str, Any]:
     """The premises but for what differs between a run alone and in a stack: either continues what the other began."""
-    choices = {name: choice for name, choice in premises["choices"].items() if name not in ("stacked", "channels_last")}
+    differing = "stacked", "channels_last", "graph", "graph_reason"
+    choices = {name: choice for name, choice in premises["choices"].items() if name not in differing}
     return {**premises, "choices": choices}
 
 

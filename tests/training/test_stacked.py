@@ -5,15 +5,30 @@ import functools
 
 import pytest
 import torch
-from tiny_training import EAGER, TinyConv, data, rows, split, start, steps
+from tiny_training import EAGER, data, rows, split, start, steps
 from torch import nn
 
 from vision_attn.data import augment
 from vision_attn.data.base import Data, Stream
-from vision_attn.models import LSTM, DepthwiseConv, Model, ResNet, SelfAttention, ViT
+from vision_attn.models import (
+    LSTM,
+    ConvNeXt,
+    ConvStack,
+    DepthwiseConv,
+    Model,
+    PoolingMixer,
+    RandomMixer,
+    ResNet,
+    SelfAttention,
+    SpatialReduction,
+    ViT,
+    Window,
+    ZeroMixer,
+)
 from vision_attn.training import Diverged, Recipe
 from vision_attn.training.checkpoint import TrainState, from_bytes, to_bytes
-from vision_attn.training.stacked import Stack, StackedAutocast, stackable
+from vision_attn.training.folded import FoldedConv2d, FoldedLinear, MemberByMember
+from vision_attn.training.stacked import Stack, stackable
 
 ATTENTION = ViT(dim=16, depth=2, mixer=SelfAttention(num_heads=2))
 MODELS = {
@@ -256,7 +271,7 @@ def test_bf16_is_bf16_in_a_stack_too(name):
 
     def noted(place: str):
         def hook(module: nn.Module, args: object, output: torch.Tensor) -> None:
-            if isinstance(module, nn.Linear | nn.Conv2d):
+            if isinstance(module, nn.Linear | nn.Conv2d | FoldedLinear | FoldedConv2d) and module.training:
                 types.setdefault(place, []).append(output.dtype)
 
         return hook
@@ -264,26 +279,18 @@ def test_bf16_is_bf16_in_a_stack_too(name):
     recipe, losses = RECIPE.replace(updates=2, history_rows=2), {}
     for place in ("alone", "together"):
         states = [begin(MODELS[name], recipe, seed) for seed in SEEDS]
-        for module in states[0].model.modules():
+        images = [member_data(seed) for seed in SEEDS]
+        stack = Stack(states, data=images, recipe=recipe, choices=bf16)
+        for module in (states[0].model if place == "alone" else stack.model).modules():
             module.register_forward_hook(noted(place))
         if place == "alone":
             losses[place] = rows(steps(states[0], recipe, member_data(0), bf16))
         else:
-            images = [member_data(seed) for seed in SEEDS]
-            losses[place] = finished(Stack(states, data=images, recipe=recipe, choices=bf16))[0]
+            losses[place] = finished(stack)[0]
     assert types["alone"] == types["together"]
     assert torch.bfloat16 in types["alone"]
     for alone, together in zip(losses["alone"], losses["together"], strict=True):
         assert together["train_loss"] == pytest.approx(alone["train_loss"], rel=5e-3)
-
-
-def test_on_a_gpu_norms_and_softmax_are_computed_in_float32():
-    x = torch.randn(2, 4, dtype=torch.bfloat16)
-    for device, wanted in (("cuda", torch.float32), ("cpu", torch.bfloat16)):
-        with StackedAutocast(device):
-            assert nn.LayerNorm(4, dtype=torch.bfloat16)(x).dtype == wanted
-            assert x.softmax(-1).dtype == wanted
-            assert nn.functional.linear(x.float(), x.float()).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize(
@@ -291,12 +298,11 @@ def test_on_a_gpu_norms_and_softmax_are_computed_in_float32():
     [
         (RECIPE, ATTENTION, None),
         (RECIPE, MODELS["batch norm"], None),
-        (RECIPE.replace(schedule="constant", patience=2), ATTENTION, "patience"),
         (RECIPE.replace(compile="on"), ATTENTION, "compilation"),
         (RECIPE.replace(optimizer="nadamuon"), ATTENTION, "whole matrices"),
-        (RECIPE, ATTENTION.replace(drop_path=0.1), "drop path"),
-        (RECIPE, ATTENTION.replace(mixer=SelfAttention(attn_drop=0.1)), "dropout"),
-        (RECIPE, ATTENTION.replace(mixer=LSTM()), "recurrent"),
+        (RECIPE.replace(schedule="constant", patience=2), ATTENTION, None),
+        (RECIPE, ATTENTION.replace(drop_path=0.1), None),
+        (RECIPE, ATTENTION.replace(mixer=LSTM()), None),
     ],
 )
 def test_what_cannot_be_stacked_is_named(recipe, model, reason):
@@ -305,7 +311,90 @@ def test_what_cannot_be_stacked_is_named(recipe, model, reason):
     assert found is None if reason is None else reason in found
 
 
-def test_dropout_of_any_module_is_noticed():
-    assert stackable(RECIPE, TinyConv(dropout=0.1)) is not None
-    assert stackable(RECIPE, TinyConv(dropout=0.0)) is None
-    assert stackable(RECIPE, nn.Sequential(nn.Dropout2d(0.5))) is not None
+OTHERS = {
+    "dropout": ATTENTION.replace(drop_path=0.3, drop_rate=0.2, mixer=SelfAttention(num_heads=2, attn_drop=0.2)),
+    "LSTM": ATTENTION.replace(mixer=LSTM()),
+    "pooling": ATTENTION.replace(mixer=PoolingMixer()),
+    "random": ATTENTION.replace(mixer=RandomMixer(), reg_tokens=2),
+    "zero": ATTENTION.replace(mixer=ZeroMixer()),
+    "stem": ATTENTION.replace(stem="convolution", merge_after=(1,), position="none"),
+    "relative": ATTENTION.replace(mixer=SelfAttention(num_heads=2, position="relative", pattern=Window(size=2))),
+    "learned in the layer": ATTENTION.replace(mixer=SelfAttention(num_heads=2, position="learned", q_bias=False)),
+    "cosine": ATTENTION.replace(mixer=SelfAttention(num_heads=2, similarity="cosine", qk_norm=True)),
+    "rotary, reduced": ATTENTION.replace(
+        mixer=SelfAttention(num_heads=2, position="rotary", pattern=SpatialReduction(ratio=2))
+    ),
+    "ConvStack": ConvStack(width=8, kernels=(3, 1), depthwise=True),
+    "ConvNeXt": ConvNeXt(width=4, blocks=1),
+    "drop path": ResNet(width=4, blocks=1, drop_path=0.3),
+}
+
+
+@pytest.mark.parametrize("name", list(OTHERS))
+def test_every_kind_of_model_ends_as_it_does_alone(name):
+    recipe = RECIPE.replace(updates=5, history_rows=2, optimizer="sgd", learning_rate=0.05)
+    stack = stack_of(OTHERS[name], recipe)
+    happened = finished(stack)
+    assert_like_alone(stack, happened, recipe, {seed: begin(OTHERS[name], recipe, seed) for seed in SEEDS})
+
+
+@pytest.mark.parametrize("name", ["attention", "convolution", "stem", "rotary, reduced"])
+def test_what_costs_time_is_not_computed_member_by_member(name):
+    stack = stack_of({**MODELS, **OTHERS}[name], RECIPE)
+    assert not any(isinstance(module, MemberByMember) for module in stack.model.modules())
+
+
+def test_members_that_stall_end_where_they_end_alone():
+    recipe = RECIPE.replace(updates=60, history_rows=30, schedule="constant", patience=4, learning_rate=1e-2)
+    stack = stack_of(ATTENTION, recipe)
+    happened = finished(stack)
+    alone = {seed: begin(ATTENTION, recipe, seed) for seed in SEEDS}
+    assert_like_alone(stack, happened, recipe, alone)
+    ends = [state.update for state in stack.states]
+    assert all(state.stalled for state in stack.states)
+    assert len(set(ends)) > 1
+    assert max(ends) < 60
+
+
+def test_pixels_in_an_order_of_their_own_are_those_that_a_run_alone_gets():
+    orders = [torch.randperm(256, generator=torch.Generator().manual_seed(seed)) for seed in SEEDS]
+    images = [dataclasses.replace(member_data(seed), order=orders[seed], flip=seed > 0) for seed in SEEDS]
+    stack = stack_of(MODELS["convolution"], RECIPE, images=images)
+    happened = finished(stack)
+    alone = {seed: begin(MODELS["convolution"], RECIPE, seed) for seed in SEEDS}
+    assert_like_alone(stack, happened, RECIPE, alone, images)
+
+
+def test_batches_drawn_in_several_chunks_are_those_drawn_one_by_one(monkeypatch):
+    monkeypatch.setattr("vision_attn.training.stacked.CHUNK", 5)
+    stack = stack_of(MODELS["convolution"], RECIPE)
+    happened = finished(stack)
+    alone = {seed: begin(MODELS["convolution"], RECIPE, seed) for seed in SEEDS}
+    assert_like_alone(stack, happened, RECIPE, alone)
+
+
+def test_a_stack_of_one_is_a_run_alone():
+    stack = stack_of(OTHERS["dropout"], RECIPE, seeds=(1,), images=[member_data(1)])
+    happened = finished(stack)
+    assert_like_alone(stack, {1: happened[0]}, RECIPE, {}, None)
+    alone = begin(OTHERS["dropout"], RECIPE, 1)
+    separate = rows(steps(alone, RECIPE, member_data(1)))
+    for ours, theirs in zip(happened[0], separate, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+class Mean(nn.Module):
+    """Takes the mean over the batch off, without parameters."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x - x.mean(0)
+
+
+def test_a_model_that_mixes_the_images_of_a_batch_is_computed_member_by_member():
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), Mean(), nn.Linear(768, 10))
+
+    states = [start(build, RECIPE, seed=seed) for seed in SEEDS]
+    stack = stack_of(None, RECIPE, states=states)
+    happened = finished(stack)
+    assert_like_alone(stack, happened, RECIPE, {seed: start(build, RECIPE, seed=seed) for seed in SEEDS})

@@ -11,13 +11,27 @@ from torch import Tensor
 def crop(images: Tensor, *, padding: int, generator: torch.Generator) -> Tensor:
     """Each image moved by up to `padding` pixels either way, an offset of its own; what comes in is 0 (black).
 
-    The random crop of a zero-padded image (He et al. 2016). A crop is H rows of W neighbouring pixels, so the rows
-    of all crops are picked from the overlapping W-windows over the padded batch: one gather of whole rows.
+    The random crop of a zero-padded image (He et al. 2016).
     """
     if padding == 0:
         return images
+    offsets = crop_offsets(len(images), padding=padding, generator=generator)
+    return crop_at(images, offsets.to(images.device, non_blocking=True), padding=padding)
+
+
+def crop_offsets(number: int, *, padding: int, generator: torch.Generator) -> Tensor:
+    """Where the crops of so many images begin in the padded ones: rows and columns (2, number), from 0."""
+    return torch.randint(2 * padding + 1, (2, number), generator=generator, device=generator.device)
+
+
+def crop_at(images: Tensor, offsets: Tensor, *, padding: int) -> Tensor:
+    """The crops (B, C, H, W) that begin at `offsets` (2, B) of images padded with 0.
+
+    A crop is H rows of W neighbouring pixels, so the rows of all crops are picked from the overlapping W-windows over
+    the padded batch: one gather of whole rows.
+    """
     batch, channels, height, width = images.shape
-    top, left = _random_ints(2 * padding + 1, size=(2, batch), images=images, generator=generator)
+    top, left = offsets
     padded = F.pad(images, (padding,) * 4).contiguous()
     rows, columns = padded.shape[-2:]
     windows = padded.as_strided((padded.numel() - width + 1, width), (1, 1))
@@ -29,14 +43,17 @@ def crop(images: Tensor, *, padding: int, generator: torch.Generator) -> Tensor:
 
 def flip(images: Tensor, *, generator: torch.Generator) -> Tensor:
     """Each image mirrored left to right with probability 1/2."""
-    mirrored = _random_ints(2, size=(len(images),), images=images, generator=generator)
+    return flip_where(images, mirrored(len(images), generator=generator).to(images.device, non_blocking=True))
+
+
+def mirrored(number: int, *, generator: torch.Generator) -> Tensor:
+    """1 for the images, of so many, that are mirrored, else 0: (number,)."""
+    return torch.randint(2, (number,), generator=generator, device=generator.device)
+
+
+def flip_where(images: Tensor, mirrored: Tensor) -> Tensor:
+    """The images of which `mirrored` (B,) is 1 mirrored left to right."""
     width = images.shape[-1]
     column = torch.arange(width, device=images.device)
     source = torch.where(mirrored[:, None] == 1, width - 1 - column, column)  # (B, W)
     return images.gather(3, source[:, None, None].expand(images.shape))
-
-
-def _random_ints(high: int, *, size: tuple[int, ...], images: Tensor, generator: torch.Generator) -> Tensor:
-    """Integers in [0, high), drawn where the generator lives, so a CPU generator gives every device the same ones."""
-    drawn = torch.randint(high, size, generator=generator, device=generator.device)
-    return drawn.to(images.device, non_blocking=True)

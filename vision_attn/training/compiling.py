@@ -53,7 +53,11 @@ def cross_entropy(model: Callable[[Tensor], Tensor], images: Tensor, labels: Ten
     Labels are classes (B,), or shares (B, K) of mixed images; of dense labels (B, rows, columns) those that are -100 do
     not count.
     """
-    scores = model(images).float()
+    return loss_of(model(images).float(), labels, label_smoothing)
+
+
+def loss_of(scores: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+    """Mean cross-entropy of logits (B, K), or of a dense task (B, K, rows, columns), in float32."""
     if labels.ndim > 2:  # the kernel for maps of labels is not deterministic on a GPU; that for rows is
         scores, labels = scores.movedim(1, -1).flatten(0, -2), labels.flatten()
     return F.cross_entropy(scores, labels, label_smoothing=label_smoothing)

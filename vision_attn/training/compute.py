@@ -13,6 +13,7 @@ from vision_attn.layers.attention import Attention, attention_path
 from vision_attn.models.size import flops
 from vision_attn.spec import InputError
 from vision_attn.training.compiling import failure, kind_of, pays
+from vision_attn.training.graphs import ungraphable
 from vision_attn.training.recipe import Recipe
 
 NARROW = 8
@@ -25,7 +26,8 @@ class ComputeSettings:
 
     `compile_reason` says in words why it is compiled or not; `attention` is the path that our self-attention takes
     on this device at this number of tokens, None for models without it or without a `grid` of tokens. `stacked` is the
-    number of runs that are trained together in one program.
+    number of runs that are trained together in one program; `graph` says whether an update is recorded as one CUDA
+    graph, `graph_reason` why not.
     """
 
     device: str
@@ -36,12 +38,16 @@ class ComputeSettings:
     compile_reason: str
     attention: str | None = None
     stacked: int = 1
+    graph: bool = False
+    graph_reason: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The choices as plain JSON; `stacked` only of runs that are."""
+        """The choices as plain JSON; `stacked` only of runs that are, what concerns graphs only of runs on a GPU."""
         found = dataclasses.asdict(self)
         if self.stacked == 1:
             del found["stacked"]
+        if self.device != "cuda":
+            del found["graph"], found["graph_reason"]
         return found
 
     def autocast(self) -> torch.autocast:
@@ -84,8 +90,11 @@ def choose(recipe: Recipe, model: nn.Module, *, data: Data, device: torch.device
             mixing=bool(recipe.mixup or recipe.cutmix),
         )
         if why_not is not None:
-            return dataclasses.replace(choices, compile=False, compile_reason=why_not)
-    return choices
+            choices = dataclasses.replace(choices, compile=False, compile_reason=why_not)
+    if device.type != "cuda":
+        return choices
+    why_not = "the update is compiled" if choices.compile else ungraphable(recipe, model, data)
+    return dataclasses.replace(choices, graph=why_not is None, graph_reason=why_not)
 
 
 def _worth(recipe: Recipe, model: nn.Module, *, data: Data, units: str, threads: int) -> tuple[bool, str]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -158,20 +158,12 @@ def _clip(model: nn.Module, bound: float | None) -> Tensor:
     return norm
 
 
-class Totals(Protocol):
-    """What is counted since the last history row: of one training scalars, of a stack one number a member."""
-
-    loss_sum: Tensor
-    first_bad: Tensor
-    window: int
-
-
-def tally(totals: Totals, loss: Tensor, norm: Tensor, *, update: int) -> None:
+def tally(state: TrainState, loss: Tensor, norm: Tensor, *, update: int) -> None:
     """Sum up the loss; remember the first update of which the loss or the gradient is not finite."""
-    totals.loss_sum += loss
-    totals.window += 1
-    bad = ~(loss.isfinite() & norm.isfinite()) & (totals.first_bad == 0)
-    totals.first_bad.masked_fill_(bad, update)
+    state.loss_sum += loss
+    state.window += 1
+    bad = ~(loss.isfinite() & norm.isfinite()) & (state.first_bad == 0)
+    state.first_bad.masked_fill_(bad, update)
 
 
 def history_row(

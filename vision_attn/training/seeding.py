@@ -27,7 +27,7 @@ class Streams:
         self.seed, self.device = seed, torch.device(device)
         self._order = torch.Generator()
         self._samples = torch.Generator()
-        self._augmentation = torch.Generator(self.device)
+        self._augmentation = torch.Generator()
 
     @contextlib.contextmanager
     def initialising(self) -> Iterator[None]:
@@ -46,7 +46,7 @@ class Streams:
         return self._samples.manual_seed(derived("samples", self.seed, update))
 
     def augmentation(self, update: int) -> torch.Generator:
-        """The generator, on the device, of the crops and flips of one update."""
+        """The generator, on the CPU so that every device makes the same, of the crops and flips of one update."""
         return self._augmentation.manual_seed(derived("augmentation", self.seed, update))
 
     @property
@@ -54,9 +54,13 @@ class Streams:
         """The seed, below 2^32, of what a model draws that is fitted to all images at once."""
         return derived("fitting", self.seed) >> 31
 
+    def dropout_seed(self, update: int) -> int:
+        """The seed of what dropout and drop path draw in one update."""
+        return derived("dropout", self.seed, update)
+
     def seed_dropout(self, update: int) -> None:
         """Seed torch's global generators, which dropout and drop path draw from, for one update."""
-        seed = derived("dropout", self.seed, update)
+        seed = self.dropout_seed(update)
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
