@@ -1,16 +1,18 @@
 """Verbs about this machine and its disk: doctor, verify, bench."""
 
+import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from vision_attn.cli.options import Json, Results
+from vision_attn.cli import paths
+from vision_attn.cli.options import Device, Json, Results
 from vision_attn.cli.output import DONE, FAILED, print_json, screen
 from vision_attn.spec import InputError
-from vision_attn.store import RUNS
+from vision_attn.store import RUNS, write_atomic
 
 
 def doctor(
@@ -79,19 +81,44 @@ def verify(
 
 
 def bench(
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    device: Device = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads on a CPU.")] = 1,
-    save: Annotated[Path | None, typer.Option(help="A CSV to put the numbers into, beside those it has.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="A CSV to put eager and compiled steps into, beside those it has.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(callback=paths.folder, help="A folder for the throughput of training, as CSV, SVG and PNG."),
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="Seconds in which throughput is measured; default: 120.")
+    ] = None,
 ) -> None:
-    """Measure a training step of the suite's models on this machine, eager and compiled. Takes some minutes."""
-    from vision_attn import bench as benchmark
+    """Measure training on this machine: with --output, or on a GPU, the throughput of whole updates, else single steps.
+
+    Throughput compares the suite's loop, eager, compiled, as a CUDA graph and with several runs in one program, with
+    the usual step (timm's vision transformer, torch.optim.AdamW, autocast) and the usual loop (with a DataLoader). What
+    matters most comes first; the table is written after every row; what fails is a row with the reason.
+
+    Single steps, eager and compiled, are those by which `run` decides what to compile; they take some minutes.
+    """
     from vision_attn.worker import pick_device
+
+    chosen = pick_device(device)
+    if save is not None and output is not None:
+        raise InputError("save must be left out with --output: one is for single steps, the other for throughput.")
+    if output is not None or (chosen.type == "cuda" and save is None):
+        _throughput(chosen, threads, 120 if seconds is None else seconds, output)
+        return
+    if seconds is not None:
+        raise InputError(f"seconds must be left out where single steps are measured. Got {seconds:g} without --output.")
+    from vision_attn.bench import gains
 
     table = Table(
         "model", "arithmetic", "batch", "eager", "compiled", "gain", "compiling takes", box=None, pad_edge=False
     )
     found = []
-    for name, gain in benchmark.compile_gains(pick_device(device), threads=threads):
+    for name, gain in gains.compile_gains(chosen, threads=threads):
         found.append(gain)
         table.add_row(
             name,
@@ -103,5 +130,35 @@ def bench(
             f"{gain.warmup_s:.0f} s",
         )
         if save is not None:
-            benchmark.save(found, save)
+            gains.save(found, save)
     screen().print(table)
+
+
+def _throughput(device: Any, threads: int, seconds: float, output: Path | None) -> None:
+    """Print the rows as they are measured, and keep them in the folder, at the end as a figure too."""
+    from vision_attn.bench.table import as_csv, as_text
+    from vision_attn.bench.throughput import throughput
+
+    console = screen()
+    rows: list[dict[str, Any]] = []
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        paths.require_writable("output", output)
+    with contextlib.closing(throughput(device, threads=threads, seconds=seconds)) as measured:
+        for row in measured:
+            if not rows and row["device"]:
+                peaks = f"{row['peak_teraflops']:,} TFLOP/s, {row['peak_gigabytes_per_second']:,} GB/s"
+                console.print(escape(f"{row['device']}, {row['precision']}, batch {row['batch_size']}: {peaks}"))
+            rows.append(row)
+            console.print(escape(as_text(row)), soft_wrap=True)
+            if output is not None:
+                write_atomic(output / "throughput.csv", as_csv(rows))
+    if output is not None and any(row["images_per_second"] for row in rows):
+        import pandas as pd
+
+        from vision_attn.figures.rendering import rendered
+        from vision_attn.figures.throughput import throughput as drawn
+
+        for kind, content in rendered(drawn(pd.DataFrame(rows))).items():
+            write_atomic(output / f"throughput.{kind}", content)
+        console.print(f"{escape(str(output))}: throughput.csv, throughput.svg, throughput.png", soft_wrap=True)

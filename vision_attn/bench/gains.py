@@ -1,4 +1,4 @@
-"""Bench: what a training step costs on this machine, eager and compiled, model by model."""
+"""Gains: what a training step costs on this machine, eager and compiled, model by model."""
 
 import csv
 import dataclasses
