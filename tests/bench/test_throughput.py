@@ -15,7 +15,7 @@ from torch import nn
 
 from vision_attn.bench import ours, timing, usual
 from vision_attn.bench import throughput as benchmark
-from vision_attn.bench.apart import Apart, Failed
+from vision_attn.bench.apart import Apart, Failed, TookLong
 from vision_attn.bench.cases import RESNET, TWIN, VIT, WIDE, Case, cases
 from vision_attn.bench.gains import MODELS, SHAPE
 from vision_attn.bench.table import COLUMNS, Machine, Measured, Table, as_csv, as_text
@@ -54,7 +54,8 @@ def set_back():
 class Here:
     """Calls in this process; those of the named kinds of cases fail."""
 
-    fails = ()
+    fails, failures = (), 0
+    is_fresh = True
 
     def __enter__(self):
         return self
@@ -64,6 +65,7 @@ class Here:
 
     def call(self, function, *args, seconds):
         if args[0] in self.fails:
+            self.__class__.failures += 1
             raise Failed("RuntimeError: the device is lost")
         return function(*args)
 
@@ -218,6 +220,21 @@ def test_workers_of_a_loader_feed_a_training_in_a_process_of_its_own():
     assert rows[1]["speedup"] > 0
 
 
+def test_what_fails_where_others_were_measured_is_tried_again_in_a_process_of_its_own(here, monkeypatch):
+    class Used(Here):
+        """The first call that fails is in a process that others have used."""
+
+        fails = (Case(VIT, "eager"),)
+
+        @property
+        def is_fresh(self):
+            return self.failures == 1
+
+    monkeypatch.setattr(benchmark, "Apart", Used)
+    [row] = benchmark.throughput(CPU, threads=1, seconds=600, chosen=Used.fails, effort=SMALL)
+    assert (Used.failures, row["reason"]) == (2, "RuntimeError: the device is lost")
+
+
 def test_once_the_time_is_over_the_rest_are_rows_without_numbers(here):
     rows = list(benchmark.throughput(CPU, threads=1, seconds=0, effort=SMALL))
     assert [row["reason"] for row in rows] == ["not enough time was left"] * len(cases("cpu"))
@@ -225,12 +242,14 @@ def test_once_the_time_is_over_the_rest_are_rows_without_numbers(here):
 
 def test_a_call_that_fails_ends_itself_alone():
     with Apart() as apart:
+        assert apart.is_fresh
         assert apart.call(math.sqrt, 9.0, seconds=60) == 3
+        assert not apart.is_fresh
         with pytest.raises(Failed, match="ValueError: "):
             apart.call(math.sqrt, -1.0, seconds=60)
         with pytest.raises(Failed, match="its process ended with exit code 3"):
             apart.call(os._exit, 3, seconds=60)
-        with pytest.raises(Failed, match="ended after 1 s"):
+        with pytest.raises(TookLong, match="ended after 1 s"):
             apart.call(time.sleep, 600, seconds=1)
         assert apart.call(math.sqrt, 4.0, seconds=60) == 2
 

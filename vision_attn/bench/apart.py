@@ -17,7 +17,11 @@ PATIENCE = 10
 
 
 class Failed(RuntimeError):
-    """A call has failed, has ended its process or took too long; the message says which."""
+    """A call has failed, or has ended its process; the message is the reason."""
+
+
+class TookLong(Failed):
+    """A call was ended because it took too long."""
 
 
 class Apart:
@@ -41,6 +45,11 @@ class Apart:
             self._process.join(PATIENCE)
         self._end()
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the next call has a process in which no other was made."""
+        return self._calls is None
+
     def call(self, function: Callable[..., Any], *args: Any, seconds: float) -> Any:
         """What `function` gives, a function of a module. Raises `Failed` with the reason where it gives nothing."""
         if self._calls is None:
@@ -50,7 +59,7 @@ class Apart:
         try:
             self._calls.send((function, args))
             if not self._calls.poll(seconds):
-                raise Failed(f"ended after {seconds:.0f} s")
+                raise TookLong(f"ended after {seconds:.0f} s")
             found, reason = self._calls.recv()
         except (EOFError, ConnectionError):
             self._process.join(PATIENCE)

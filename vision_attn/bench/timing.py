@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from vision_attn.training.feed import CHUNK
+
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
@@ -23,7 +25,7 @@ class Effort:
     train_size: int = 8000
     warm_up: int = 20
     window: int = 50
-    long_window: int = 256
+    long_window: int = CHUNK
     seconds: float = 0.7
     patience: float = 4.0
     products: int = 8192
