@@ -1,8 +1,8 @@
 """Every probe of a model and images on a pretended GPU: the rows are those of the CPU."""
 
 import pytest
+from every_probe import DATA, KINDS, PLANNED, SPECS, built, probe_of
 from pretended_gpu import GPU, PretendedGpu, deterministic_algorithms
-from test_every_probe import DATA, KINDS, PLANNED, SPECS, built, probe_of
 
 MEASURED_APART = ("TokenCost",)
 """It measures in processes of its own, on a GPU that is one."""

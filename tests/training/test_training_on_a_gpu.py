@@ -4,38 +4,12 @@ import dataclasses
 
 import pytest
 import torch
+from one_update import DATA, IMAGES, RECIPE, SMALL, trained
 from pretended_gpu import GPU, PretendedGpu, deterministic_algorithms
 
-from vision_attn.data import Data
 from vision_attn.data.rand_augment import rand_augment
 from vision_attn.models import LSTM, ConvNeXt, ResNet, Timm, ViT
-from vision_attn.run import built
-from vision_attn.training import Recipe
-from vision_attn.training.checkpoint import TrainState
-from vision_attn.training.compute import choose
 from vision_attn.training.evaluate import images_at_once, logits
-from vision_attn.training.loop import train
-from vision_attn.training.seeding import Streams
-
-IMAGES = torch.randint(256, (24, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-DATA = Data.from_tensors(IMAGES, torch.arange(24) % 4)
-DATA = dataclasses.replace(DATA, flip=True, val=DATA.test)
-RECIPE = Recipe(updates=1, batch_size=8, history_rows=1, precision="fp32", compile="off", clip_grad=0.1)
-SMALL = {"dim": 16, "depth": 1, "patch_size": 8}
-
-
-def trained(spec, recipe, device):
-    """The history row of the last update and the weights on the CPU."""
-    data, streams = DATA.to(device), Streams(0, device)
-    with streams.initialising():
-        model = built(spec, data)
-    model = model.to(device)
-    choices = choose(recipe, model, data=data, device=device, threads=1)
-    state = TrainState(model, recipe=recipe, streams=streams, num_updates=recipe.num_updates(data.train_size))
-    given = {"train": data.train, "val": data.val, "normalise": data.normalise, "flip": data.flip, "recipe": recipe}
-    *_, row = train(state, **given, choices=choices, num_classes=data.num_classes)
-    state.load_state_dict(state.state_dict())
-    return row, {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
 
 
 @pytest.mark.parametrize(
@@ -55,11 +29,12 @@ def trained(spec, recipe, device):
 )
 def test_an_update_on_a_gpu_is_that_on_the_cpu(spec, changes):
     recipe = RECIPE.replace(**changes)
-    expected, weights = trained(spec, recipe, torch.device("cpu"))
+    expected, here = trained(spec, recipe, torch.device("cpu"))
     with PretendedGpu(), deterministic_algorithms():
-        found, there = trained(spec, recipe, GPU)
+        found, model = trained(spec, recipe, GPU)
+        there = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
     assert found == pytest.approx(expected, rel=1e-5)
-    for name, tensor in weights.items():
+    for name, tensor in here.state_dict().items():
         torch.testing.assert_close(there[name], tensor, rtol=1e-3, atol=2e-4)
 
 
