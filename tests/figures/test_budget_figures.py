@@ -3,13 +3,27 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from frames import make_records, noise
 
-from vision_attn.figures import Budget, DotPlot, ExpectedBest, Figure, LearningCurve, theme
+from vision_attn.figures import (
+    Budget,
+    Crossover,
+    DataEquivalence,
+    DotPlot,
+    ExpectedBest,
+    Figure,
+    FittedCurves,
+    Generalisation,
+    LearningCurve,
+    Summary,
+    theme,
+)
 from vision_attn.report.provenance import notices
 from vision_attn.spec import from_json, to_json
 
+SIZES = (Crossover, DataEquivalence)
 LADDER = {
     "model": ("ResNet", "ViT", "linear"),
     "train_size": (250, 4000),
@@ -73,6 +87,31 @@ def test_a_given_budget_is_shown_as_it_is(ladder):
     assert "limited_by" not in table
     assert set(table["estimate"].round(3)) == {0.502, 0.202, 0.302}
     assert "images_seen" in LearningCurve(budget=None).table(ladder)
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [Generalisation(), FittedCurves(resamples=20), *(kind(reference="ResNet", resamples=20) for kind in SIZES)],
+    ids=lambda figure: type(figure).__name__,
+)
+def test_figures_over_sizes_show_every_cell_at_its_largest_budget(ladder, figure):
+    plot = figure.plot(ladder)
+    assert "images_seen" not in plot.table
+    assert ", each at its largest budget of training" in plot.caption
+    alone = figure.replace(given=(("images_seen", 1600),)).plot(ladder)
+    pd.testing.assert_frame_equal(plot.table, alone.table)
+    assert "largest budget" not in alone.caption
+    assert "images_seen" in figure.replace(budget=None).table(ladder)
+
+
+def test_a_page_of_figures_has_the_baselines_in_grey_too(ladder):
+    sheet = Summary(parts=(LearningCurve(), Budget())).plot(ladder).sheet
+    (legend,) = sheet.legends
+    colours = {
+        text.get_text(): line.get_color() for text, line in zip(legend.texts, legend.legend_handles, strict=True)
+    }
+    assert colours.pop("linear") == theme.FAINT
+    assert theme.FAINT not in colours.values()
 
 
 def test_budgets_lie_along_x_with_a_panel_for_every_size(ladder):

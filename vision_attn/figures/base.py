@@ -1,6 +1,7 @@
 """Figure: a table computed from the records, and the drawing of that table."""
 
 import abc
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +14,7 @@ from vision_attn.figures import theme
 from vision_attn.figures.view import View
 from vision_attn.plan import Plan
 from vision_attn.records import Records, may_have, require_factor, require_level
-from vision_attn.selection import select_records
+from vision_attn.selection import at_largest, select_records
 from vision_attn.spec import InputError, Spec, spec
 
 if TYPE_CHECKING:
@@ -130,12 +131,23 @@ class OverSeeds(Figure, abc.ABC):
         for field, name in fields.items():
             require_factor(records.plan, field, what, name)
         used = [*fields.values(), *self.coordinates()]
-        own = select_records(records, choose=self.choose, used=used, by=(self.hue,), given=self.given)
+        budget = self.ladder(records)
+        own = at_largest(records, budget, over=self.over) if budget else records
+        own = select_records(own, choose=self.choose, used=used, by=(self.hue,), given=self.given)
         if self.reference_level is not None:
             require_level(own.plan, "reference", what, self.hue, self.reference_level)
         if self._lacks_others(own.plan):
             raise InputError(f"{what} compares with {self.reference_level}, and there is no other level of {self.hue}.")
-        return View.of(own, figure=self, used=used)
+        return dataclasses.replace(View.of(own, figure=self, used=used), budget=budget)
+
+    def ladder(self, records: Records) -> str:
+        """The factor of which every cell is shown at its largest level: what `budget` names, in figures that have it.
+
+        "" where that has one level only, or is drawn or given.
+        """
+        name = getattr(self, "budget", None) or ""
+        taken = [*(getattr(self, field) for field in self.factor_fields), self.over, *(name for name, _ in self.given)]
+        return name if len(records.plan.factors.get(name, ())) > 1 and name not in taken else ""
 
     def coordinates(self) -> tuple[str, ...]:
         """Names that are drawn whether they are factors or coordinates of the records."""

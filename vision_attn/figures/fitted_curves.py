@@ -26,7 +26,8 @@ class FittedCurves(Lines):
 
     Drawn is the kind of curve that, fitted without the largest size, misses it least; between the sizes measured
     only. Rows of the table: kind "measured", a mean at every size; then a kind of curve each, at the largest size
-    measured, with its error there, its parameters, the reliance on data (Hoiem et al. 2021) and why it failed.
+    measured, with its error there, its parameters, the reliance on data (Hoiem et al. 2021) and why it failed. Where
+    `budget` is a factor that is not `given`, every cell is shown at its largest.
     """
 
     title: ClassVar[str] = "Fitted learning curves"
@@ -36,6 +37,7 @@ class FittedCurves(Lines):
     split: str = "test"
     x: str = "train_size"
     resamples: int = 200
+    budget: str | None = "images_seen"
 
     def check(self) -> None:
         super().check()
@@ -114,7 +116,7 @@ class FittedCurves(Lines):
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         what = f"{self.split.capitalize()} error, 1 − {self.metric.replace('_', ' ')}{wording.data_text(view)}"
-        return f"{what}, against the {wording.factor_text(self.x)}, both on logarithmic axes."
+        return f"{what}, against the {wording.factor_text(self.x)}, both on logarithmic axes{view.budget_text}."
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         view = self.view(records)

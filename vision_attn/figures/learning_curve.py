@@ -12,7 +12,6 @@ from vision_attn.figures.limited import LIMITED_TEXT, limited, mark_hollow
 from vision_attn.figures.lines import Lines
 from vision_attn.figures.view import View
 from vision_attn.records import Records
-from vision_attn.selection import at_largest
 from vision_attn.spec import spec
 
 
@@ -33,17 +32,14 @@ class LearningCurve(Lines):
     budget: str | None = "images_seen"
 
     def view(self, records: Records) -> View:
-        if (isinstance(records, View) and records.figure == self) or not self._has_ladder(records):
-            return super().view(records)
-        budget = str(self.budget)
+        if isinstance(records, View) and records.figure == self:
+            return records
+        top = super().view(records)
+        if not top.budget:
+            return top
         whole = self.replace(budget=None).view(records)
-        top = super().view(at_largest(records, budget, over=self.over))
-        found = limited(whole, by=top.by, budget=budget, over=self.over)
+        found = limited(whole, by=top.by, budget=top.budget, over=self.over)
         return dataclasses.replace(top, limited=found.drop(columns="budget"))
-
-    def _has_ladder(self, records: Records) -> bool:
-        taken = (self.x, self.hue, self.over, *(name for name, _ in self.given))
-        return self.budget not in taken and len(records.plan.factors.get(self.budget or "", ())) > 1
 
     def values(self, view: View) -> pd.DataFrame:
         return view.pick(self.metric, split=self.split)
@@ -67,8 +63,7 @@ class LearningCurve(Lines):
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}{wording.data_text(view)}"
-        at = "" if view.limited is None else ", each at its largest budget of training"
-        return f"{what} against the {wording.factor_text(self.x)}{at}."
+        return f"{what} against the {wording.factor_text(self.x)}{view.budget_text}."
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
         is_hollow = "limited_by" in table and (table["limited_by"] == "budget").any()

@@ -1,5 +1,6 @@
 """Summary: several figures on one page, lettered, for a paper."""
 
+import dataclasses
 import string
 import textwrap
 from typing import ClassVar
@@ -9,9 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure as Page
 from matplotlib.figure import SubFigure
 
-from vision_attn import wording
-from vision_attn.figures import lettering, marks, theme
+from vision_attn.figures import lettering, theme
 from vision_attn.figures.base import Figure
+from vision_attn.figures.view import View
 from vision_attn.records import Records
 from vision_attn.spec import InputError, spec
 
@@ -66,8 +67,8 @@ class Summary(Figure):
         heights *= max(LEAST, min(1.0, TALLEST / heights.sum()))
         entries = {}
         if self.hue in records.plan.factors:
-            styles = theme.styles(records.plan, self.hue)
-            entries = {wording.level_text(self.hue, name): marks.handle(style) for name, style in styles.items()}
+            own = {field.name: getattr(records, field.name) for field in dataclasses.fields(Records)}
+            entries = View(**own, hue=self.hue).legend()
         with theme.style(into):
             page = theme.sheet((WIDTH, float(heights.sum()) + 0.3), into=into)
             bands = page.subfigures(len(lines), 1, height_ratios=list(heights), squeeze=False).ravel()

@@ -19,7 +19,7 @@ class View(Records):
 
     `panels`: the factors of several levels that it does not draw, each combination of which has a panel; `hue`: the
     factor whose levels have colours; `over`: the one that means are taken over; `x`: the factor along x, if one is;
-    `limited`: what limits every cell, of a figure at the largest of several budgets.
+    `budget`: the factor of which every cell is shown at its largest level, if one is; `limited`: what limits it there.
     """
 
     figure: Any = None
@@ -28,6 +28,7 @@ class View(Records):
     over: str = "seed"
     x: str = ""
     level: float = 0.95
+    budget: str = ""
     limited: pd.DataFrame | None = None
 
     @classmethod
@@ -97,6 +98,11 @@ class View(Records):
     def name(self, factor: str) -> str:
         """A factor on an axis."""
         return wording.factor_text(factor)
+
+    @property
+    def budget_text(self) -> str:
+        """What the first sentence of a caption ends with where cells are shown at their largest budget."""
+        return ", each at its largest budget of training" if self.budget else ""
 
     def legend(self, names: Sequence[Any] | None = None) -> dict[str, Any]:
         """A legend entry for every level of `hue`, or for some of them."""
