@@ -86,7 +86,9 @@ def sizes(plan: Plan) -> dict[str, dict[str, Any]]:
 
 
 def groups(plan: Plan, todo: Sequence[str], *, at_most: int) -> list[tuple[str, ...]]:
-    """The runs to do, those together that can be trained in a stack: of one model, recipe, data set and size.
+    """The runs to do, those together that can be trained in a stack: of one model, recipe and data set.
+
+    Subsets of several sizes go together where the recipe makes equally many updates of all.
 
     A group is made of neighbours in the whole plan, done or not, so that a continued sweep makes the same groups.
     """
@@ -95,7 +97,9 @@ def groups(plan: Plan, todo: Sequence[str], *, at_most: int) -> list[tuple[str, 
     alike: dict[tuple[Model, Recipe, Dataset], list[str]] = {}
     for key in plan.runs:
         made = _run(plan, key)
-        alike.setdefault((made.model, made.recipe, made.data.replace(subset_seed=0)), []).append(key)
+        size = made.data.train_size if made.recipe.updates is None else None
+        data = made.data.replace(subset_seed=0, train_size=size)
+        alike.setdefault((made.model, made.recipe, data), []).append(key)
     shapes: dict[Dataset, dict[str, int]] = {}
     left, found = set(todo), []
     for (model, recipe, data), keys in alike.items():

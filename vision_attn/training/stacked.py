@@ -12,18 +12,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import stack_module_state
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vision_attn.data.base import Data
 from vision_attn.models.fitted import FittedClassifier
+from vision_attn.models.trunk import VisionTransformer
 from vision_attn.training.checkpoint import TrainState
 from vision_attn.training.compiling import loss_of
 from vision_attn.training.compute import ComputeSettings, is_convnet, keep_memory
 from vision_attn.training.feed import CHUNK, Feed, unfeedable
-from vision_attn.training.folded import FoldedModel
+from vision_attn.training.folded import FoldedModel, draws
 from vision_attn.training.graphs import Graphed
 from vision_attn.training.loop import Diverged, Row, closes_row, history_row, inputs
 from vision_attn.training.recipe import Recipe
 
+KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+"""Kernels of attention in the order in which they are tried: the first takes 0.63 times as long as the second with 64
+tokens and heads of 16 channels (H200, forward and backward, deterministic)."""
 TRIED = 2
 """Images of each member that a folded model is tried on."""
 
@@ -67,13 +72,14 @@ class Stack:
         self.members = [place for place, state in enumerate(states) if not state.ended]
         models = [choices.arranged(state.model).train() for state in states]
         self.params, self.buffers = stack_module_state(models)
-        apart = len(states) == 1 or (choices.device == "cuda" and is_convnet(models[0], in_chans=data[0].in_chans))
+        apart = len(states) == 1 or (choices.device == "cuda" and _is_faster_apart(models[0], data[0].in_chans))
         self.images_as = torch.channels_last if apart and choices.channels_last else torch.contiguous_format
         self.model = FoldedModel(models[0], self.params, self.buffers, members=len(states), apart=apart)
         given = data[0].test.images
         tried = given[torch.arange(TRIED * len(states), device=given.device) % len(given)]
         if not apart and not self.model.agrees(models, data[0].normalise(tried)):
             self.model = FoldedModel(models[0], self.params, self.buffers, members=len(states), apart=True)
+        self.drawing = any(map(draws, models[0].modules()))
         self.loss_sum = torch.stack([state.loss_sum for state in states])
         self.first_bad = torch.stack([state.first_bad for state in states])
         self.count = torch.full((), self.update, dtype=torch.int64, device=self.loss_sum.device)
@@ -107,8 +113,9 @@ class Stack:
         while self.members and self.update < self.num_updates:
             update = self.update + 1
             is_row = closes_row(update, num_updates=self.num_updates, recipe=self.recipe)
-            for state, generator in zip(self.states, self.model.generators, strict=True):
-                generator.manual_seed(state.streams.dropout_seed(update))
+            if self.drawing:
+                for state, generator in zip(self.states, self.model.generators, strict=True):
+                    generator.manual_seed(state.streams.dropout_seed(update))
             self._draw_ahead(update)
             self._set_rate(update)
             advance()
@@ -207,7 +214,7 @@ class Stack:
 
     def _losses(self, images: Tensor, labels: Tensor) -> Tensor:
         """The loss (K,) of each member on its batch: images (K B, C, height, width), labels (K, B, ...)."""
-        with self.choices.autocast():
+        with self.choices.autocast(), sdpa_kernel(KERNELS, set_priority=True):
             scores = self.model(images.contiguous(memory_format=self.images_as)).float().unflatten(0, (len(labels), -1))
         smoothing = self.recipe.label_smoothing
         if scores.ndim > 3:
@@ -258,6 +265,14 @@ class Stack:
                 self.write_back()
                 self.members = [member for member in self.members if not self.states[member].stalled]
         return rows
+
+
+def _is_faster_apart(model: nn.Module, in_chans: int) -> bool:
+    """Whether a GPU does better with the members side by side than with convolutions in groups.
+
+    Measured on an H200 with 16 ResNets of width 12 and 128 images each: 15.8 ms an update against 32.3.
+    """
+    return is_convnet(model, in_chans=in_chans) and not isinstance(model, VisionTransformer)
 
 
 def _joined(key: str, parts: list[Tensor]) -> Tensor:
