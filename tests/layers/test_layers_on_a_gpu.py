@@ -30,3 +30,18 @@ def test_it_computes_there_what_it_does_here_and_keeps_nobody_waiting(pattern, p
         assert tokens.grad is not None
         torch.testing.assert_close(found.detach().cpu(), expected, rtol=1e-4, atol=1e-5)
         assert waits == []
+
+
+@pytest.mark.parametrize("pattern", ["neighbourhood", "axial", "shifted_window"])
+def test_nobody_waits_where_tokens_are_cut_into_groups(pattern):
+    torch.manual_seed(0)
+    layer, x = Attention(8, 1, pattern=pattern, pattern_size=2, grid=(33, 32)), torch.randn(1, 33 * 32, 8)
+    expected = layer(x).detach()
+    with PretendedGpu() as gpu, deterministic_algorithms():
+        there, tokens = layer.to("cuda"), x.to("cuda").requires_grad_()
+        gpu.waits.clear()
+        found = there(tokens)
+        found.square().sum().backward()
+        waits = gpu.waits.copy()
+        torch.testing.assert_close(found.detach().cpu(), expected, rtol=1e-4, atol=1e-5)
+        assert waits == []

@@ -288,8 +288,8 @@ class Surroundings(Tiles):
     def places(self, places: Float[Tensor, "N 2"]) -> tuple[Float[Tensor, "1 n 2"], Float[Tensor, "1 k 2"]]:
         """Where the queries and the keys behind the prefix lie to each other."""
         (ny, nx), (y, x) = self.tiling.tile, self.halo
-        around = coordinates((ny + 2 * y, nx + 2 * x), device=places.device)
-        return self.tiling.local(places.device)[None], (around - torch.tensor([y, x], device=places.device))[None]
+        rows, columns = coordinates((ny + 2 * y, nx + 2 * x), device=places.device).unbind(-1)
+        return self.tiling.local(places.device)[None], torch.stack([rows - y, columns - x], dim=-1)[None]
 
     def mask(self, device: torch.device) -> Bool[Tensor, "G n m"]:
         """Which pairs may see each other."""
