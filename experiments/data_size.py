@@ -190,13 +190,13 @@ experiment = Experiment(
     figures=(
         LearningCurve(),
         Budget(),
-        Gap(reference="ViT"),
+        Gap(reference="ViT", budget=None),
         Generalisation(),
         FittedCurves(),
         Crossover(reference="ResNet"),
         DataEquivalence(reference="ResNet"),
         Matching(reference="ViT", tolerance=0.06),
-        Summary(parts=(LearningCurve(), Gap(reference="ViT"), Budget(), Crossover(reference="ResNet"))),
+        Summary(parts=(LearningCurve(), Gap(reference="ViT", budget=None), Budget(), Crossover(reference="ResNet"))),
     ),
     verdicts=(WORSE, caught_up(MOST), caught_up(ALL), USED),
 )

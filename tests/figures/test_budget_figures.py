@@ -15,6 +15,7 @@ from vision_attn.figures import (
     ExpectedBest,
     Figure,
     FittedCurves,
+    Gap,
     Generalisation,
     LearningCurve,
     Summary,
@@ -78,7 +79,7 @@ def test_a_learning_curve_shows_the_largest_budget_and_what_limits_it(ladder):
     plot = figure.plot(ladder)
     white = [line for line in plot.axes[0].lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
     assert sorted(len(line.get_xdata()) for line in white) == [1, 2]
-    assert "each at its largest budget" in plot.caption
+    assert "at the largest budget of training against" in plot.caption
     assert "Hollow: limited by the budget" in plot.caption
 
 
@@ -91,13 +92,18 @@ def test_a_given_budget_is_shown_as_it_is(ladder):
 
 @pytest.mark.parametrize(
     "figure",
-    [Generalisation(), FittedCurves(resamples=20), *(kind(reference="ResNet", resamples=20) for kind in SIZES)],
+    [
+        Gap(reference="ResNet"),
+        Generalisation(),
+        FittedCurves(resamples=20),
+        *(kind(reference="ResNet", resamples=20) for kind in SIZES),
+    ],
     ids=lambda figure: type(figure).__name__,
 )
 def test_figures_over_sizes_show_every_cell_at_its_largest_budget(ladder, figure):
     plot = figure.plot(ladder)
     assert "images_seen" not in plot.table
-    assert ", each at its largest budget of training" in plot.caption
+    assert " at the largest budget of training" in plot.caption
     alone = figure.replace(given=(("images_seen", 1600),)).plot(ladder)
     pd.testing.assert_frame_equal(plot.table, alone.table)
     assert "largest budget" not in alone.caption

@@ -77,7 +77,7 @@ class AttentionDistanceByHead(OverSeeds):
         view = self.view(records)
         cells = table[table["n"] > 0].groupby(view.by, observed=True)[["n", "planned"]].max().reset_index()
         said = [
-            f"Mean distance in pixels between a token and what it attends to{wording.data_text(view)}, weighted by "
+            f"Mean distance in pixels between a token and what it attends to{view.data_text}, weighted by "
             "the attention; prefix tokens are left out and the rest is normalised again. A dot is a head: sorted "
             "within its layer, then averaged over seeds. Line: uniform attention.",
             wording.seeds_text(cells if len(cells) else table, view.rows[::-1], unit=self.over),
@@ -156,7 +156,7 @@ class MinimumHeadDistance(Lines):
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         return (
-            f"Smallest mean attention distance among the heads of layer {self.layer}{wording.data_text(view)}, "
+            f"Smallest mean attention distance among the heads of layer {self.layer}{view.data_text}, "
             f"against the {wording.factor_text(self.x)}. Line: uniform attention."
         )
 

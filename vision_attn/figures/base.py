@@ -88,7 +88,8 @@ class OverSeeds(Figure, abc.ABC):
     """A figure of means over the factor `over`, with intervals of `level`, and a colour for every level of `hue`.
 
     It keeps to the levels `given` of other factors; a plan without those levels has no such figure. Where `choose` is
-    a factor that it does not draw, it shows the level chosen for every level of `hue` (`selection.selections`).
+    a factor that it does not draw, it shows the level chosen for every level of `hue` (`selection.selections`). Where
+    `budget` is one, it shows every cell at the largest level planned for it; with None there is a panel for each.
     """
 
     factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over")
@@ -99,6 +100,7 @@ class OverSeeds(Figure, abc.ABC):
     level: float = 0.95
     choose: str | None = "learning_rate"
     given: Levels = ()
+    budget: str | None = "images_seen"
 
     def check(self) -> None:
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")
@@ -141,11 +143,8 @@ class OverSeeds(Figure, abc.ABC):
         return dataclasses.replace(View.of(own, figure=self, used=used), budget=budget)
 
     def ladder(self, records: Records) -> str:
-        """The factor of which every cell is shown at its largest level: what `budget` names, in figures that have it.
-
-        "" where that has one level only, or is drawn or given.
-        """
-        name = getattr(self, "budget", None) or ""
+        """The factor `budget` where it has several levels and is neither drawn nor given, else ""."""
+        name = self.budget or ""
         taken = [*(getattr(self, field) for field in self.factor_fields), self.over, *(name for name, _ in self.given)]
         return name if len(records.plan.factors.get(name, ())) > 1 and name not in taken else ""
 

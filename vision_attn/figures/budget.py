@@ -57,7 +57,7 @@ class Budget(Lines):
         return "images seen in training" if self.x == "images_seen" else view.name(self.x)
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
-        what = f"{self.split.capitalize()} {wording.metric_text(self.metric)}{wording.data_text(view)}"
+        what = f"{self.split.capitalize()} {wording.metric_text(self.metric)}{view.data_text}"
         return f"{what} against the {self.x_text(view)}."
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:

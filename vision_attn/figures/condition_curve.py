@@ -107,7 +107,7 @@ class ConditionCurve(Lines):
         return f"{self.split} {self.metric.replace('_', ' ')}"
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
-        what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}{wording.data_text(view)}"
+        what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}{view.data_text}"
         return (
             f"{what} against the {wording.factor_text(self.x)}, one panel per {wording.factor_text(self.hue)}, lines: "
             f"{wording.factor_text(self.condition)}, solid {wording.level_text(self.condition, self.baseline)}."

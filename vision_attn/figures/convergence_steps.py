@@ -110,7 +110,7 @@ class ConvergenceSteps(OverSeeds):
         mean = f"the geometric mean over the runs that reach it, with its {100 * self.level:g} % Student-t interval"
         until = (
             f"updates until {self.metric.replace('val_', 'validation ').replace('_', ' ')}"
-            f"{wording.data_text(view)} is first at {100 * self.threshold:g} %, as logged"
+            f"{view.data_text} is first at {100 * self.threshold:g} %, as logged"
         )
         said = [
             f"Left: {until}: {mean} of logarithms. Right: the share of runs that reach it, with the interval of "

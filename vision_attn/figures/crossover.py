@@ -30,8 +30,7 @@ class ComparedSizes(Dots, abc.ABC):
 
     Intervals are percentiles over resampled seeds. What lies outside the sizes that both have been measured at is
     censored: "above" the largest, "below" the smallest; such estimates and bounds are missing. `n` is the number of
-    pairs at the size that has fewest, `n_most` at the one that has most; `dropped` values have no partner. Where
-    `budget` is a factor that is not `given`, every cell is taken at its largest.
+    pairs at the size that has fewest, `n_most` at the one that has most; `dropped` values have no partner.
     """
 
     factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue", "over")
@@ -44,7 +43,6 @@ class ComparedSizes(Dots, abc.ABC):
     split: str = "test"
     x: str = "train_size"
     resamples: int = 2000
-    budget: str | None = "images_seen"
 
     @property
     def shows_differences_only(self) -> bool:
@@ -114,7 +112,7 @@ class ComparedSizes(Dots, abc.ABC):
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         view = self.view(records)
-        of = f"{self.split} {self.metric.replace('_', ' ')}{wording.data_text(view)}{view.budget_text}"
+        of = f"{self.split} {self.metric.replace('_', ' ')}{view.data_text}"
         said = [
             f"{self._quantity()}, by {of}; read off straight lines between the measured means, never beyond them.",
             wording.seeds_text(table, view.rows[::-1], unit=f"paired {self.over}"),

@@ -159,7 +159,7 @@ class DistanceCurve(Lines):
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}"
-        return f"{what}{wording.data_text(view)} against {wording.factor_text(self.x)} in cells."
+        return f"{what}{view.data_text} against {wording.factor_text(self.x)} in cells."
 
     def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
         return table, [*self.panel_names(view), self.hue, self.x]

@@ -89,9 +89,9 @@ class DotPlot(Dots):
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         view = self.view(records)
         what = self._what()
-        said = f"{what.capitalize()}{wording.data_text(view)}"
+        said = f"{what.capitalize()}{view.data_text}"
         if self.reference is not None:
-            said = f"Difference in {what} to {self.reference}{wording.data_text(view)}, paired by {self.over}"
+            said = f"Difference in {what} to {self.reference}{view.data_text}, paired by {self.over}"
         out = [f"{said}.", wording.seeds_text(table, view.rows[::-1], unit=self.over)]
         if (table["n"] > 1).any():
             each = "" if self.reference is None else ", no correction for multiple comparisons"

@@ -78,7 +78,7 @@ class ErfMap(OverSeeds):
         cells = table.groupby(view.rows, observed=True)[["n", "planned"]].max().reset_index()
         return (
             "Mean squared gradient of a unit with respect to the pixels of the cell so many cells below (rows) and to "
-            f"the right (columns) of it{wording.data_text(view)}; the cross marks the unit, whose "
+            f"the right (columns) of it{view.data_text}; the cross marks the unit, whose "
             f"own cell is {'left out' if self.own == 'without' else 'included'}. Each map is divided by its own "
             f"maximum; darkest: {self.floor:g} of it and less. Blank: the model has no such layer. "
             f"{wording.seeds_text(cells, view.rows[::-1], unit=self.over)}"

@@ -98,7 +98,7 @@ class ErrorConsistency(Dots):
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         view = self.view(records)
         said = [
-            f"Error consistency of pairs of {wording.factor_text(self.hue)}s{wording.data_text(view)}: 1 is the same "
+            f"Error consistency of pairs of {wording.factor_text(self.hue)}s{view.data_text}: 1 is the same "
             "mistakes, 0 as many in common as their accuracies alone give.",
             wording.seeds_text(table, [*view.panels, *PAIR], unit=self.over),
         ]

@@ -76,7 +76,7 @@ class ExpectedBest(Lines):
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         what = self.metric.replace("val_", "validation ").replace("_", " ")
         return (
-            f"Expected best {what}{wording.data_text(view)} of so many of the trials, drawn at random (Dodge et al. "
+            f"Expected best {what}{view.data_text} of so many of the trials, drawn at random (Dodge et al. "
             f"2019); a trial is the mean over its {self.over}s, a run that diverged counting as 0."
         )
 

@@ -26,8 +26,7 @@ class FittedCurves(Lines):
 
     Drawn is the kind of curve that, fitted without the largest size, misses it least; between the sizes measured
     only. Rows of the table: kind "measured", a mean at every size; then a kind of curve each, at the largest size
-    measured, with its error there, its parameters, the reliance on data (Hoiem et al. 2021) and why it failed. Where
-    `budget` is a factor that is not `given`, every cell is shown at its largest.
+    measured, with its error there, its parameters, the reliance on data (Hoiem et al. 2021) and why it failed.
     """
 
     title: ClassVar[str] = "Fitted learning curves"
@@ -37,7 +36,6 @@ class FittedCurves(Lines):
     split: str = "test"
     x: str = "train_size"
     resamples: int = 200
-    budget: str | None = "images_seen"
 
     def check(self) -> None:
         super().check()
@@ -115,8 +113,8 @@ class FittedCurves(Lines):
         return f"{self.split} error, 1 − {self.metric.replace('_', ' ')}"
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
-        what = f"{self.split.capitalize()} error, 1 − {self.metric.replace('_', ' ')}{wording.data_text(view)}"
-        return f"{what}, against the {wording.factor_text(self.x)}, both on logarithmic axes{view.budget_text}."
+        what = f"{self.split.capitalize()} error, 1 − {self.metric.replace('_', ' ')}{view.data_text}"
+        return f"{what}, against the {wording.factor_text(self.x)}, both on logarithmic axes."
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         view = self.view(records)

@@ -108,8 +108,7 @@ class Gap(Lines):
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         what = f"{self.split} {self.metric.replace('_', ' ')}"
         return (
-            f"Difference in {what} to {self.reference}{wording.data_text(view)}, paired by {self.over} "
-            f"({self._pairing(view)})."
+            f"Difference in {what} to {self.reference}{view.data_text}, paired by {self.over} ({self._pairing(view)})."
         )
 
     def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:

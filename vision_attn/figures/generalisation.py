@@ -22,7 +22,7 @@ class Generalisation(Lines):
     """A metric on the training and on the test images, one panel per level of `hue`.
 
     Both low: the model underfits. Training high and test low: it overfits. The height between the lines is the
-    generalisation gap. Where `budget` is a factor that is not `given`, every cell is shown at its largest.
+    generalisation gap.
     """
 
     title: ClassVar[str] = "Training against test"
@@ -30,7 +30,6 @@ class Generalisation(Lines):
 
     metric: str = "accuracy"
     x: str = "train_size"
-    budget: str | None = "images_seen"
 
     def values(self, view: View) -> pd.DataFrame:
         parts = [view.pick(self.metric, split=split).assign(split=split) for split in SPLITS]
@@ -91,7 +90,7 @@ class Generalisation(Lines):
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         what = self.metric.replace("_", " ").capitalize()
         return (
-            f"{what} on the training subset and on the test images{wording.data_text(view)}{view.budget_text}. Both "
+            f"{what} on the training subset and on the test images{view.data_text}. Both "
             "low: underfitting; training high and test low: overfitting. The shaded height is the generalisation gap."
         )
 

@@ -100,7 +100,7 @@ class InfluenceProfile(OverSeeds):
         by = self._by(view)
         cells = table.groupby(by, observed=True)[["n", "planned"]].max().reset_index()
         said = [
-            f"{QUANTITIES.get(self.metric, self.metric.replace('_', ' '))}{wording.data_text(view)}, against the "
+            f"{QUANTITIES.get(self.metric, self.metric.replace('_', ' '))}{view.data_text}, against the "
             f"distance between them, divided by its mean over all cells ({self.own} the unit's own). 1: all distances "
             "weigh the same. Panels: layers, 0 being the patch embedding or stem; each model ends with its own last "
             "layer.",

@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from vision_attn import wording
 from vision_attn.figures import theme
 from vision_attn.figures.lines import Lines
 from vision_attn.figures.view import View
@@ -109,7 +108,7 @@ class LagCurve(Lines):
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         return (
-            f"{self.split.capitalize()} {self.metric.replace('_', ' ')}{wording.data_text(view)} against the number of "
+            f"{self.split.capitalize()} {self.metric.replace('_', ' ')}{view.data_text} against the number of "
             "tokens by which the target precedes its cue, in the order in which the model reads them, else row by row; "
             "left of 0 the target comes later."
         )

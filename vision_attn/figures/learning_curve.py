@@ -29,7 +29,6 @@ class LearningCurve(Lines):
     metric: str = "accuracy"
     split: str = "test"
     x: str = "train_size"
-    budget: str | None = "images_seen"
 
     def view(self, records: Records) -> View:
         if isinstance(records, View) and records.figure == self:
@@ -62,8 +61,8 @@ class LearningCurve(Lines):
         return f"{self.split} {self.metric.replace('_', ' ')}"
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
-        what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}{wording.data_text(view)}"
-        return f"{what} against the {wording.factor_text(self.x)}{view.budget_text}."
+        what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}{view.data_text}"
+        return f"{what} against the {wording.factor_text(self.x)}."
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
         is_hollow = "limited_by" in table and (table["limited_by"] == "budget").any()

@@ -82,7 +82,7 @@ class MetricCurve(Lines):
         said = ", ".join(f"{name.replace('_', ' ')} {level}" for name, level in self.at)
         where = f" ({said})" if said else ""
         what = wording.metric_text(self.metric).capitalize()
-        return f"{what}{where}{wording.data_text(view)} against {wording.factor_text(self.x)}."
+        return f"{what}{where}{view.data_text} against {wording.factor_text(self.x)}."
 
     def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
         if view.x:

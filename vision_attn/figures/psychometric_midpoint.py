@@ -101,7 +101,7 @@ class PsychometricMidpoint(Dots):
         view = self.view(records)
         said = [
             f"Filled: the {wording.factor_text(self.x)} at which {self.split} {self.metric}"
-            f"{wording.data_text(view)} falls through the middle between ceiling and chance, by a logistic fit",
+            f"{view.data_text} falls through the middle between ceiling and chance, by a logistic fit",
         ]
         said[0] += f", with the {100 * self.level:g} % interval of a bootstrap over {self.over}s."
         said.append(wording.seeds_text(table, view.rows[::-1], unit=self.over))

@@ -83,7 +83,7 @@ class ReceptiveFieldByLayer(OverSeeds):
             f"Filled: the theoretical receptive field, the longer side of what a unit depends on ({self.mode} mode; "
             "the side of the image where it is global or cut, as the table says). Hollow: the side of the smallest "
             f"square around a unit that holds {100 * self.share:g} % of the influence on it ({self.own} its own cell)"
-            f"{wording.data_text(view)}, cut at the border. Layer 0 is the patch embedding or stem. "
+            f"{view.data_text}, cut at the border. Layer 0 is the patch embedding or stem. "
             f"{wording.seeds_text(cells, view.rows[::-1], unit=self.over)}{bars}"
         )
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pandas as pd
 
-from vision_attn import wording
 from vision_attn.figures.lines import Lines
 from vision_attn.figures.view import View
 from vision_attn.records import Records, planned
@@ -113,7 +112,7 @@ class AlteredImages(Lines, abc.ABC):
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         of, reading = self.altered()
-        return f"{QUANTITY[self.metric_name()]}{wording.data_text(view)}, {of}. {reading}"
+        return f"{QUANTITY[self.metric_name()]}{view.data_text}, {of}. {reading}"
 
     def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
         """Of every cell the row that has the fewest."""

@@ -116,7 +116,7 @@ class Variation(Dots):
             return (
                 "Nothing is measured yet." if not table["n"].sum() else "There is one seed a subset: nothing to tell."
             )
-        what = f"{self.split} {self.metric.replace('_', ' ')}{wording.data_text(view)}"
+        what = f"{self.split} {self.metric.replace('_', ' ')}{view.data_text}"
         subsets, most = int(known["units"].max()), int(known["n"].max())
         said = [
             f"Standard deviation of {what}: filled, between training subsets; hollow, between seeds (initial weights "

@@ -100,9 +100,9 @@ class View(Records):
         return wording.factor_text(factor)
 
     @property
-    def budget_text(self) -> str:
-        """What the first sentence of a caption ends with where cells are shown at their largest budget."""
-        return ", each at its largest budget of training" if self.budget else ""
+    def data_text(self) -> str:
+        """The data and, of several, the budget for the first sentence of a caption: " on digits at the largest ..."."""
+        return wording.data_text(self) + (" at the largest budget of training" if self.budget else "")
 
     def legend(self, names: Sequence[Any] | None = None) -> dict[str, Any]:
         """A legend entry for every level of `hue`, or for some of them."""
