@@ -119,3 +119,11 @@ def test_severity_0_and_a_band_of_everything_are_the_images_as_they_are():
     rows = list(FrequencyBands(cutoffs=(100,))(model, data))
     assert rows[0]["value"] == sum(hits) / 20
     assert len(list(Corruption()(model, data))) == sum(len(one) + 1 for one in STRENGTHS.values())
+
+
+@pytest.mark.parametrize("kind", STRENGTHS)
+def test_images_are_corrupted_alike_whatever_a_model_computes_in(kind):
+    images = torch.randint(256, (2, 3, 16, 16), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = corrupted(images, kind, STRENGTHS[kind][0])
+    assert torch.equal(found, corrupted(images, kind, STRENGTHS[kind][0]))

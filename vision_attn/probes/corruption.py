@@ -62,7 +62,8 @@ def corrupted(images: Tensor, kind: str, strength: float, *, seed: int = 0) -> T
         "brightness": lambda x, more: x + more,
         "pixelate": _pixelated,
     }
-    return (change[kind](images.float() / 255, strength) * 255).round().clamp(0, 255).to(torch.uint8)
+    with torch.autocast(images.device.type, enabled=False):  # whatever a model computes in
+        return (change[kind](images.float() / 255, strength) * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def _noise(x: Tensor, seed: int) -> Tensor:
