@@ -34,6 +34,8 @@ from vision_attn.store import LOG, RunFolder, Store
 LOG_FORMAT = "%(asctime)s %(message)s"
 STOPPED = 75
 """Exit code of a worker that was stopped."""
+BROKEN = 70
+"""Exit code of a worker whose GPU no longer computes for it."""
 
 
 def main() -> None:
@@ -109,6 +111,7 @@ def _execute(
             begun.append(key)
             tell("started", key)
     ended = _together(members, options) if len(members) > 1 else {}
+    _end_if_broken(options["device"])
     for place, (key, (folder, run, progress)) in enumerate(zip(begun, members, strict=True)):
         outcome = ended.get(place, Outcome("interrupted") if stopping() and place else None)
         if outcome is None:
@@ -117,6 +120,17 @@ def _execute(
         if outcome.name == "busy":
             put_off[key] = folder
         tell("finished", key, outcome=outcome.name, error=outcome.error)
+        _end_if_broken(options["device"])
+
+
+def _end_if_broken(device: torch.device) -> None:
+    """End the process where an error has left its GPU useless to it: the next one has it as new, this one never."""
+    if device.type == "cuda" and torch.cuda.is_initialized():
+        try:
+            torch.cuda.synchronize(device)
+        except RuntimeError as error:
+            logging.getLogger("vision_attn").error("The worker ends, as its GPU is lost to it: %s", error)
+            sys.exit(BROKEN)
 
 
 def _together(
