@@ -3,13 +3,15 @@
 Convolution is built on it. Here it is made false, for convolution and attention alike: the patches, or the pixels, of
 all images change places in one fixed way. It is given back to attention: by looking at near patches only, and by a
 convolutional stem. And it is asked for: objects stand in one quadrant while the networks learn, and in all when they
-are tested; images are shifted, zoomed, shuffled in pieces and partly covered. Networks are of equal size, recipes those
-of `recipe_search.py` with weak augmentation.
+are tested; images are shifted, zoomed, shuffled in pieces and partly covered. Networks of equal size, recipes and the
+upper two budgets are those of `data_size.py`, so that runs on intact images are shared. Attention to near patches is
+the ViT that looks no farther than to the eight around.
 """
 
-from recipe_search import MODELS, chosen_trial, configured, dataset
+from data_size import LADDER, STEM, WIDER, made, trial_of
+from tuning import dataset, recipe
 
-from vision_attn import Accuracy, Experiment, Gap, Quantity, Run, cell, claim
+from vision_attn import Accuracy, Experiment, Gap, Quantity, Run, SelfAttention, cell, claim
 from vision_attn.data import Permuted, Quadrants
 from vision_attn.figures import (
     ConditionCurve,
@@ -22,6 +24,7 @@ from vision_attn.figures import (
     Summary,
     ZoomCurve,
 )
+from vision_attn.models import Neighbourhood
 from vision_attn.probes import (
     AttentionDistance,
     Occlusion,
@@ -52,25 +55,32 @@ PROBES = (
     Occlusion(images=200, repeats=2),
 )
 """What a verdict or a mean over corners rests on has 2,000 images: a difference of 5 points then stands out."""
-PLAIN = ("ResNet", "ViT", "ViT, 3x3 convolution")
-SIZES = (500, 2000, 8000)
+NEAR = "ViT, to radius 1"
+PLAIN = ("ViT", WIDER, "ResNet")
+MODELS = (*PLAIN, NEAR, STEM)
+SMALL, MOST = (250, 1000), 8000
+SIZES = (*SMALL, MOST)
 
 
-def run(data, arrangement, model, train_size, updates, seed):
+def run(data, arrangement, model, train_size, images_seen, seed):
     if arrangement != "intact" and model not in PLAIN:
         return None
-    if "quadrant" in arrangement and train_size != SIZES[-1]:
+    if "quadrant" in arrangement and train_size != MOST:
         return None
-    network, recipe = configured(model, chosen_trial(model, "weak", train_size), "weak", updates=updates, batch_size=32)
-    whole = dataset(data, None, 0)
-    arranged = ARRANGEMENTS[arrangement](whole)
-    return Run(model=network, data=arranged.replace(train_size=train_size, subset_seed=seed), recipe=recipe, seed=seed)
+    known = "ViT" if model == NEAR else model
+    trial = trial_of(known, train_size)
+    network = made(known, trial, "small")
+    if model == NEAR:
+        network = network.replace(mixer=SelfAttention(pattern=Neighbourhood(radius=1)))
+    arranged = ARRANGEMENTS[arrangement](dataset(data, None, 0)).replace(train_size=train_size, subset_seed=seed)
+    return Run(model=network, data=arranged, recipe=recipe(trial, images_seen), seed=seed)
 
 
-accuracy = Quantity("accuracy", given=cell(split="test"))
-of_data = Quantity("accuracy", given=cell(split="test"), needs_data_limited="updates")
-consistency = Quantity("correct_random_shift_consistency", given=cell(split="test", border="padded"))
-RIVALS = ("ResNet", "ViT, 3x3 convolution")
+LONGEST = {"split": "test", "images_seen": LADDER[-1]}
+accuracy = Quantity("accuracy", given=cell(**LONGEST))
+of_data = Quantity("accuracy", given=cell(split="test"), needs_data_limited="images_seen")
+consistency = Quantity("correct_random_shift_consistency", given=cell(**LONGEST, border="padded"))
+RIVALS = (WIDER, "ResNet")
 
 
 def at(model, arrangement, size):
@@ -84,7 +94,7 @@ def lead(model, arrangement, size):
 
 def drop(model):
     """What a model trained in one quadrant loses in the others."""
-    seen, unseen = (accuracy(model=model, arrangement="in one quadrant", train_size=8000, seen=one) for one in (1, 0))
+    seen, unseen = (accuracy(model=model, arrangement="in one quadrant", train_size=MOST, seen=one) for one in (1, 0))
     return seen - unseen
 
 
@@ -117,8 +127,8 @@ GIVEN_BACK = claim(
     "Given the prior back, attention is better on small data.",
     *(
         lead(model, "intact", size).above(0, f"With {size:,} images the {model} is better than the ViT.")
-        for model in ("ViT, to radius 1", "ViT, convolutional stem")
-        for size in (500, 2000)
+        for model in (NEAR, STEM)
+        for size in SMALL
     ),
     leave_out="budget-limited",
 )
@@ -133,13 +143,13 @@ TRANSLATION = claim(
     ),
     *(
         (
-            consistency(model=rival, arrangement="intact", train_size=8000)
-            - consistency(model="ViT", arrangement="intact", train_size=8000)
+            consistency(model=rival, arrangement="intact", train_size=MOST)
+            - consistency(model="ViT", arrangement="intact", train_size=MOST)
         ).above(0, f"Of the images that it gets right, {rival} keeps the class under shifts more often.")
         for rival in RIVALS
     ),
 )
-INTACT = cell(arrangement="intact", train_size=8000)
+INTACT = cell(arrangement="intact", train_size=MOST)
 
 experiment = Experiment(
     question=__doc__,
@@ -149,23 +159,23 @@ experiment = Experiment(
         "seed": range(5),
         "model": MODELS,
         "train_size": SIZES,
-        "updates": (1500,),
+        "images_seen": LADDER[1:],
     },
     presets={
         "small": {
             "arrangement": ("intact", "pixels permuted"),
-            "train_size": (500,),
-            "updates": (100,),
+            "train_size": (250,),
+            "images_seen": (1280, 5120),
             "seed": range(2),
         },
-        "full": {"data": ("cifar10",), "updates": (20000,), "seed": range(5)},
+        "full": {"data": ("cifar10",), "images_seen": (*LADDER[1:], 4 * LADDER[-1])},
     },
     run=run,
     probes=PROBES,
     figures=(
         ConditionCurve(condition="arrangement", baseline="intact"),
         Gap(reference="ViT"),
-        QuadrantAccuracy(given=cell(train_size=8000)),
+        QuadrantAccuracy(given=cell(train_size=MOST)),
         ShiftSawtooth(given=INTACT),
         ShiftSawtooth(metric="correct_consistency", border="padded", given=INTACT),
         ZoomCurve(given=INTACT),
@@ -178,7 +188,7 @@ experiment = Experiment(
         Summary(
             parts=(
                 ConditionCurve(condition="arrangement", baseline="intact"),
-                QuadrantAccuracy(given=cell(train_size=8000)),
+                QuadrantAccuracy(given=cell(train_size=MOST)),
                 ShiftSawtooth(given=INTACT),
                 ZoomCurve(given=INTACT),
                 ShuffleCurve(given=INTACT),

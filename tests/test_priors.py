@@ -1,62 +1,90 @@
-"""The experiments on priors and scatter: recipes as searched, priors made false for all models alike."""
+"""The experiments on priors and scatter: runs shared with the headline, priors made false for all models alike."""
 
-from collections import Counter
+import itertools
+import sys
 from pathlib import Path
 
-from vision_attn.experiment import load, plan
+import pytest
+
+from vision_attn.experiment import load
+from vision_attn.models import count_params
+from vision_attn.verdicts.rates import leaves
 
 ROOT = Path(__file__).resolve().parents[1]
-PLANS = {}
-for name in ("recipe_search", "priors", "variation"):
-    _, experiment = load(ROOT / "experiments" / f"{name}.py")
-    PLANS[name] = plan(experiment, name=name)
+EXPERIMENTS = {name: load(ROOT / "experiments" / f"{name}.py")[1] for name in ("data_size", "priors", "variation")}
+PRIORS = sys.modules[EXPERIMENTS["priors"].run.__module__]
 
 
-def cells(name, **levels):
-    """The cells of a plan at some levels, each with its run."""
-    for cell in PLANS[name].cells:
-        if levels.items() <= cell.factors.items():
-            yield cell.factors, PLANS[name].runs[cell.run].run
+def cells(name, **fixed):
+    """The cells of an experiment at some levels, each with its run."""
+    experiment = EXPERIMENTS[name]
+    assert all(level in tuple(experiment.factors[factor]) for factor, level in fixed.items())
+    factors = {factor: (fixed[factor],) if factor in fixed else own for factor, own in experiment.factors.items()}
+    for levels in itertools.product(*factors.values()):
+        cell = dict(zip(factors, levels, strict=True))
+        if (made := experiment.run(**cell)) is not None:
+            yield cell, made
 
 
-def test_every_family_has_the_same_trials_at_the_same_sizes():
-    for augmentation in ("weak", "strong"):
-        tried = Counter(levels["model"] for levels, _ in cells("recipe_search", augmentation=augmentation))
-        assert len(set(tried.values())) == 1
-        assert {"ResNet", "ViT", "ViT, 3x3 convolution"} <= set(tried)
+@pytest.fixture(scope="module")
+def headline():
+    """The runs of the learning curves that the other two may share."""
+    return {
+        run
+        for model in PRIORS.MODELS
+        if model != PRIORS.NEAR
+        for size in PRIORS.SIZES
+        for _, run in cells("data_size", model=model, train_size=size)
+    }
 
 
-def test_the_search_sees_neither_test_images_nor_the_seeds_of_the_other_experiments():
-    searched = {run["seed"] for _, run in cells("recipe_search")}
-    assert not searched & {run["seed"] for name in ("priors", "variation") for _, run in cells(name)}
-    assert all(run["data"]["val_size"] == 2000 for _, run in cells("recipe_search"))
-    assert [probe["kind"] for probe in PLANS["recipe_search"].probes] == ["Size"]
+def test_intact_images_of_the_priors_are_runs_of_the_learning_curves(headline):
+    """But for attention to near patches, and for seeds that a model has here alone at the largest budget."""
+    for levels, run in cells("priors", arrangement="intact"):
+        is_more = levels["model"] == PRIORS.STEM and levels["images_seen"] == PRIORS.LADDER[-1] and levels["seed"] > 2
+        assert (run in headline) == (levels["model"] != PRIORS.NEAR and not is_more)
+
+
+def test_attention_to_near_patches_is_the_vit_but_for_the_pattern():
+    shape = {"image_size": 32, "in_chans": 3, "num_classes": 10}
+    at = {"arrangement": "intact", "train_size": 250, "images_seen": PRIORS.LADDER[-1], "seed": 0}
+    ((_, near),), ((_, whole),) = (cells("priors", model=model, **at) for model in (PRIORS.NEAR, "ViT"))
+    assert near.model.replace(mixer=whole.model.mixer) == whole.model
+    assert (near.recipe, near.data) == (whole.recipe, whole.data)
+    assert count_params(near.model, **shape) == count_params(whole.model, **shape)
 
 
 def test_what_a_verdict_of_the_priors_rests_on_is_asked_of_two_thousand_images_off_the_grid():
-    probes = {probe["kind"]: probe for probe in PLANS["priors"].probes}
-    assert probes["ShiftConsistency"]["random_images"] == probes["Zoom"]["images"] == 2000
-    assert probes["ShiftConsistency"]["off_grid"] == 4
-    quadrants = [run.run["data"] for run in PLANS["priors"].runs.values() if run.run["data"]["kind"] == "Quadrants"]
-    assert {(16 - 2 * data["inset"]) % 4 for data in quadrants} == {2}
+    probes = {type(probe).__name__: probe for probe in EXPERIMENTS["priors"].probes}
+    assert probes["ShiftConsistency"].random_images == probes["Zoom"].images == 2000
+    assert probes["ShiftConsistency"].off_grid == 4
+    for arrangement in ("in one quadrant", "in four quadrants"):
+        insets = {run.data.inset for _, run in cells("priors", arrangement=arrangement)}
+        assert {(16 - 2 * inset) % 4 for inset in insets} == {2}
 
 
 def test_priors_are_made_false_for_all_models_alike():
     for arrangement, patch_size in (("patches permuted", 4), ("pixels permuted", 1)):
-        found = {
-            (run["data"]["kind"], run["data"].get("patch_size", 1))
-            for _, run in cells("priors", arrangement=arrangement)
-        }
-        assert found == {("Permuted", patch_size)}
-        models = {levels["model"] for levels, _ in cells("priors", arrangement=arrangement)}
-        assert models == {"ResNet", "ViT", "ViT, 3x3 convolution"}
+        found = list(cells("priors", arrangement=arrangement))
+        assert {(type(run.data).__name__, run.data.patch_size) for _, run in found} == {("Permuted", patch_size)}
+        assert {levels["model"] for levels, _ in found} == {"ResNet", "ViT", PRIORS.WIDER}
 
 
-def test_scatter_is_taken_apart_by_subset_and_seed():
-    for subset in range(6):
-        runs = [run for _, run in cells("variation", model="ViT", subset=subset)]
-        assert len({run["seed"] for run in runs}) == 3
-        assert {run["data"].get("subset_seed", 0) for run in runs} == {subset}
-    models = {name: {run["seed"] for _, run in cells("variation", model=name)} for name in ("ResNet", "ViT")}
-    assert models["ResNet"] == models["ViT"]
-    assert len(models["ViT"]) == 18
+def test_rules_of_the_priors_ask_for_cells_that_are_planned_with_five_seeds_at_the_largest_budget():
+    factors = EXPERIMENTS["priors"].factors
+    parts = [part for rule in EXPERIMENTS["priors"].verdicts for part in leaves(rule)]
+    for at in {at for part in parts for _, at in part.cells}:
+        fixed = {name: level for name, level in at if name in factors}
+        found = cells("priors", images_seen=PRIORS.LADDER[-1], **fixed)
+        assert [levels["seed"] for levels, _ in found] == list(range(5))
+
+
+def test_scatter_is_taken_apart_around_runs_of_the_learning_curves(headline):
+    """The first seed of every subset is a run of data_size; the others differ from it in the seed alone."""
+    found = list(cells("variation"))
+    assert len({run for _, run in found}) == 3 * 6 * 3
+    for levels, run in found:
+        first = run.replace(seed=levels["subset"])
+        assert run.data.subset_seed == levels["subset"]
+        assert (first in headline) == (levels["subset"] < 5)
+        assert (run == first) == (levels["seed"] == 0)

@@ -40,7 +40,7 @@ def smoke_run(path, *options, data_dir, results):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["recipe_search", "data_size", "priors"])
+@pytest.mark.parametrize("name", ["data_size", "priors", "variation"])
 def test_the_preset_for_a_gpu_holds_too(name, data_dir, tmp_path):
     """At its first two levels, of images that are at hand."""
     levels = ["--levels", "data=cifar10-jpeg", "--levels", "train_size=500,1000"]
