@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from vision_attn.cli import app
 from vision_attn.report import build_all, index, page, withdrawals
 from vision_attn.report.claims import claim_of, claims
-from vision_attn.report.evidence import judged, markdown
+from vision_attn.report.evidence import Evidence, Judged, Part, judged, markdown
 from vision_attn.spec import InputError, to_json
 from vision_attn.verdicts import AllOf, BoundVerdict, DifferenceVerdict, cell
 
@@ -130,6 +130,21 @@ def test_a_line_of_the_log_that_cannot_be_read_is_refused(tmp_path, line):
     (tmp_path / "LOG.md").write_text(f"## 2026-01-01 · Gone\n{line}\n")
     with pytest.raises(InputError, match=r"must be like '- Withdrawn: `data_size` C2, C3: why\.' Got '- "):
         withdrawals.read(tmp_path)
+
+
+def judged_by(*verdicts):
+    """A claim with one piece of evidence a verdict."""
+    parts = [
+        Part(f"C2{letter}", "", verdict, "", 5, "accuracy", False)
+        for letter, verdict in zip("ab", verdicts, strict=False)
+    ]
+    return Judged("C2", None, tuple(Evidence("x", "", part, (), "") for part in parts))
+
+
+def test_what_a_small_budget_leaves_open_says_nothing_against_what_a_larger_one_decides():
+    assert judged_by("budget-limited", "supports").verdict == "supports"
+    assert judged_by("budget-limited", "not measured").verdict == "budget-limited"
+    assert judged_by("contradicts", "supports").verdict == "mixed"
 
 
 def test_verdicts_that_differ_are_mixed_and_give_no_advice(tmp_path):
