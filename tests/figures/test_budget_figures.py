@@ -83,6 +83,14 @@ def test_a_learning_curve_shows_the_largest_budget_and_what_limits_it(ladder):
     assert "Hollow: limited by the budget" in plot.caption
 
 
+def test_of_a_single_budget_the_training_images_say_whether_the_data_limit():
+    alone = make_records({**LADDER, "images_seen": (1600,)}, ladder_rows, classes=10)
+    table = LearningCurve().table(alone).set_index(["model", "train_size"])
+    data = table.index[table["limited_by"] == "data"]
+    assert list(data) == [("ResNet", 250)]
+    assert set(table["limited_by"].drop(data)) == {"budget"}
+
+
 def test_a_given_budget_is_shown_as_it_is(ladder):
     table = LearningCurve(given=(("images_seen", 100),)).table(ladder)
     assert "limited_by" not in table

@@ -133,7 +133,8 @@ class OverSeeds(Figure, abc.ABC):
         for field, name in fields.items():
             require_factor(records.plan, field, what, name)
         used = [*fields.values(), *self.coordinates()]
-        budget = self.ladder(records)
+        budget = self.budget_factor(records)
+        budget = budget if len(records.plan.factors.get(budget, ())) > 1 else ""
         own = at_largest(records, budget, over=self.over) if budget else records
         own = select_records(own, choose=self.choose, used=used, by=(self.hue,), given=self.given)
         if self.reference_level is not None:
@@ -142,11 +143,11 @@ class OverSeeds(Figure, abc.ABC):
             raise InputError(f"{what} compares with {self.reference_level}, and there is no other level of {self.hue}.")
         return dataclasses.replace(View.of(own, figure=self, used=used), budget=budget)
 
-    def ladder(self, records: Records) -> str:
-        """The factor `budget` where it has several levels and is neither drawn nor given, else ""."""
-        name = self.budget or ""
+    def budget_factor(self, records: Records) -> str:
+        """The factor `budget` where the records have it and it is neither drawn nor given, else ""."""
         taken = [*(getattr(self, field) for field in self.factor_fields), self.over, *(name for name, _ in self.given)]
-        return name if len(records.plan.factors.get(name, ())) > 1 and name not in taken else ""
+        wanted = self.budget or ""
+        return wanted if wanted in records.plan.factors and wanted not in taken else ""
 
     def coordinates(self) -> tuple[str, ...]:
         """Names that are drawn whether they are factors or coordinates of the records."""

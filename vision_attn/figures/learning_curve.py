@@ -33,11 +33,11 @@ class LearningCurve(Lines):
     def view(self, records: Records) -> View:
         if isinstance(records, View) and records.figure == self:
             return records
-        top = super().view(records)
-        if not top.budget:
+        top, budget = super().view(records), self.budget_factor(records)
+        if not budget:
             return top
         whole = self.replace(budget=None).view(records)
-        found = limited(whole, by=top.by, budget=top.budget, over=self.over)
+        found = limited(whole, by=top.by, budget=budget, over=self.over)
         return dataclasses.replace(top, limited=found.drop(columns="budget"))
 
     def values(self, view: View) -> pd.DataFrame:
