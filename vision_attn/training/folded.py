@@ -103,20 +103,14 @@ class FoldedModel(nn.Module):
         return MemberByMember(module, own, self.members, self.generators if drawing else None)
 
 
-STREAMS = 8
-"""Members that a GPU works on at once, where they are computed one by one."""
-
-
 class MemberByMember(nn.Module):
-    """A module computed for the images of one member after those of another; on a GPU some of them at once."""
+    """A module computed for the images of one member after those of another."""
 
     def __init__(
         self, module: nn.Module, own: Tensors, members: int, generators: Sequence[torch.Generator] | None
     ) -> None:
         super().__init__()
         self.module, self.own, self.members, self.generators = [module], own, members, generators
-        on_gpu = any(tensor.is_cuda for tensor in own.values())
-        self.streams = [torch.cuda.Stream() for _ in range(min(STREAMS, members))] if on_gpu and members > 1 else []
 
     def forward(self, x: Tensor, *more: object, **options: object) -> Tensor | tuple[object, ...]:
         self.module[0].train(self.training)
@@ -124,23 +118,9 @@ class MemberByMember(nn.Module):
         outs = []
         for member, images in enumerate(x.chunk(self.members)):
             tensors = {name: each[member] for name, each in parts.items()}
-            drawing = contextlib.nullcontext() if self.generators is None else _drawing(self.generators[member])
-            with drawing, self._stream(member):
+            with contextlib.nullcontext() if self.generators is None else _drawing(self.generators[member]):
                 outs.append(functional_call(self.module[0], tensors, (images, *more), options))
-        for stream in self.streams:
-            torch.cuda.current_stream().wait_stream(stream)
         return torch.cat(outs) if isinstance(outs[0], Tensor) else _joined(outs)
-
-    @contextlib.contextmanager
-    def _stream(self, member: int) -> Iterator[None]:
-        """Inside, a GPU works for the member beside what it does for others."""
-        if not self.streams:
-            yield
-            return
-        stream = self.streams[member % len(self.streams)]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            yield
 
 
 def _joined(outs: list[tuple[object, ...]]) -> tuple[object, ...]:
