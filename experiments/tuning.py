@@ -19,7 +19,7 @@ import math
 from pathlib import Path
 
 from vision_attn import Cifar10, DepthwiseConv, Experiment, ImageFolder, Recipe, ResNet, Run, ViT, match
-from vision_attn.figures import ExpectedBest, Matching, Selection
+from vision_attn.figures import ExpectedBest, Selection
 from vision_attn.probes import Size
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
@@ -211,6 +211,5 @@ experiment = Experiment(
     figures=(
         Selection(choose="trial", by=("train_size",)),
         ExpectedBest(),
-        Matching(reference="ViT"),
     ),
 )

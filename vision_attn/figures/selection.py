@@ -8,12 +8,15 @@ from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures import lettering, marks, theme
-from vision_attn.figures.axes import size_axis
+from vision_attn.figures.axes import rows_axis, size_axis
 from vision_attn.figures.base import Figure
 from vision_attn.plan import Plan
 from vision_attn.records import Records, require_factor
 from vision_attn.selection import selections
 from vision_attn.spec import spec
+
+LONG = 12
+"""Characters of the longest level from which on levels are rows, as their names would not fit below one another."""
 
 
 @spec
@@ -48,11 +51,21 @@ class Selection(Figure):
         styles = theme.styles(records.plan, self.hue)
         with theme.style(into):
             parts = theme.panels(wording.percent(table), self.by)
-            figure, axes = theme.canvas(len(parts), columns=2, into=into)
+            texts = [wording.level_text(self.choose, level) for level in levels]
+            is_named = not all(map(wording.is_number, levels)) and max(map(len, texts)) > LONG
+            wide = lettering.text_width(texts) + 0.4 + 3.4 * min(2, len(parts))
+            high = (0.95 + 0.28 * len(texts)) * -(-len(parts) // 2) + 0.5
+            figure, axes = theme.canvas(len(parts), columns=2, size=(wide, high) if is_named else None, into=into)
+            quantity = self.metric.replace("val_", "validation ").replace("_", " ") + " (%)"
             for each, (title, rows) in zip(axes, parts, strict=True):
-                self._panel(each, rows, levels, styles)
+                if is_named:
+                    self._rows(each, rows, levels, styles)
+                    rows_axis(each, texts)
+                    each.set_xlabel(quantity)
+                else:
+                    self._panel(each, rows, levels, styles)
+                    each.set_ylabel(quantity)
                 lettering.titled(each, title)
-                each.set_ylabel(self.metric.replace("val_", "validation ").replace("_", " ") + " (%)")
             if not table["n"].sum():
                 for each in axes:
                     lettering.blank(each)
@@ -71,6 +84,18 @@ class Selection(Figure):
             ring = {"markersize": 12, "markerfacecolor": "none", "markeredgecolor": style.colour}
             for level, row in best.iterrows():
                 axes.plot(at[level], row["estimate"], "o", **ring)  # type: ignore[arg-type]
+
+    def _rows(self, axes: Axes, rows: pd.DataFrame, levels: list[Any], styles: dict[Any, theme.Style]) -> None:
+        """Levels that are called by a long name as rows, the first on top."""
+        for name, style in styles.items():
+            of_level = rows[rows[self.hue] == name].set_index(self.choose)
+            for place, level in enumerate(levels):
+                if level not in of_level.index or pd.isna(of_level.at[level, "estimate"]):
+                    continue
+                at = of_level.at[level, "estimate"]
+                axes.plot(at, place, style.marker, color=style.colour, markersize=6)
+                if of_level.at[level, "chosen"]:
+                    axes.plot(at, place, "o", markersize=12, markerfacecolor="none", markeredgecolor=style.colour)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         if not table["n"].sum():
