@@ -61,7 +61,13 @@ def tried(tmp_path, own, *, probes="Size()"):
     return planned
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if place else [])
+        for place, path in enumerate(EXAMPLES)
+    ],
+)
 def test_an_example_of_under_40_lines_runs_to_a_report_that_names_the_source_of_its_kind(path, tmp_path):
     assert len(path.read_text().splitlines()) < 40
     options = ["--levels", "seed=0,1", "--smoke", "--jobs", "1", "--results", tmp_path, "--stack", "2"]

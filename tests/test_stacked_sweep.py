@@ -64,6 +64,7 @@ def test_killing_the_driver_loses_nothing_finished_and_leaves_no_orphan(place):
     assert facts(place) == facts(place, "undisturbed")
 
 
+@pytest.mark.slow
 def test_killing_a_worker_costs_no_run_as_those_it_had_are_trained_alone(place):
     process = start(place, *ONE_PAIR, "-j", "1")
     wait_for(lambda: has_history(place))

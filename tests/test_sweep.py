@@ -57,18 +57,21 @@ def test_a_sweep_ends_in_a_report_and_the_same_command_does_nothing_more(place):
     assert facts(place) == before
 
 
+@pytest.mark.slow
 def test_one_worker_and_two_workers_give_the_same_bits(place):
     assert finish(place, "-j", "1", results="one")[0] == 0
     assert finish(place, "-j", "2", results="two")[0] == 0
     assert facts(place, "one") == facts(place, "two")
 
 
+@pytest.mark.slow
 def test_more_levels_run_only_the_new_cells(place):
     finish(place, "--levels", "train_size=50")
     finish(place, "--levels", "train_size=50,100")
     assert outcomes(place) == [("done",)] * 4
 
 
+@pytest.mark.slow
 def test_killing_the_driver_loses_nothing_finished_and_leaves_no_orphan(place):
     process = start(place, *LONG, "-j", "1")
     wait_for(lambda: has_history(place))
@@ -133,6 +136,7 @@ def test_a_sweep_whose_time_is_up_keeps_a_checkpoint_and_writes_its_report(place
     assert all((folder.path / "checkpoint.pt").exists() for folder in folders(place).values())
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once_run_every_run_once(place):
     processes = [start(place, "-j", "1") for _ in range(2)]
     for process in processes:
@@ -141,6 +145,7 @@ def test_two_sweeps_at_once_run_every_run_once(place):
     assert outcomes(place) == [("done",)] * 4
 
 
+@pytest.mark.slow
 def test_a_crashing_run_is_shown_at_once_costs_only_itself_and_is_retried_on_demand(place):
     models = "--levels", "model=attention,too deep for 28 pixels", "--levels", "train_size=50"
     code, output = finish(place, *models)
@@ -160,6 +165,7 @@ def test_a_crashing_run_is_shown_at_once_costs_only_itself_and_is_retried_on_dem
     assert "failed" in page
 
 
+@pytest.mark.slow
 def test_failures_in_a_row_stop_the_sweep(place):
     code, output = finish(place, "--preset", "broken", "-j", "1", "--max-consecutive-failures", "2")
     assert code == 1
@@ -167,6 +173,7 @@ def test_failures_in_a_row_stop_the_sweep(place):
     assert outcomes(place).count(("failed",)) == 2
 
 
+@pytest.mark.slow
 def test_a_diverging_run_is_a_state_and_never_a_number(place):
     code, output = finish(place, "--levels", "learning_rate=1e30", "--levels", "model=attention")
     assert code == 1
@@ -178,12 +185,14 @@ def test_a_diverging_run_is_a_state_and_never_a_number(place):
     assert "diverged" in page_of(place)
 
 
+@pytest.mark.slow
 def test_a_run_that_takes_too_long_is_killed(place):
     code, output = finish(place, "--levels", "updates=1000000", *LONG[2:], "--timeout", "8", "-j", "2")
     assert code == 1, output
     assert outcomes(place) == [("timeout",), ("timeout",)]
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_sweep_and_freeing_it_continues(place):
     limit = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (12000, 12000)); "
     limit += "sys.argv = sys.argv[1:]; runpy.run_module('vision_attn.cli', run_name='__main__')"
@@ -200,6 +209,7 @@ def test_a_full_disk_stops_the_sweep_and_freeing_it_continues(place):
     assert sorted(rows[-1] for rows in outcomes(place)) == ["done"] * 4
 
 
+@pytest.mark.slow
 def test_a_damaged_result_is_noticed_and_the_run_repeated_with_the_same_bits(place):
     finish(place)
     before = facts(place)
@@ -247,6 +257,7 @@ def test_plan_and_status_show_what_would_be_done_and_what_was(place):
     assert {entry["state"] for entry in json.loads(output).values()} == {"done"}
 
 
+@pytest.mark.slow
 def test_levels_leave_the_report_of_the_whole_as_it_is_and_status_looks_where_report_does(place):
     assert finish(place)[0] == 0
     whole = {path: path.read_bytes() for path in (place / "results/question").rglob("*") if path.is_file()}
@@ -261,6 +272,7 @@ def test_levels_leave_the_report_of_the_whole_as_it_is_and_status_looks_where_re
     assert (said.returncode, said.stdout.strip()) == (0, "2 runs: 2 done")
 
 
+@pytest.mark.slow
 def test_two_sweeps_with_different_levels_in_one_folder_do_not_take_each_others_plan(place):
     """The folder's plan.json is another's by the time a worker starts: each reads the plan that was kept for it."""
     first, second = start(place, "--levels", "train_size=50"), start(place, "--levels", "train_size=100")

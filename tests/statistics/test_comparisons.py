@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -12,6 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 from vision_attn.statistics import holm, outperformance, paired_p
 
 
+@settings(max_examples=25)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_is_that_of_statsmodels(p):
     np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1])

@@ -195,7 +195,7 @@ def test_a_stack_of_which_all_diverge_ends():
 
 @pytest.mark.parametrize("name", ["attention", "batch norm"])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-@pytest.mark.parametrize("stop", [1, 5, 11])
+@pytest.mark.parametrize("stop", [5, 11])
 def test_a_stack_resumed_from_the_checkpoints_of_its_members_ends_in_the_same_bits(name, optimizer, stop):
     recipe = RECIPE.replace(optimizer=optimizer)
     whole = stack_of(MODELS[name], recipe)

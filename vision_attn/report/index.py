@@ -1,13 +1,17 @@
 """Index: the verdict page, which holds every claim against all results, and links the pages of the experiments."""
 
+import base64
 import dataclasses
+import io
 import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from PIL import Image
+
 from vision_attn import wording
-from vision_attn.figures import rendering, svg, theme
+from vision_attn.figures import rendering, theme
 from vision_attn.records import Records, load
 from vision_attn.report import page, protocol
 from vision_attn.report.answer import answer
@@ -22,6 +26,8 @@ from vision_attn.store import RUNS, write_atomic
 PAGE = "index.html"
 BEGIN, END = "<!-- claims -->\n", "<!-- /claims -->\n"
 """Between these a README has the table of claims."""
+WIDTH = 640
+"""Pixels of a thumbnail, two for each that it is shown with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,11 +120,21 @@ def _thumbnail(records: Records, metric: str) -> Thumbnail | None:
     for _, name, figure in sorted(candidates, key=lambda one: -one[0]):
         try:
             with theme.reproducible():
-                drawing = rendering.rendered(figure.plot(records).sheet, kinds=("svg",))["svg"]
+                drawing = rendering.rendered(figure.plot(records).sheet, kinds=("png",))["png"]
         except Exception:  # noqa: S112  # a figure, perhaps one's own, must not cost the page: its own says what failed
             continue
-        return Thumbnail(name, figure.title, svg.address(drawing))
+        return Thumbnail(name, figure.title, _small(drawing))
     return None
+
+
+def _small(png: bytes) -> str:
+    """An image as a data URI, at most `WIDTH` pixels wide and in 64 colours: some 20 kB, where an SVG has up to 180."""
+    with Image.open(io.BytesIO(png)) as image:
+        small = image.convert("RGB")
+    small.thumbnail((WIDTH, 2 * WIDTH))
+    out = io.BytesIO()
+    small.quantize(64).save(out, format="png", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 
 def _words(name: str) -> set[str]:
