@@ -150,8 +150,9 @@ class Lines(OverSeeds, abc.ABC):
             share_axis(panels[0])
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
-        """The entries of the legend."""
-        return view.legend(self.line_levels(table, view))
+        """The entries of the legend: the levels that something is drawn of; all where nothing is measured yet."""
+        levels, measured = self.line_levels(table, view), set(table.loc[table["n"] > 0, self.line_name()])
+        return view.legend([level for level in levels if level in measured] or levels)
 
     def x_text(self, view: View) -> str:
         """The label of the x axis."""
