@@ -25,7 +25,8 @@ from vision_attn.trial import shape_of, without_seeds
 from vision_attn.worker import pick_device
 
 STACK_ON_GPU = 16
-"""Runs that a GPU trains together at most, unless told otherwise."""
+"""Runs that a GPU trains together at most, unless told otherwise: on an H200 stacks of 64 make no more images a second
+than stacks of 16, 200 against 204 thousand of the ViT with 0.21 million parameters."""
 
 
 def updates(run: dict[str, Any]) -> int:
@@ -88,7 +89,8 @@ def sizes(plan: Plan) -> dict[str, dict[str, Any]]:
 def groups(plan: Plan, todo: Sequence[str], *, at_most: int) -> list[tuple[str, ...]]:
     """The runs to do, those together that can be trained in a stack: of one model, recipe and data set.
 
-    Subsets of several sizes go together where the recipe makes equally many updates of all.
+    Subsets of several sizes go together where the recipe makes equally many updates of all. Stacks of the same runs
+    are as even as they can be.
 
     A group is made of neighbours in the whole plan, done or not, so that a continued sweep makes the same groups.
     """
@@ -109,6 +111,7 @@ def groups(plan: Plan, todo: Sequence[str], *, at_most: int) -> list[tuple[str, 
                 shapes[data] = _shape(data)
             with torch.device("meta"):
                 size = 1 if stackable(recipe, model.build(**shapes[data])) else at_most
+        size = -(-len(keys) // -(-len(keys) // size))  # 20 runs in stacks of at most 16 make two of 10
         cuts = [keys[start : start + size] for start in range(0, len(keys), size)]
         found += [tuple(key for key in cut if key in left) for cut in cuts]
     return [group for group in found if group]
