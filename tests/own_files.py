@@ -4,7 +4,7 @@ FILE = '''"""Why?"""
 from torch import nn
 from vision_attn import Accuracy, Experiment, LearningCurve, Mnist5k, Recipe, Run, ViT
 from vision_attn.figures import Figure
-from vision_attn.models import Model, as_model
+from vision_attn.models import Model, as_mixer, as_model
 from vision_attn.probes import PatchShuffle, Probe, Size
 from vision_attn.spec import spec
 

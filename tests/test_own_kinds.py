@@ -1,20 +1,27 @@
 """Kinds from outside the package: an experiment file's own, those of modules beside it, those of installed packages."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from own_files import FILE
 from torch import nn
+from typer.testing import CliRunner
 
 from vision_attn import ViT, sources, sweep
+from vision_attn.cli import app
 from vision_attn.experiment import load, plan
 from vision_attn.models import as_mixer, as_model
 from vision_attn.plan import Plan
-from vision_attn.spec import InputError, Spec, from_json, kinds, to_json
+from vision_attn.probes import Probe
+from vision_attn.probes.asking import answers
+from vision_attn.spec import InputError, Spec, from_json, kinds, spec, to_json
 from vision_attn.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -129,9 +136,45 @@ def test_an_example_of_under_40_lines_runs_to_a_report_that_names_the_source_of_
         (
             PROBE.format(name="Enclosing", body="yield {'metric': 'a', 'value': [1, 2]}"),
             "Enclosing()",
-            r"Enclosing on ViT fails: TypeError: Enclosing must yield flat rows with metric and value\.",
+            r"Enclosing must yield flat rows: value a text or a number \(.*mine\.py, line 11\)\. Got \[1, 2\]",
         ),
         (PROBE.format(name="Mute", body="yield from ()"), "Mute()", r"Mute must yield a row .*mine\.py, line 11\)"),
+        (
+            PROBE.format(name="Diverging", body="yield {'metric': 'a', 'value': float('nan')}"),
+            "Diverging()",
+            r"Diverging must yield finite numbers: value is none \(.*mine\.py, line 11\)\. Got nan instead\.",
+        ),
+        (
+            PROBE.format(name="Worded", body="yield {'metric': 'a', 'value': '0.5'}"),
+            "Worded()",
+            r"Worded must yield rows with a finite number as value .* Got '0\.5' instead\.",
+        ),
+        (
+            PROBE.format(name="Returning", body="return {'metric': 'a', 'value': 1.0}"),
+            "Returning()",
+            r"Returning must yield rows, each a dict with metric and value .* Got \{'metric': 'a', 'value': 1\.0\}",
+        ),
+        (
+            PROBE.format(name="Repeating", body="yield from [{'metric': 'a', 'value': 1.0}] * 2"),
+            "Repeating()",
+            r"Repeating must tell its rows apart by metric or another column .*mine\.py, line 11\)",
+        ),
+        (
+            PROBE.format(name="Plain", body="yield {'metric': 'a', 'value': 1.0}").replace("@spec", ""),
+            "Plain()",
+            r"^class Plain must be decorated with @spec\. It is not\. \(.*mine\.py, line 20\)",
+        ),
+        (
+            PROBE.format(name="Listing", body="return").replace("    def", "    sizes: list[int] = ()\n    def"),
+            "Listing()",
+            r"type of the field sizes of Listing must be int, .* Got list\[int\] instead\. \(.*mine\.py",
+        ),
+        (
+            "@as_mixer\ndef Pooled(dim):\n    return nn.AdaptiveAvgPool2d((1, dim))\n"
+            "MODEL = ViT(dim=16, depth=1, patch_size=7, mixer=Pooled())",
+            "Size()",
+            r"^Pooled must return tokens of the shape that it is given, here \(2, 16, 16\) \(.*, line 9\)\. Got .*1, 16",
+        ),
         (
             "MODEL = ViT(dim=16, depth=1, patch_size=7)",
             "PatchShuffle()",
@@ -144,6 +187,38 @@ def test_a_fault_is_told_before_anything_runs_with_its_file_and_line(tmp_path, o
         tried(tmp_path, own, probes=probes)
     assert re.search(sentence, str(error.value)), error.value
     assert "\n" not in str(error.value)
+
+
+def test_scalars_of_numpy_and_torch_are_numbers():
+    class Counting(Probe):
+        def __call__(self, model, data):
+            yield {"metric": "a", "value": np.float32(0.5), "size": torch.tensor(3)}
+
+    (row,) = answers(spec(Counting)(), None, None)
+    assert row == {"metric": "a", "value": 0.5, "size": 3}
+    assert {type(cell) for cell in row.values()} == {str, float, int}
+
+
+def test_a_module_beside_the_file_must_not_be_named_as_another(tmp_path):
+    (tmp_path / "random.py").write_text("")
+    (tmp_path / "mine.py").write_text("import random\n")
+    with pytest.raises(InputError, match=r"random\.py must have another name: a module random is there already, in Py"):
+        load(tmp_path / "mine.py")
+
+
+def test_what_a_file_prints_is_not_what_the_command_says(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(FILE.format(own="print('loud')\nMODEL = ViT(dim=16, depth=1, patch_size=7)", probes="Size()"))
+    said = CliRunner().invoke(app, ["plan", str(path), "--json"])
+    assert json.loads(said.stdout)["name"] == "mine"
+
+
+def test_a_file_in_another_encoding_has_digests_too(tmp_path):
+    own = PROBE.format(name="Encoded", body="'ä'; yield {'metric': 'a', 'value': 1.0}")
+    text = "# -*- coding: latin-1 -*-\n" + FILE.format(own=own, probes="Encoded()")
+    (tmp_path / "mine.py").write_bytes(text.encode("latin-1"))
+    name, experiment = load(tmp_path / "mine.py")
+    assert len(plan(experiment, name=name).sources["Encoded"]) == 64
 
 
 def test_a_fault_in_run_names_the_cell(tmp_path):

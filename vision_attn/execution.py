@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from vision_attn.data import Data
-from vision_attn.probes.base import Probe, Row
+from vision_attn.probes.asking import answers
+from vision_attn.probes.base import Probe
 from vision_attn.run import WEIGHTS, Attempt, Outcome, Run, Stopped, drive, prepare, sourced, train_stack
-from vision_attn.spec import InputError, canonical, digest, to_json
+from vision_attn.spec import InputError, digest, to_json
 from vision_attn.store import PROBES, SCHEMA, Lease, LeaseLost, RunFolder, probe_file
 from vision_attn.training.compute import ComputeSettings
 
@@ -110,7 +111,7 @@ def _measure(
 ) -> None:
     begun = time.monotonic()
     with choices.autocast():
-        records = [checked(probe, row) for row in probe(model, data)]
+        records = answers(probe, model, data)
     content = {
         "schema": SCHEMA,
         "run": digest(run),
@@ -120,15 +121,6 @@ def _measure(
         "seconds": round(time.monotonic() - begun, 3),
     }
     lease.write_json(f"{PROBES}/{file}", content)
-
-
-def checked(probe: Probe, row: Row) -> Row:
-    """The row, if it is flat and finite; a probe that yields anything else is at fault."""
-    flat = all(isinstance(item, str | int | float) for item in row.values())
-    if not flat or "metric" not in row or "value" not in row:
-        raise TypeError(f"{type(probe).__name__} must yield flat rows with metric and value. Got {row!r} instead.")
-    canonical(row)
-    return row
 
 
 def load_weights(model: nn.Module, path: Path, sha256: str) -> bool:

@@ -45,7 +45,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         if not isinstance(self.question, str) or not self.question.strip():
-            found = given.short(self.question) if self.question else "none"
+            found = sources.short(self.question) if self.question else "none"
             allowed = "a text, such as the file's docstring"
             raise InputError(f"question of Experiment must be {allowed}. Got {found} instead.")
         object.__setattr__(self, "factors", given.factors("factors of Experiment", self.factors))
@@ -113,7 +113,7 @@ def load(path: Path) -> tuple[str, Experiment]:
     name = path.stem
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name):
         raise InputError(
-            f"name of an experiment file must be lower-case letters, digits and _. Got '{path.name}' instead."
+            f"name of an experiment file must be lower-case letters, digits, - and _. Got '{path.name}' instead."
         )
     if name == RUNS:
         raise InputError(f"name of an experiment file must not be {name}: so is the folder of all runs named.")
@@ -125,7 +125,7 @@ def load(path: Path) -> tuple[str, Experiment]:
 
 
 def _check_references(experiment: Experiment) -> None:
-    """Raise `InputError` where a figure, or a part of one, compares to a level that no preset has either."""
+    """Raise `InputError` where a figure, or a part of one, asks for a factor, or for a level, that no preset has."""
     parts = [part for figure in experiment.figures for part in (figure, *getattr(figure, "parts", ()))]
     for part in parts:
         hue, reference = getattr(part, "hue", ""), getattr(part, "reference", None)
@@ -157,7 +157,7 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
             omitted.append(cell)
             continue
         if not isinstance(run, Run):
-            raise InputError(f"run of {name} must return a Run or None. Got {run!r} for {cell} instead.")
+            raise InputError(f"run of {name} must return a Run or None. Got {sources.short(run)} for {cell} instead.")
         data = to_json(run)
         key = json_sha256(data)
         cells.append(Cell(factors=cell, run=key))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vision_attn.plan import Level
+from vision_attn.sources import short
 from vision_attn.spec import InputError, Spec
 
 MOST_LEVELS = 100_000
@@ -52,8 +53,8 @@ def _levels(name: str, given: Any) -> tuple[Level, ...]:
     for level in levels:
         if not isinstance(level, str | int | float):
             raise InputError(f"levels of factor {name!r} must be texts or numbers. Got {short(level)} instead.")
-        if isinstance(level, str) and not (level.isprintable() and 0 < len(level) <= LONGEST_LEVEL):
-            allowed = f"1 to {LONGEST_LEVEL} characters that can be printed"
+        if isinstance(level, str) and not (level.isprintable() and level.strip() and len(level) <= LONGEST_LEVEL):
+            allowed = f"1 to {LONGEST_LEVEL} characters that can be printed, not all of them spaces"
             raise InputError(
                 f"levels of factor {name!r} that are texts must have {allowed}. Got {short(level)} instead."
             )
@@ -61,8 +62,8 @@ def _levels(name: str, given: Any) -> tuple[Level, ...]:
             raise InputError(f"levels of factor {name!r} must be below 2**63. Got {short(level)} instead.")
         if isinstance(level, float) and not math.isfinite(level):
             raise InputError(f"levels of factor {name!r} must be finite. Got {short(level)} instead.")
-    if len(set(levels)) != len(levels):
-        raise InputError(f"levels of factor {name!r} must differ from each other. Got {short(levels)} instead.")
+    if len(set(levels)) != len(levels) or len(set(map(str, levels))) != len(levels):
+        raise InputError(f"levels of factor {name!r} must differ, also as texts. Got {short(levels)} instead.")
     return levels
 
 
@@ -95,11 +96,3 @@ def check_run(run: Any, factors: Sequence[str]) -> None:
     if named != set(factors) or len(named) != len(parameters):
         given = ", ".join(sorted(str(one).partition(":")[0] for one in parameters)) or "none"
         raise InputError(f"run of Experiment {allowed}. Got {given} instead.")
-
-
-def short(value: Any) -> str:
-    """A value as it is written, cut where it is long."""
-    if isinstance(value, int) and abs(value) >= 10**100:
-        return f"a number of {value.bit_length():,} bits"
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."

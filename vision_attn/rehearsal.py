@@ -6,7 +6,6 @@ cannot use is left to the page.
 """
 
 import contextlib
-import reprlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,15 +14,15 @@ import torch
 
 from vision_attn import sources
 from vision_attn.data import Data
-from vision_attn.execution import checked
 from vision_attn.figures import Figure, rendering, theme
 from vision_attn.plan import Plan
+from vision_attn.probes.asking import answers
 from vision_attn.probes.base import Probe
 from vision_attn.records import Records, Row, RunRecords, joined
 from vision_attn.rows import packed
 from vision_attn.run import Run, built, provenance
 from vision_attn.spec import InputError, from_json, kind_of
-from vision_attn.trial import defined, small
+from vision_attn.trial import small
 from vision_attn.verdicts import Finding, Verdict
 
 STEP = 0.01
@@ -63,7 +62,7 @@ def made_up(plan: Plan) -> Records:
                 model = built(run.model, data).eval()
             few = small(data)
             probes = [from_json(probe, Probe) for probe in asked.values()]
-            measured[alike] = [checked(probe, row) for probe in probes for row in probe(model, few)]
+            measured[alike] = [row for probe in probes for row in answers(probe, model, few)]
         values = [{**row, "value": row["value"] * (1 - STEP * (place % 10))} for row in measured[alike]]
         history = _history(run, run.recipe.num_updates(data.train_size))
         rows, logged = ([packed(row) for row in part] for part in (values, history))
@@ -126,17 +125,17 @@ def _decide(verdict: Verdict, records: Records) -> None:
 
 @contextlib.contextmanager
 def _told(kind: str, method: str) -> Iterator[None]:
-    """Turn any exception but an `InputError` into one that tells file and line."""
+    """Turn any exception but an `InputError` into one that tells file and line, an attempt to end the process too."""
     try:
         yield
     except InputError as error:
         raise _LeftToThePage from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{method} of {kind} fails on made-up records: {sources.fault(error)}") from error
 
 
 def _require(own: Any, part: str, given: Any, wanted: Any, words: str) -> None:
     if not isinstance(given, wanted):
         raise InputError(
-            f"{part} of {kind_of(own)} must be {words}{defined(own, part)}. Got {reprlib.repr(given)} instead."
+            f"{part} of {kind_of(own)} must be {words}{sources.defined(own, part)}. Got {sources.short(given)} instead."
         )

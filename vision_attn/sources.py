@@ -10,11 +10,13 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import inspect
 import sys
 import sysconfig
+import tokenize
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -65,7 +67,8 @@ def fault(error: BaseException) -> str:
     """An exception in one line: its kind, its message, and the last line of own code that led to it."""
     text = " ".join(str(error).split())
     if isinstance(error, SyntaxError):
-        return f"{type(error).__name__}: {error.msg} ({shown(Path(error.filename or '?'))}, line {error.lineno})"
+        place = f" ({shown(Path(error.filename))}, line {error.lineno})" if error.filename else ""
+        return f"{type(error).__name__}: {error.msg}{place}"
     own = own_frames(error) or traceback.extract_tb(error.__traceback__)[-1:]
     place = f" ({_place(own)})" if own else ""
     return f"{type(error).__name__}: {text}{place}" if text else f"{type(error).__name__}{place}"
@@ -78,6 +81,24 @@ def shown(path: Path) -> str:
     return str(path)
 
 
+def defined(spec: Spec, method: str) -> str:
+    """Where a method of a kind is written, in brackets."""
+    function: Any = getattr(type(spec), "factory", None) or getattr(type(spec), method, None)
+    try:
+        file, line = inspect.getsourcefile(function), inspect.getsourcelines(function)[1]
+    except (OSError, TypeError):
+        return ""
+    return f" ({shown(Path(str(file)))}, line {line})"
+
+
+def short(value: Any) -> str:
+    """A value as it is written, on one line and cut where it is long."""
+    if isinstance(value, int) and abs(value) >= 10**100:
+        return f"a number of {value.bit_length():,} bits"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 def load_file(path: Path) -> ModuleType:
     """Run an experiment file, which may import files beside it; its kinds are known from then on.
 
@@ -86,6 +107,7 @@ def load_file(path: Path) -> ModuleType:
     """
     load_plugins()
     folder = path.resolve().parent
+    _check_names_beside(path)
     for name, module in _beside.items():
         if sys.modules.get(name) is module:
             del sys.modules[name]
@@ -109,6 +131,25 @@ def load_file(path: Path) -> ModuleType:
         if _lies_in(sys.modules.get(kind.__module__), folder):
             digest_of(kind)  # type: ignore[arg-type]
     return module
+
+
+def _check_names_beside(path: Path) -> None:
+    """Raise `InputError` where a file beside an experiment file, which that imports, is named as another module.
+
+    Which of the two is imported would depend on what the process has imported before.
+    """
+    try:
+        _, _, imported = _definitions(path)
+    except (SyntaxError, UnicodeDecodeError):  # told when the file is run
+        return
+    folder = path.resolve().parent
+    elsewhere = [place for place in sys.path if Path(place).resolve() != folder]
+    for beside in dict.fromkeys(beside for beside, _ in imported.values()):
+        name = beside.relative_to(path.parent).parts[0].removesuffix(".py")
+        other = importlib.machinery.PathFinder.find_spec(name, elsewhere)
+        if name in sys.stdlib_module_names or (other is not None and other.origin is not None):
+            where = "Python" if name in sys.stdlib_module_names else str(other and other.origin)
+            raise InputError(f"{shown(beside)} must have another name: a module {name} is there already, in {where}.")
 
 
 @functools.cache
@@ -200,7 +241,8 @@ def _collect(file: Path, name: str, parts: dict[tuple[str, str], str]) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _read(file: Path, stamp: int) -> tuple[str, dict[str, list[Any]], dict[str, tuple[Path, str]]]:
-    text = file.read_text()
+    with tokenize.open(file) as source:  # as Python reads it: a declared encoding, a byte order mark
+        text = source.read()
     defined: dict[str, list[Any]] = {}
     imported: dict[str, tuple[Path, str]] = {}
     for node in ast.walk(ast.Module(body=_top(ast.parse(text).body), type_ignores=[])):

@@ -92,13 +92,17 @@ def spec(cls: type[T]) -> type[T]:
     taken = [field.name for field in dataclasses.fields(made) if field.name in RESERVED]  # type: ignore[arg-type]
     if taken:
         raise TypeError(f"A field of {made.__name__} must not be named {taken[0]}: the name has a meaning in the JSON.")
+    for field in dataclasses.fields(made):  # type: ignore[arg-type]
+        if any(inspect.isfunction(vars(base).get(field.name)) for base in made.__mro__[1:]):
+            raise TypeError(f"A field of {made.__name__} must not be named {field.name}: so is a method of its kind.")
     if not inspect.isabstract(made):
         if made.__name__ in RENAMED:
             raise TypeError(f"{made.__name__} must have another name: in stored JSON it is {RENAMED[made.__name__]}.")
         module = sys.modules.get(made.__module__)
         home = (module, getattr(module, "__file__", None) or made.__module__)
         if made.__name__ in _KINDS and not _is_reloaded(_HOMES[made.__name__], home):
-            places = f"in {_HOMES[made.__name__][1]} and in {home[1]}"
+            earlier = _HOMES[made.__name__][1]
+            places = f"both in {home[1]}" if earlier == home[1] else f"in {earlier} and in {home[1]}"
             raise TypeError(f"Two specs are named {made.__name__}: {places}. One of them must have another name.")
         _KINDS[made.__name__], _HOMES[made.__name__] = made, home
         _part_from.cache_clear()
@@ -114,6 +118,8 @@ def by_name(cls: type[U]) -> type[U]:
 
     @functools.wraps(build)
     def built(self: Any, *places: Any, **given: Any) -> None:
+        if isinstance(self, Spec) and "__dataclass_fields__" not in vars(type(self)):
+            raise InputError(f"class {type(self).__name__} must be decorated with @spec. It is not.")
         if places:
             example = f"{cls.__name__}({names[0]}=...)" if names else f"{cls.__name__}()"
             raise InputError(f"{cls.__name__} takes its fields by name: {example}. Got {places[0]!r} without one.")
@@ -200,8 +206,27 @@ def json_sha256(data: Any) -> str:
 
 @functools.cache
 def _annotations(cls: Any) -> dict[str, Any]:
-    hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+    """The types of the fields. Raises `InputError` where one is unknown, or is none that JSON gives back."""
+    try:
+        hints = typing.get_type_hints(cls)
+    except NameError as error:
+        raise InputError(f"types of the fields of {cls.__name__} must be known to its module: {error}.") from None
+    found = {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+    for name, annotation in found.items():
+        if not _is_kept(annotation):
+            allowed = "int, float, bool, str, None, a Literal, a spec, or a tuple or union of these"
+            given = annotation.__name__ if isinstance(annotation, type) else annotation
+            raise InputError(f"type of the field {name} of {cls.__name__} must be {allowed}. Got {given} instead.")
+    return found
+
+
+def _is_kept(annotation: Any) -> bool:
+    """Whether values of a type come back from JSON as they were."""
+    if typing.get_origin(annotation) is Literal or annotation is Ellipsis:
+        return True
+    if _is_union(annotation) or typing.get_origin(annotation) is tuple:
+        return all(_is_kept(option) for option in typing.get_args(annotation))
+    return annotation in _WORDS or annotation is None or (isinstance(annotation, type) and issubclass(annotation, Spec))
 
 
 @functools.cache
@@ -268,7 +293,8 @@ def _coerced(owner: Spec, field: str, value: Any, annotation: Any) -> Any:
         if fits:
             return result
     allowed = " or ".join(_describe(option) for option in options)
-    raise InputError(_sentence(field, type(owner).__name__, allowed, value))
+    hint = f" Write {value.__name__}()." if isinstance(value, type) and issubclass(value, Spec) else ""
+    raise InputError(_sentence(field, type(owner).__name__, allowed, value) + hint)
 
 
 def _is_union(annotation: Any) -> bool:

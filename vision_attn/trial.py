@@ -4,10 +4,9 @@ Every data set is loaded once, in the largest size asked for, and every model is
 are put to work: a model learns from two images and answers on two, a probe measures eight images.
 """
 
+import contextlib
 import dataclasses
-import inspect
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,12 +15,12 @@ from torch.nn import functional as F
 
 from vision_attn import sources
 from vision_attn.data.base import Data, Dataset, Split
-from vision_attn.execution import checked
-from vision_attn.models import FittedModel, Model, count_params
+from vision_attn.models import FittedModel, Model, ViT, count_params
 from vision_attn.plan import Json, Plan
+from vision_attn.probes.asking import answers, require_distinct
 from vision_attn.probes.base import Probe
 from vision_attn.run import Run, built
-from vision_attn.spec import InputError, Spec, canonical, from_json, kind_of
+from vision_attn.spec import InputError, canonical, from_json, kind_of
 from vision_attn.training.fitting import require_fit
 
 IMAGES = 8
@@ -81,21 +80,27 @@ def _loaded(dataset: Dataset) -> Data:
         data = dataset.load()
     if not sources.is_own(type(dataset)):
         return data
+    place = sources.defined(dataset, "load")
     if not isinstance(data, Data):
-        raise InputError(f"load of {name} must return Data{defined(dataset, 'load')}. Got {data!r} instead.")
+        raise InputError(f"load of {name} must return Data{place}. Got {sources.short(data)} instead.")
     for split, part in (("train", data.train_sample), ("test", data.test)):
         images, labels = part.images, part.labels
         wrong = images.dtype != torch.uint8 or images.ndim != 4 or images.shape[2] != images.shape[3]
         if wrong:
             given = f"{images.dtype} of shape {tuple(images.shape)}"
-            allowed = f"uint8 of shape (N, C, H, H){defined(dataset, 'load')}"
+            allowed = f"uint8 of shape (N, C, H, H){place}"
             raise InputError(f"{split} images of {name} must be {allowed}. Got {given} instead.")
-        if labels.dtype != torch.int64 or len(labels) != len(images) or int(labels.max()) >= data.num_classes:
-            given = f"{labels.dtype} of shape {tuple(labels.shape)}, the largest {int(labels.max())}"
-            allowed = f"int64 of shape ({len(images)},) below {data.num_classes}{defined(dataset, 'load')}"
+        fits = labels.dtype == torch.int64 and 0 < len(labels) == len(images)
+        first, last = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
+        if not fits or last >= data.num_classes or (first < 0 and labels.ndim == 1):
+            given = f"{labels.dtype} of shape {tuple(labels.shape)}, from {first} to {last}"
+            allowed = f"int64 of shape ({len(images)},) from 0 to {data.num_classes - 1}{place}"
             raise InputError(f"{split} labels of {name} must be {allowed}. Got {given} instead.")
-    if not isinstance(dataset.label, str):
-        raise InputError(f"label of {name} must be a text. Got {dataset.label!r} instead.")
+    if not isinstance(dataset.label, str) or not dataset.label.strip():
+        raise InputError(f"label of {name} must be a text, and not empty. Got {sources.short(dataset.label)} instead.")
+    size = dataset.train_size
+    if size is not None and data.train_size not in (size, None):
+        raise InputError(f"load of {name} must give train_size = {size} training images{place}. Got {data.train_size}.")
     return data
 
 
@@ -120,9 +125,11 @@ def _try(run: Run, data: Data, probes: Sequence[Probe]) -> None:
     model.eval()
     for probe in own_probes:
         with sources.told(f"{kind_of(probe)} on {kind_of(run.model)}"):
-            rows = [checked(probe, row) for row in probe(model, few)]
+            rows = answers(probe, model, few)
+            require_distinct(probe, rows)
         if not rows:
-            raise InputError(f"{kind_of(probe)} must yield a row{defined(probe, '__call__')}. Got none instead.")
+            place = sources.defined(probe, "__call__")
+            raise InputError(f"{kind_of(probe)} must yield a row{place}. Got none instead.")
 
 
 def _built(spec: Model, data: Data) -> nn.Module:
@@ -133,17 +140,42 @@ def _built(spec: Model, data: Data) -> nn.Module:
         isinstance(model, nn.Module) and any(one.requires_grad for one in model.parameters())
     )
     if not trains:
-        allowed = f"a module with parameters to be trained{defined(spec, 'build')}"
-        raise InputError(f"build of {name} must return {allowed}. Got {model!r} instead.")
+        allowed = f"a module with parameters to be trained{sources.defined(spec, 'build')}"
+        raise InputError(f"build of {name} must return {allowed}. Got {sources.short(model)} instead.")
     images = data.normalise(data.test.images[:2])
-    with sources.told(f"forward of {name}"), torch.no_grad():
+    with sources.told(f"forward of {name}"), torch.no_grad(), _mixers_watched(spec, model):
         found = model.eval()(images)
     wanted = (len(images), data.num_classes, *data.label_shape)
     given: Any = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
     if given != wanted:
-        place = defined(spec, "build")
+        place = sources.defined(spec, "build")
         raise InputError(f"logits of {name} must have the shape {wanted} for two images{place}. Got {given} instead.")
+    if not found.isfinite().all():
+        raise InputError(f"logits of {name} must be finite{sources.defined(spec, 'build')}. Some are not.")
     return model
+
+
+@contextlib.contextmanager
+def _mixers_watched(spec: Model, model: nn.Module) -> Iterator[None]:
+    """Raise `InputError` in a forward pass where an own mixer of the trunk gives other than a token for each token."""
+    mixer = spec.mixer if isinstance(spec, ViT) and sources.is_own(type(spec.mixer)) else None
+    if mixer is None:
+        yield
+        return
+    name, place = kind_of(mixer), sources.defined(mixer, "build")
+
+    def watch(module: nn.Module, given: tuple[torch.Tensor, ...], found: Any) -> None:
+        wanted, shape = tuple(given[0].shape), getattr(found, "shape", type(found).__name__)
+        if shape != wanted:
+            allowed = f"tokens of the shape that it is given, here {wanted}{place}"
+            raise InputError(f"{name} must return {allowed}. Got {sources.short(shape)} instead.")
+
+    hooks = [block.mixer.register_forward_hook(watch) for block in model.blocks]  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _learn(spec: Model, model: nn.Module, data: Data) -> None:
@@ -163,13 +195,3 @@ def small(data: Data) -> Data:
 
     val = None if data.val is None else first(data.val)
     return dataclasses.replace(data, train=first(data.train_sample), val=val, test=first(data.test))
-
-
-def defined(spec: Spec, method: str) -> str:
-    """Where a method of a kind is written, in brackets."""
-    function = getattr(type(spec), "factory", None) or getattr(type(spec), method)
-    try:
-        file, line = inspect.getsourcefile(function), inspect.getsourcelines(function)[1]
-    except (OSError, TypeError):
-        return ""
-    return f" ({sources.shown(Path(str(file)))}, line {line})"

@@ -104,6 +104,19 @@ def test_data_without_a_validation_split_say_so():
             {"test_images": np.zeros((6, 2, 5, 5), np.uint8)},
             "Train and test images of x must have one shape. Got (2, 4, 4) and (2, 5, 5) instead.",
         ),
+        (
+            {"train_images": np.zeros((12, 2, 4, 4))},
+            "train images of x must be uint8 of shape (N, C, H, H). Got float64 of shape (12, 2, 4, 4) instead.",
+        ),
+        (
+            {"train_labels": np.arange(11) % 3},
+            "train labels of x must be whole numbers of shape (12,), one an image. Got int64 of shape (11,) instead.",
+        ),
+        (
+            {"train_labels": np.arange(12) % 3 - 1},
+            "train labels of x must be from 0 to 2, as there are 3 classes. Got -1 instead.",
+        ),
+        ({"classes": ("a", "b", "a")}, "classes of x must be texts that differ. Got ('a', 'b', 'a') instead."),
         ({"classes": ("a",)}, "x must have at least two classes. Got 1 instead."),
     ],
 )

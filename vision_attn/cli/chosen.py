@@ -1,8 +1,10 @@
 """What the user has chosen: the plan of an experiment file at a preset and at other levels, the folders of data."""
 
+import contextlib
 import hashlib
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
 
 def chosen_plan(path: Path, preset: str | None, levels: list[str] | None, smoke: bool) -> tuple[Plan, str]:
     """The plan of an experiment file, and the name of its folder in the results."""
+    with contextlib.redirect_stdout(sys.stderr):  # what the file prints is not what the command says
+        return _chosen_plan(path, preset, levels, smoke)
+
+
+def _chosen_plan(path: Path, preset: str | None, levels: list[str] | None, smoke: bool) -> tuple[Plan, str]:
     from vision_attn import experiment as experiments
 
     name, whole = experiments.load(path)

@@ -16,7 +16,7 @@ PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Arrays:
-    """Images, uint8 of shape (N, C, H, H), and labels, int64 of shape (N,), of both splits."""
+    """Images, uint8 of shape (N, C, H, H), and labels, whole numbers of shape (N,), of both splits."""
 
     train_images: np.ndarray
     train_labels: np.ndarray
@@ -34,28 +34,50 @@ class Arrays:
         return digest.hexdigest()
 
     def require_usable(self, *, what: str) -> None:
-        """Raise `InputError` where images are not square or a class has no image in a split."""
+        """Raise `InputError` where types, shapes or labels do not fit, or a class has no image in a split."""
+        self._require_classes(what)
+        for split in ("train", "test"):
+            images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
+            if images.dtype != np.uint8 or images.ndim != 4:
+                given = f"{images.dtype} of shape {images.shape}"
+                raise InputError(f"{split} images of {what} must be uint8 of shape (N, C, H, H). Got {given} instead.")
+            if not np.issubdtype(labels.dtype, np.integer) or labels.shape != images.shape[:1]:
+                allowed = f"whole numbers of shape ({len(images)},), one an image"
+                given = f"{labels.dtype} of shape {labels.shape}"
+                raise InputError(f"{split} labels of {what} must be {allowed}. Got {given} instead.")
         height, width = self.train_images.shape[-2:]
         if height != width:
             raise InputError(f"Images of {what} must be square. Got {width} x {height} pixels instead.")
         if self.test_images.shape[1:] != self.train_images.shape[1:]:
             shapes = f"{self.train_images.shape[1:]} and {self.test_images.shape[1:]}"
             raise InputError(f"Train and test images of {what} must have one shape. Got {shapes} instead.")
-        if len(self.classes) < 2:
-            raise InputError(f"{what} must have at least two classes. Got {len(self.classes)} instead.")
         for split, labels in (("train", self.train_labels), ("test", self.test_labels)):
+            self._require_labels(f"{split} labels of {what}", labels)
             counts = np.bincount(labels, minlength=len(self.classes))
             if not counts.all():
                 empty = self.classes[int(np.argmin(counts))]
                 raise InputError(f"Class {empty!r} of {what} has no {split} image; every class needs some.")
+
+    def _require_classes(self, what: str) -> None:
+        if len(self.classes) < 2:
+            raise InputError(f"{what} must have at least two classes. Got {len(self.classes)} instead.")
+        if not all(isinstance(one, str) for one in self.classes) or len(set(self.classes)) < len(self.classes):
+            raise InputError(f"classes of {what} must be texts that differ. Got {tuple(self.classes)!r} instead.")
+
+    def _require_labels(self, what: str, labels: np.ndarray) -> None:
+        for extreme in (int(labels.min(initial=0)), int(labels.max(initial=0))):
+            if not 0 <= extreme < len(self.classes):
+                allowed = f"from 0 to {len(self.classes) - 1}, as there are {len(self.classes)} classes"
+                raise InputError(f"{what} must be {allowed}. Got {extreme} instead.")
 
 
 def select(dataset: Dataset, arrays: Arrays, *, fingerprint: str, flip: bool) -> Data:
     """The training subset and validation split that the spec asks for, and the whole test split.
 
     The tensors are copies: changing them in place changes nothing for the next run of the process.
-    Raises `InputError` where the sizes do not fit the data.
+    Raises `InputError` where the sizes do not fit the data, or the arrays each other.
     """
+    arrays.require_usable(what=dataset.label)
     train, val = split_indices(
         arrays.train_labels,
         train_size=dataset.train_size,

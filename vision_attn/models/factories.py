@@ -39,6 +39,8 @@ def as_mixer(factory: Callable[..., nn.Module]) -> type[Mixer]:
 
 def _as_spec(factory: Callable[..., nn.Module], role: type[S], given: tuple[str, ...]) -> type[S]:
     name = getattr(factory, "__name__", repr(factory))
+    if not name.isidentifier():
+        raise TypeError(f"The function must have a name, as its spec is called so: write def. Got {name} instead.")
     parameters = inspect.signature(factory).parameters
     taken = [one for one in given if one in parameters]
     annotations: dict[str, Any] = {}
