@@ -7,7 +7,7 @@ import timm
 import torch
 from timm_sources import images
 
-from vision_attn.models import Classifier, DepthwiseConv, Model, ResNet, SelfAttention, ViT, register_models
+from vision_attn.models import Classifier, ConvNeXt, DepthwiseConv, Model, ResNet, SelfAttention, ViT, register_models
 from vision_attn.models.trunk import VisionTransformer
 from vision_attn.spec import InputError, kinds
 
@@ -76,6 +76,16 @@ class TestRegistration:
         assert 0.8 < (dropped == 0).float().mean() < 0.98
         torch.testing.assert_close(dropped[dropped != 0].mean(), torch.tensor(10.0))
         assert torch.equal(model.eval().forward_head(features), features[:, 0])
+
+    @pytest.mark.parametrize("spec", [ResNet(width=4, blocks=1), ConvNeXt(width=4, blocks=1)], ids=str)
+    def test_convolutional_networks_have_it_too(self, spec):
+        model = spec.replace(drop_rate=0.9).build(image_size=16, in_chans=3, num_classes=0)
+        features = model.forward_features(torch.randn(64, 3, 16, 16))
+        pooled = model.eval().forward_head(features)
+        assert torch.equal(model.forward_head(features, pre_logits=True), pooled)
+        dropped = model.train().forward_head(features)
+        assert 0.8 < (dropped == 0).float().mean() < 0.98
+        torch.testing.assert_close(dropped[dropped != 0], 10 * pooled[dropped != 0])
 
     def test_it_can_be_done_twice_and_never_replaces_another_model(self):
         names = register_models()

@@ -326,7 +326,7 @@ OTHERS = {
     ),
     "ConvStack": ConvStack(width=8, kernels=(3, 1), depthwise=True),
     "ConvNeXt": ConvNeXt(width=4, blocks=1),
-    "drop path": ResNet(width=4, blocks=1, drop_path=0.3),
+    "drop path": ResNet(width=4, blocks=1, drop_path=0.3, drop_rate=0.2),
 }
 
 

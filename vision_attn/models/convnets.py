@@ -20,7 +20,8 @@ class ResNet(Model):
 
     A 3x3 stem, three stages of `blocks` basic blocks with `width`, 2 and 4 times `width` channels and strides 1, 2, 2,
     global average pooling, one linear map. Shortcuts that change shape are 1x1 convolutions (the paper's option B).
-    `drop_path` is the rate of stochastic depth at the last block (Huang et al. 2016), rising to it from 0.
+    `drop_path` is the rate of stochastic depth at the last block (Huang et al. 2016), rising to it from 0; `drop_rate`
+    is the share of the features that dropout sets to 0 before the head.
     """
 
     width_field: ClassVar[str] = "width"
@@ -29,11 +30,13 @@ class ResNet(Model):
     width: int = 16
     blocks: int = 3
     drop_path: float = 0.0
+    drop_rate: float = 0.0
 
     def check(self) -> None:
         self.require("width", self.width >= 1, "at least 1")
         self.require("blocks", self.blocks >= 1, "at least 1")
-        self.require("drop_path", 0 <= self.drop_path < 1, "at least 0 and less than 1")
+        for field in ("drop_path", "drop_rate"):
+            self.require(field, 0 <= getattr(self, field) < 1, "at least 0 and less than 1")
 
     def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
         return ResidualNetwork(self, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
@@ -79,6 +82,7 @@ class ResidualNetwork(Features, Classifier):
                 before = channels
             stages.append(nn.Sequential(*made))
         self.stages = nn.Sequential(*stages)
+        self.head_drop = nn.Dropout(spec.drop_rate) if spec.drop_rate else nn.Identity()
         self.head = self.make_head(num_classes)
         self.feature_info = [
             {"module": f"stages.{i}", "num_chs": width * 2**i, "reduction": 2**i} for i in range(STAGES)
@@ -96,7 +100,7 @@ class ResidualNetwork(Features, Classifier):
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """A feature map to logits (B, num_classes); with `pre_logits` to its mean over places (B, 4 width)."""
         x = x.mean(dim=(2, 3))
-        return x if pre_logits else self.head(x)
+        return x if pre_logits else self.head(self.head_drop(x))
 
 
 @spec
@@ -106,7 +110,8 @@ class ConvNeXt(Model):
     Patches of patch_size x patch_size, then stages of `blocks` blocks with `width`, 2 and 4 times `width` channels,
     each block a depthwise convolution of `kernel_size`, a norm over channels and an MLP four times as wide; 2x2
     convolutions of stride 2 between stages; average pooling, norm, linear map. Stages and norms are timm's. Layer
-    scale is left out: from 1e-6 it takes longer to open than a small budget lasts.
+    scale is left out: from 1e-6 it takes longer to open than a small budget lasts. `drop_path` and `drop_rate` are as
+    in `ResNet`.
     """
 
     width_field: ClassVar[str] = "width"
@@ -117,12 +122,14 @@ class ConvNeXt(Model):
     patch_size: int = 2
     kernel_size: int = 7
     drop_path: float = 0.0
+    drop_rate: float = 0.0
 
     def check(self) -> None:
         for field in ("width", "blocks", "patch_size"):
             self.require(field, getattr(self, field) >= 1, "at least 1")
         self.require("kernel_size", self.kernel_size >= 1 and self.kernel_size % 2 == 1, "odd")
-        self.require("drop_path", 0 <= self.drop_path < 1, "at least 0 and less than 1")
+        for field in ("drop_path", "drop_rate"):
+            self.require(field, 0 <= getattr(self, field) < 1, "at least 0 and less than 1")
 
     def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
         coarsest = self.patch_size * 2 ** (STAGES - 1)
@@ -161,6 +168,7 @@ class ConvNeXtNetwork(Features, Classifier):
             )
         )
         self.fc_norm = nn.LayerNorm(self.num_features, eps=1e-6)
+        self.head_drop = nn.Dropout(spec.drop_rate) if spec.drop_rate else nn.Identity()
         self.head = self.make_head(num_classes)
         self.feature_info = [
             {"module": f"stages.{i}", "num_chs": width << i, "reduction": size << i} for i in range(STAGES)
@@ -180,4 +188,4 @@ class ConvNeXtNetwork(Features, Classifier):
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """A feature map to logits (B, num_classes); with `pre_logits` to the pooled, normed features (B, 4 width)."""
         x = self.fc_norm(x.mean(dim=(2, 3)))
-        return x if pre_logits else self.head(x)
+        return x if pre_logits else self.head(self.head_drop(x))
