@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vision_attn.layers.positions import coordinates
 from vision_attn.layers.shapes import Bool, Float
-from vision_attn.layers.symbolic import least, surely
+from vision_attn.layers.symbolic import covering, least, surely
 from vision_attn.layers.tiling import Part, Rows, Surroundings, Tiles, Tiling
 
 
@@ -133,7 +133,7 @@ class Dilated(Pattern):
 
     def tiling(self, grid: tuple[int, int]) -> Tiling:
         rows, columns = least(self.stride, grid[0]), least(self.stride, grid[1])
-        return Tiling(grid, (-(-grid[0] // rows), -(-grid[1] // columns)), stride=(rows, columns))
+        return Tiling(grid, (covering(grid[0], rows), covering(grid[1], columns)), stride=(rows, columns))
 
     def extra_repr(self) -> str:
         return f"stride={self.stride}"

@@ -26,6 +26,11 @@ def least(first: int, second: int) -> int:
     return second if surely(second < first) else first
 
 
+def covering(side: int, size: int) -> int:
+    """How many pieces of a size cover a side; a plain quotient where a graph knows that none is cut."""
+    return side // size if surely(side % size == 0) else -(-side // size)
+
+
 def alone(x: Any, *others: Any) -> Any:
     """x, where nothing else was given: all that a graph of `torch.fx.symbolic_trace` takes, which knows no masks."""
     if any(other is not None and other is not False and other != {} for other in others):

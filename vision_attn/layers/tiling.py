@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vision_attn.layers.positions import coordinates
 from vision_attn.layers.shapes import Bool, Float
-from vision_attn.layers.symbolic import surely
+from vision_attn.layers.symbolic import covering, surely
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Tiling:
     @property
     def count(self) -> tuple[int, int]:
         """How many tiles below each other and beside each other."""
-        return self.stride or (-(-self.grid[0] // self.tile[0]), -(-self.grid[1] // self.tile[1]))
+        return self.stride or (covering(self.grid[0], self.tile[0]), covering(self.grid[1], self.tile[1]))
 
     @property
     def padded(self) -> tuple[int, int]:
@@ -44,7 +44,7 @@ class Tiling:
     @property
     def exact(self) -> bool:
         """Whether there is no padding."""
-        return surely(self.padded[0] == self.grid[0]) and surely(self.padded[1] == self.grid[1])
+        return all(surely(side % size == 0) for side, size in zip(self.grid, self.stride or self.tile, strict=True))
 
     @property
     def settled(self) -> bool:
