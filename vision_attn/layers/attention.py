@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from vision_attn.layers import calls, checks, cost, named, plan, stages, states, symbolic
+from vision_attn.layers import calls, checks, cost, named, plain, plan, stages, states, symbolic
 from vision_attn.layers.named import PatternName, PositionName
 from vision_attn.layers.paths import PathName, attention_path
 from vision_attn.layers.patterns import Pattern
@@ -217,14 +217,17 @@ class Attention(nn.Module):
         if traced(others):
             x = symbolic.alone(x, context, key_padding_mask, attn_mask, is_causal, grid, others)
             return self.forward(x)
+        unmasked = key_padding_mask is None and attn_mask is None and is_causal is False
+        if unmasked and context is None and grid is None and not others and plain.is_plain(self, x):
+            return self._out(plain.mixed(self, x))
         checks.no_others("forward of Attention", others)
         masks = calls.Masks(key_padding_mask, attn_mask, is_causal)
         call = calls.read(self, x, context=context, masks=masks, grid=grid)
         tiling = plan.groups(self, call)
         if tiling is None:
-            out = self._projected(call)
+            out = self._out(stages.mixed(self, call))
         else:
-            of_groups = self._projected(call.in_groups(tiling))
+            of_groups = self._out(stages.mixed(self, call.in_groups(tiling)))
             out = tiling.merge(of_groups.unflatten(0, (call.tokens.shape[0], -1))[:, None])[:, 0]
         return out if traced(x) or x.ndim == 3 else out.transpose(1, 2).unflatten(2, x.shape[2:])
 
@@ -232,8 +235,7 @@ class Attention(nn.Module):
         """The multiply-adds of `forward`, from the definition; None with a pattern, whose way decides."""
         return cost.multiply_adds(self, x, context)
 
-    def _projected(self, call: calls.Call) -> Float[Tensor, "B N C"]:
-        mixed = stages.mixed(self, call)
+    def _out(self, mixed: Float[Tensor, "B H N E"]) -> Float[Tensor, "B N C"]:
         if self.scaling == "after_softmax":
             mixed = mixed * self.after
         return self.proj_drop(self.proj(mixed.transpose(1, 2).flatten(2)))

@@ -83,7 +83,8 @@ def read(
         visible = Visible(None if padding is None else ~padding, pairs, causal=masks.is_causal)
     extent = layer.pattern.extent(shape) if layer.position is not None else shape
     call = Call(tokens, source, shape, extent, layer.num_prefix_tokens, visible, keys=visible.keys)
-    return dataclasses.replace(call, tokens=_placed(layer, call))
+    placed = _placed(layer, call)
+    return call if placed is tokens else dataclasses.replace(call, tokens=placed)
 
 
 def grid_of(layer: "Attention", x: Tensor, grid: tuple[int, int] | None) -> tuple[int, int]:

@@ -15,6 +15,8 @@ def beyond_first_gradients(*tensors: Tensor) -> bool:
     kinds = _transforms()
     if "Jvp" in kinds or kinds.count("Grad") > 1:
         return True
+    if forward_ad._current_level < 0:
+        return False
     return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
 
 
@@ -41,7 +43,7 @@ def _transforms() -> list[str]:
     if torch.compiler.is_compiling():
         return []
     stack = torch._C._functorch.get_interpreter_stack()
-    return [interpreter.key().name for interpreter in stack or ()]
+    return [interpreter.key().name for interpreter in stack] if stack else []
 
 
 class TwiceDifferentiable(torch.autograd.Function):

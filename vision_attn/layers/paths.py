@@ -14,8 +14,8 @@ import torch
 PathName = Literal["auto", "fused", "math"]
 PATHS: tuple[str, ...] = get_args(PathName)
 
-_THRESHOLDS: dict[str, dict[str, int]] = {
-    unit: entry["math_up_to"]
+_THRESHOLDS: dict[str, dict[torch.dtype, int]] = {
+    unit: {getattr(torch, name): tokens for name, tokens in entry["math_up_to"].items()}
     for unit, entry in json.loads(Path(__file__).with_name("thresholds.json").read_text())["units"].items()
 }
 
@@ -32,12 +32,13 @@ _CPU = next(
 
 def units(device: torch.device) -> str:
     """The arithmetic units that attention runs on: "cuda", "amx", "avx512_bf16", "cpu" without either, or "other"."""
-    return {"cuda": "cuda", "cpu": _CPU}.get(device.type, "other")
+    kind = device.type
+    return _CPU if kind == "cpu" else kind if kind == "cuda" else "other"
 
 
 def math_up_to(device: torch.device, dtype: torch.dtype) -> int:
     """Up to how many keys matrix products are the faster way; 0: never."""
-    return _THRESHOLDS.get(units(device), {}).get(str(dtype).removeprefix("torch."), 0)
+    return _THRESHOLDS.get(units(device), {}).get(dtype, 0)
 
 
 def attention_path(device: torch.device, tokens: int, dtype: torch.dtype = torch.bfloat16) -> Literal["math", "fused"]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks_of_all_modules
 
 from vision_attn.layers.shapes import Float
+from vision_attn.layers.symbolic import traced
 
 
 class PackedProjection(nn.Linear):
@@ -52,22 +53,27 @@ def heads(
     linear: nn.Module, x: Float[Tensor, "B N C"], *, widths: dict[str, int], names: str, num_heads: int
 ) -> tuple[Tensor, ...]:
     """The maps called `names`, neighbours such as "kv" in `widths`, each split into heads (B, H, N, D)."""
-    order, sizes = "".join(widths), [widths[name] for name in names]
-    start = sum(widths[name] for name in order[: order.index(names)])
-    rows = slice(start, start + sum(sizes))
-    if names == order:
-        mapped = linear(x)
-    elif _bare(linear):
-        assert isinstance(linear, nn.Linear)
-        bias = linear.all_biases() if isinstance(linear, PackedProjection) else linear.bias
-        mapped = F.linear(x, linear.weight[rows], None if bias is None else bias[rows])
-    else:
-        mapped = linear(x)[..., rows]
-    if len(set(sizes)) == 1:
+    sizes = [widths[name] for name in names]
+    mapped = linear(x) if len(names) == len(widths) else _some(linear, x, widths=widths, names=names)
+    if sizes.count(sizes[0]) == len(sizes):
         parts = mapped.unflatten(-1, (len(sizes), num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        return tuple(parts[number] for number in range(len(sizes)))
+        return tuple(parts[number] for number in range(len(sizes))) if traced(parts) else parts
     parts = mapped.split(sizes, dim=-1)
     return tuple(parts[i].unflatten(-1, (num_heads, -1)).transpose(1, 2) for i in range(len(sizes)))
+
+
+def _some(
+    linear: nn.Module, x: Float[Tensor, "B N C"], *, widths: dict[str, int], names: str
+) -> Float[Tensor, "B N K"]:
+    """Neighbouring maps of several, the others not computed where that is the same."""
+    order = "".join(widths)
+    start = sum(widths[name] for name in order[: order.index(names)])
+    rows = slice(start, start + sum(widths[name] for name in names))
+    if not _bare(linear):
+        return linear(x)[..., rows]
+    assert isinstance(linear, nn.Linear)
+    bias = linear.all_biases() if isinstance(linear, PackedProjection) else linear.bias
+    return F.linear(x, linear.weight[rows], None if bias is None else bias[rows])
 
 
 def _bare(linear: nn.Module) -> bool:

@@ -84,8 +84,10 @@ def _mixed(layer: "Attention", call: Call, lists: list[list[Part]], *, hiding: b
     q, k, v, spoilt = heads(layer, call, hiding=hiding)
     dtype, v = v.dtype, v.to(q.dtype)
     with _arithmetic(layer, q):
-        if spoilt is None and _is_causal_alone(layer, call, lists) and _is_fused(layer, q, k, v, None):
-            out = kernels.fused(q, k, v, causal=True, scale=layer.factor, dropout=kernels.rate(layer.attn_drop))
+        drop = layer.attn_drop
+        ordered = spoilt is None and _is_causal_alone(layer, call, lists)
+        if ordered and kernels.is_fused(layer.path, q, k, v, None, drop):
+            out = kernels.fused(q, k, v, causal=True, scale=layer.factor, dropout=kernels.rate(drop))
             return out.to(dtype)
         seen = [[_seen(layer, part, call, like=q) for part in parts] for parts in lists]
 
@@ -148,7 +150,7 @@ def _of_parts(
     for part, one in zip(parts, seen, strict=True):
         own = part.queries(q), part.keys(k), part.keys(v)
         if len(parts) == 1 and layer.similarity.folds and not isinstance(layer.pattern, TopK):
-            out = _attended(layer, part, *own, one.bias)
+            out = attended(layer, *own, one.bias)
         else:
             scores = _scores(layer, *own[:2], one.bias)
             out = layer.attn_drop(scores.softmax(dim=-1)).to(v.dtype) @ own[2]
@@ -164,16 +166,13 @@ def _of_parts(
     return sum((out * share for out, share in zip(outs[1:], shares[1:], strict=True)), outs[0] * shares[0])
 
 
-def _attended(layer: "Attention", part: Part, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    """softmax(factor q k^T + bias) v of one part, by the fused kernel or by products."""
-    if not _is_fused(layer, q, k, v, bias):
-        return kernels.products(q, k, v, bias, scale=layer.factor, drop=layer.attn_drop)
-    fused = kernels.fused_in_groups if isinstance(part, Tiles) else kernels.fused
-    return fused(q, k, v, bias, scale=layer.factor, dropout=kernels.rate(layer.attn_drop))
-
-
-def _is_fused(layer: "Attention", q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> bool:
-    return kernels.is_fused(layer.path, q, k, v, bias, layer.attn_drop)
+def attended(layer: "Attention", q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """softmax(factor q k^T + bias) v, with groups (B, H, G, n, E), by the fused kernel or by products."""
+    drop = layer.attn_drop
+    if not kernels.is_fused(layer.path, q, k, v, bias, drop):
+        return kernels.products(q, k, v, bias, scale=layer.factor, drop=drop)
+    fused = kernels.fused if traced(q) or q.ndim == 4 else kernels.fused_in_groups
+    return fused(q, k, v, bias, scale=layer.factor, dropout=kernels.rate(drop))
 
 
 def _is_causal_alone(layer: "Attention", call: Call, lists: list[list[Part]]) -> bool:
