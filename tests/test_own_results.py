@@ -153,6 +153,35 @@ def test_what_cannot_be_used_is_said(table, options, sentence):
     assert str(error.value).startswith(sentence)
 
 
+def test_the_cell_that_is_no_number_is_named():
+    cells = [0.5] * 29
+    with pytest.raises(InputError, match=r"Column 'accuracy' must hold numbers\. Got 'n/a' instead\."):
+        Records.from_frame(frame(accuracy=["0.25", *cells[1:], "n/a"]))
+
+
+def test_ends_of_lines_within_a_level_are_spaces():
+    assert Records.from_frame(frame(model="a\r\nb", seed=range(30))).plan.levels("model") == ["a b"]
+
+
+def test_an_index_that_pandas_has_written_and_spaces_after_commas_are_no_part_of_the_table(tmp_path):
+    frame().to_csv(tmp_path / "x.csv")
+    text = (tmp_path / "x.csv").read_text()
+    (tmp_path / "y.csv").write_text(text.replace(",", ", "))
+    assert list(read(tmp_path / "x.csv")) == list(read(tmp_path / "y.csv")) == list(frame())
+
+
+def test_a_table_with_semicolons_is_refused(tmp_path):
+    frame().to_csv(tmp_path / "x.csv", index=False, sep=";")
+    with pytest.raises(InputError, match=r"must have its cells separated by commas\. Got ';' instead\."):
+        read(tmp_path / "x.csv")
+
+
+def test_a_model_named_by_a_number_can_be_the_reference():
+    table = Records.from_frame(frame(model=[1, 2] * 15, seed=range(30)))
+    assert table.plan.levels("model") == [1, 2]
+    assert Gap(reference=1).view(table).plan.levels("model") == [1, 2]
+
+
 def test_a_file_that_is_no_table_is_said(tmp_path):
     with pytest.raises(InputError, match="No such file: "):
         read(tmp_path / "none.csv")

@@ -29,6 +29,17 @@ def test_a_plan_comes_back_from_its_file(tmp_path):
     assert Plan.read(tmp_path) == plan
 
 
+def test_a_folder_keeps_the_plan_of_its_experiment(tmp_path):
+    (tmp_path / "a-b").mkdir()
+    made_up.make_plan(**SMALL).replace(name="a", preset="b").write(tmp_path / "a-b")
+    made_up.make_plan(**SMALL).replace(name="a", preset="b", smoke=True).write(tmp_path / "a-b")
+    with pytest.raises(
+        InputError, match=r"has the results of the experiment 'a'\. Give the file of 'a-b' another name"
+    ):
+        made_up.make_plan(**SMALL).replace(name="a-b").write(tmp_path / "a-b")
+    assert Plan.read(tmp_path / "a-b").name == "a"
+
+
 @pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
 def test_a_committed_plan_is_read_whatever_version_wrote_it(folder):
     data, plan = read_json(folder / "plan.json"), Plan.read(folder)

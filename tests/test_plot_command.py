@@ -24,6 +24,13 @@ def plot(*words):
     return CliRunner().invoke(app, ["plot", *map(str, words)])
 
 
+def test_a_model_named_by_a_number_is_the_reference_by_its_text(table, tmp_path):
+    table.write_text(table.read_text().replace("vit", "1").replace("resnet18", "2"))
+    ended = plot(table, "--figure", "Gap", "--reference", "2", "--out", tmp_path / "out")
+    assert ended.exit_code == 0, ended.output
+    assert "Difference in test accuracy to 2, paired by seed" in ended.output.replace("\n", " ")
+
+
 def test_two_figures_of_ones_own_table(table, tmp_path):
     words = ("--figure", "LearningCurve", "--figure", "Gap", "--reference", "resnet18", "--out", tmp_path / "out")
     ended = plot(table, *words, "--width", "column", "--label", "vit=ViT (ours)", "--classes", "10")

@@ -60,6 +60,13 @@ def test_no_text_and_no_name_of_a_column_is_a_formula_and_all_are_read_back_as_t
     assert read_csv(tmp_path / "x.csv").to_dict("list") == frame.to_dict("list")
 
 
+@pytest.mark.parametrize("text", ["a\rb", "a\r\nb", "a\nb", "\r", 'a,"b"\r'])
+def test_ends_of_lines_within_a_cell_or_a_name_are_read_back(tmp_path, text):
+    frame = pd.DataFrame({"run": ["a", text], "value": [0.5, 1.5], f"x{text}": ["b", "c"]})
+    (tmp_path / "x.csv").write_bytes(to_csv(frame))
+    assert read_csv(tmp_path / "x.csv").to_dict("list") == frame.to_dict("list")
+
+
 def test_a_file_that_another_zlib_wrote_is_kept_while_it_holds_the_same_table(tmp_path):
     other = gzip.compress(to_csv(FRAME), compresslevel=1, mtime=7)
     (tmp_path / "long.csv.gz").write_bytes(other)

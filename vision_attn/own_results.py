@@ -23,12 +23,16 @@ MANY = 20
 def read(path: Path) -> pd.DataFrame:
     """A CSV file of results. Raises `InputError` where there is none, or none that can be read."""
     try:
-        return pd.read_csv(path)
+        frame = pd.read_csv(path, skipinitialspace=True)
     except FileNotFoundError:
         raise InputError(f"No such file: {path}") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, IsADirectoryError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path} cannot be read as a table in CSV: {reason}") from None
+    if len(frame.columns) == 1 and (other := [mark for mark in (";", "\t") if mark in str(frame.columns[0])]):
+        raise InputError(f"{path} must have its cells separated by commas. Got {other[0]!r} instead.")
+    is_index = str(frame.columns[0]) == "Unnamed: 0"  # as `DataFrame.to_csv` writes one beside the columns
+    return frame.iloc[:, 1:] if is_index else frame
 
 
 def parts(
@@ -162,13 +166,14 @@ def _levels(frame: pd.DataFrame, factor: str) -> tuple[list[Any], list[Any]]:
 
 
 def _plain(cell: Any) -> Any:
-    """A cell as JSON has it: whole numbers stay whole, also where pandas made them floats."""
+    """A cell as JSON has it: whole numbers stay whole, also where pandas made them floats; ends of lines are spaces."""
     if isinstance(cell, bool | np.bool_):
         return bool(cell)
     if isinstance(cell, numbers.Real):
         number = float(cell)
         return int(number) if number.is_integer() else number
-    return str(cell)
+    text = str(cell)
+    return text if text.isprintable() else " ".join(text.split())
 
 
 def _is_number(level: Any) -> bool:
@@ -198,7 +203,8 @@ def _results(frame: pd.DataFrame, column: str, metric: str, *, percent: bool) ->
     try:
         values = np.array(frame[column].to_numpy(float, na_value=np.nan))
     except (TypeError, ValueError):
-        text = next(cell for cell in frame[column] if not isinstance(cell, numbers.Real))
+        is_number = pd.to_numeric(frame[column], errors="coerce").notna() | frame[column].isna()
+        text = frame[column][~is_number].iloc[0]
         raise InputError(f"Column {column!r} must hold numbers. Got {text!r} instead.") from None
     if not is_share(metric):
         return values

@@ -174,7 +174,16 @@ class Plan:
         return made if "preset" in data else made.replace(**_typed(folder.name, made.name))
 
     def write(self, folder: Path) -> None:
-        """Write plan.json into a folder, atomically."""
+        """Write plan.json into a folder, atomically. Raises `InputError` where that of another experiment is there."""
+        try:
+            there = _read(folder / FILE).get("name", self.name)
+        except (OSError, InputError, AttributeError):
+            there = self.name
+        if there != self.name:
+            raise InputError(
+                f"'{folder}' has the results of the experiment {there!r}. Give the file of {self.name!r} another name, "
+                "or other --results."
+            )
         self.save(folder / FILE)
 
     def save(self, file: Path) -> None:

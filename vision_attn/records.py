@@ -235,9 +235,14 @@ def _from_pool(plan: Plan, key: str, folder: RunFolder) -> RunRecords:
     return RunRecords(state.name, packed(provenance), values, [packed(row) for row in rows_of(history or b"")], damaged)
 
 
+def data_columns(data: Mapping[str, Any]) -> Row:
+    """What a result says of its data, by the names of the columns of `runs`: the label is the column `dataset`."""
+    return {("dataset" if name == "label" else name): value for name, value in data.items()}
+
+
 def _provenance(result: Row) -> Row:
     """A result as one flat row."""
-    data = {("dataset" if name == "label" else name): value for name, value in result["data"].items()}
+    data = data_columns(result["data"])
     names = ("diverged_at", "updates", "images_seen", "train_loss")
     environment = {name: value for name, value in result["environment"].items() if name != "sources"}
     parts = (data, result["choices"], environment, result["measured"])

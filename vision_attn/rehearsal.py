@@ -18,7 +18,7 @@ from vision_attn.figures import Figure, rendering, theme
 from vision_attn.plan import Plan
 from vision_attn.probes.asking import answers
 from vision_attn.probes.base import Probe
-from vision_attn.records import Records, Row, RunRecords, joined
+from vision_attn.records import Records, Row, RunRecords, data_columns, joined
 from vision_attn.rows import packed
 from vision_attn.run import Run, built, provenance
 from vision_attn.spec import InputError, from_json, kind_of
@@ -71,8 +71,8 @@ def made_up(plan: Plan) -> Records:
 
 
 def _provenance(run: Run, data: Data) -> Row:
-    of_data = {("dataset" if name == "label" else name): value for name, value in provenance(run, data).items()}
-    return {"state": "done", "reason": "", "train_loss": 1.0, "train_seconds": 1.0, **of_data}
+    ended = {"state": "done", "reason": "", "train_loss": 1.0, "train_seconds": 1.0}
+    return ended | data_columns(provenance(run, data))
 
 
 def _history(run: Run, updates: int) -> list[Row]:

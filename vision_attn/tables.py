@@ -49,7 +49,9 @@ def to_csv(frame: pd.DataFrame) -> bytes:
         if not pd.api.types.is_numeric_dtype(out[name].dtype):
             out[name] = [_neutral(cell) for cell in out[name]]
     out.columns = pd.Index([_neutral(name) for name in out.columns])
-    return out.to_csv(index=False, lineterminator="\n").encode()
+    texts = [*out.columns, *(cell for name in out for cell in out[name] if isinstance(cell, str))]
+    quoting = csv.QUOTE_NONNUMERIC if any("\r" in text for text in texts) else csv.QUOTE_MINIMAL  # else it ends a row
+    return out.to_csv(index=False, lineterminator="\n", quoting=quoting).encode()
 
 
 def read_csv(path: Path) -> pd.DataFrame:

@@ -74,7 +74,10 @@ def plot(
     )
     labels = dict(_pair(text, "label") for text in label or ())
     fields = {"reference": reference, "x": x, "hue": hue, "over": over}
-    given = {name: text for name, text in fields.items() if text is not None}
+    given: dict[str, Any] = {name: text for name, text in fields.items() if text is not None}
+    if reference is not None:  # a level of a table may be a number or a truth value; typed, all are texts
+        known = records.plan.factors.get(hue or "model", ())
+        given["reference"] = next((level for level in known if str(level) == reference), reference)
     metric = next(iter(columns.values()))
     _check_used(figure, given)
     for kind in figure:
@@ -86,7 +89,7 @@ def plot(
         console.print("  " + escape(", ".join(map(str, files))), soft_wrap=True)
 
 
-def _figure(kind: str, given: dict[str, str], metric: str) -> Any:
+def _figure(kind: str, given: dict[str, Any], metric: str) -> Any:
     """A figure by its name, with those of the given fields that it has."""
     import dataclasses
 
@@ -104,7 +107,7 @@ def _figure(kind: str, given: dict[str, str], metric: str) -> Any:
     return from_json({"kind": kind, **{name: level for name, level in own.items() if name in names}}, figures.Figure)
 
 
-def _check_used(names: list[str], given: dict[str, str]) -> None:
+def _check_used(names: list[str], given: dict[str, Any]) -> None:
     """Raise `InputError` where no figure asked for has a field of that name: it would be ignored."""
     import dataclasses
 

@@ -38,7 +38,7 @@ class ComparedSizes(Dots, abc.ABC):
     below: ClassVar[str]
     """How a censored size is put into words, with a place for the last size measured."""
 
-    reference: str
+    reference: str | int | float | bool
     metric: str = "accuracy"
     split: str = "test"
     x: str = "train_size"

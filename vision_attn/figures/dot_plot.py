@@ -26,7 +26,7 @@ class DotPlot(Dots):
     title: ClassVar[str] = "Models compared"
     opens_table: ClassVar[bool] = True
 
-    reference: str | None = None
+    reference: str | int | float | bool | None = None
     metric: str = "accuracy"
     split: str | None = "test"
     at: Levels = ()

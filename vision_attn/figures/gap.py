@@ -29,7 +29,7 @@ class Gap(Lines):
     title: ClassVar[str] = "Gap to the reference"
     ends_at_100: ClassVar[bool] = False
 
-    reference: str
+    reference: str | int | float | bool
     metric: str = "accuracy"
     split: str = "test"
     x: str = "train_size"

@@ -28,7 +28,7 @@ class Matching(Figure):
     title: ClassVar[str] = "Matching"
     opens_table: ClassVar[bool] = True
 
-    reference: str
+    reference: str | int | float | bool
     on: tuple[str, ...] = ("params",)
     tolerance: float = 0.02
     hue: str = "model"

@@ -33,7 +33,7 @@ class Variation(Dots):
     row_height: ClassVar[float] = 0.45
     factor_fields: ClassVar[tuple[str, ...]] = ("outer", "hue", "over")
 
-    reference: str
+    reference: str | int | float | bool
     metric: str = "accuracy"
     split: str = "test"
     outer: str = "subset"
