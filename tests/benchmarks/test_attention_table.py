@@ -1,12 +1,18 @@
 """The table of the attention layer, in a tiny form: it compares what it says, and a way that fails is a row."""
 
 import csv
+import json
+from pathlib import Path
 
 import attention_table
 import pytest
 import torch
 
+from vision_attn.layers import paths
+
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[2]
+MODES = [(passes, mode) for passes in attention_table.PASSES for mode in ("eager", "graph")]
 
 
 def bench(seconds=60):
@@ -65,3 +71,52 @@ def test_flex_attention_computes_what_ours_does():
         other.proj.load_state_dict(layer.proj.state_dict())
         other.table.copy_(layer.position.relative_position_bias_table.T)
         torch.testing.assert_close(other(x), layer(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """The committed table of one GPU, ratios as numbers."""
+    with (ROOT / "results" / "attention_layer" / "attention_table.csv").open(newline="") as lines:
+        return [{**row, "ratio": float(row["ratio"])} for row in csv.DictReader(lines)]
+
+
+@pytest.mark.parametrize(
+    ("words", "baseline"),
+    [
+        ("timm, fused kernel", "timm fused"),
+        ("timm, products and softmax", "timm unfused"),
+        ("`nn.MultiheadAttention`", "nn.MultiheadAttention"),
+        ("two linear maps and `scaled_dot_product_attention`", "linear maps and sdpa"),
+    ],
+)
+def test_the_readme_says_what_was_measured_on_a_gpu(measured, words, baseline):
+    cells = []
+    for where in MODES:
+        found = [
+            row["ratio"] for row in measured if (row["passes"], row["mode"], row["baseline"]) == (*where, baseline)
+        ]
+        assert len(found) == len(attention_table.SHAPES)
+        cells.append("–".join(dict.fromkeys(f"{ratio:.2f}" for ratio in (min(found), max(found)))))
+    assert f"| {words} | {' | '.join(cells)} |" in (ROOT / "README.md").read_text().splitlines()
+
+
+def test_so_it_does_of_patterns(measured):
+    hiding = [row for row in measured if row["table"] == "patterns" and row["mode"] == "graph"]
+    hiding = [row for row in hiding if row["side"] != "neighbourhood"]  # it reaches across the grid
+    spans = [[row["ratio"] for row in hiding if row["passes"] == passes] for passes in attention_table.PASSES]
+    (first, last), (least, most) = ((f"{min(span):.1f}", f"{max(span):.1f}") for span in spans)
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert f"takes {first} to {last} times as long as full attention forward, and {least} to {most} times with" in text
+
+
+def test_the_threshold_of_gpus_is_that_of_the_table(measured):
+    """The layer took the fused kernel; where that is faster than products at every size, there is no threshold."""
+    units = json.loads(Path(paths.__file__).with_name("thresholds.json").read_text())["units"]["cuda"]
+    for passes in attention_table.PASSES:
+        rows = [
+            row for row in measured if (row["passes"], row["mode"], row["baseline"]) == (passes, "graph", "ours, math")
+        ]
+        assert [int(row["tokens"]) for row in rows] == units["tokens"]
+        assert [round(row["ratio"], 2) for row in rows] == units[passes.replace(" ", "_")]
+        assert all(row["ratio"] < 1 for row in rows)
+    assert units["math_up_to"] == {}
