@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from made_up import make_plan, write_store
 
 from vision_attn.cli.command import execute
+from vision_attn.cli.output import count_line
 from vision_attn.plan import Plan
+from vision_attn.states import State
 from vision_attn.tables import read_csv, to_csv
 
 FILE = '''"""Why?"""
@@ -152,6 +154,12 @@ def test_init_writes_a_file_that_plans_and_never_over_another(place, capsys):
     assert said(capsys, "init", "Mine.py")[0] == said(capsys, "init", "runs.py")[0] == 2
 
 
+def test_one_run_is_not_counted_and_more_are_by_their_states():
+    done, failed = State("done"), State("failed")
+    assert count_line({"a": done}) == "1 run: done"
+    assert count_line({"a": done, "b": failed, "c": done}) == "3 runs: 2 done, 1 failed"
+
+
 def test_list_shows_every_experiment_file_and_what_is_wrong_with_one(place, capsys):
     (place / "other.py").write_text("x = 1\n")
     code, text = said(capsys, "list", ".", "--json")
@@ -174,7 +182,7 @@ def test_show_finds_a_run_by_the_beginning_of_its_key(place, capsys):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.text("'=+-@\tx1", min_size=1), min_size=1, max_size=5), st.text("'=+-@x", min_size=1))
+@given(st.lists(st.text("'=+-@\t\r\nx1", min_size=1), min_size=1, max_size=5), st.text("'=+-@x", min_size=1))
 def test_texts_and_headers_survive_a_csv_and_none_of_them_is_a_formula(tmp_path_factory, cells, header):
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     path.write_bytes(to_csv(pd.DataFrame({header: pd.Series(["x", *cells], dtype=object)})))

@@ -473,6 +473,15 @@ def test_a_report_of_1000_runs_takes_less_than_10_seconds(tmp_path):
     assert seconds < 10
 
 
+def test_a_figure_that_would_end_the_process_costs_only_itself(tmp_path, monkeypatch):
+    from vision_attn.figures import LearningCurve
+
+    monkeypatch.setattr(LearningCurve, "caption", lambda *arguments: sys.exit("enough"))
+    read = Reader(page_of(made(tmp_path)))
+    assert "This figure could not be drawn: SystemExit: enough (" in read.text
+    assert "tables/Gap.csv" in read.links
+
+
 @pytest.mark.parametrize("method", ["applies", "table", "draw", "caption", "printed"])
 def test_any_exception_in_a_figure_stands_in_its_place_and_the_rest_is_written(tmp_path, monkeypatch, method):
     from vision_attn.figures import LearningCurve

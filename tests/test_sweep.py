@@ -158,7 +158,7 @@ def test_a_crashing_run_is_shown_at_once_costs_only_itself_and_is_retried_on_dem
     assert finish(place, *models)[0] == 1
     assert outcomes(place) == [("done",), ("failed",)]
     code, output = finish(place, *models, verb="retry")
-    assert "1 runs will be tried again" in output
+    assert "1 run will be tried again" in output
     assert finish(place, *models)[0] == 1
     assert outcomes(place) == [("done",), ("failed", "retried", "failed")]
     page = page_of(place)

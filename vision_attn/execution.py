@@ -62,7 +62,7 @@ def execute(
     except LeaseLost as error:
         logger.error("%s", error)
         return Outcome("busy", str(error))
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a kind of one's own may try to end the process
         logger.exception("The run failed.")
         outcome = _classified(error)
     logger.info("attempt %d: %s", lease.token, outcome.name)
@@ -136,7 +136,7 @@ def load_weights(model: nn.Module, path: Path, sha256: str) -> bool:
     return True
 
 
-def _classified(error: Exception) -> Outcome:
+def _classified(error: Exception | SystemExit) -> Outcome:
     """What kind of failure an exception is, in one line."""
     text = (str(error).strip().splitlines() or [""])[0]
     first = text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"

@@ -47,7 +47,7 @@ def train_group(
             _train(list(attempts.values()), stopping)
         except Stopped:
             stopped = True
-        except Exception:
+        except (Exception, SystemExit):
             logger.exception("Training in a stack failed; the runs are executed one by one.")
     return _outcomes(leases, attempts, stopped=stopped)
 

@@ -32,11 +32,17 @@ def print_json(value: Any) -> None:
 
 
 def count_line(states: Mapping[str, Any]) -> str:
+    """How many runs there are, and in what states: 3 runs: 2 done, 1 failed."""
     names = sorted(state.name for state in states.values())
+    if len(names) == 1:
+        return f"1 run: {names[0]}"
     counts = {name: len(list(group)) for name, group in itertools.groupby(names)}
-    return f"{len(states)} run{'s' * (len(states) != 1)}: " + ", ".join(
-        f"{count} {name}" for name, count in counts.items()
-    )
+    return f"{len(states)} runs: " + ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things in words: 1 run, 2 runs, 12,000 runs."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def left_line(states: Mapping[str, Any]) -> str:

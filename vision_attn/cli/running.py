@@ -26,7 +26,17 @@ from vision_attn.cli.options import (
     Threads,
     Timeout,
 )
-from vision_attn.cli.output import FAILED, INTERRUPTED, complain, count_line, exit_code, left_line, print_json, screen
+from vision_attn.cli.output import (
+    FAILED,
+    INTERRUPTED,
+    complain,
+    count_line,
+    counted,
+    exit_code,
+    left_line,
+    print_json,
+    screen,
+)
 from vision_attn.driving import FINAL
 from vision_attn.engines import Choice
 from vision_attn.executors.local import NO_PROGRESS_SECONDS
@@ -70,7 +80,8 @@ def plan(
         console.print(f"  {escape(factor)}: {escape(' | '.join(map(str, values)))}")
     runs = planned.runs
     updates = sum(sweep.updates(entry.run) or 0 for entry in runs.values())
-    console.print(f"  {len(planned.cells)} cells, {len(runs)} runs, {updates:,} updates in all")
+    numbers = ((len(planned.cells), "cell"), (len(runs), "run"), (updates, "update"))
+    console.print(f"  {', '.join(counted(number, what) for number, what in numbers)} in all")
     if planned.omitted:
         whole = len(planned.cells) + len(planned.omitted)
         console.print(f"  {len(planned.omitted)} of {whole} combinations are excluded by the experiment file")
@@ -176,10 +187,10 @@ def retry(
     words = ["vision-attn", "run", str(experiment), *(["--preset", preset] if preset else [])]
     words += [word for text in levels or () for word in ("--levels", text)]
     words += ["--results", str(results)] if results != Path("results") else []
-    line = f"{len(again)} runs will be tried again by: {shlex.join(words)}"
+    line = f"{counted(len(again), 'run')} will be tried again by: {shlex.join(words)}"
     names = [state.name for state in look(planned, results / RUNS).states.values()]
     if left := names.count("diverged"):
-        line += f"\n{left} runs diverged and are left as they are; --diverged tries them again, too."
+        line += f"\nDiverged and left as they are: {counted(left, 'run')}; --diverged tries them again, too."
     screen().print(escape(line), soft_wrap=True)
 
 

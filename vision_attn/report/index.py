@@ -121,7 +121,7 @@ def _thumbnail(records: Records, metric: str) -> Thumbnail | None:
         try:
             with theme.reproducible():
                 drawing = rendering.rendered(figure.plot(records).sheet, kinds=("png",))["png"]
-        except Exception:  # noqa: S112  # a figure, perhaps one's own, must not cost the page: its own says what failed
+        except (Exception, SystemExit):  # noqa: S112  # a figure must not cost the page: its own page says what failed
             continue
         return Thumbnail(name, figure.title, _small(drawing))
     return None
