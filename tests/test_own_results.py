@@ -99,6 +99,15 @@ def test_a_column_split_tells_training_from_test_images_of_one_run():
     assert table["planned"].max() == 3
 
 
+def test_a_curve_says_where_a_metric_has_values_of_another_split_alone():
+    records = Records.from_frame(frame(), split="train")
+    caption = LearningCurve().caption(LearningCurve().table(records), records)
+    assert "There are values of accuracy, but none that have the split 'test' and nothing beside." in caption
+    assert "There are values" not in LearningCurve(split="train").caption(
+        LearningCurve(split="train").table(records), records
+    )
+
+
 def test_other_columns_are_left_out_where_factors_are_named():
     noisy = frame(seconds=np.linspace(1.0, 9.7, 30), host="a")
     records = Records.from_frame(noisy, factors=["model", "train_size", "seed"])

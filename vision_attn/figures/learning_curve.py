@@ -66,4 +66,8 @@ class LearningCurve(Lines):
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
         is_hollow = "limited_by" in table and (table["limited_by"] == "budget").any()
+        if not table["n"].sum() and (view.values["metric"] == self.metric).any():
+            return [
+                f"There are values of {self.metric}, but none that have the split {self.split!r} and nothing beside."
+            ]
         return [LIMITED_TEXT] if is_hollow else []
