@@ -319,6 +319,7 @@ def test_an_installed_package_shares_its_mixer_without_an_import(tmp_path):
     assert "KeyError: 'LabMean' (mine.py, line 12)" in output
 
 
+@pytest.mark.slow
 def test_changed_sources_are_loud_on_the_page(tmp_path):
     own = "WIDTH = {}\n" + NETWORK.format(name="Changing", module="nn.Sequential(nn.Flatten(), nn.LazyLinear(WIDTH))")
     own = own.replace("nn.LazyLinear(WIDTH)", "nn.Linear(784, 10 + 0 * WIDTH)")

@@ -15,7 +15,7 @@ from vision_attn.spec import kind_of
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "experiments").glob("*.py"))
-QUICK = {"quickstart", "two_sources", "distance"}
+QUICK = {"quickstart", "two_sources"}
 """Those that gate every change: networks, facts without training, and fresh images; all others take minutes."""
 
 

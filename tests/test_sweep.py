@@ -105,8 +105,10 @@ def test_killing_a_worker_costs_only_its_run_and_the_same_command_continues(plac
     "number",
     [
         signal.SIGINT,
-        signal.SIGTERM,
-        *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)),
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+        ),
     ],
 )
 def test_a_polite_signal_writes_a_checkpoint_and_the_same_command_continues_from_it(place, number):

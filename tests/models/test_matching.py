@@ -54,6 +54,7 @@ def test_the_two_ways_of_a_recurrence_share_the_width():
     assert found.dim % 2 == 0
 
 
+@pytest.mark.slow
 def test_out_of_reach_names_the_nearest():
     with pytest.raises(InputError) as error:
         match(ResNet(), reference=REFERENCE, on="both", tolerance=0.001, **SHAPE)

@@ -55,6 +55,7 @@ def test_ties_count_half_and_widen():
     assert row["high"] == pytest.approx(proportion_confint(2, 3, method="beta")[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("truth", [0.5, 0.75])
 def test_its_interval_covers(truth):
     wins = np.random.default_rng(1).uniform(size=(2000, 10)) < truth
