@@ -344,7 +344,7 @@ def test_a_worker_that_cannot_start_ends_the_sweep_with_one_sentence(tmp_path):
     assert re.search(r"mine\.py fails: AssertionError: only once \(.*mine\.py, line 16\)", output)
     log = Path(re.search(r"\(see (.+workers\.log)\)", output)[1])
     assert "only once" in (tmp_path / log).read_text()
-    assert "1 pending" in output
+    assert "1 run: pending" in output
 
 
 def test_an_own_kind_is_unknown_where_its_file_was_not_loaded(tmp_path):

@@ -11,6 +11,7 @@ B batch, N tokens, C channels, H heads.
 """
 
 import argparse
+import contextlib
 import csv
 import dataclasses
 import functools
@@ -223,6 +224,17 @@ class Timed:
         return first.elapsed_time(last) / REPLAYS
 
 
+@contextlib.contextmanager
+def _deterministic(wanted: bool) -> Iterator[None]:
+    """Inside, kernels give the same bits twice, or need not; afterwards it is as it was."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(wanted)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
 class Bench:
     """The comparisons on a device, as long as there is time."""
 
@@ -249,7 +261,8 @@ class Bench:
         }
         for dtype in TYPES:
             for name in self.tables:
-                yield from parts[name](dtype)
+                with _deterministic(False):
+                    yield from parts[name](dtype)
 
     def _others(self, dtype: str) -> Iterator[Row]:
         for shape in self.shapes:
@@ -270,13 +283,10 @@ class Bench:
 
     def _repeatable(self, dtype: str) -> Iterator[Row]:
         """With kernels that give the same bits twice, as in a run."""
-        torch.use_deterministic_algorithms(True)
-        try:
+        with _deterministic(True):
             for shape in self.shapes:
                 given = ("relative bias", shape, dtype, PASSES[1], "ours, relative", relative, REPEATABLE)
                 yield from self._compared(*given, inverse=True)
-        finally:
-            torch.use_deterministic_algorithms(False)
 
     def _compared(
         self,
