@@ -227,8 +227,9 @@ def _same_generator(args, kwargs, *, to_gpu):
 
 @contextlib.contextmanager
 def deterministic_algorithms():
+    before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(False)
+        torch.use_deterministic_algorithms(before)

@@ -1,7 +1,6 @@
 """Group: runs that are trained together in a stack, each with its own folder, lease, checkpoint and result."""
 
 import contextlib
-import dataclasses
 import itertools
 import logging
 from collections.abc import Callable, Sequence
@@ -66,10 +65,7 @@ def _train(attempts: list[Attempt], stopping: Callable[[], bool]) -> None:
         part = list(alike)
         if len(part) == 1:
             continue
-        on_gpu = first.choices.device == "cuda"
-        choices = dataclasses.replace(
-            first.choices, stacked=len(part), channels_last=on_gpu and first.choices.channels_last
-        )
+        choices = first.choices.together(len(part))
         for attempt in part:
             attempt.choices = choices
         logger.info("%d runs trained together from update %d", len(part), update)

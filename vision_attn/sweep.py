@@ -25,8 +25,8 @@ from vision_attn.trial import shape_of, without_seeds
 from vision_attn.worker import pick_device
 
 STACK_ON_GPU = 16
-"""Runs that a GPU trains together at most, unless told otherwise: on an H200 stacks of 64 make no more images a second
-than stacks of 16, 200 against 204 thousand of the ViT with 0.21 million parameters."""
+"""Runs that a GPU trains together at most, unless told otherwise: on an H200 a stack of 64 ViTs with 0.21 million
+parameters made 1.12 times the images a second of one of 16, in four times the memory."""
 
 
 def updates(run: dict[str, Any]) -> int:

@@ -69,9 +69,7 @@ class Ours:
                 recipe=recipe,
                 choices=choices,
             )
-        lasting = choices.channels_last and self.device.type == "cuda"
-        choices = dataclasses.replace(choices, stacked=case.stack, channels_last=lasting)
-        self.stack = Stack(states, data=[data] * case.stack, recipe=recipe, choices=choices)
+        self.stack = Stack(states, data=[data] * case.stack, recipe=recipe, choices=choices.together(case.stack))
         return self.stack.train()
 
     def stop(self) -> None:

@@ -50,6 +50,10 @@ class ComputeSettings:
             del found["graph"], found["graph_reason"]
         return found
 
+    def together(self, number: int) -> "ComputeSettings":
+        """The same for so many runs in a stack; on a CPU convolutions in groups do not gain from the channels last."""
+        return dataclasses.replace(self, stacked=number, channels_last=self.channels_last and self.device == "cuda")
+
     def autocast(self) -> torch.autocast:
         """The arithmetic of the run, for training and for measuring."""
         return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bf16")

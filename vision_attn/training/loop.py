@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,7 @@ def train(
         loss.backward()
         norm = _clip(model, recipe.clip_grad)
         tally(state, loss.detach(), norm, update=update)
+        state.window += 1
         if (is_row or loss.device.type == "cpu") and (first_bad := int(state.first_bad)):
             raise Diverged(first_bad)
         state.scheduler.step_update(update)
@@ -158,12 +159,18 @@ def _clip(model: nn.Module, bound: float | None) -> Tensor:
     return norm
 
 
-def tally(state: TrainState, loss: Tensor, norm: Tensor, *, update: int) -> None:
+class Totals(Protocol):
+    """What is counted on the device since the last history row: of one training scalars, of a stack one a member."""
+
+    loss_sum: Tensor
+    first_bad: Tensor
+
+
+def tally(totals: Totals, loss: Tensor, norm: Tensor, *, update: int | Tensor) -> None:
     """Sum up the loss; remember the first update of which the loss or the gradient is not finite."""
-    state.loss_sum += loss
-    state.window += 1
-    bad = ~(loss.isfinite() & norm.isfinite()) & (state.first_bad == 0)
-    state.first_bad.masked_fill_(bad, update)
+    totals.loss_sum += loss
+    bad = ~(loss.isfinite() & norm.isfinite()) & (totals.first_bad == 0)
+    totals.first_bad.copy_(torch.where(bad, update, totals.first_bad))
 
 
 def history_row(

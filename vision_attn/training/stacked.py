@@ -23,7 +23,7 @@ from vision_attn.training.compute import ComputeSettings, is_convnet, keep_memor
 from vision_attn.training.feed import CHUNK, Feed, unfeedable
 from vision_attn.training.folded import FoldedModel, draws
 from vision_attn.training.graphs import Graphed
-from vision_attn.training.loop import Diverged, Row, closes_row, history_row, inputs
+from vision_attn.training.loop import Diverged, Row, closes_row, history_row, inputs, tally
 from vision_attn.training.recipe import Recipe
 
 KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
@@ -164,10 +164,11 @@ class Stack:
         return batch
 
     def _draw_ahead(self, update: int) -> None:
-        if self.feed is not None and not self.feed.left:
+        if self.feed is None:
+            return
+        if not self.feed.left:
             self.feed.load(update, min(update + CHUNK - 1, self.num_updates))
-        if self.feed is not None:
-            self.feed.left -= 1
+        self.feed.left -= 1
 
     def _set_rate(self, update: int) -> None:
         """The learning rate of the update: in the optimiser, or in the tensor that a recorded one reads."""
@@ -184,25 +185,27 @@ class Stack:
         losses = self._losses(images, labels)
         self.optimizer.zero_grad()
         losses.sum().backward()
-        norms = self._clip()
-        self.loss_sum += losses.detach()
-        bad = ~(losses.isfinite() & norms.isfinite()) & (self.first_bad == 0)
-        self.first_bad.copy_(torch.where(bad, self.count, self.first_bad))
+        tally(self, losses.detach(), self._clip(), update=self.count)
         self.optimizer.step()
 
     def write_back(self) -> None:
         """Copy what training changed into the states of the members, as if each had been trained alone."""
         for member in self.members:
             state = self.states[member]
-            state.window = self.window
             self._write_weights(member)
-            state.loss_sum.copy_(self.loss_sum[member])
-            state.first_bad.copy_(self.first_bad[member])
+            self._write_progress(member)
             for name, parameter in state.model.named_parameters():
                 if found := self.optimizer.state.get(self.params[name]):
                     state.optimizer.state[parameter] = {key: _part(key, found[key], member) for key in found}
-            for group in state.optimizer.param_groups:
-                group["lr"] = self.learning_rate
+
+    def _write_progress(self, member: int) -> None:
+        """What a history row is made of."""
+        state = self.states[member]
+        state.window = self.window
+        state.loss_sum.copy_(self.loss_sum[member])
+        state.first_bad.copy_(self.first_bad[member])
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.learning_rate
 
     def _write_weights(self, member: int) -> None:
         model = self.states[member].model
@@ -244,15 +247,12 @@ class Stack:
         rows: dict[int, Row | Diverged] = {}
         if is_row:
             for member in self.members:
-                data, state = self.data[member], self.states[member]
-                state.window = self.window
-                state.loss_sum.copy_(self.loss_sum[member])
-                for group in state.optimizer.param_groups:
-                    group["lr"] = self.learning_rate
+                data = self.data[member]
+                self._write_progress(member)
                 if data.val is not None:
                     self._write_weights(member)
                 rows[member] = history_row(
-                    state,
+                    self.states[member],
                     train=data.train,
                     val=data.val,
                     normalise=data.normalise,
