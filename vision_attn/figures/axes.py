@@ -23,6 +23,11 @@ def rows_axis(axes: Axes, texts: Sequence[str]) -> None:
     axes.grid(visible=True, axis="x")
 
 
+def rows_size(texts: Sequence[str], panels: int, *, panel: float, row: float) -> tuple[float, float]:
+    """The inches, wide and high, of so many dot plots, two side by side: of a panel without its texts, and of a row."""
+    return lettering.text_width(texts) + panel * min(2, panels), (0.95 + row * len(texts)) * -(-panels // 2) + 0.5
+
+
 def require_sizes(plan: Plan, what: str, name: str) -> None:
     """Raise the standard sentence where `x` of the figure `what` is no factor of positive numbers."""
     require_factor(plan, "x", what, name)

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn.figures import lettering, theme
-from vision_attn.figures.axes import rows_axis
+from vision_attn.figures.axes import rows_axis, rows_size
 from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.view import View
 from vision_attn.records import Records
@@ -49,9 +49,8 @@ class Dots(OverSeeds, abc.ABC):
         view = self.view(records)
         with theme.style(into):
             rows, parts = self.rows(view), view.parts(table)
-            wide = lettering.text_width(rows.values()) + 3.9 * min(2, len(parts))
-            high = (0.95 + self.row_height * len(rows)) * -(-len(parts) // 2) + 0.5
-            sheet, panels = theme.canvas(len(parts), columns=2, size=(wide, high), into=into)
+            size = rows_size(list(rows.values()), len(parts), panel=3.9, row=self.row_height)
+            sheet, panels = theme.canvas(len(parts), columns=2, size=size, into=into)
             for axes, (title, own) in zip(panels, parts, strict=True):
                 self.draw_axis(axes, view)
                 place = {key: i for i, key in enumerate(rows)}

@@ -85,6 +85,7 @@ class Matching(Figure):
             axes.grid(visible=False)
             axes.axvspan(1 - self.tolerance, 1 + self.tolerance, color="#bbbbbb", alpha=0.5, linewidth=0)
             axes.axvline(1, color=theme.INK, linewidth=0.8)
+            low, high = _octaves(table[[f"{metric}_ratio" for metric in MEASURES]].to_numpy(float))
             for place, row in enumerate(table.to_dict("records")):
                 style = styles[row[self.hue]]
                 for metric, shift in (("params", -0.14), ("flops", 0.14)):
@@ -93,13 +94,14 @@ class Matching(Figure):
                         face = style.colour if metric == "params" else "white"
                         axes.plot(ratio, place + shift, "o", markersize=6.5, color=style.colour, markerfacecolor=face)
                         text = f"{wording.short(row[metric])} ({_ratio(ratio)})"
-                        is_left = ratio < 1 - self.tolerance
+                        has_room = np.log2(ratio) - low > ROOM * (high - low)
+                        is_left = ratio < 1 - self.tolerance and has_room
                         beside: dict[str, Any] = {"ha": "right" if is_left else "left", **_BESIDE}
                         offset = (-7 if is_left else 7, 0)
                         axes.annotate(text, (ratio, place + shift), offset, textcoords="offset points", **beside)
             axes.set_yticks(range(len(table)), names)
             axes.set_ylim(len(table) - 0.5, -0.5)
-            _ratio_axis(axes, table[[f"{metric}_ratio" for metric in MEASURES]].to_numpy(float))
+            _ratio_axis(axes, low, high)
             axes.set_xlabel(f"ratio to {self.reference}; grey: within ±{100 * self.tolerance:g} %")
             entries = {"parameters": theme.INK, "forward FLOPs of an image": "white"}
             lettering.legend(figure, {text: _dot(face) for text, face in entries.items()})
@@ -133,6 +135,9 @@ class Matching(Figure):
         return pd.DataFrame(out)
 
 
+MOST_TICKS = 7
+ROOM = 0.3
+"""Of the axis, what must lie to the left of a point for its text to stand there."""
 _BESIDE: dict[str, Any] = {"fontsize": 8, "va": "center", "color": theme.INK}
 
 
@@ -173,14 +178,20 @@ def _range(low: float, high: float) -> str:
     return texts[0] if texts[0] == texts[1] else "–".join(texts)
 
 
-def _ratio_axis(axes: Any, ratios: np.ndarray) -> None:
-    """A base-2 axis that shows at least half to twice, and room for the texts beside the points."""
+def _octaves(ratios: np.ndarray) -> tuple[int, int]:
+    """The powers of 2 between which the ratios lie, at least half to twice."""
     known = ratios[~np.isnan(ratios)]
     low = np.floor(np.log2(known.min() * 0.99)) if known.size else -1
     high = np.ceil(np.log2(known.max() * 1.01)) if known.size else 1
-    ticks = 2.0 ** np.arange(min(low, -1), max(high, 1) + 1)
+    return int(min(low, -1)), int(max(high, 1))
+
+
+def _ratio_axis(axes: Any, low: int, high: int) -> None:
+    """A base-2 axis between those powers, with as many ticks as can be read, and room for texts beside the points."""
+    step = -(-(high - low + 1) // MOST_TICKS)
+    ticks = [2.0**power for power in range(low, high + 1) if power % step == 0]
     axes.set_xscale("log", base=2)
-    axes.set_xlim(ticks[0] * 0.55, ticks[-1] * 2.2)
-    axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
+    axes.set_xlim(0.55 * 2.0**low, 2.2 * 2.0**high)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"×{x:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"×{x:g}" if x > 0.1 else f"×{x:.2g}"))

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures import lettering, marks, theme
-from vision_attn.figures.axes import rows_axis, size_axis
+from vision_attn.figures.axes import rows_axis, rows_size, size_axis
 from vision_attn.figures.base import Figure
 from vision_attn.plan import Plan
 from vision_attn.records import Records, require_factor
@@ -53,9 +53,8 @@ class Selection(Figure):
             parts = theme.panels(wording.percent(table), self.by)
             texts = [wording.level_text(self.choose, level) for level in levels]
             is_named = not all(map(wording.is_number, levels)) and max(map(len, texts)) > LONG
-            wide = lettering.text_width(texts) + 0.4 + 3.4 * min(2, len(parts))
-            high = (0.95 + 0.28 * len(texts)) * -(-len(parts) // 2) + 0.5
-            figure, axes = theme.canvas(len(parts), columns=2, size=(wide, high) if is_named else None, into=into)
+            size = rows_size(texts, len(parts), panel=3.6, row=0.28) if is_named else None
+            figure, axes = theme.canvas(len(parts), columns=2, size=size, into=into)
             quantity = self.metric.replace("val_", "validation ").replace("_", " ") + " (%)"
             for each, (title, rows) in zip(axes, parts, strict=True):
                 if is_named:
@@ -69,8 +68,10 @@ class Selection(Figure):
             if not table["n"].sum():
                 for each in axes:
                     lettering.blank(each)
+            measured = set(table.loc[table["n"] > 0, self.hue]) or set(styles)
+            drawn = {name: style for name, style in styles.items() if name in measured}
             lettering.legend(
-                figure, {wording.level_text(self.hue, k): marks.handle(style) for k, style in styles.items()}
+                figure, {wording.level_text(self.hue, k): marks.handle(style) for k, style in drawn.items()}
             )
         return figure
 
