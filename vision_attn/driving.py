@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from vision_attn.executors.base import Event, Executor, execute
 from vision_attn.signals import heard
-from vision_attn.store import FAILURES, State
+from vision_attn.store import FAILURES, OPEN, State
 
 FINAL = ("done", "diverged", "failed")
 """States in which a run is not executed again unless it is asked for by `retry`."""
@@ -26,7 +26,7 @@ class Ended:
     @classmethod
     def after(cls, states: Mapping[str, State], why: Why, executor: Executor) -> Self:
         """The end of what `drive` has driven for that reason."""
-        is_open = any(state.name in ("pending", "running") for state in states.values())
+        is_open = any(state.name in OPEN for state in states.values())
         if why == "time is up" and not is_open:
             why = ""
         return cls(states, why or ("interrupted" if is_open else ""), executor.refusal)

@@ -16,7 +16,7 @@ from vision_attn import own_results
 from vision_attn.plan import Json, Plan
 from vision_attn.rows import Packed, columns, packed
 from vision_attn.spec import InputError
-from vision_attn.store import RunFolder, State, Store, rows_of
+from vision_attn.store import OPEN, RunFolder, State, Store, rows_of
 from vision_attn.tables import read_tables, typed
 
 Row = dict[str, Any]
@@ -107,7 +107,7 @@ def load(plan: Plan, store_root: Path, *, committed: Path | None = None) -> Reco
     folders = {key: index[key] for key in plan.runs if key in index}
     found = {key: _from_pool(plan, key, folder) for key, folder in folders.items()}
     store.remember()
-    unknown = [key for key in plan.runs if key not in found or found[key].state in ("pending", "running")]
+    unknown = [key for key in plan.runs if key not in found or found[key].state in OPEN]
     earlier = _from_tables(committed, unknown, plan) if committed is not None and unknown else {}
     damaged = [text for one in found.values() for text in one.damaged] + [
         f"{name}/config.json" for name in store.damaged_configs()

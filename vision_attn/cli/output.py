@@ -9,11 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from vision_attn.store import OPEN
+
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 75
 """Exit codes: all is done; some runs failed; the user got something wrong; some runs are still to do."""
-
-OPEN = ("pending", "running")
-"""States of runs that are still to do."""
 
 PIPE_COLUMNS = 160
 

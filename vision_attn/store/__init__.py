@@ -18,7 +18,7 @@ from vision_attn.store.files import (
     write_atomic,
     write_json,
 )
-from vision_attn.store.folder import ATTEMPTS, LOG, PROBES, RESULT, RunFolder, State
+from vision_attn.store.folder import ATTEMPTS, LOG, OPEN, PROBES, RESULT, RunFolder, State
 from vision_attn.store.holder import LEASE_SECONDS
 from vision_attn.store.lease import LEASE, Lease
 from vision_attn.store.locks import LeaseLost
@@ -39,6 +39,7 @@ __all__ = [
     "LEASE",
     "LEASE_SECONDS",
     "LOG",
+    "OPEN",
     "PLANS",
     "PROBES",
     "RESULT",

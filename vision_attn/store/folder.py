@@ -20,6 +20,8 @@ from vision_attn.store.seen import Seen
 
 CONFIG, RESULT, PROBES, ATTEMPTS, LOG = "config.json", "result.json", "probes", "attempts.jsonl", "log.txt"
 ENDS = ("done", "diverged")
+OPEN = ("pending", "running")
+"""States of runs that are still to do."""
 _PARTS = ("data", "choices", "environment", "files", "measured")
 """The parts of a result that are mappings themselves."""
 
