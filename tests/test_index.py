@@ -147,11 +147,22 @@ def test_what_a_small_budget_leaves_open_says_nothing_against_what_a_larger_one_
     assert judged_by("contradicts", "supports").verdict == "mixed"
 
 
-def test_verdicts_that_differ_are_mixed_and_give_no_advice(tmp_path):
+def test_verdicts_that_differ_are_mixed_and_give_no_advice_and_the_number_of_each_in_the_readme(tmp_path):
     folder = results(tmp_path, first=(SMALL,), second=(SMALL.replace(parts=(worse(100, "above"), worse(400))),))
     row = row_of(folder, "C2")
     assert row.verdict == "mixed"
     assert row.advice.startswith("None:")
+    lines = markdown(judged(folder), page="x", link="y").splitlines()
+    assert [line.split("]")[0] for line in lines[2:]] == [f"| [C{i}" for i in range(1, 13)]
+    _, words, verdict, numbers, pages = (cell.strip() for cell in lines[3].strip("|").split("|"))
+    assert (words, verdict) == (row.claim.short, "mixed")
+    # The ResNet is 20 points ahead of the ViT at both sizes, and 0.2 more for each seed.
+    contradicts, supports = numbers.split("<br>")
+    assert contradicts.startswith("contradicts: −20.2 [")
+    assert contradicts.endswith(" points (n = 3): With 100 images it is above.")
+    assert supports.startswith("supports: −20.2 [")
+    assert supports.endswith(" points (n = 3): With 100 images it is below.")
+    assert pages == "[`first`](y/first/report.html), [`second`](y/second/report.html)"
 
 
 def test_the_page_has_every_claim_its_range_and_the_command_that_measures_what_is_missing(folder):

@@ -10,6 +10,7 @@ from pathlib import Path
 import made_up
 import pandas as pd
 import pytest
+from documents import FILES, links
 
 from vision_attn.report import build
 from vision_attn.spec import InputError
@@ -19,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FRAME = pd.DataFrame({"run": ["a", "b"], "value": [0.1, 2.5]})
 COLUMNS = {"long": ("run", "value"), "short": ("run",)}
 FOLDERS = sorted(path.parent for path in ROOT.glob("results/*/plan.json"))
-SHOWN = re.findall(r"\]\((results/[^)#]+)[)#]", (ROOT / "README.md").read_text())
+SHOWN = [name for path in FILES for name in links(path) if name.startswith("results/")]
 
 
 def written(folder, frame=FRAME, experiment="one"):
@@ -255,7 +256,7 @@ def test_what_is_committed_stays_small_enough_to_travel():
     assert sum(path.stat().st_size for path in tracked()) < 15e6
 
 
-def test_figures_that_the_readme_shows_are_committed():
+def test_results_that_the_readme_and_the_pages_show_are_committed():
     assert len(SHOWN) > 10
     files = set(tracked())
     assert [name for name in SHOWN if (ROOT / name).is_file() and ROOT / name not in files] == []

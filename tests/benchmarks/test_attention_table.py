@@ -7,6 +7,7 @@ from pathlib import Path
 import attention_table
 import pytest
 import torch
+from documents import PAGES
 
 from vision_attn.layers import paths
 
@@ -89,7 +90,7 @@ def measured():
         ("two linear maps and `scaled_dot_product_attention`", "linear maps and sdpa"),
     ],
 )
-def test_the_readme_says_what_was_measured_on_a_gpu(measured, words, baseline):
+def test_the_page_says_what_was_measured_on_a_gpu(measured, words, baseline):
     cells = []
     for where in MODES:
         found = [
@@ -97,7 +98,7 @@ def test_the_readme_says_what_was_measured_on_a_gpu(measured, words, baseline):
         ]
         assert len(found) == len(attention_table.SHAPES)
         cells.append("–".join(dict.fromkeys(f"{ratio:.2f}" for ratio in (min(found), max(found)))))
-    assert f"| {words} | {' | '.join(cells)} |" in (ROOT / "README.md").read_text().splitlines()
+    assert f"| {words} | {' | '.join(cells)} |" in (PAGES / "gpu.md").read_text().splitlines()
 
 
 def test_so_it_does_of_patterns(measured):
@@ -105,7 +106,7 @@ def test_so_it_does_of_patterns(measured):
     hiding = [row for row in hiding if row["side"] != "neighbourhood"]  # it reaches across the grid
     spans = [[row["ratio"] for row in hiding if row["passes"] == passes] for passes in attention_table.PASSES]
     (first, last), (least, most) = ((f"{min(span):.1f}", f"{max(span):.1f}") for span in spans)
-    text = " ".join((ROOT / "README.md").read_text().split())
+    text = " ".join((PAGES / "gpu.md").read_text().split())
     assert f"takes {first} to {last} times as long as full attention forward, and {least} to {most} times with" in text
 
 

@@ -1,10 +1,10 @@
-"""What the patterns cost: README's column is what the FLOP counter says, and memory is at most that of a mask."""
+"""What the patterns cost: the page of the layer says what the FLOP counter does; memory is at most that of a mask."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
+from documents import PAGES
 from torch.utils.flop_counter import FlopCounterMode
 
 from vision_attn.layers import (
@@ -18,7 +18,7 @@ from vision_attn.layers import (
     Window,
 )
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (PAGES / "layer.md").read_text()
 DIM, HEADS = 32, 2
 WIDTH = DIM // HEADS
 CELLS = {
@@ -56,7 +56,7 @@ def flops(rows, columns, **options):
 @pytest.mark.parametrize("name", CELLS)
 def test_the_column_of_costs_says_what_is_computed(name):
     make, cost, scores = CELLS[name]
-    (row,) = [line for line in README.splitlines() if re.match(rf"\| (`pattern`)? ?\| {re.escape(name)}[ ,|]", line)]
+    (row,) = [line for line in PAGE.splitlines() if re.match(rf"\| (`pattern`)? ?\| {re.escape(name)}[ ,|]", line)]
     assert row.split("|")[-2].strip().startswith(cost), row
     for rows, columns in ((32, 32), (40, 24)):
         assert flops(rows, columns, pattern=make()) == 2 * HEADS * 2 * WIDTH * scores(rows, columns)

@@ -13,12 +13,13 @@ TEXTS = "claims.toml"
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A statement of the tutorials, `original` as they have it and in English; the experiments that ask about it.
+    """A statement of the tutorials, `original` as they have it, in English and in `short`; the experiments about it.
 
     `not_tested` says what none of them covers; `advice` is keyed by the verdict for which it holds.
     """
 
     id: str
+    short: str
     statement: str
     original: str
     source: str

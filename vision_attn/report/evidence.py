@@ -174,27 +174,38 @@ def _text(cell: Any) -> str:
 
 
 def markdown(rows: Sequence[Judged], *, page: str, link: str) -> str:
-    """The claims as a table in Markdown; `page` is the address of the verdict page, `link` that of the results."""
-    lines = ["| claim | the tutorials say | verdict | the number that decides | from |", "|---|---|---|---|---|"]
+    """The claims as a table in Markdown, one row each; `page` is the address of the verdict page, `link` of results.
+
+    The number is that of the first rule with the verdict of the claim; where verdicts differ, one for each.
+    """
+    lines = ["| claim | in words | verdict | the number that decides | pages |", "|---|---|---|---|---|"]
     for row in rows:
-        if row.claim is None:
-            continue
-        first = (f"[{row.id}]({page}#{row.id})", _cell(row.claim.statement))
-        for one in row.evidence or (None,):
-            lines.append(f"| {' | '.join([*first, *_cells(one, link)])} |")
-            first = ("", "")
+        if row.claim is not None:
+            pages = dict.fromkeys(f"[`{one.folder}`]({link}/{one.folder}/report.html)" for one in row.evidence)
+            cells = (
+                f"[{row.id}]({page}#{row.id})",
+                _cell(row.claim.short),
+                row.verdict,
+                _numbers(row),
+                ", ".join(pages),
+            )
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cells(one: Evidence | None, link: str) -> list[str]:
-    if one is None:
-        return ["not measured", "", ""]
-    where = f"[`{one.folder}`]({link}/{one.folder}/report.html) {one.whole.rule}"
-    if one.is_withdrawn:
-        return ["withdrawn", "", where]
+def _numbers(row: Judged) -> str:
+    current = [one for one in row.evidence if not one.is_withdrawn and one.verdict != "not measured"]
+    if row.verdict != "mixed":
+        return next((_number(one) for one in current if one.verdict == row.verdict), "")
+    first = {one.verdict: one for one in reversed(current)}
+    return "<br>".join(f"{verdict}: {_number(one)}" for verdict, one in sorted(first.items()))
+
+
+def _number(one: Evidence) -> str:
     part = one.decisive
-    number = f"{part.effect}: {_cell(part.statement)}" if part.effect else _cell(part.statement)
-    return [one.verdict, f"{number} (n = {part.n})" if part.n else number, where]
+    if not part.effect:
+        return _cell(part.statement)
+    return f"{part.effect}{f' (n = {part.n})' if part.n else ''}: {_cell(part.statement)}"
 
 
 def _cell(text: str) -> str:
