@@ -1,5 +1,6 @@
 """The command line under attack: what cannot be used is one sentence and exit code 2, never a traceback."""
 
+import gzip
 import json
 import sys
 
@@ -13,6 +14,7 @@ from vision_attn.cli.command import execute
 from vision_attn.cli.output import count_line
 from vision_attn.plan import Plan
 from vision_attn.states import State
+from vision_attn.store.files import sealed
 from vision_attn.tables import read_csv, to_csv
 
 FILE = '''"""Why?"""
@@ -117,17 +119,19 @@ def test_a_wrong_command_line_is_one_sentence(place, capsys, words, sentence):
     assert sorted(path.name for path in place.iterdir() if path.name != "__pycache__") == ["loop", "mine.py"]
 
 
-def test_a_damaged_plan_and_a_folder_in_its_place_are_one_sentence(place, capsys):
-    for i, content in enumerate((b"", b"{}", b"\xff", b"[" * 9999, None)):
+@pytest.mark.parametrize("name", ["plan.json.gz", "plan.json"])
+def test_a_damaged_plan_and_a_folder_in_its_place_are_one_sentence(place, capsys, name):
+    whole = gzip.compress(sealed({"schema": 2}), mtime=0)
+    for i, content in enumerate((b"", b"{}", b"\xff", b"[" * 9999, whole[:-9], whole[:20] + b"\0" + whole[21:], None)):
         folder = place / f"results-{i}"
         folder.mkdir()
         if content is None:
-            (folder / "plan.json").mkdir()
+            (folder / name).mkdir()
         else:
-            (folder / "plan.json").write_bytes(content)
+            (folder / name).write_bytes(content)
         for verb in ("status", "report"):
             code, text = said(capsys, verb, folder)
-            assert (code, "Traceback" in text, "plan.json" in text) == (2, False, True), text
+            assert (code, "Traceback" in text, name in text) == (2, False, True), text
 
 
 def test_options_that_would_be_ignored_are_refused(place, capsys):

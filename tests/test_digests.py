@@ -1,7 +1,6 @@
 """Digests of specs that stand in stored runs: a default never changes, a new field does not touch them."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import pytest
@@ -33,6 +32,7 @@ from vision_attn.models import (
     RandomMixer,
     ZeroMixer,
 )
+from vision_attn.plan import folders_in
 from vision_attn.probes import (
     AccuracyByDistance,
     BranchScale,
@@ -47,6 +47,7 @@ from vision_attn.probes import (
 )
 from vision_attn.sources import named
 from vision_attn.spec import RENAMED, Spec, digest, from_json, kinds, to_json
+from vision_attn.store import read_json
 from vision_attn.verdicts import (
     AllOf,
     BoundVerdict,
@@ -138,7 +139,7 @@ def test_a_kind_or_field_that_was_renamed_is_stored_by_its_earlier_name_and_read
 
 def test_no_committed_plan_names_a_kind_that_is_unknown():
     known = {kind.__name__ for kind in kinds(Spec).values()} | set(RENAMED)
-    for path in sorted((Path(__file__).parents[1] / "results").glob("*/plan.json")):
-        plan = json.loads(path.read_text())
+    for folder in folders_in(Path(__file__).parents[1] / "results"):
+        plan = read_json(folder / "plan.json.gz")
         for data in (*plan["figures"], *plan["probes"], *plan.get("verdicts", ())):
-            assert named(data) <= known, path
+            assert named(data) <= known, folder

@@ -212,7 +212,7 @@ def test_the_table_goes_between_the_marks_of_a_readme(folder, tmp_path):
 
 
 def test_a_folder_without_experiments_is_refused_with_a_sentence(tmp_path):
-    with pytest.raises(InputError, match=r"has no experiment with a plan\.json\. Give the folder of all"):
+    with pytest.raises(InputError, match=r"has no experiment with a plan\. Give the folder of all"):
         build_all(tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Kinds from outside the package: an experiment file's own, those of modules beside it, those of installed packages."""
 
+import gzip
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from vision_attn import ViT, sources, sweep
 from vision_attn.cli import app
 from vision_attn.experiment import load, plan
 from vision_attn.models import as_mixer, as_model
-from vision_attn.plan import Plan
+from vision_attn.plan import Plan, folders_in
 from vision_attn.probes import Probe
 from vision_attn.probes.asking import answers
 from vision_attn.spec import InputError, Spec, from_json, kinds, spec, to_json
@@ -81,7 +82,7 @@ def test_an_example_of_under_40_lines_runs_to_a_report_that_names_the_source_of_
     options += ["--levels", "train_size=50"] if "train_size" in path.read_text().partition("factors")[2] else []
     code, output = command("run", path, *options, place=ROOT)
     assert code == 0, output
-    (folder,) = (one.parent for one in tmp_path.glob("*/plan.json"))
+    (folder,) = folders_in(tmp_path)
     page, planned = (folder / "report.html").read_text(), Plan.read(folder)
     assert "could not be drawn" not in page
     assert planned.experiment == f"experiments/examples/{path.name}"
@@ -92,7 +93,7 @@ def test_an_example_of_under_40_lines_runs_to_a_report_that_names_the_source_of_
     found = [one.result()["environment"].get("sources", {}) for one in Store(tmp_path / "runs").index().values()]
     if path.stem in ("own_model", "own_mixer", "own_data"):
         assert {kind: sha256} in found
-    assert "import" not in (folder / "plan.json").read_text()
+    assert "import" not in gzip.decompress((folder / "plan.json.gz").read_bytes()).decode()
     if path.stem == "own_figure":
         assert (folder / "tables" / "LossCurve.csv").exists()
         code, _ = command("report", folder, place=tmp_path)

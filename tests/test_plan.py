@@ -9,14 +9,14 @@ import pytest
 from vision_attn import Experiment, Mnist5k, Recipe, Run, ViT
 from vision_attn.data import Quadrants
 from vision_attn.experiment import plan as plan_of
-from vision_attn.plan import Plan
+from vision_attn.plan import Plan, folders_in
 from vision_attn.probes import SubgroupAccuracy
 from vision_attn.report.protocol import skips
 from vision_attn.spec import InputError
 from vision_attn.store import probe_file, read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMITTED = sorted(path.parent for path in ROOT.glob("results/*/plan.json"))
+COMMITTED = folders_in(ROOT / "results")
 SMALL = {"sizes": (50, 200), "seeds": (0, 1)}
 BY_ROW, BY_COLUMN = {"kind": "AccuracyBy", "fact": "row"}, {"kind": "AccuracyBy", "fact": "column"}
 
@@ -42,7 +42,7 @@ def test_a_folder_keeps_the_plan_of_its_experiment(tmp_path):
 
 @pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
 def test_a_committed_plan_is_read_whatever_version_wrote_it(folder):
-    data, plan = read_json(folder / "plan.json"), Plan.read(folder)
+    data, plan = read_json(folder / "plan.json.gz"), Plan.read(folder)
     assert list(plan.factors) == list(data["factors"])
     assert [(cell.factors, cell.run) for cell in plan.cells] == [(c["factors"], c["run"]) for c in data["cells"]]
     for key, entry in data["runs"].items():
@@ -69,6 +69,19 @@ def test_the_folder_of_a_plan_of_format_1_says_which_preset_it_was(tmp_path, fol
     write_json(tmp_path / folder / "plan.json", earlier | {"schema": 1})
     found = Plan.read(tmp_path / folder)
     assert (found.preset, found.smoke, found.experiment) == (preset, smoke, "experiments/quickstart.py")
+
+
+def test_a_plan_that_an_earlier_version_left_is_read_until_a_new_one_takes_its_place(tmp_path):
+    plan, folder = made_up.make_plan(**SMALL), tmp_path / "quickstart"
+    folder.mkdir()
+    write_json(folder / "plan.json", plan.to_json())
+    assert (Plan.read(folder), folders_in(tmp_path)) == (plan, [folder])
+    plan.replace(question="Another?").write(folder)
+    assert Plan.read(folder).question == "Another?"
+    assert [path.name for path in folder.iterdir()] == ["plan.json.gz"]
+    earlier = (folder / "plan.json.gz").read_bytes()
+    Plan.read(folder).write(folder)
+    assert (folder / "plan.json.gz").read_bytes() == earlier  # no time of day in it
 
 
 def test_probes_of_one_kind_are_skipped_each_by_itself():

@@ -13,7 +13,7 @@ from pathlib import Path
 import made_up
 import pytest
 
-from vision_attn.plan import Plan
+from vision_attn.plan import Plan, folders_in
 from vision_attn.records import load
 from vision_attn.report import build, protocol, provenance
 from vision_attn.report.answer import answer
@@ -434,7 +434,7 @@ def test_what_an_earlier_report_had_and_this_one_has_not_is_gone(tmp_path):
 
 
 def test_a_folder_without_a_plan_is_refused_with_a_sentence(tmp_path):
-    with pytest.raises(InputError, match=r"^'.*' has no plan\.json\. Give one experiment's folder"):
+    with pytest.raises(InputError, match=r"^'.*' has no plan\.json\.gz\. Give one experiment's folder"):
         build(tmp_path, tmp_path)
 
 
@@ -513,9 +513,9 @@ def test_a_factor_that_does_not_say_what_was_measured_is_loud(tmp_path):
     assert doubts(load(Plan.read(made(tmp_path / "right")), tmp_path / "right" / "runs")) == []
 
 
-@pytest.mark.parametrize("folder", sorted(ROOT.glob("results/*/plan.json")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("folder", folders_in(ROOT / "results"), ids=lambda folder: folder.name)
 def test_factors_of_the_committed_results_say_what_was_measured(folder, tmp_path):
-    found = doubts(load(Plan.read(folder.parent), tmp_path, committed=folder.parent))
+    found = doubts(load(Plan.read(folder), tmp_path, committed=folder))
     assert [notice for notice in found if notice.loud] == []
 
 

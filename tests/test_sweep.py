@@ -24,7 +24,7 @@ from sweeping import (
     workers_of,
 )
 
-from vision_attn.plan import Plan
+from vision_attn.plan import Plan, folders_in
 
 
 @pytest.fixture
@@ -276,11 +276,11 @@ def test_levels_leave_the_report_of_the_whole_as_it_is_and_status_looks_where_re
 
 @pytest.mark.slow
 def test_two_sweeps_with_different_levels_in_one_folder_do_not_take_each_others_plan(place):
-    """The folder's plan.json is another's by the time a worker starts: each reads the plan that was kept for it."""
+    """The folder's plan is another's by the time a worker starts: each reads the plan that was kept for it."""
     first, second = start(place, "--levels", "train_size=50"), start(place, "--levels", "train_size=100")
     assert [first.wait(250), second.wait(250)] == [0, 0]
     kept = {path.stem for path in (place / "results/runs/plans").glob("*.json")}
-    assert kept == {Plan.read(path.parent).head().digest for path in place.glob("results/*/plan.json")}
+    assert kept == {Plan.read(folder).head().digest for folder in folders_in(place / "results")}
     assert len(kept) == 2
 
 

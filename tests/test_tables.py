@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from documents import FILES, links
 
+from vision_attn.plan import folders_in
 from vision_attn.report import build
 from vision_attn.spec import InputError
 from vision_attn.tables import read_csv, read_table, read_tables, to_csv, write_tables
@@ -19,7 +20,7 @@ from vision_attn.tables import read_csv, read_table, read_tables, to_csv, write_
 ROOT = Path(__file__).resolve().parents[1]
 FRAME = pd.DataFrame({"run": ["a", "b"], "value": [0.1, 2.5]})
 COLUMNS = {"long": ("run", "value"), "short": ("run",)}
-FOLDERS = sorted(path.parent for path in ROOT.glob("results/*/plan.json"))
+FOLDERS = folders_in(ROOT / "results")
 SHOWN = [name for path in FILES for name in links(path) if name.startswith("results/")]
 
 
@@ -163,7 +164,7 @@ def test_tables_with_the_checksums_of_another_experiment_are_refused(report, tmp
     folder = Path(shutil.copytree(report, tmp_path / "quickstart"))
     for name in ("records.csv.gz", "history.csv.gz", "runs.csv", "SHA256SUMS"):
         shutil.copy(report.parent / "other" / name, folder / name)
-    with pytest.raises(InputError, match=r"SHA256SUMS is of the experiment 'other', but plan.json is of 'quickstart'"):
+    with pytest.raises(InputError, match=r"SHA256SUMS is of the experiment 'other', but the plan is of 'quickstart'"):
         build(folder, tmp_path / "nowhere")
 
 
@@ -234,9 +235,7 @@ def test_a_plain_table_that_is_no_table_is_refused_too(report, tmp_path, change,
     assert said in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    "folder", sorted(path.parent for path in ROOT.glob("results/*/plan.json")), ids=lambda p: p.name
-)
+@pytest.mark.parametrize("folder", folders_in(ROOT / "results"), ids=lambda p: p.name)
 def test_every_committed_table_matches_its_checksum(folder):
     sums = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines()[1:])
     tables = [path for path in folder.rglob("*.csv*") if ".tmp" not in path.name]

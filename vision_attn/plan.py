@@ -1,6 +1,6 @@
 """Plan: an experiment as data: its factors, cells and runs, and what will be measured, drawn and decided of them.
 
-A plan is made from an experiment file and kept as plan.json in the folder of its results. Everything that reads
+A plan is made from an experiment file and kept as plan.json.gz in the folder of its results. Everything that reads
 results reads the plan and not the experiment file. Specs stand in it as their JSON.
 """
 
@@ -19,9 +19,11 @@ Level = str | int | float | bool
 Json = dict[str, Any]
 
 SCHEMA = 2
-"""The format of plan.json. In format 1 skips were keyed by the kind of the probe; preset and path were not kept."""
+"""The format of a plan. In format 1 skips were keyed by the kind of the probe; preset and path were not kept."""
 
-FILE = "plan.json"
+FILE = "plan.json.gz"
+EARLIER_FILE = "plan.json"
+"""What versions before 2026-11-27 have left in its place; it is read where the other is not there."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,21 +164,22 @@ class Plan:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """The plan in a folder of the results. Raises `InputError` where there is none that is intact."""
+        file = _file(folder)
         try:
-            data = _read(folder / FILE)
+            data = _read(file)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                raise InputError(f"{folder / FILE} cannot be read: {error.strerror}.") from None
+                raise InputError(f"{file} cannot be read: {error.strerror}.") from None
             raise InputError(
-                f"'{folder}' has no plan.json. Give one experiment's folder, such as results/quickstart."
+                f"'{folder}' has no {FILE}. Give one experiment's folder, such as results/quickstart."
             ) from None
         made = cls.from_json(data)
         return made if "preset" in data else made.replace(**_typed(folder.name, made.name))
 
     def write(self, folder: Path) -> None:
-        """Write plan.json into a folder, atomically. Raises `InputError` where that of another experiment is there."""
+        """Write the plan into a folder, atomically. Raises `InputError` where that of another experiment is there."""
         try:
-            there = _read(folder / FILE).get("name", self.name)
+            there = _read(_file(folder)).get("name", self.name)
         except (OSError, InputError, AttributeError):
             there = self.name
         if there != self.name:
@@ -185,6 +188,8 @@ class Plan:
                 "or other --results."
             )
         self.save(folder / FILE)
+        if (folder / EARLIER_FILE).is_file():
+            (folder / EARLIER_FILE).unlink()
 
     def save(self, file: Path) -> None:
         """Write the plan into a file, atomically."""
@@ -209,6 +214,15 @@ class Plan:
         file = folder / f"{self.digest}.json"
         write_json(file, self.to_json(), by_entry=True)
         return file
+
+
+def folders_in(results: Path) -> list[Path]:
+    """The folders of a folder of results that have a plan, sorted."""
+    return sorted({path.parent for name in (FILE, EARLIER_FILE) for path in results.glob(f"*/{name}")})
+
+
+def _file(folder: Path) -> Path:
+    return folder / (EARLIER_FILE if (folder / EARLIER_FILE).exists() and not (folder / FILE).exists() else FILE)
 
 
 def _read(file: Path) -> Json:

@@ -31,7 +31,7 @@ class Records:
 
     `values`: one row per measured number (the factors, `run`, `metric`, `value`, coordinates);
     `history`: one row per run and logged update; `runs`: one row per cell of the plan, whatever became of it;
-    `plan`: the plan, as read from plan.json; `folders`: where the runs lie, by run; `damaged`: files that do not
+    `plan`: the plan, as read from its folder; `folders`: where the runs lie, by run; `damaged`: files that do not
     match their checksum; `committed`: runs taken from the committed tables, as the pool knows nothing of them.
     """
 

@@ -144,7 +144,7 @@ def _read_sums(folder: Path, experiment: str | None) -> dict[str, str] | None:
         raise _refused(folder, path, "is damaged")
     if experiment is not None and header != f"{HEADER}{experiment}":
         theirs = header.removeprefix(HEADER)
-        raise _refused(folder, path, f"is of the experiment {theirs!r}, but plan.json is of {experiment!r}")
+        raise _refused(folder, path, f"is of the experiment {theirs!r}, but the plan is of {experiment!r}")
     return {match[2]: match[1] for match in found if match}
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from frames import make_records
 
+from vision_attn.plan import folders_in
 from vision_attn.report.decisions import decisions
 from vision_attn.spec import from_json, kinds, to_json
+from vision_attn.store import read_json
 from vision_attn.verdicts import BoundVerdict, Verdict, cell, findings, table
 from vision_attn.verdicts.base import Answer
 from vision_attn.verdicts.seeds import Cell, SeedVerdict, Terms
@@ -108,7 +110,7 @@ def test_supporting_and_contradicting_exclude_each_other(name):
     assert p.max() <= 1
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*/plan.json")), ids=lambda path: path.parent.name)
-def test_rules_of_committed_plans_are_read_and_written_as_they_are(path):
-    for data in json.loads(path.read_text()).get("verdicts", []):
+@pytest.mark.parametrize("folder", folders_in(ROOT / "results"), ids=lambda folder: folder.name)
+def test_rules_of_committed_plans_are_read_and_written_as_they_are(folder):
+    for data in read_json(folder / "plan.json.gz").get("verdicts", []):
         assert to_json(from_json(data, Verdict)) == data

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from vision_attn import wording
-from vision_attn.plan import FILE, Plan
+from vision_attn.plan import Plan, folders_in
 from vision_attn.report import withdrawals
 from vision_attn.report.claims import Claim, claim_of, claims
 from vision_attn.report.withdrawals import Entry
@@ -118,8 +118,7 @@ def judged(results: Path) -> list[Judged]:
 
 def folders(results: Path) -> dict[Path, Plan]:
     """The folders of experiments in a folder of results with their plans, by name; smoke runs count for nothing."""
-    inside = (path.parent for path in sorted(results.glob(f"*/{FILE}")))
-    plans = {folder: Plan.read(folder) for folder in inside if folder.name != RUNS}
+    plans = {folder: Plan.read(folder) for folder in folders_in(results) if folder.name != RUNS}
     return {folder: plan for folder, plan in plans.items() if not plan.smoke}
 
 

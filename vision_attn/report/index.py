@@ -64,7 +64,7 @@ def build_all(
     """
     plans = folders(results)
     if not plans:
-        raise InputError(f"'{results}' has no experiment with a plan.json. Give the folder of all, such as results.")
+        raise InputError(f"'{results}' has no experiment with a plan. Give the folder of all, such as results.")
     kept: dict[Path, Records] = {}
     for folder, plan in plans.items():
         kept[folder] = load(plan, store or results / RUNS, committed=folder)

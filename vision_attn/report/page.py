@@ -1,6 +1,6 @@
 """Report: the plan and its records as tables, figures and one self-contained page.
 
-Reads plan.json and the run store, writes records.csv.gz, history.csv.gz, runs.csv, tables/, figures/, report.html and,
+Reads the plan and the run store, writes records.csv.gz, history.csv.gz, runs.csv, tables/, figures/, report.html and,
 where the experiment has verdicts, verdicts.csv; SHA256SUMS holds the checksums of the tables.
 No clock is read: the same records give the same bytes.
 """
@@ -26,7 +26,7 @@ PAGE = "report.html"
 
 
 def build(results_dir: Path, store_root: Path) -> Path:
-    """Rebuild everything derived in a folder of the results from its plan.json and the run store; returns the page.
+    """Rebuild everything derived in a folder of the results from its plan and the run store; returns the page.
 
     Runs that are not in the store are taken from the tables an earlier report left in the folder. Raises
     `InputError` where there is no plan that is intact, and where those tables are damaged.

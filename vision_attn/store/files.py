@@ -2,10 +2,12 @@
 
 import contextlib
 import errno
+import gzip
 import hashlib
 import json
 import os
 import secrets
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,20 @@ SCHEMA = 1
 
 UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What a file system says of a request that it does not know."""
+
+
+UNREADABLE = (
+    gzip.BadGzipFile,
+    EOFError,
+    zlib.error,
+    ValueError,
+    AttributeError,
+    KeyError,
+    TypeError,
+    RecursionError,
+    IsADirectoryError,
+)
+"""What reading sealed JSON raises where the bytes are others than `write_json` wrote."""
 
 
 class DamagedFile(Exception):
@@ -85,17 +101,19 @@ def _by_entry(content: dict[str, Any]) -> str:
 
 
 def write_json(path: Path, content: dict[str, Any], *, by_entry: bool = False) -> None:
-    """Write sealed JSON atomically. Raises `ValueError` on NaN and infinity."""
-    write_atomic(path, sealed(content, by_entry=by_entry))
+    """Write sealed JSON atomically, by gzip where the name ends so. Raises `ValueError` on NaN and infinity."""
+    payload = sealed(content, by_entry=by_entry)
+    write_atomic(path, gzip.compress(payload, mtime=0) if path.suffix == ".gz" else payload)
 
 
 def read_json(path: Path | str) -> dict[str, Any]:
-    """Read sealed JSON. Raises `FileNotFoundError`, and `DamagedFile` where the seal does not hold."""
+    """What `write_json` has written. Raises `FileNotFoundError`, and `DamagedFile` where the seal does not hold."""
     try:
         with open(path, "rb") as file:
-            content = json.loads(file.read())
+            payload = file.read()
+        content = json.loads(gzip.decompress(payload) if str(path).endswith(".gz") else payload)
         intact = content.pop("sha256") == json_sha256(content)
-    except (ValueError, AttributeError, KeyError, TypeError, RecursionError, IsADirectoryError):
+    except UNREADABLE:
         intact = False
     if not intact:
         raise DamagedFile(f"{path} is damaged: its content does not match its checksum.")
