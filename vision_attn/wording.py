@@ -58,20 +58,36 @@ def interval(row: Any, *, metric: str, signed: bool = False) -> str:
     return text if row["n"] == row["planned"] else f"{text} (n = {row['n']})"
 
 
+UNITS = {"G": 1e9, "M": 1e6, "k": 1e3}
+IN_WORDS = {"latency_seconds": "time of a pass", "peak_bytes": "peak memory"}
+SYMBOLS = {"seconds": "s", "bytes": "B"}
+
+
 def metric_text(metric: str) -> str:
     """A metric in a sentence: relative influence distance."""
     name = metric.removesuffix("_relative")
-    return ("relative " if name != metric else "") + name.replace("_", " ")
+    return ("relative " if name != metric else "") + IN_WORDS.get(name, name.replace("_", " "))
+
+
+def unit_of(metric: str) -> str:
+    """The unit that the name of a metric ends with, as a symbol: s of latency_seconds, B of peak_bytes; else none."""
+    return SYMBOLS.get(metric.rpartition("_")[2], "")
 
 
 def short(value: Any) -> str:
     """A number in few characters: 250, 1k, 1.5k, 121k, 48.1M."""
     if pd.isna(value):
         return "–"
-    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for letter, unit in UNITS.items():
         if abs(value) >= unit * 0.9995:
             return f"{value / unit:.3g}{letter}"
     return f"{value:.4g}"
+
+
+def exact(value: Any) -> str:
+    """A number in full: 250, 1.5k, but 1,024 where `short` would round it."""
+    text = short(value)
+    return f"{value:,}" if text[-1:] in "kMG" and float(text[:-1]) * UNITS[text[-1]] != value else text
 
 
 def listing(texts: Sequence[str], *, most: int = 6) -> str:

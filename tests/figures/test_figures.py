@@ -303,6 +303,9 @@ def test_numbers_in_tables():
     assert wording.interval({**row, "n": 2}, metric="accuracy") == "50.0 [40.0, 60.0] (n = 2)"
     assert wording.interval({**row, "low": np.nan}, metric="accuracy") == "50.0"
     assert wording.listing(["a", "b", "c"]) == "a, b and c"
+    assert [wording.exact(n) for n in (250, 1500, 1936, 4000, 48_000, 2**20)] == [
+        *("250", "1.5k", "1,936", "4k", "48k", "1,048,576")
+    ]
     assert wording.listing(["a, b", "c", "d", "e"], most=3) == "a, b; c and 2 others"
 
 

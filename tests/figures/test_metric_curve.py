@@ -35,7 +35,19 @@ def test_a_coordinate_lies_along_x_at_the_others_that_are_named():
     assert [axes.get_title() for axes in panels] == ["width 16", "width 32"]
     assert {axes.get_yscale() for axes in panels} == {"log"}
     caption = figure.caption(table, own)
-    assert caption.startswith("Latency seconds (part block) on cued-recall against tokens. Mean over 3 seeds.")
+    assert caption.startswith("Time of a pass (part block) on cued-recall against tokens. Mean over 3 seeds.")
+
+
+def test_times_have_units_and_token_counts_are_whole_on_their_axes():
+    def milliseconds(cell):
+        for tokens in (64, 1024, 4096):
+            yield {"metric": "latency_seconds", "tokens": tokens, "value": tokens * 1e-6 * (1 + 0.1 * cell["seed"])}
+
+    own = make_records({"model": list(MODELS), "seed": [0, 1, 2]}, milliseconds)
+    figure = MetricCurve(metric="latency_seconds", x="tokens", at=(), log_y=True)
+    (axes,) = figure.draw(figure.table(own), own).axes
+    assert [axes.xaxis.get_major_formatter()(x) for x in (64, 1024, 4096)] == ["64", "1,024", "4,096"]
+    assert [axes.yaxis.get_major_formatter()(y) for y in (1e-4, 1e-3)] == ["100 µs", "1 ms"]
 
 
 def test_a_factor_lies_along_x_as_in_a_learning_curve():

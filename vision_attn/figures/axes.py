@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from vision_attn.figures import lettering, theme
 from vision_attn.plan import Plan
 from vision_attn.records import require_factor
 from vision_attn.spec import InputError
-from vision_attn.wording import is_number, short
+from vision_attn.wording import exact, is_number, short
 
 
 def rows_axis(axes: Axes, texts: Sequence[str]) -> None:
@@ -35,14 +35,18 @@ def require_sizes(plan: Plan, what: str, name: str) -> None:
         raise InputError(f"x of {what} must be a factor of positive numbers. Got {name!r} instead.")
 
 
-def log_axis(axes: Axes, *, dense: bool = False) -> None:
-    """Numbers of a logarithmic y axis as they are, few enough to be read; `dense`: 1, 2, 5 in twice as many decades."""
+def log_axis(axes: Axes, *, dense: bool = False, unit: str = "") -> None:
+    """Numbers of a logarithmic y axis as they are, few enough to be read, with their unit: 10 µs, 1 ms, 0.1 s.
+
+    `dense`: 1, 2, 5 in twice as many decades.
+    """
     low, high = axes.get_ylim()
     decades = np.log10(high / low) / (2 if dense else 1)
     steps = (1.0,) if decades > 2 else (1.0, 3.0) if decades > 1 else (1.0, 2.0, 5.0)
     axes.yaxis.set_major_locator(LogLocator(subs=steps, numticks=8))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: short(y) if y >= 1e-3 else f"{y:.0e}"))
+    plain = FuncFormatter(lambda y, _: short(y) if y >= 1e-3 else f"{y:.0e}")
+    axes.yaxis.set_major_formatter(EngFormatter(unit) if unit else plain)
 
 
 def powers_axis(axes: Axes) -> None:
@@ -61,7 +65,7 @@ def size_axis(axes: Axes, levels: Sequence[Any], *, label: str, linear: bool = F
     numeric = all(is_number(level) for level in levels)
     logarithmic = numeric and min(levels) > 0 and len(levels) > 1 and not linear
     places = {level: float(level) if numeric else float(i) for i, level in enumerate(levels)}
-    texts = {places[level]: (short(level) if numeric else lettering.shown(str(level))) for level in levels}
+    texts = {places[level]: (exact(level) if numeric else lettering.shown(str(level))) for level in levels}
     span = np.log10(list(texts)) if logarithmic else np.array(list(texts))
     margin = 0.06 * float(np.ptp(span)) or 0.5
     low, high = float(span.min()) - margin, float(span.max()) + margin

@@ -71,7 +71,7 @@ class MetricCurve(Lines):
         if self.log_y and (table["estimate"].dropna() > 0).all() and table["n"].sum():
             first: Axes = panels[0]
             first.set_yscale("log")
-            log_axis(first)
+            log_axis(first, unit=wording.unit_of(self.metric))
         else:
             super().finish(panels, table, view)
 
