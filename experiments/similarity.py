@@ -65,7 +65,7 @@ def run(seed, task, head_dim, model):
     else:
         network = matched(trunk, SelfAttention(num_heads=WIDTH // head_dim, similarity=FUNCTIONS[model]))
     if task == "digits":
-        recipe = Recipe(updates=800, batch_size=32, learning_rate=3e-3, crop_padding=2)
+        recipe = Recipe(updates=800, batch_size=32, learning_rate=3e-3, crop_padding=0)  # as in quickstart.py
         return Run(model=network, data=data, recipe=recipe, seed=seed)
     data = CuedRecall(distance=2, train_cues=16, num_pairs=32, pair_seed=seed)
     return Run(model=network, data=data, recipe=RECALL_RECIPE, seed=seed)
