@@ -19,9 +19,9 @@ from vision_attn.probes import (
     ShiftConsistency,
     Size,
 )
-from vision_attn.run import CHECKPOINT, WEIGHTS
+from vision_attn.run import CHECKPOINT
 from vision_attn.spec import InputError, digest, to_json
-from vision_attn.store import Store, probe_file
+from vision_attn.store import WEIGHTS, Store, probe_file
 from vision_attn.training.stacked import stackable
 
 CPU = torch.device("cpu")

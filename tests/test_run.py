@@ -13,9 +13,9 @@ from vision_attn.data import Data
 from vision_attn.execution import _classified, execute
 from vision_attn.probes import Size
 from vision_attn.probes.base import Probe, Row
-from vision_attn.run import CHECKPOINT, WEIGHTS
+from vision_attn.run import CHECKPOINT
 from vision_attn.spec import digest, spec, to_json
-from vision_attn.store import Store, probe_file, read_json, write_json
+from vision_attn.store import WEIGHTS, Store, probe_file, read_json, write_json
 
 CPU = torch.device("cpu")
 RUN = Run(

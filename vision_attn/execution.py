@@ -16,9 +16,9 @@ from torch import nn
 from vision_attn.data import Data
 from vision_attn.probes.asking import answers
 from vision_attn.probes.base import Probe
-from vision_attn.run import WEIGHTS, Attempt, Outcome, Run, Stopped, drive, prepare, sourced, train_stack
+from vision_attn.run import Attempt, Outcome, Run, Stopped, drive, prepare, sourced, train_stack
 from vision_attn.spec import InputError, digest, to_json
-from vision_attn.store import PROBES, SCHEMA, Lease, LeaseLost, RunFolder, probe_file
+from vision_attn.store import PROBES, SCHEMA, WEIGHTS, Lease, LeaseLost, RunFolder, probe_file
 from vision_attn.training.compute import ComputeSettings
 
 HEARTBEAT_SECONDS = 15.0

@@ -9,9 +9,9 @@ from torch import nn
 
 from vision_attn.data import Data
 from vision_attn.execution import load_weights
-from vision_attn.run import WEIGHTS, Run, built, loaded
+from vision_attn.run import Run, built, loaded
 from vision_attn.spec import InputError, from_json
-from vision_attn.store import DamagedFile, RunFolder
+from vision_attn.store import WEIGHTS, DamagedFile, RunFolder
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,9 +14,9 @@ from vision_attn.data import CuedRecall
 from vision_attn.execution import execute
 from vision_attn.loading import load_run
 from vision_attn.probes import Size
-from vision_attn.run import HISTORY, WEIGHTS
+from vision_attn.run import HISTORY
 from vision_attn.spec import digest, to_json
-from vision_attn.store import Store, read_json
+from vision_attn.store import WEIGHTS, Store, read_json
 from vision_attn.training.evaluate import logits
 
 DATA = CuedRecall(distance=1, pooled=True, train_size=256, val_size=64, test_size=128)

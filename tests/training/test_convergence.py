@@ -9,9 +9,8 @@ from tiny_training import TinyConv, bits, data, rows, start, steps
 from vision_attn import Recipe, Run, ViT
 from vision_attn.data import CuedRecall
 from vision_attn.execution import execute
-from vision_attn.run import WEIGHTS
 from vision_attn.spec import InputError, digest, from_json, to_json
-from vision_attn.store import Store
+from vision_attn.store import WEIGHTS, Store
 from vision_attn.training.checkpoint import from_bytes, to_bytes
 
 IMAGES = data(val_size=20)

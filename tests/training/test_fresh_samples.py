@@ -12,9 +12,8 @@ from vision_attn import Accuracy, Mnist5k, Recipe, Run, ViT
 from vision_attn.data import CuedRecall
 from vision_attn.execution import execute
 from vision_attn.probes import AccuracyByDistance, Size
-from vision_attn.run import WEIGHTS
 from vision_attn.spec import InputError, digest, to_json
-from vision_attn.store import Store, probe_file
+from vision_attn.store import WEIGHTS, Store, probe_file
 from vision_attn.training.checkpoint import from_bytes, to_bytes
 from vision_attn.training.compiling import cross_entropy
 from vision_attn.training.compute import choose

@@ -44,11 +44,13 @@ VERBS: tuple[Callable[..., None], ...] = (
     running.retry,
     running.status,
     looking.show,
+    looking.compare,
     reading.report,
     reading.plot,
     running.models,
     machine.doctor,
     machine.verify,
+    machine.gc,
     machine.bench,
 )
 """In the order of the help text."""

@@ -1,16 +1,17 @@
-"""Verbs about this machine and its disk: doctor, verify, bench."""
+"""Verbs about this machine and its disk: doctor, verify, gc, bench."""
 
 import contextlib
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import filesize
 from rich.markup import escape
 from rich.table import Table
 
 from vision_attn.cli import paths
 from vision_attn.cli.options import Device, Json, Results
-from vision_attn.cli.output import DONE, FAILED, print_json, screen
+from vision_attn.cli.output import DONE, FAILED, counted, print_json, screen
 from vision_attn.spec import InputError
 from vision_attn.store import RUNS, write_atomic
 
@@ -78,6 +79,40 @@ def verify(
     for name in stores.mend(faults) if remove else ():
         console.print(f"removed {escape(name)}", soft_wrap=True)
     raise typer.Exit(FAILED if faults else DONE)
+
+
+def gc(
+    results: Annotated[
+        Path, typer.Argument(callback=paths.folder, help="Folder of results: the plans in it say what is asked for.")
+    ] = Path("results"),
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Also the weights of finished runs; a new probe then trains anew.")
+    ] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete it. Without this it is only shown.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show, or delete, what the pool of runs holds that no plan in the results asks for any more.
+
+    Runs that a process is at work on are never touched.
+    """
+    from vision_attn import store as stores
+    from vision_attn.plan import Plan, folders_in
+
+    folders = [folder for folder in folders_in(results) if folder.name != RUNS]
+    if not folders:
+        raise InputError(f"results must hold the folder of an experiment. '{results}' has none: every run would go.")
+    asked = {key for folder in folders for key in Plan.read(folder).runs}
+    found = list(stores.leftovers_of(stores.Store(results / RUNS), asked, weights=weights))
+    gone = [one for one in found if delete and stores.discard(one)]
+    if as_json:
+        print_json([{"path": str(o.path), "why": o.why, "bytes": o.bytes, "deleted": o in gone} for o in found])
+        return
+    console = screen()
+    for one in found:
+        console.print(escape(f"{one.path}: {one.why}, {filesize.decimal(one.bytes)}"), soft_wrap=True)
+    kept = "" if delete or not found else ". --delete deletes them" + ("" if weights else ", --weights adds weights")
+    total = filesize.decimal(sum(one.bytes for one in (gone if delete else found)))
+    console.print(f"{counted(len(gone if delete else found), 'thing')}, {total}{', deleted' if delete else kept}")
 
 
 def bench(

@@ -18,9 +18,10 @@ from vision_attn.store.files import (
     write_atomic,
     write_json,
 )
-from vision_attn.store.folder import ATTEMPTS, LOG, OPEN, PROBES, RESULT, RunFolder, State
+from vision_attn.store.folder import ATTEMPTS, LOG, OPEN, PROBES, RESULT, WEIGHTS, RunFolder, State
 from vision_attn.store.holder import LEASE_SECONDS
 from vision_attn.store.lease import LEASE, Lease
+from vision_attn.store.leftovers import Leftover, discard, leftovers_of
 from vision_attn.store.locks import LeaseLost
 from vision_attn.store.pool import INDEX, PLANS, Folders, Store
 from vision_attn.store.seen import signature
@@ -45,15 +46,19 @@ __all__ = [
     "RESULT",
     "RUNS",
     "SCHEMA",
+    "WEIGHTS",
     "WORKERS_LOG",
     "DamagedFile",
     "Fault",
     "Folders",
     "Lease",
     "LeaseLost",
+    "Leftover",
     "RunFolder",
     "State",
     "Store",
+    "discard",
+    "leftovers_of",
     "mend",
     "probe_file",
     "read_json",

@@ -19,6 +19,7 @@ from vision_attn.store.locks import locked
 from vision_attn.store.seen import Seen
 
 CONFIG, RESULT, PROBES, ATTEMPTS, LOG = "config.json", "result.json", "probes", "attempts.jsonl", "log.txt"
+WEIGHTS = "weights.safetensors"
 ENDS = ("done", "diverged")
 OPEN = ("pending", "running")
 """States of runs that are still to do."""
@@ -137,6 +138,11 @@ class RunFolder:
         types = {"token": int, "nonce": str, "host": str, "pid": int, "started": str}
         fits = content is not None and all(type(content.get(name)) is kind for name, kind in types.items())
         return content if content is not None and fits and 0 < content["pid"] < 1 << 31 else None
+
+    def is_at_work(self) -> bool:
+        """Whether a process has the lease that may be alive."""
+        holder = self.holder()
+        return holder is not None and not self._is_gone(holder)
 
     def acquire(self) -> Lease | None:
         """Take the lease; None where a process has it that may be alive. A dead holder's attempt is written down.

@@ -1,0 +1,122 @@
+"""The verbs that look at runs side by side, and at what a pool holds in vain."""
+
+import json
+
+import pytest
+from made_up import make_plan, write_store
+
+from vision_attn.cli.command import execute
+from vision_attn.cli.looking import flat, paired
+from vision_attn.plan import Plan
+from vision_attn.store import RunFolder, Store, discard, leftovers_of, read_json
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "400")
+    plan = make_plan(models=("ViT", "ResNet"), sizes=(50,), seeds=(0, 1))
+    write_store(tmp_path / "results" / "runs", plan)
+    (tmp_path / "results" / "quickstart").mkdir()
+    plan.write(tmp_path / "results" / "quickstart")
+    return tmp_path
+
+
+def said(capsys, *arguments):
+    code = execute([str(one) for one in arguments])
+    out, err = capsys.readouterr()
+    return code, out + err
+
+
+def keys(place):
+    plan = Plan.read(place / "results" / "quickstart")
+    return {(cell.factors["model"], cell.factors["seed"]): cell.run for cell in plan.cells}
+
+
+def accuracy(place, key):
+    folder = Store(place / "results" / "runs").find(key)
+    (file,) = folder.path.glob("probes/Accuracy-*.json")
+    rows = read_json(file)["records"]
+    return next(row["value"] for row in rows if row["metric"] == "accuracy" and row.get("split") == "test")
+
+
+def test_two_runs_are_compared_in_what_differs_and_in_every_number_of_both(place, capsys):
+    a, b = keys(place)["ViT", 0], keys(place)["ResNet", 0]
+    code, text = said(capsys, "compare", a[:10], b[:10], "--json")
+    found = json.loads(text)
+    assert code == 0
+    assert found["differ in"] == {"model.name": ["ViT", "ResNet"]}
+    numbers = {name: values for rows in found["measured of both"].values() for name, *values in rows}
+    assert numbers["accuracy, split test"] == [accuracy(place, a), accuracy(place, b)]
+    code, text = said(capsys, "compare", a[:10], b[:10])
+    assert (code, "model.name" in text, "B − A" in text) == (0, True, True)
+    assert f"{accuracy(place, b) - accuracy(place, a):+.4g}" in text
+
+
+def test_a_run_does_not_differ_from_itself(place, capsys):
+    key = keys(place)["ViT", 0]
+    code, text = said(capsys, "compare", key, key)
+    assert (code, "Both are the same run." in text) == (0, True)
+
+
+def test_a_run_that_is_not_there_is_one_sentence(place, capsys):
+    code, text = said(capsys, "compare", keys(place)["ViT", 0], "nothing")
+    assert (code, "Traceback" in text, "Got 'nothing', which means none." in text) == (2, False, True)
+
+
+def test_places_name_what_is_nested_and_rows_pair_by_all_but_their_value():
+    assert flat({"a": {"b": [1, {"c": 2}], "d": {}}, "e": None}) == {"a.b.0": 1, "a.b.1.c": 2, "a.d": {}, "e": None}
+    first = [{"metric": "m", "at": 1, "value": 0.5}, {"metric": "m", "at": 2, "value": 0.6}]
+    second = [{"value": 0.9, "at": 2, "metric": "m"}]
+    assert paired(first, second) == [("m, at 2", 0.6, 0.9)]
+
+
+def test_runs_that_no_plan_asks_for_are_shown_and_go_only_when_told(place, capsys):
+    plan = Plan.read(place / "results" / "quickstart")
+    smaller = make_plan(models=("ViT",), sizes=(50,), seeds=(0, 1))
+    smaller.write(place / "results" / "quickstart")
+    in_vain = sorted(set(plan.runs) - set(smaller.runs))
+    assert len(in_vain) == 2
+    code, text = said(capsys, "gc", "--json")
+    assert code == 0
+    assert [(one["why"], one["deleted"]) for one in json.loads(text)] == [("no plan asks for it", False)] * 2
+    store = Store(place / "results" / "runs")
+    assert set(plan.runs) <= set(store.index())
+    code, text = said(capsys, "gc", "--delete")
+    assert (code, "2 things" in text, "deleted" in text) == (0, True, True)
+    assert set(Store(place / "results" / "runs").index()) == set(smaller.runs)
+    assert said(capsys, "gc")[1].startswith("0 things")
+
+
+def test_a_run_at_work_stays(place):
+    (key, *_) = keys(place).values()
+    folder = Store(place / "results" / "runs").find(key)
+    lease = folder.acquire()
+    found = list(leftovers_of(Store(place / "results" / "runs"), asked=set()))
+    assert folder.path not in {one.path for one in found}
+    assert len(found) == 3
+    lease.give_back()
+    (mine,) = (one for one in leftovers_of(Store(place / "results" / "runs"), asked=set()) if one.path == folder.path)
+    other = RunFolder(folder.path).acquire()  # taken between the look and the removal
+    assert not discard(mine)
+    assert folder.path.is_dir()
+    other.give_back()
+    assert discard(mine)
+    assert not folder.path.exists()
+
+
+def test_weights_of_finished_runs_go_alone_when_asked_for(place, capsys):
+    (key, *_) = keys(place).values()
+    folder = Store(place / "results" / "runs").find(key)
+    (folder.path / "weights.safetensors").write_bytes(b"0" * 1000)
+    assert said(capsys, "gc")[1].startswith("0 things")
+    code, text = said(capsys, "gc", "--weights", "--delete")
+    assert (code, "1 thing, 1.0 kB, deleted" in text) == (0, True), text
+    assert not (folder.path / "weights.safetensors").exists()
+    assert folder.result()["state"] == "done"
+
+
+def test_results_without_an_experiment_are_left_alone(place, capsys):
+    (place / "empty").mkdir()
+    code, text = said(capsys, "gc", "empty", "--delete")
+    assert (code, "every run would go" in text) == (2, True)
