@@ -15,6 +15,7 @@ from vision_attn.executors.base import Event
 from vision_attn.plan import Plan
 from vision_attn.store import FAILURES, LOG, WORKERS_LOG, State, Store
 from vision_attn.sweep import updates
+from vision_attn.wording import clock
 
 LINE_SECONDS = 30.0
 
@@ -64,9 +65,9 @@ class Progress:
             measured = sum(update >= self.cost[key] for key, update in self.partial.items())
             text = f"{len(self.ended)}/{len(self.cost)} runs, {len(self.partial)} at work"
             text += f", {measured} of them measured" if measured else ""
-            clock = f"elapsed {_clock(time.monotonic() - self.begun)}"
-            clock += f" · about {left} left" if (left := self._left()) else ""
-            self.bar.update(self.task, completed=self._done() - self.before, description=text, clock=clock)
+            time_text = f"elapsed {clock(time.monotonic() - self.begun)}"
+            time_text += f" · about {left} left" if (left := self._left()) else ""
+            self.bar.update(self.task, completed=self._done() - self.before, description=text, clock=time_text)
         elif not self.quiet and time.monotonic() - self.spoken > LINE_SECONDS:
             self._line(f"{len(self.partial)} at work")
 
@@ -109,11 +110,4 @@ class Progress:
         if made <= 0:
             return ""
         left = (sum(self.cost.values()) - self._done()) * (time.monotonic() - self.begun) / made
-        return _clock(left)
-
-
-def _clock(seconds: float) -> str:
-    """7:29, or 1:07:29 from an hour on."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+        return clock(left)

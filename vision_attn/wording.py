@@ -90,6 +90,13 @@ def exact(value: Any) -> str:
     return f"{value:,}" if text[-1:] in "kMG" and float(text[:-1]) * UNITS[text[-1]] != value else text
 
 
+def clock(seconds: float) -> str:
+    """Minutes and seconds, 7:29, or 1:07:29 from an hour on."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def listing(texts: Sequence[str], *, most: int = 6) -> str:
     """A, B and C; A; B, C and D where a text has commas of its own; the rest of a long list is counted."""
     if len(texts) > most:

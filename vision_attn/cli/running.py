@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import filesize
 from rich.markup import escape
 from rich.table import Table
 
@@ -42,8 +43,9 @@ from vision_attn.engines import Choice
 from vision_attn.executors.local import NO_PROGRESS_SECONDS
 from vision_attn.plan import Plan
 from vision_attn.spec import InputError
-from vision_attn.states import look
-from vision_attn.store import RUNS
+from vision_attn.states import Look, look
+from vision_attn.store import OPEN, RUNS
+from vision_attn.wording import clock
 
 
 def plan(
@@ -69,11 +71,11 @@ def plan(
     from vision_attn.report import protocol
 
     if keys:
-        found = look(planned, results / RUNS).states
-        sys.stdout.writelines(f"{key}\n" for key, state in found.items() if state.name not in FINAL)
+        states = look(planned, results / RUNS).states
+        sys.stdout.writelines(f"{key}\n" for key, state in states.items() if state.name not in FINAL)
         return
     unchecked = sweep.check(planned, list(planned.runs), needs_data=False)
-    states = look(planned, results / RUNS).states
+    found = look(planned, results / RUNS)
     console = screen()
     console.print(f"[bold]{escape(planned.name)}[/]  {escape(planned.question.splitlines()[0])}")
     for factor, values in planned.factors.items():
@@ -91,7 +93,9 @@ def plan(
         console.print(f"  {escape(probe)} is skipped for {escape(names)}: {escape(reason)}")
     for sentence in unchecked:
         console.print(f"  Not tried, as data are missing: {escape(sentence)}", soft_wrap=True)
-    console.print("  " + count_line(states))
+    console.print("  " + count_line(found.states))
+    if any(state.name in OPEN for state in found.states.values()):
+        console.print("  " + _expected(planned, found))
 
 
 def run(
@@ -170,6 +174,19 @@ def run(
         console.print(f"report: {escape(str(page))}{'' if is_new else ' (nothing has changed)'}", soft_wrap=True)
     is_cut = bool(ended.refusal) or ended.why in ("disk full", "failures in a row")
     raise typer.Exit(FAILED if is_cut else exit_code(ended.states))
+
+
+def _expected(plan: Plan, found: Look) -> str:
+    """What the runs to do will take, in a sentence."""
+    from vision_attn.expected import expected
+
+    said = expected(plan, found)
+    disk = "" if said.bytes is None else f", {filesize.decimal(said.bytes)} of disk with their weights"
+    if said.seconds is None:
+        return f"To do: how long it takes no finished run here tells{disk}"
+    by = [f"{counted(said.alike, 'run')} by finished ones of the same model"] if said.alike else []
+    by += [f"{counted(said.scaled, 'run')} by FLOPs and finished ones of other models"] if said.scaled else []
+    return f"To do: about {clock(said.seconds)} of one worker ({', '.join(by)}){disk}"
 
 
 def retry(

@@ -1,0 +1,77 @@
+"""What the runs to do will take is judged by finished runs that are like them."""
+
+import pytest
+import torch
+from made_up import make_plan, write_store
+
+from vision_attn import ViT, expected
+from vision_attn.models import count_flops, count_params
+from vision_attn.plan import Cell, PlannedRun
+from vision_attn.spec import json_sha256
+from vision_attn.states import look
+
+DIGITS = {"kind": "Mnist5k", "train_size": 100}
+
+
+def run(dim, seed, updates=200, batch_size=32):
+    model = {"kind": "ViT", "dim": dim, "depth": 1, "patch_size": 7}
+    recipe = {"kind": "Recipe", "updates": updates, "batch_size": batch_size, "learning_rate": 0.001}
+    return {"kind": "Run", "model": model, "data": {**DIGITS, "subset_seed": seed}, "recipe": recipe, "seed": seed}
+
+
+def planned(*runs):
+    entries = {json_sha256(one): PlannedRun(hint=f"run-{i}", run=one) for i, one in enumerate(runs)}
+    cells = tuple(
+        Cell(factors={"model": "ViT", "train_size": 1 + i, "seed": 0}, run=key) for i, key in enumerate(entries)
+    )
+    whole = make_plan(models=("ViT",), sizes=(50,), seeds=(0,))
+    return whole.replace(
+        factors={"model": ("ViT",), "train_size": tuple(range(1, 1 + len(runs))), "seed": (0,)},
+        cells=cells,
+        runs=entries,
+    )
+
+
+def finished(pool, plan, seconds):
+    def change(cell, result):
+        result["updates"] = 200
+        result["choices"]["device"] = "cpu"
+        result["measured"]["total_seconds"] = seconds
+
+    write_store(pool, plan, change=change)
+
+
+def of(plan, pool):
+    return expected.expected(plan, look(plan, pool))
+
+
+@pytest.fixture(autouse=True)
+def _on_a_cpu(monkeypatch):
+    monkeypatch.setattr(expected, "pick_device", lambda name: torch.device("cpu"))
+
+
+def test_a_run_takes_what_finished_ones_of_the_same_model_took_an_update(tmp_path):
+    finished(tmp_path, planned(run(16, 0), run(16, 1)), seconds=50)
+    found = of(planned(run(16, 2, updates=400), run(16, 3, updates=100)), tmp_path)
+    assert (found.seconds, found.alike, found.scaled) == (pytest.approx(500 * 50 / 200), 2, 0)
+
+
+def test_another_model_takes_as_much_more_as_its_flops(tmp_path):
+    finished(tmp_path, planned(run(16, 0)), seconds=50)
+    shape = {"image_size": 28, "in_chans": 1, "num_classes": 10}
+    small, large = (ViT(dim=dim, depth=1, patch_size=7) for dim in (16, 64))
+    found = of(planned(run(64, 2, batch_size=64)), tmp_path)
+    ratio = count_flops(large, **shape) / count_flops(small, **shape)
+    assert (found.seconds, found.alike, found.scaled) == (pytest.approx(50 * 2 * ratio), 0, 1)
+    assert found.bytes == 36 * 1024 + 4 * count_params(large, **shape)
+
+
+def test_nothing_is_said_where_no_run_is_finished(tmp_path):
+    found = of(planned(run(16, 0)), tmp_path)
+    assert (found.seconds, found.alike, found.scaled) == (None, 0, 0)
+
+
+def test_what_is_done_takes_nothing_more(tmp_path):
+    plan = planned(run(16, 0), run(16, 1))
+    finished(tmp_path, plan, seconds=50)
+    assert of(plan, tmp_path) == expected.Expected(0.0, 0, 0, 0)
