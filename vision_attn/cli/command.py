@@ -46,6 +46,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     looking.show,
     looking.compare,
     reading.report,
+    reading.export,
     reading.plot,
     running.models,
     machine.doctor,

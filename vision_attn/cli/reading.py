@@ -1,4 +1,4 @@
-"""Verbs about results: the report of an experiment, figures of a table of one's own. Nothing here needs torch."""
+"""Verbs about results: the report of an experiment, exports, figures of a table of one's own. Needs no torch."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,6 +44,30 @@ def report(
     if readme is not None:
         write_table(readme, folder)
         screen().print(f"{readme}")
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(callback=paths.usable, help="An experiment's folder in results/.")],
+    to: Annotated[str, typer.Option(help="csv, parquet, latex, pdf or tensorboard.")],
+    out: Annotated[
+        Path | None, typer.Option(callback=paths.folder, help="The folder to write to. [default: NAME-FORMAT, here]")
+    ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(callback=paths.folder, help="The pool of runs; default: the folder `runs` beside it."),
+    ] = None,
+    width: Annotated[str | None, typer.Option(help="Of a pdf: column, page or inches.")] = None,
+) -> None:
+    """Write results for other programs: tables as CSV, Parquet or LaTeX, figures as PDF, histories for TensorBoard."""
+    from vision_attn.exporting import export as write
+    from vision_attn.plan import Plan
+    from vision_attn.records import load
+
+    planned = Plan.read(folder)
+    records = load(planned, runs or folder.parent / RUNS, committed=folder)
+    target = out or Path(f"{folder.resolve().name}-{to}")
+    for file in write(records, target, to=to, width=_width(width)):
+        screen().print(escape(str(file)), soft_wrap=True)
 
 
 def plot(

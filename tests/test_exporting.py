@@ -1,0 +1,68 @@
+"""Results for other programs hold what the records hold."""
+
+import pandas as pd
+import pytest
+from made_up import make_plan, write_store
+
+from vision_attn.cli.command import execute
+from vision_attn.plan import Plan
+from vision_attn.records import load
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "400")
+    plan = make_plan(models=("ViT", "ResNet"), sizes=(50, 100), seeds=(0, 1))
+    write_store(tmp_path / "results" / "runs", plan)
+    (tmp_path / "results" / "quickstart").mkdir()
+    plan.write(tmp_path / "results" / "quickstart")
+    return tmp_path
+
+
+def said(capsys, *arguments):
+    code = execute(["export", "results/quickstart", *arguments])
+    out, err = capsys.readouterr()
+    return code, out + err
+
+
+def records(place):
+    return load(Plan.read(place / "results" / "quickstart"), place / "results" / "runs")
+
+
+def test_a_csv_has_every_number(place, capsys):
+    code, text = said(capsys, "--to", "csv")
+    assert (code, text.split()) == (0, [f"quickstart-csv/{name}.csv" for name in ("records", "history", "runs")])
+    found = pd.read_csv(place / "quickstart-csv" / "records.csv")
+    assert list(found["value"]) == pytest.approx(list(records(place).values["value"].astype(float)))
+
+
+def test_every_figure_is_a_table_in_latex_and_a_pdf(place, capsys):
+    code, _ = said(capsys, "--to", "latex", "--out", "paper")
+    names = {"LearningCurve", "Gap", "Generalisation", "Matching"}
+    assert (code, {path.stem for path in (place / "paper").glob("*.tex")}) == (0, names)
+    assert r"\toprule" in (place / "paper" / "Gap.tex").read_text()
+    code, _ = said(capsys, "--to", "pdf", "--out", "paper", "--width", "column")
+    assert (code, {path.stem for path in (place / "paper").glob("*.pdf")}) == (0, names)
+
+
+def test_parquet_and_tensorboard_say_which_package_they_need_or_have_every_number(place, capsys):
+    for to, package in (("parquet", "pyarrow"), ("tensorboard", "tensorboard")):
+        try:
+            __import__(package)
+        except ImportError:
+            code, text = said(capsys, "--to", to)
+            assert (code, f"{to} needs the package {package}" in text) == (2, True)
+            assert not (place / f"quickstart-{to}").exists()
+        else:
+            assert said(capsys, "--to", to)[0] == 0
+    if (place / "quickstart-parquet").exists():
+        assert len(pd.read_parquet(place / "quickstart-parquet" / "records.parquet")) == len(records(place).values)
+    if (place / "quickstart-tensorboard").exists():
+        assert len(list((place / "quickstart-tensorboard").rglob("events.*"))) == 8
+
+
+def test_what_cannot_be_exported_is_one_sentence(place, capsys):
+    assert "must be one of csv, parquet, latex, pdf, tensorboard. Got 'xls'" in said(capsys, "--to", "xls")[1]
+    assert said(capsys, "--to", "csv", "--width", "page")[0] == 2
+    assert execute(["export", "results/nothing", "--to", "csv"]) == 2

@@ -1,0 +1,112 @@
+"""Exporting: the results of an experiment for other programs, as CSV, Parquet, LaTeX, PDF or for TensorBoard."""
+
+import importlib.util
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import pandas as pd
+
+from vision_attn.figures import Figure
+from vision_attn.figures.latex import latex
+from vision_attn.records import Records
+from vision_attn.report.drawn import named
+from vision_attn.spec import InputError, from_json
+from vision_attn.store import write_atomic
+from vision_attn.tables import to_csv
+from vision_attn.verdicts import findings
+from vision_attn.verdicts import table as verdict_table
+
+Format = Literal["csv", "parquet", "latex", "pdf", "tensorboard"]
+NEEDS = {"parquet": ("pyarrow",), "tensorboard": ("tensorboard",)}
+"""What a format needs beside the suite."""
+
+
+def export(records: Records, folder: Path, *, to: str, width: str | float | None = None) -> Iterator[Path]:
+    """Write the results into a folder; the files or, for TensorBoard, the folders of the runs, one after another.
+
+    `csv`, `parquet`: records (a row a measured number), history (a row a logged update), runs (a row a cell) and
+    verdicts. `latex`: the table of every figure, and of the verdicts, for the package booktabs. `pdf`: every figure,
+    at `width`: column, page or inches. `tensorboard`: the history of every run. Raises `InputError` where the format is
+    unknown, or needs a package that is not here.
+    """
+    if to not in WRITERS:
+        raise InputError(f"format to export to must be one of {', '.join(get_args(Format))}. Got {to!r} instead.")
+    if width is not None and to != "pdf":
+        raise InputError(f"width must be left out: it is for pdf. Got {width!r} with {to}.")
+    for package in NEEDS.get(to, ()):
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f"{to} needs the package {package}: pip install {package}. It is not installed.")
+    folder.mkdir(parents=True, exist_ok=True)
+    yield from WRITERS[to](records, folder, width)
+
+
+def _tables(records: Records) -> dict[str, pd.DataFrame]:
+    found = {"records": records.values, "history": records.history, "runs": records.runs}
+    return found | ({"verdicts": verdict_table(ruled)} if (ruled := findings(records)) else {})
+
+
+def _csv(records: Records, folder: Path, _: Any) -> Iterator[Path]:
+    for name, table in _tables(records).items():
+        write_atomic(folder / f"{name}.csv", to_csv(table))
+        yield folder / f"{name}.csv"
+
+
+def _parquet(records: Records, folder: Path, _: Any) -> Iterator[Path]:
+    for name, table in _tables(records).items():
+        table.assign(**{c: table[c].astype("string") for c in table if table[c].dtype == object}).to_parquet(
+            folder / f"{name}.parquet", index=False
+        )
+        yield folder / f"{name}.parquet"
+
+
+def _latex(records: Records, folder: Path, _: Any) -> Iterator[Path]:
+    for name, figure in _figures(records):
+        table = figure.table(records)
+        content = latex(figure.printed(table, records), caption=figure.caption(table, records))
+        write_atomic(folder / f"{name}.tex", content.encode())
+        yield folder / f"{name}.tex"
+    if ruled := findings(records):
+        columns = ["claim", "statement", "estimate", "low", "high", "n", "verdict"]
+        write_atomic(folder / "verdicts.tex", latex(verdict_table(ruled)[columns].fillna("")).encode())
+        yield folder / "verdicts.tex"
+
+
+def _pdf(records: Records, folder: Path, width: Any) -> Iterator[Path]:
+    for name, figure in _figures(records):
+        yield from figure.plot(records, width=width).save(folder / name, formats=("pdf",))
+
+
+def _tensorboard(records: Records, folder: Path, _: Any) -> Iterator[Path]:
+    from tensorboard.summary import Writer
+
+    factors = list(records.plan.factors)
+    scalars = [name for name in records.history if name not in (*factors, "run", "update")]
+    for levels, rows in records.history.groupby(factors, sort=False):
+        labels = (f"{name}={level}" for name, level in zip(factors, levels, strict=True))
+        place = folder / "/".join(re.sub(r"[^\w=.,+ -]", "_", label) for label in labels)
+        writer = Writer(str(place))
+        for row, name in itertools.product(rows.to_dict("records"), scalars):
+            if pd.notna(row[name]):
+                writer.add_scalar(name, row[name], int(row["update"]))
+        writer.close()
+        yield place
+
+
+def _figures(records: Records) -> Iterator[tuple[str, Figure]]:
+    """The figures of the plan that apply to it, by the names that the report gives them."""
+    for name, data in named(records.plan.figures):
+        figure = from_json(data, Figure)
+        if figure.applies(records.plan):
+            yield name, figure
+
+
+WRITERS: dict[str, Callable[[Records, Path, Any], Iterator[Path]]] = {
+    "csv": _csv,
+    "parquet": _parquet,
+    "latex": _latex,
+    "pdf": _pdf,
+    "tensorboard": _tensorboard,
+}
