@@ -2,7 +2,7 @@
 
 import pytest
 
-from vision_attn.engines import Choice
+from vision_attn.engines import Workers
 from vision_attn.spec import InputError
 
 
@@ -17,10 +17,10 @@ from vision_attn.spec import InputError
 )
 def test_what_an_engine_does_not_hear_is_refused(choice, sentence):
     with pytest.raises(InputError) as caught:
-        Choice(**choice)
+        Workers(**choice)
     assert str(caught.value).startswith(sentence)
 
 
 def test_options_of_each_engine_are_taken():
-    assert Choice(engine="slurm", sbatch=("--mem=1", "-p=x")).sbatch == ("--mem=1", "-p=x")
-    assert Choice(engine="ray", address="a:1").address == "a:1"
+    assert Workers(engine="slurm", sbatch=("--mem=1", "-p=x")).sbatch == ("--mem=1", "-p=x")
+    assert Workers(engine="ray", address="a:1").address == "a:1"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from vision_attn.executors.base import Engine, Executor
-from vision_attn.executors.local import Local
+from vision_attn.executors.local import NO_PROGRESS_SECONDS, Local
 from vision_attn.executors.ray import Ray
 from vision_attn.executors.sizing import expected_seconds
 from vision_attn.executors.slurm import Slurm
@@ -15,15 +15,23 @@ from vision_attn.store import PLANS, WORKERS_LOG, Folders, RunFolder, Store
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Choice:
-    """An engine and what is said to it alone: further options of `sbatch`, the `address` of a Ray cluster.
+class Workers:
+    """Where the runs of a plan are executed, and by how many workers with what each.
 
-    Raises `InputError` where the engine is unknown or something is said that it does not hear.
+    `jobs` are workers on this machine (0: as many as fit) or tasks at once on a cluster (0: as many as it lets).
+    `timeout` are the seconds after which a run is killed, `no_progress` those without any progress (0: never).
+    Further options of `sbatch` and the `address` of a Ray cluster are said to that engine alone. Raises `InputError`
+    where the engine is unknown or something is said that it does not hear.
     """
 
     engine: Engine = "local"
     sbatch: tuple[str, ...] = ()
     address: str | None = None
+    jobs: int = 0
+    threads: int = 1
+    device: str = "auto"
+    timeout: float | None = None
+    no_progress: float = NO_PROGRESS_SECONDS
 
     def __post_init__(self) -> None:
         if self.engine not in get_args(Engine):
@@ -38,51 +46,41 @@ class Choice:
 
 
 def make(
-    choice: Choice,
-    plan: Plan,
-    *,
-    store: Path,
-    index: dict[str, RunFolder],
-    jobs: int,
-    threads: int,
-    device: str,
-    timeout: float | None,
-    no_progress: float,
-    experiment: Path | None,
+    workers: Workers, plan: Plan, *, store: Path, index: dict[str, RunFolder], experiment: Path | None
 ) -> Executor:
     """The executor of the runs of a plan; `index` is what a look at the pool has found.
 
-    `jobs` are workers on this machine, or tasks at once on a cluster (0: as many as it lets).
+    `experiment` is the file of the plan, which workers load where kinds of the plan are not the package's.
     """
     experiment = experiment if plan.sources else None
     folders = Folders(Store(store), plan.planned(), index)
-    if choice.engine == "local":
+    if workers.engine == "local":
         return Local(
             plan.head().keep(store / PLANS),
             store=store,
             folders=folders,
             log=store / WORKERS_LOG,
-            jobs=jobs,
-            threads=threads,
-            device=device,
-            timeout=timeout,
-            no_progress=no_progress,
+            jobs=workers.jobs,
+            threads=workers.threads,
+            device=workers.device,
+            timeout=workers.timeout,
+            no_progress=workers.no_progress,
             experiment=experiment,
         )
     asked = {key: tuple(plan.asked(key)) for key in plan.runs}
     paths = {"plan": plan.keep(store / PLANS), "store": store, "experiment": experiment}
     words: dict[str, Any] = {name: path.resolve() for name, path in paths.items() if path is not None}
-    numbers = {"threads": threads, "device": device, "timeout": timeout, "no-progress": no_progress}
-    words |= {name: number for name, number in numbers.items() if number is not None}
+    numbers = {name: getattr(workers, name) for name in ("threads", "device", "timeout", "no_progress")}
+    words |= {name.replace("_", "-"): number for name, number in numbers.items() if number is not None}
     known: dict[str, Any] = {
         "store": store,
         "folders": folders,
         "asked": asked,
         "seconds": expected_seconds({key: entry.run for key, entry in plan.runs.items()}, index, asked),
         "arguments": [f"--{name}={word}" for name, word in words.items()],
-        "jobs": jobs,
-        "threads": threads,
+        "jobs": workers.jobs,
+        "threads": workers.threads,
     }
-    if choice.engine == "slurm":
-        return Slurm(**known, options=choice.sbatch)
-    return Ray(**known, device=device, address=choice.address)
+    if workers.engine == "slurm":
+        return Slurm(**known, options=workers.sbatch)
+    return Ray(**known, device=workers.device, address=workers.address)

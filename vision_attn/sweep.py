@@ -1,5 +1,6 @@
 """Sweep: bring the runs of a plan to an end, in worker processes, and say what has become of each."""
 
+import dataclasses
 import functools
 import json
 from collections.abc import Callable, Sequence
@@ -139,29 +140,23 @@ def run(
     *,
     results: Path,
     name: str,
-    jobs: int,
-    threads: int,
-    device: str,
+    workers: engines.Workers,
     stack: str,
-    timeout: float | None,
-    no_progress: float,
     max_failures: int,
     tell: Callable[[Event | None], None],
     before: Look,
     experiment: Path | None = None,
-    choice: engines.Choice | None = None,
     until: float | None = None,
 ) -> Ended:
-    """Execute what is not done, in `jobs` worker processes (0: as many as fit). Ends with the state of every run.
+    """Execute what is not done by the `workers`. Ends with the state of every run.
 
     `before` is what a look at the pool has found.
-    On a cluster of another engine, which is a `choice`, `jobs` are the tasks at work at once (0: as many as it lets).
     `experiment` is the file of the plan, which workers load where kinds of the plan are not the package's. `stack` says
     how many runs are trained together at most: a number, "off" or "auto", which is off but on a GPU. `until` is the
     time on the monotonic clock at which the sweep ends by itself, as at a signal.
     """
-    choice = choice or engines.Choice()
-    kind = pick_device(device).type if choice.engine == "local" else device.partition(":")[0]
+    is_here, device = workers.engine == "local", workers.device
+    kind = pick_device(device).type if is_here else device.partition(":")[0]
     at_most = _at_most(stack, kind)
     store, folder = results / RUNS, results / name
     todo = [key for key, state in before.states.items() if state.name not in FINAL]
@@ -171,20 +166,9 @@ def run(
     if not todo:
         return Ended(before.states)
     grouped = groups(plan, todo, at_most=at_most)
-    if choice.engine == "local":
-        fitting = 1 if kind == "cuda" else max(1, cores() // threads)
-        jobs = min(jobs or fitting, len(grouped))
-    executor = engines.make(
-        choice,
-        plan,
-        store=store,
-        index=before.index,
-        jobs=jobs,
-        threads=threads,
-        device=device,
-        timeout=timeout,
-        no_progress=no_progress,
-        experiment=experiment,
-    )
+    if is_here:
+        fitting = 1 if kind == "cuda" else max(1, cores() // workers.threads)
+        workers = dataclasses.replace(workers, jobs=min(workers.jobs or fitting, len(grouped)))
+    executor = engines.make(workers, plan, store=store, index=before.index, experiment=experiment)
     why = drive(executor, grouped, max_failures=max_failures, tell=tell, until=until)
     return Ended.after(look(plan, store).states, why, executor)

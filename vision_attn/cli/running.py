@@ -39,7 +39,7 @@ from vision_attn.cli.output import (
     screen,
 )
 from vision_attn.driving import FINAL
-from vision_attn.engines import Choice
+from vision_attn.engines import Workers
 from vision_attn.executors.local import NO_PROGRESS_SECONDS
 from vision_attn.plan import Plan
 from vision_attn.spec import InputError
@@ -133,7 +133,16 @@ def run(
     until = None if stop_after is None else time.monotonic() + stop_after
     use_data_dirs(data_dir)
     paths.require_writable("results", results)
-    choice = Choice(engine=engine, sbatch=tuple(sbatch or ()), address=address)  # type: ignore[arg-type]
+    workers = Workers(
+        engine=engine,  # type: ignore[arg-type]
+        sbatch=tuple(sbatch or ()),
+        address=address,
+        jobs=jobs,
+        threads=threads,
+        device=device,
+        timeout=timeout,
+        no_progress=no_progress,
+    )
     planned, name = chosen_plan(experiment, preset, levels, smoke)
     from vision_attn import sweep
     from vision_attn.progress import Progress
@@ -146,17 +155,12 @@ def run(
             planned,
             results=results,
             name=name,
-            jobs=jobs,
-            threads=threads,
-            device=device,
+            workers=workers,
             stack=stack,
-            timeout=timeout,
-            no_progress=no_progress,
             max_failures=max_consecutive_failures,
             tell=progress,
             before=before,
             experiment=experiment,
-            choice=choice,
             until=until,
         )
     console.print(count_line(ended.states))

@@ -45,7 +45,7 @@ def at_largest(
     return [(weight, {**levels, factor: max(shared)}) for weight, levels in cells]
 
 
-def limited(found: Finding, records: Records, cells: Sequence[Levels], rule: "SeedVerdict") -> Finding:
+def limited(finding: Finding, records: Records, cells: Sequence[Levels], rule: "SeedVerdict") -> Finding:
     """The finding, or "budget-limited" in the place of its answer where a cell is limited by its budget."""
     factor = str(rule.needs_data_limited)
     factors = [name for name in records.plan.factors if name != factor]
@@ -60,11 +60,11 @@ def limited(found: Finding, records: Records, cells: Sequence[Levels], rule: "Se
             reasons.append(f"{name} ({_reason(row, factor)})")
     if unknown:
         words = f"Accuracy on training images is not measured: {wording.listing(unknown)}."
-        return dataclasses.replace(found, verdict="not measured", words=words, p=float("nan"))
+        return dataclasses.replace(finding, verdict="not measured", words=words, p=float("nan"))
     if reasons:
         words = f"Limited by budget rather than data: {wording.listing(reasons)}."
-        return dataclasses.replace(found, verdict="budget-limited", words=words, p=float("nan"))
-    return found
+        return dataclasses.replace(finding, verdict="budget-limited", words=words, p=float("nan"))
+    return finding
 
 
 def _limit(records: Records, levels: Levels, factor: str, over: str) -> dict[Any, Any] | None:

@@ -37,9 +37,9 @@ class OneSided(MeanVerdict, abc.ABC):
     side: Side = "above"
 
     @property
-    @abc.abstractmethod
     def _bound(self) -> str:
-        """The bound in words."""
+        """The bound in words: of differences in points."""
+        return self._points(self.bound, signed=True) if self.bound else "0"
 
     @property
     def _asserted(self) -> str:
@@ -85,12 +85,11 @@ class BoundVerdict(OneSided):
 
 
 @spec
-class DifferenceVerdict(OneSided):
-    """The mean difference of a metric between two cells, seed by seed, against a bound: `at` minus `reference`."""
+class OfTwoCells(MeanVerdict, abc.ABC):
+    """A rule on the difference of a metric between two cells, seed by seed: `at` minus `reference`."""
 
     at: Cell
     reference: Cell
-    bound: float = 0.0
 
     @property
     def cells(self) -> Terms:
@@ -100,37 +99,32 @@ class DifferenceVerdict(OneSided):
     def _what(self) -> str:
         return f"{self._place(self.at)} minus {self._place(self.reference)}"
 
-    @property
-    def _bound(self) -> str:
-        return self._points(self.bound, signed=True) if self.bound else "0"
-
     def _compared_with(self, cells: pd.DataFrame) -> str:
-        return _reference(self, self.reference, cells)
+        """The reference and its mean."""
+        mean = f": {self._amount(float(cells.iloc[:, -1].mean()))}" if len(cells) else ""
+        return f"{self._place(self.reference)}{mean}"
 
 
 @spec
-class EquivalenceVerdict(MeanVerdict):
+class DifferenceVerdict(OfTwoCells, OneSided):
+    """The mean difference of a metric between two cells, seed by seed, against a bound: `at` minus `reference`."""
+
+    bound: float = 0.0
+
+
+@spec
+class EquivalenceVerdict(OfTwoCells):
     """Whether two cells are alike: their mean difference, seed by seed, within ± `margin` (flat in a distance, say).
 
     Two one-sided t-tests (TOST; Schuirmann 1987), each at half of 1 - `level`: both reject where the interval lies
     within the margin.
     """
 
-    at: Cell
-    reference: Cell
     margin: float
 
     def check(self) -> None:
         MeanVerdict.check(self)
         self.require("margin", self.margin > 0, "above 0")
-
-    @property
-    def cells(self) -> Terms:
-        return ((1.0, self.at), (-1.0, self.reference))
-
-    @property
-    def _what(self) -> str:
-        return f"{self._place(self.at)} minus {self._place(self.reference)}"
 
     @property
     def _asserted(self) -> str:
@@ -143,9 +137,6 @@ class EquivalenceVerdict(MeanVerdict):
     @property
     def _tested_how(self) -> str:
         return " (two one-sided t-tests, TOST)"
-
-    def _compared_with(self, cells: pd.DataFrame) -> str:
-        return _reference(self, self.reference, cells)
 
     def holds(self, numbers: np.ndarray) -> np.ndarray:
         return np.abs(numbers) < self.margin
@@ -184,13 +175,3 @@ class ContrastVerdict(OneSided):
             sign = " minus " if weight < 0 else " plus " if said else ""
             said += sign + ("" if abs(weight) == 1 else f"{abs(weight):.3g} × ") + self._place(at)
         return said.strip()
-
-    @property
-    def _bound(self) -> str:
-        return self._points(self.bound, signed=True) if self.bound else "0"
-
-
-def _reference(rule: MeanVerdict, reference: Cell, cells: pd.DataFrame) -> str:
-    """The reference of a difference and its mean."""
-    mean = f": {rule._amount(float(cells.iloc[:, -1].mean()))}" if len(cells) else ""
-    return f"{rule._place(reference)}{mean}"

@@ -144,23 +144,22 @@ class SeedVerdict(Verdict, Measured, abc.ABC):
     def decide(self, records: Records) -> Finding:
         require_factor(records.plan, "over", type(self).__name__, self.over)
         named = [name for _, one in ((1, self.given), *self.cells) for name, _ in one]
-        own = select_records(records, choose=self.choose, used=[self.over, *named], by=self.choose_by)
+        selected = select_records(records, choose=self.choose, used=[self.over, *named], by=self.choose_by)
         places = [(weight, dict([*self.given, *at])) for weight, at in self.cells]
         if self.needs_data_limited:
-            places = budget.at_largest(own, places, self.needs_data_limited, type(self).__name__)
-        columns = [self._values(own, at) for _, at in places]
+            places = budget.at_largest(selected, places, self.needs_data_limited, type(self).__name__)
+        columns = [self._values(selected, at) for _, at in places]
         planned = _common([seeds for _, seeds in columns])
         values = pd.concat([column for column, _ in columns], axis=1).reindex(planned).dropna()
         numbers = values.to_numpy(float) @ np.array([weight for weight, _ in places])
-        found = self._found(numbers, planned, values)
-        alone = dict.fromkeys(seed for _, seeds in columns for seed in seeds if seed not in planned)
-        if planned and alone:
-            said = wording.listing([str(seed) for seed in alone])
-            words = f"{found.words} Left out, as not planned in every cell: {self.over} {said}."
-            found = dataclasses.replace(found, words=words.strip())
-        if self.needs_data_limited and found.verdict != "not measured":
-            found = budget.limited(found, own, [at for _, at in places], self)
-        return found
+        finding = self._finding(numbers, planned, values)
+        unshared = dict.fromkeys(str(seed) for _, seeds in columns for seed in seeds if seed not in planned)
+        if planned and unshared:
+            left_out = f"Left out, as not planned in every cell: {self.over} {wording.listing(list(unshared))}."
+            finding = dataclasses.replace(finding, words=f"{finding.words} {left_out}".strip())
+        if self.needs_data_limited and finding.verdict != "not measured":
+            finding = budget.limited(finding, selected, [at for _, at in places], self)
+        return finding
 
     def _values(self, records: Records, levels: dict[str, Any]) -> tuple[pd.Series, list[Any]]:
         """One number a seed of the cell, and the seeds planned for it. A seed that lacks a run has no number."""
@@ -177,7 +176,7 @@ class SeedVerdict(Verdict, Measured, abc.ABC):
             raise InputError(f"{sentence}. Got several of {self._place(tuple(levels.items()))} instead.")
         return groups.agg("first" if self.reduce == "one" else self.reduce), list(runs[self.over].unique())
 
-    def _found(self, numbers: np.ndarray, planned: Sequence[Any], cells: pd.DataFrame) -> Finding:
+    def _finding(self, numbers: np.ndarray, planned: Sequence[Any], cells: pd.DataFrame) -> Finding:
         """The finding of complete seeds; "not measured" where a planned seed is missing or one has no interval."""
         n, p = len(numbers), np.nan
         words = self._unmeasured(n, planned)
