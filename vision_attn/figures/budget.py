@@ -5,10 +5,9 @@ from typing import ClassVar
 import pandas as pd
 from matplotlib.axes import Axes
 
-from vision_attn import wording
 from vision_attn.figures import theme
 from vision_attn.figures.limited import LIMITED_TEXT, limited, mark_hollow
-from vision_attn.figures.lines import Lines
+from vision_attn.figures.lines import SplitLines
 from vision_attn.figures.view import View
 from vision_attn.plan import Plan
 from vision_attn.records import Records
@@ -16,7 +15,7 @@ from vision_attn.spec import spec
 
 
 @spec
-class Budget(Lines):
+class Budget(SplitLines):
     """A metric against the training budget, one line a model, a panel for every training-set size.
 
     The mark at the largest budget is filled where the model is limited by its data there, and hollow where it is
@@ -25,40 +24,25 @@ class Budget(Lines):
 
     title: ClassVar[str] = "Training budget"
 
-    metric: str = "accuracy"
-    split: str = "test"
     x: str = "images_seen"
 
     def applies(self, plan: Plan) -> bool:
         """Where there are several budgets."""
         return super().applies(plan) and len(plan.factors.get(self.x, ())) > 1
 
-    def values(self, view: View) -> pd.DataFrame:
-        return view.pick(self.metric, split=self.split)
-
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)
-        found = limited(view, by=view.rows, budget=self.x).rename(columns={"budget": self.x})
+        found = limited(view, by=view.rows, budget=self.x).rename(columns={"budget": "_x"}).astype({"_x": float})
         out = super().table(view)
-        found = found.astype({self.x: float})
-        out = out.assign(_x=out[self.x].astype(float)).merge(
-            found.rename(columns={self.x: "_x"}), on=[*view.rows, "_x"], how="left"
-        )
+        out = out.assign(_x=out[self.x].astype(float)).merge(found, on=[*view.rows, "_x"], how="left")
         out["limited_by"] = out["limited_by"].astype(object).fillna("")
         return out.drop(columns="_x").astype(view.runs[view.rows].dtypes.to_dict())
 
     def marks(self, axes: Axes, own: pd.DataFrame, at: dict, style: theme.Style, rows: pd.DataFrame) -> None:
         mark_hollow(axes, own, at, style)
 
-    def quantity(self, view: View) -> str:
-        return f"{self.split} {wording.metric_text(self.metric)}"
-
     def x_text(self, view: View) -> str:
         return "images seen in training" if self.x == "images_seen" else view.name(self.x)
-
-    def sentence(self, table: pd.DataFrame, view: View) -> str:
-        what = f"{self.split.capitalize()} {wording.metric_text(self.metric)}{view.data_text}"
-        return f"{what} against the {self.x_text(view)}."
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
         return [LIMITED_TEXT] if (table["limited_by"] == "budget").any() else []

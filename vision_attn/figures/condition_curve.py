@@ -8,7 +8,7 @@ import pandas as pd
 
 from vision_attn import wording
 from vision_attn.figures import marks, theme
-from vision_attn.figures.lines import Lines
+from vision_attn.figures.lines import SplitLines
 from vision_attn.figures.view import View
 from vision_attn.plan import Plan
 from vision_attn.records import Records, planned, require_level
@@ -20,7 +20,7 @@ NAMES = {"estimate": "difference", "low": "difference_low", "high": "difference_
 
 
 @spec
-class ConditionCurve(Lines):
+class ConditionCurve(SplitLines):
     """A metric against `x`, one panel per level of `hue`, one line per level of `condition`, `baseline` solid.
 
     A model whose lines lie apart relies on what the condition takes away, such as the order of the pieces of an image.
@@ -33,8 +33,6 @@ class ConditionCurve(Lines):
 
     condition: str
     baseline: str | int | float | bool
-    metric: str = "accuracy"
-    split: str = "test"
     x: str = "train_size"
 
     def check(self) -> None:
@@ -51,9 +49,6 @@ class ConditionCurve(Lines):
         view = super().view(records)
         require_level(view.plan, "baseline", "ConditionCurve", self.condition, self.baseline)
         return view
-
-    def values(self, view: View) -> pd.DataFrame:
-        return view.pick(self.metric, split=self.split)
 
     def line_name(self) -> str:
         return self.condition
@@ -103,14 +98,11 @@ class ConditionCurve(Lines):
             for condition, own in self._conditions(theme.INK, view).items()
         }
 
-    def quantity(self, view: View) -> str:
-        return f"{self.split} {self.metric.replace('_', ' ')}"
-
     def sentence(self, table: pd.DataFrame, view: View) -> str:
-        what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}{view.data_text}"
         return (
-            f"{what} against the {wording.factor_text(self.x)}, one panel per {wording.factor_text(self.hue)}, lines: "
-            f"{wording.factor_text(self.condition)}, solid {wording.level_text(self.condition, self.baseline)}."
+            f"{self.what(view)} against the {wording.factor_text(self.x)}, one panel per "
+            f"{wording.factor_text(self.hue)}, lines: {wording.factor_text(self.condition)}, solid "
+            f"{wording.level_text(self.condition, self.baseline)}."
         )
 
     def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:

@@ -34,6 +34,7 @@ class ComparedSizes(Dots, abc.ABC):
     """
 
     factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue", "over")
+    says_nothing: ClassVar[bool] = False
     above: ClassVar[str]
     below: ClassVar[str]
     """How a censored size is put into words, with a place for the last size measured."""

@@ -10,7 +10,7 @@ from vision_attn import wording
 from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.axes import share_axis, size_axis
 from vision_attn.figures.by_distance import by_distance, cells, distances
-from vision_attn.figures.lines import Lines
+from vision_attn.figures.lines import SplitLines
 from vision_attn.figures.view import View
 from vision_attn.records import Records
 from vision_attn.spec import spec
@@ -21,7 +21,7 @@ CROWDED, COLUMNS = 6, 5
 
 
 @spec
-class DistanceCurve(Lines):
+class DistanceCurve(SplitLines):
     """The mean accuracy over seeds against distance in cells, one line a level of `hue`, with Student-t intervals.
 
     Marks above a panel: the theoretical reach of each model (of the last layer, in the mode `mode`), beyond which
@@ -33,8 +33,6 @@ class DistanceCurve(Lines):
     factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over")
     is_linear: ClassVar[bool] = True
 
-    metric: str = "accuracy"
-    split: str = "test"
     x: str = "distance"
     mode: str = "architectural"
     direction: bool = False
@@ -151,15 +149,11 @@ class DistanceCurve(Lines):
                 )
         return max(count.values(), default=0)
 
-    def quantity(self, view: View) -> str:
-        return f"{self.split} {self.metric.replace('_', ' ')}"
-
     def x_text(self, view: View) -> str:
         return f"{view.name(self.x)} (cells)"
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
-        what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}"
-        return f"{what}{view.data_text} against {wording.factor_text(self.x)} in cells."
+        return f"{self.what(view)} against {wording.factor_text(self.x)} in cells."
 
     def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
         return table, [*self.panel_names(view), self.hue, self.x]

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import lettering, marks, theme
+from vision_attn.figures import marks, theme
 from vision_attn.figures.base import Levels
 from vision_attn.figures.dots import Dots
 from vision_attn.figures.view import View
@@ -68,11 +68,6 @@ class DotPlot(Dots):
                 scale * values["value"], [place + 0.22] * len(values), s=9, color=style.colour, alpha=0.45, lw=0
             )
         marks.interval_dot(axes, {key: scale * row[key] for key in ("estimate", "low", "high")}, place, style)
-
-    def finish(self, panels: list[Axes], table: pd.DataFrame, view: View) -> None:
-        for axes, (_, own) in zip(panels, view.parts(table), strict=True):
-            if not own["n"].sum():
-                lettering.blank(axes)
 
     def _what(self) -> str:
         """What is measured, of which images."""

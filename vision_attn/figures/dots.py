@@ -21,6 +21,8 @@ class Dots(OverSeeds, abc.ABC):
     opens_table: ClassVar[bool] = True
     row_height: ClassVar[float] = 0.4
     """In inches."""
+    says_nothing: ClassVar[bool] = True
+    """Whether a panel of which nothing is measured says so; else its rows do."""
 
     def rows(self, view: View) -> dict[Any, str]:
         """The rows of every panel, with their texts, by what `key` makes of a row of the table."""
@@ -58,6 +60,8 @@ class Dots(OverSeeds, abc.ABC):
                     self.draw_row(axes, row, place[self.key(row)], view)
                 rows_axis(axes, list(rows.values()))
                 lettering.titled(axes, title)
+                if self.says_nothing and not own["n"].sum():
+                    lettering.blank(axes)
             self.finish(panels, table, view)
             lettering.legend(sheet, self.legend(view))
         return sheet

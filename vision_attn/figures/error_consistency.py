@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import lettering, marks, theme
+from vision_attn.figures import marks, theme
 from vision_attn.figures.dots import Dots
 from vision_attn.figures.view import View
 from vision_attn.records import Records
@@ -89,11 +89,6 @@ class ErrorConsistency(Dots):
     def draw_axis(self, axes: Axes, view: View) -> None:
         axes.set_xlabel("error consistency (kappa)")
         axes.axvline(0, color=theme.INK, linewidth=1.1, zorder=1)
-
-    def finish(self, panels: list[Axes], table: pd.DataFrame, view: View) -> None:
-        for axes, (_, own) in zip(panels, view.parts(table), strict=True):
-            if not own["n"].sum():
-                lettering.blank(axes)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         view = self.view(records)

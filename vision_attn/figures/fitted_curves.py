@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from vision_attn import wording
 from vision_attn.figures import marks
 from vision_attn.figures.axes import log_axis, require_sizes
-from vision_attn.figures.lines import Lines
+from vision_attn.figures.lines import Panel, SplitLines
 from vision_attn.figures.view import View
 from vision_attn.records import Records
 from vision_attn.spec import spec
@@ -21,7 +21,7 @@ FORMULAS = {"power": "a n^−b + c", "exponential": "a exp(−b n) + c", "logari
 
 
 @spec
-class FittedCurves(Lines):
+class FittedCurves(SplitLines):
     """The error, 1 - `metric`, against `x` on logarithmic axes, and the fitted curve of every level of `hue`.
 
     Drawn is the kind of curve that, fitted without the largest size, misses it least; between the sizes measured
@@ -32,8 +32,6 @@ class FittedCurves(Lines):
     title: ClassVar[str] = "Fitted learning curves"
     opens_table: ClassVar[bool] = True
 
-    metric: str = "accuracy"
-    split: str = "test"
     x: str = "train_size"
     resamples: int = 200
 
@@ -48,7 +46,7 @@ class FittedCurves(Lines):
 
     def values(self, view: View) -> pd.DataFrame:
         """The errors."""
-        values = view.pick(self.metric, split=self.split)
+        values = super().values(view)
         return values.assign(value=1 - values["value"])
 
     def singles(self, view: View) -> None:
@@ -74,25 +72,17 @@ class FittedCurves(Lines):
             [*by[:-1], "kind", *(name for name in fits.columns if name not in (*by[:-1], "kind", "planned")), "planned"]
         ]
 
-    def lines(
-        self,
-        axes: Axes,
-        rows: pd.DataFrame,
-        styles: dict[Any, dict[str, Any]],
-        places: dict[Any, float],
-        singles: pd.DataFrame | None,
-        view: View,
-    ) -> None:
+    def lines(self, panel: Panel, view: View) -> None:
         """Means as marks, and the chosen curve through them."""
-        for name, style in styles.items():
-            own = rows[rows[self.hue] == name]
-            means = own[own["kind"] == MEASURED].set_index(self.x).reindex(list(places))
+        for name, style in panel.styles.items():
+            own = panel.rows[panel.rows[self.hue] == name]
+            means = own[own["kind"] == MEASURED].set_index(self.x).reindex(list(panel.places))
             means["low"] = means["low"].clip(lower=1e-4)
-            marks.interval_line(axes, np.array(list(places.values())), means, style["style"], line="")
+            marks.interval_line(panel.axes, np.array(list(panel.places.values())), means, style["style"], line="")
             for row in own[own["chosen"]].to_dict("records"):
                 n = np.geomspace(means.index[means["n"] > 0].min(), row[self.x], 100)
                 error = fitted_error(row["kind"], n, a=row["a"], b=row["b"], c=row["c"])
-                axes.plot(n, 100 * error, color=style["style"].colour, zorder=1.7)
+                panel.axes.plot(n, 100 * error, color=style["style"].colour, zorder=1.7)
 
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
         """Nothing: chance is drawn where the axis reaches it, once that is known."""

@@ -7,8 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import marks, theme
-from vision_attn.figures.lines import Lines
+from vision_attn.figures import theme
+from vision_attn.figures.lines import SplitLines
+from vision_attn.figures.marks import reference_line, whiten
 from vision_attn.figures.view import View
 from vision_attn.records import Records, planned
 from vision_attn.spec import spec
@@ -18,7 +19,7 @@ TESTED = ("p", "p_holm", "outperformance", "outperformance_low", "outperformance
 
 
 @spec
-class Gap(Lines):
+class Gap(SplitLines):
     """The mean difference to `reference`, seed by seed on the same subset, with its Student-t interval.
 
     Above zero: better than the reference (for a loss: worse). `p` is that of Student's paired t-test and `p_holm`
@@ -30,16 +31,11 @@ class Gap(Lines):
     ends_at_100: ClassVar[bool] = False
 
     reference: str | int | float | bool
-    metric: str = "accuracy"
-    split: str = "test"
     x: str = "train_size"
 
     @property
     def shows_differences_only(self) -> bool:
         return True
-
-    def values(self, view: View) -> pd.DataFrame:
-        return view.pick(self.metric, split=self.split)
 
     def singles(self, view: View) -> pd.DataFrame:
         """The difference of every pair."""
@@ -84,17 +80,14 @@ class Gap(Lines):
         return [name for name in view.levels(self.hue) if name != self.reference]
 
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
-        marks.reference_line(axes, 0, view.text(self.hue, self.reference))
+        reference_line(axes, 0, view.text(self.hue, self.reference))
 
     def marks(
         self, axes: Axes, own: pd.DataFrame, at: dict[Any, float], style: theme.Style, rows: pd.DataFrame
     ) -> None:
         """Hollow: not certain after the correction."""
         unsure = own[own["estimate"].notna() & ~(own["p_holm"] < 1 - self.level) & rows["p"].notna().any()]
-        hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": style.colour, "zorder": 3}
-        places = [at[each] for each in unsure.index]
-        heights = unsure["estimate"].to_numpy(float)
-        axes.plot(places, heights, marker=style.marker, linestyle="", color=style.colour, **hollow)
+        whiten(axes, unsure, at, style)
 
     def quantity(self, view: View) -> str:
         return f"difference in {self.split} {self.metric.replace('_', ' ')}\nto {view.text(self.hue, self.reference)}"

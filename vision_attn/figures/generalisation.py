@@ -5,11 +5,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures import marks, theme
-from vision_attn.figures.lines import Lines
+from vision_attn.figures.lines import Lines, Panel
 from vision_attn.figures.view import View
 from vision_attn.records import Records
 from vision_attn.spec import spec
@@ -63,22 +62,14 @@ class Generalisation(Lines):
     def singles(self, view: View) -> None:
         """None: two lines of bars are enough."""
 
-    def lines(
-        self,
-        axes: Axes,
-        rows: pd.DataFrame,
-        styles: dict[Any, dict[str, Any]],
-        places: dict[Any, float],
-        singles: pd.DataFrame | None,
-        view: View,
-    ) -> None:
+    def lines(self, panel: Panel, view: View) -> None:
         """Both lines at the same places, and the height between them shaded."""
-        x = np.array(list(places.values()))
-        lines = {name: rows[rows["split"] == name].set_index(self.x).reindex(list(places)) for name in styles}
+        x, splits = np.array(list(panel.places.values())), panel.rows.set_index(self.x).groupby("split", observed=True)
+        lines = {name: splits.get_group(name).reindex(list(panel.places)) for name in panel.styles}
         train, test = (lines[name]["estimate"].to_numpy(float) for name in SPLITS)
-        axes.fill_between(x, train, test, color=styles["test"]["style"].colour, alpha=0.10, linewidth=0)
-        for name, style in styles.items():
-            marks.interval_line(axes, x, lines[name], **style)
+        panel.axes.fill_between(x, train, test, color=panel.styles["test"]["style"].colour, alpha=0.10, linewidth=0)
+        for name, style in panel.styles.items():
+            marks.interval_line(panel.axes, x, lines[name], **style)
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
         ink = theme.Style(theme.INK, "o")

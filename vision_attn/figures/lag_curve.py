@@ -1,5 +1,6 @@
 """Lag curve: accuracy by how many steps of its sequence a model must carry the answer."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from vision_attn.figures import theme
-from vision_attn.figures.lines import Lines
+from vision_attn.figures.lines import Panel, SplitLines
 from vision_attn.figures.view import View
 from vision_attn.records import Records, planned
 from vision_attn.spec import spec
@@ -23,7 +24,7 @@ TICKS = (-56, -8, -1, 1, 8, 56)
 
 
 @spec
-class LagCurve(Lines):
+class LagCurve(SplitLines):
     """The mean accuracy over seeds against the lag of the probe AccuracyByLag, one panel per level of `hue`.
 
     The lag is the number of tokens by which the target precedes its cue in the order in which the model reads; below 0
@@ -34,9 +35,6 @@ class LagCurve(Lines):
     title: ClassVar[str] = "Accuracy by lag in the sequence"
     factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over")
     is_linear: ClassVar[bool] = True
-
-    metric: str = "accuracy"
-    split: str = "test"
 
     def coordinates(self) -> tuple[str, ...]:
         return ("lag", "distance")
@@ -79,36 +77,25 @@ class LagCurve(Lines):
         super().under(axes, rows, view)
         axes.axvline(0, color=theme.FAINT, linewidth=0.8, zorder=0.5)
 
-    def lines(
-        self,
-        axes: Axes,
-        rows: pd.DataFrame,
-        styles: dict[Any, dict[str, Any]],
-        places: dict[Any, float],
-        singles: pd.DataFrame | None,
-        view: View,
-    ) -> None:
-        places = {lag: _place(lag) for lag in places}
+    def lines(self, panel: Panel, view: View) -> None:
+        places = {lag: _place(lag) for lag in panel.places}
         ends = max(abs(place) for place in places.values()) + 0.5
         ticks = {_place(tick): short(tick).replace("-", "−") for tick in TICKS if abs(_place(tick)) < ends}
-        axes.set_xlim(-ends, ends)
-        axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: ticks.get(x, "")))
-        super().lines(axes, rows, styles, places, singles, view)
+        panel.axes.set_xlim(-ends, ends)
+        panel.axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
+        panel.axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: ticks.get(x, "")))
+        super().lines(dataclasses.replace(panel, places=places), view)
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
         """None: panels have titles."""
         return {}
-
-    def quantity(self, view: View) -> str:
-        return f"{self.split} {self.metric.replace('_', ' ')}"
 
     def x_text(self, view: View) -> str:
         return "lag (tokens)"
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         return (
-            f"{self.split.capitalize()} {self.metric.replace('_', ' ')}{view.data_text} against the number of "
+            f"{self.what(view)} against the number of "
             "tokens by which the target precedes its cue, in the order in which the model reads them, else row by row; "
             "left of 0 the target comes later."
         )

@@ -6,17 +6,16 @@ from typing import Any, ClassVar
 import pandas as pd
 from matplotlib.axes import Axes
 
-from vision_attn import wording
 from vision_attn.figures import theme
 from vision_attn.figures.limited import LIMITED_TEXT, limited, mark_hollow
-from vision_attn.figures.lines import Lines
+from vision_attn.figures.lines import SplitLines
 from vision_attn.figures.view import View
 from vision_attn.records import Records
 from vision_attn.spec import spec
 
 
 @spec
-class LearningCurve(Lines):
+class LearningCurve(SplitLines):
     """The mean of a metric over seeds against a factor, one line a level of `hue`, with Student-t intervals.
 
     Where `budget` is a factor that is not `given`, every cell is shown at its largest, with a hollow mark where the
@@ -26,8 +25,6 @@ class LearningCurve(Lines):
     title: ClassVar[str] = "Learning curve"
     factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue")
 
-    metric: str = "accuracy"
-    split: str = "test"
     x: str = "train_size"
 
     def view(self, records: Records) -> View:
@@ -39,9 +36,6 @@ class LearningCurve(Lines):
         whole = self.replace(budget=None).view(records)
         found = limited(whole, by=top.by, budget=budget, over=self.over)
         return dataclasses.replace(top, limited=found.drop(columns="budget"))
-
-    def values(self, view: View) -> pd.DataFrame:
-        return view.pick(self.metric, split=self.split)
 
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)
@@ -56,13 +50,6 @@ class LearningCurve(Lines):
     ) -> None:
         if "limited_by" in own:
             mark_hollow(axes, own, at, style)
-
-    def quantity(self, view: View) -> str:
-        return f"{self.split} {self.metric.replace('_', ' ')}"
-
-    def sentence(self, table: pd.DataFrame, view: View) -> str:
-        what = f"{self.split.capitalize()} {self.metric.replace('_', ' ')}{view.data_text}"
-        return f"{what} against the {wording.factor_text(self.x)}."
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
         is_hollow = "limited_by" in table and (table["limited_by"] == "budget").any()

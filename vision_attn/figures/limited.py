@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn.figures import theme
+from vision_attn.figures.marks import whiten
 from vision_attn.records import Records, pick
 from vision_attn.statistics import limits
 
@@ -27,8 +28,4 @@ def limited(records: Records, *, by: Sequence[str], budget: str, over: str = "se
 
 def mark_hollow(axes: Axes, own: pd.DataFrame, at: dict[Any, float], style: theme.Style) -> None:
     """White marks over those of a line that are limited by the budget."""
-    shown = own[(own["limited_by"] == "budget") & own["estimate"].notna()]
-    white: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": style.colour, "zorder": 3}
-    places = [at[each] for each in shown.index]
-    heights = shown["estimate"].to_numpy(float)
-    axes.plot(places, heights, marker=style.marker, linestyle="", color=style.colour, **white)
+    whiten(axes, own[(own["limited_by"] == "budget") & own["estimate"].notna()], at, style)

@@ -1,6 +1,7 @@
 """Lines: what all figures of lines share. Means with intervals along x, a line for every level, panels."""
 
 import abc
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -15,6 +16,20 @@ from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.view import View
 from vision_attn.records import Records, chance
 from vision_attn.spec import spec
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """What one panel shows: the `rows` of the table, how each line is drawn, and where the levels of x lie.
+
+    `singles` are the single values of all panels, where they are drawn as faint points.
+    """
+
+    axes: Axes
+    rows: pd.DataFrame
+    styles: dict[Any, dict[str, Any]]
+    places: dict[Any, float]
+    singles: pd.DataFrame | None
 
 
 @spec
@@ -92,7 +107,7 @@ class Lines(OverSeeds, abc.ABC):
                 if levels:
                     places = size_axis(axes, levels, label=self.x_text(view), linear=self.is_linear)
                     self.under(axes, rows, view)
-                    self.lines(axes, rows, self.styles(rows, names, view), places, singles, view)
+                    self.lines(Panel(axes, rows, self.styles(rows, names, view), places, singles), view)
                 lettering.titled(axes, title)
                 axes.set_ylabel(self.y_text(view))
             self.finish(panels, drawn, view)
@@ -115,23 +130,15 @@ class Lines(OverSeeds, abc.ABC):
         if (guess := self.chance(view)) is not None:
             marks.reference_line(axes, 100 * guess, "chance", dotted=True)
 
-    def lines(
-        self,
-        axes: Axes,
-        rows: pd.DataFrame,
-        styles: dict[Any, dict[str, Any]],
-        places: dict[Any, float],
-        singles: pd.DataFrame | None,
-        view: View,
-    ) -> None:
+    def lines(self, panel: Panel, view: View) -> None:
         """The lines of a panel and single values beside them, moved aside a little so that none hides another."""
-        x, line = self.x_name(view), self.line_name()
+        x, line, axes, rows, singles = self.x_name(view), self.line_name(), panel.axes, panel.rows, panel.singles
         if singles is not None and len(singles):
             keys = list(dict.fromkeys([*self.panel_names(view), line, x]))
             singles = singles.merge(rows[keys].drop_duplicates(), on=keys)
-        for i, (name, style) in enumerate(styles.items()):
-            at, aside = marks.dodge(places, i, len(styles), logarithmic=axes.get_xscale() == "log")
-            own = rows[rows[line] == name].set_index(x).reindex(list(places))
+        for i, (name, style) in enumerate(panel.styles.items()):
+            at, aside = marks.dodge(panel.places, i, len(panel.styles), logarithmic=axes.get_xscale() == "log")
+            own = rows[rows[line] == name].set_index(x).reindex(list(panel.places))
             if singles is not None and len(singles):
                 points = singles[(singles[line] == name) & singles[x].isin(own.index[own["n"] > 1])]
                 heights = points["value"].to_numpy(float)
@@ -195,3 +202,24 @@ class Lines(OverSeeds, abc.ABC):
     def cell(self, row: dict[Any, Any]) -> str:
         """A row of the table as it is printed."""
         return wording.interval(row, metric=self.metric_name())
+
+
+@spec
+class SplitLines(Lines, abc.ABC):
+    """A metric of the images of one split along x, one line a level of `hue`."""
+
+    metric: str = "accuracy"
+    split: str = "test"
+
+    def values(self, view: View) -> pd.DataFrame:
+        return view.pick(self.metric, split=self.split)
+
+    def quantity(self, view: View) -> str:
+        return f"{self.split} {wording.metric_text(self.metric)}"
+
+    def what(self, view: View) -> str:
+        """The beginning of the caption: "Test accuracy on digits"."""
+        return f"{self.split.capitalize()} {wording.metric_text(self.metric)}{view.data_text}"
+
+    def sentence(self, table: pd.DataFrame, view: View) -> str:
+        return f"{self.what(view)} against the {self.x_text(view)}."

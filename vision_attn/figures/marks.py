@@ -77,6 +77,14 @@ def seeds_scatter(axes: Axes, x: Sequence[float], y: Sequence[float], style: the
     axes.scatter(x, y, s=9, color=style.colour, alpha=0.45, linewidths=0, zorder=1.5)
 
 
+def whiten(axes: Axes, rows: pd.DataFrame, at: dict[Any, float], style: theme.Style) -> None:
+    """White marks over those of a line, for some of its rows, by their level of x."""
+    heights = rows["estimate"].to_numpy(float)
+    white: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": style.colour, "zorder": 3}
+    places = [at[level] for level in rows.index]
+    axes.plot(places, heights, marker=style.marker, linestyle="", color=style.colour, **white)
+
+
 def interval_dot(axes: Axes, row: Any, place: float, style: theme.Style) -> None:
     """An estimate as a dot in a row of a dot plot, with its interval where it has one."""
     axes.plot(row["estimate"], place, "o", markersize=6.5, color=style.colour, markeredgecolor="white", zorder=3)

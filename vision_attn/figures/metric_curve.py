@@ -2,22 +2,21 @@
 
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures.axes import log_axis
 from vision_attn.figures.base import Levels
+from vision_attn.figures.coordinate_lines import CoordinateLines
 from vision_attn.figures.lines import Lines
 from vision_attn.figures.view import View
-from vision_attn.records import Records, planned
+from vision_attn.records import Records
 from vision_attn.spec import spec
-from vision_attn.statistics import mean_interval
 
 
 @spec
-class MetricCurve(Lines):
+class MetricCurve(CoordinateLines):
     """The mean of a metric over seeds against `x`, one line a level of `hue`, with Student-t intervals.
 
     `x` is a factor, or a coordinate that the records have; `at` gives their other coordinates, such as the split or
@@ -44,28 +43,17 @@ class MetricCurve(Lines):
         values = view.pick(self.metric, **at, along=() if view.x else (self.x,))
         if view.x or values.empty:
             return values.reindex(columns=[*view.plan.factors, *([] if view.x else [self.x_name(view)]), "value"])
-        plain = values[self.x_name(view)]
-        whole = wording.is_number(plain.iloc[0]) and (plain.astype(float) % 1 == 0).all()
-        return values.assign(**{self.x_name(view): plain.astype(float).astype("int64") if whole else plain})
+        return self.whole(values, self.x_name(view))
+
+    def levels_by(self, view: View) -> list[str]:
+        return list(view.panels)
 
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)
-        if view.x:
-            return super().table(view)
-        by, x, values = view.by, self.x_name(view), self.values(view)
-        cells, columns = planned(view, by), ["estimate", "low", "high", "n", "sd"]
-        if values.empty:
-            out = cells.assign(**{x: np.nan}, **dict.fromkeys(columns, np.nan))
-        else:
-            levels = values[[*view.panels, x]].drop_duplicates().sort_values(x)
-            found = mean_interval(values, by=[*by, x], level=self.level)
-            out = cells.merge(levels, how="left" if view.panels else "cross", on=list(view.panels) or None)
-            out = out.merge(found, on=[*by, x], how="left")
-        out["n"] = out["n"].fillna(0).astype(int)
-        return out[[*by, x, *columns, "planned"]]
+        return Lines.table(self, view) if view.x else super().table(view)
 
     def places(self, table: pd.DataFrame, view: View) -> list[Any]:
-        return view.levels(view.x) if view.x else sorted(table[self.x_name(view)].dropna().unique())
+        return Lines.places(self, table, view) if view.x else super().places(table, view)
 
     def finish(self, panels: Any, table: pd.DataFrame, view: View) -> None:
         if self.log_y and (table["estimate"].dropna() > 0).all() and table["n"].sum():
@@ -85,10 +73,4 @@ class MetricCurve(Lines):
         return f"{what}{where}{view.data_text} against {wording.factor_text(self.x)}."
 
     def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
-        if view.x:
-            return super().counted(table, view)
-        return table.sort_values("n", kind="stable").drop_duplicates(view.by).sort_index(), view.by
-
-    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        x = self.x_name(self.view(records))
-        return super().printed(table.assign(**{x: table[x].astype(object).where(table[x].notna(), "–")}), records)
+        return Lines.counted(self, table, view) if view.x else super().counted(table, view)

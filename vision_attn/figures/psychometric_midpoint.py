@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from vision_attn import wording
-from vision_attn.figures import lettering, marks, theme
+from vision_attn.figures import marks, theme
 from vision_attn.figures.by_distance import by_distance, distances
 from vision_attn.figures.dots import Dots
 from vision_attn.figures.view import View
@@ -88,11 +88,6 @@ class PsychometricMidpoint(Dots):
     def draw_axis(self, axes: Axes, view: View) -> None:
         axes.set_xlim(-0.5, self._farthest(view) + 1.5)
         axes.set_xlabel(f"{view.name(self.x)} (cells)")
-
-    def finish(self, panels: list[Axes], table: pd.DataFrame, view: View) -> None:
-        for axes, (_, own) in zip(panels, view.parts(table), strict=True):
-            if not own["n"].sum():
-                lettering.blank(axes)
 
     def legend(self, view: View) -> dict[str, Any]:
         return _entries()

@@ -4,14 +4,11 @@ import abc
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import pandas as pd
 
-from vision_attn.figures.lines import Lines
+from vision_attn.figures.coordinate_lines import CoordinateLines
 from vision_attn.figures.view import View
-from vision_attn.records import Records, planned
 from vision_attn.spec import spec
-from vision_attn.statistics import mean_interval
 
 LABELS = {
     "accuracy": "test accuracy",
@@ -37,7 +34,7 @@ FILLS = {"mean": "the mean colour", "other": "the same place of another test ima
 
 
 @spec
-class AlteredImages(Lines, abc.ABC):
+class AlteredImages(CoordinateLines, abc.ABC):
     """A metric of altered test images against how much they are altered, one line a level of `hue`.
 
     Records have the coordinates `coordinate` and those of `among`. Within a run they are averaged; mean and Student-t
@@ -76,33 +73,16 @@ class AlteredImages(Lines, abc.ABC):
         if values.empty:
             return pd.DataFrame(columns=[*keys, "value"])
         means = values.groupby(keys, observed=True, dropna=False)["value"].mean().reset_index()
-        plain = means[keys[-1]].astype(float)
-        return means.assign(**{keys[-1]: plain.astype("int64") if (plain % 1 == 0).all() else plain})
+        return self.whole(means.astype({keys[-1]: float}), keys[-1])
 
-    def table(self, records: Records) -> pd.DataFrame:
-        view = self.view(records)
-        by, x, values = view.by, self.x_name(view), self.values(view)
-        cells, columns = self._cells(view, values), ["estimate", "low", "high", "n", "sd"]
-        if values.empty:
-            out = cells.assign(**{x: np.nan}, **dict.fromkeys(columns, np.nan))
-        else:
-            levels = pd.DataFrame({x: sorted(values[x].unique())})
-            means = mean_interval(values, by=[*by, x], level=self.level)
-            out = cells.merge(levels, how="cross").merge(means, on=[*by, x], how="left")
-        out["n"] = out["n"].fillna(0).astype(int)
-        return out[[*by, x, *columns, "planned"]]
-
-    def _cells(self, view: View, values: pd.DataFrame) -> pd.DataFrame:
+    def cells(self, view: View, values: pd.DataFrame) -> pd.DataFrame:
         """The cells planned, without panels whose runs are all done and have no such x, as their data do not."""
-        cells, panels = planned(view, view.by), list(view.panels)
+        cells, panels = super().cells(view, values), list(view.panels)
         if values.empty or not panels:
             return cells
         others = view.runs.loc[view.runs["state"] != "done", panels]
         kept = {tuple(row) for frame in (values, others) for row in frame[panels].itertuples(index=False)}
         return cells[[tuple(row) in kept for row in cells[panels].itertuples(index=False)]].reset_index(drop=True)
-
-    def places(self, table: pd.DataFrame, view: View) -> list[Any]:
-        return sorted(table[self.x_name(view)].dropna().unique())
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
         return view.legend([name for name in view.styles if name in set(table[self.hue])])
@@ -113,14 +93,6 @@ class AlteredImages(Lines, abc.ABC):
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         of, reading = self.altered()
         return f"{QUANTITY[self.metric_name()]}{view.data_text}, {of}. {reading}"
-
-    def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
-        """Of every cell the row that has the fewest."""
-        return table.sort_values("n", kind="stable").drop_duplicates(view.by).sort_index(), view.by
-
-    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        x = self.x_name(self.view(records))
-        return super().printed(table.assign(**{x: table[x].astype(object).where(table[x].notna(), "–")}), records)
 
 
 @spec

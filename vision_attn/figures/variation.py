@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import lettering, marks, theme
+from vision_attn.figures import marks, theme
 from vision_attn.figures.dots import Dots
 from vision_attn.figures.view import View
 from vision_attn.plan import Plan
@@ -94,9 +94,6 @@ class Variation(Dots):
         axes.set_xlabel(f"standard deviation of {self.split} {self.metric.replace('_', ' ')}{unit}")
 
     def finish(self, panels: list[Axes], table: pd.DataFrame, view: View) -> None:
-        for axes, (_, own) in zip(panels, view.parts(table), strict=True):
-            if not own["n"].sum():
-                lettering.blank(axes)
         high = table[["sd_outer_high", "sd_inner_high", "sd_outer", "sd_inner"]].max().max()
         wide = min(high, self._widest(table)) if high > 0 else 1.0
         panels[0].set_xlim(self._drawn(-0.02 * wide), self._drawn(1.05 * wide))
