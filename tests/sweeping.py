@@ -12,7 +12,8 @@ EXPERIMENT = '''"""A made-up question?
 
 More words.
 """
-from vision_attn import Accuracy, DepthwiseConv, Experiment, LearningCurve, Mnist5k, Recipe, Run, Timm, ViT
+from vision_attn import Accuracy, DepthwiseConv, Experiment, LearningCurve, Mnist5k, Recipe, Run, ViT
+from vision_attn.models import Timm
 from vision_attn.probes import Size
 
 MODELS = {

@@ -16,7 +16,6 @@ from vision_attn import (
     ResNet,
     Run,
     SelfAttention,
-    Timm,
     ViT,
 )
 from vision_attn.data import CuedRecall, Parity, Quadrants
@@ -30,6 +29,7 @@ from vision_attn.models import (
     NearestNeighbours,
     PoolingMixer,
     RandomMixer,
+    Timm,
     ZeroMixer,
 )
 from vision_attn.plan import folders_in

@@ -24,10 +24,10 @@ USES += "assert timm.create_model('resnet10t') is not None"
 @pytest.mark.parametrize(
     "first",
     [
-        "from vision_attn import Attention",
+        "from vision_attn.layers import Attention",
         "from vision_attn.layers.attention import Attention",
         "import vision_attn.probes",
-        "from vision_attn import repair_torchvision; repair_torchvision(); repair_torchvision()",
+        "from vision_attn import _torchvision; _torchvision.install()",
     ],
 )
 def test_after_any_part_of_the_package_torchvision_and_timm_import_and_work(first):
@@ -36,13 +36,13 @@ def test_after_any_part_of_the_package_torchvision_and_timm_import_and_work(firs
 
 
 def test_nothing_is_imported_before_it_is_asked_for():
-    run = python("from vision_attn import Attention; print({'torchvision', 'timm', 'PIL'} & set(sys.modules))")
+    run = python("from vision_attn.layers import Attention; print({'torchvision', 'timm', 'PIL'} & set(sys.modules))")
     assert run.stdout.strip() == "set()", run.stderr
 
 
 def test_without_torchvision_the_layer_is_there_and_the_import_says_what_is_missing():
     run = python(
-        "from vision_attn import Attention\n"
+        "from vision_attn.layers import Attention\n"
         "import importlib.machinery as m\n"
         "find = m.PathFinder.find_spec\n"
         "m.PathFinder.find_spec = lambda name, *rest: None if name == 'torchvision' else find(name, *rest)\n"

@@ -1,9 +1,7 @@
 """The public names at the top; all others are in the packages below."""
 
-from ._torchvision import repair_torchvision as repair_torchvision
 from .checking import check_model as check_model
 from .data import Cifar10 as Cifar10
-from .data import Cifar100 as Cifar100
 from .data import ImageFolder as ImageFolder
 from .data import Mnist5k as Mnist5k
 from .experiment import Experiment as Experiment
@@ -15,11 +13,8 @@ from .measuring import measure as measure
 from .models import DepthwiseConv as DepthwiseConv
 from .models import ResNet as ResNet
 from .models import SelfAttention as SelfAttention
-from .models import Timm as Timm
 from .models import ViT as ViT
-from .models import from_timm as from_timm
 from .models import match as match
-from .models import replace_attention as replace_attention
 from .probes import Accuracy as Accuracy
 from .run import Run as Run
 from .training import Recipe as Recipe

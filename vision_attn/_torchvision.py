@@ -5,7 +5,6 @@ functions registered for them, although transforms, models and data sets need no
 """
 
 import functools
-import importlib
 import sys
 from collections.abc import Callable
 from importlib.abc import MetaPathFinder
@@ -63,9 +62,3 @@ def install() -> None:
     """From now on `import torchvision` works, and with it that of timm; calling it again changes nothing."""
     if not any(isinstance(finder, RepairingFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, RepairingFinder())
-
-
-def repair_torchvision() -> None:
-    """Import torchvision, also beside a CPU-only torch. `import vision_attn` alone repairs every later import of it."""
-    install()
-    importlib.import_module(_LIBRARY)

@@ -12,9 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from vision_attn import Attention
 from vision_attn.environment import cpu_name
-from vision_attn.layers import RelativeBias, Window
+from vision_attn.layers import Attention, RelativeBias, Window
 from vision_attn.layers.paths import attention_path, units
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -7,7 +7,7 @@ import torch
 from switches import image_tokens, made
 from torch import nn
 
-from vision_attn import Attention
+from vision_attn.layers import Attention
 
 PATHS = ("math", "fused")
 

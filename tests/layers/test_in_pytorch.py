@@ -11,7 +11,7 @@ import pytest
 import torch
 from switches import DIM, GRID, HEADS, PATTERNS, POSITIONS, SIMILARITIES, image_tokens, made
 
-from vision_attn import Attention
+from vision_attn.layers import Attention
 
 VECTORS = Path(__file__).with_name("attention_vectors.json")
 
@@ -212,7 +212,7 @@ def test_the_check_of_shapes_can_fail(checked_layers):
 def test_the_layer_needs_neither_jaxtyping_nor_beartype():
     script = (
         "import sys; sys.modules['jaxtyping'] = sys.modules['beartype'] = None\n"
-        "import torch; from vision_attn import Attention\n"
+        "import torch; from vision_attn.layers import Attention\n"
         "print(tuple(Attention(8, 2)(torch.randn(1, 4, 8)).shape))"
     )
     run = subprocess.run(

@@ -4,8 +4,17 @@ import pytest
 import timm
 import torch
 
-from vision_attn import ResNet, SelfAttention, ViT, from_timm
-from vision_attn.models import LSTM, Classifier, ConvNeXt, ConvStack, DepthwiseConv, RandomMixer, register_models
+from vision_attn import ResNet, SelfAttention, ViT
+from vision_attn.models import (
+    LSTM,
+    Classifier,
+    ConvNeXt,
+    ConvStack,
+    DepthwiseConv,
+    RandomMixer,
+    from_timm,
+    register_models,
+)
 from vision_attn.spec import InputError
 
 register_models()

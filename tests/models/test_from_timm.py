@@ -8,7 +8,7 @@ import torch
 from timm_sources import images, stirred, theirs
 from torch import nn
 
-from vision_attn import from_timm, replace_attention
+from vision_attn.models import from_timm, replace_attention
 from vision_attn.spec import InputError
 
 TINY = {"img_size": 32, "patch_size": 8, "depth": 1, "num_classes": 5}

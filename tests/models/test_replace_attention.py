@@ -10,7 +10,8 @@ from timm.optim import param_groups_weight_decay
 from timm_sources import images, stirred, theirs
 from torch import nn
 
-from vision_attn import Attention, replace_attention
+from vision_attn.layers import Attention
+from vision_attn.models import replace_attention
 from vision_attn.spec import InputError
 
 SWITCHES = [

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vision_attn import SelfAttention, ViT, replace_attention
-from vision_attn.models import LSTM, DepthwiseConv
+from vision_attn import SelfAttention, ViT
+from vision_attn.models import LSTM, DepthwiseConv, replace_attention
 from vision_attn.probes import AttentionMap, attention_maps
 from vision_attn.spec import InputError
 

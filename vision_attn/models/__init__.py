@@ -1,5 +1,6 @@
 """Models: the trunk with a mixer slot, convolutional networks, any model of timm; their size, and matching it."""
 
+from vision_attn.models import mixers
 from vision_attn.models.base import Mixer, Model
 from vision_attn.models.baselines import KMeansFeatures, LogisticRegression, NearestNeighbours
 from vision_attn.models.classifier import Classifier
@@ -8,15 +9,7 @@ from vision_attn.models.convnets import ConvNeXt, ResNet
 from vision_attn.models.factories import as_mixer, as_model
 from vision_attn.models.fitted import FittedClassifier, FittedModel
 from vision_attn.models.matching import match
-from vision_attn.models.mixers import (
-    LSTM,
-    DepthwiseConv,
-    IdentityMixer,
-    PoolingMixer,
-    RandomMixer,
-    SelfAttention,
-    ZeroMixer,
-)
+from vision_attn.models.mixers import *  # noqa: F403  # all mixers, so that a new one is named there alone
 from vision_attn.models.patterns import (
     Axial,
     Dilated,
@@ -36,17 +29,14 @@ from vision_attn.models.trunk import ViT
 from vision_attn.models.zoo import Timm
 
 __all__ = [
-    "LSTM",
     "Axial",
     "Classifier",
     "ConvNeXt",
     "ConvStack",
-    "DepthwiseConv",
     "Dilated",
     "FittedClassifier",
     "FittedModel",
     "Full",
-    "IdentityMixer",
     "KMeansFeatures",
     "LogisticRegression",
     "Mixer",
@@ -54,17 +44,13 @@ __all__ = [
     "NearestNeighbours",
     "Neighbourhood",
     "Pattern",
-    "PoolingMixer",
-    "RandomMixer",
     "ResNet",
     "Segmented",
-    "SelfAttention",
     "SpatialReduction",
     "Timm",
     "TopK",
     "ViT",
     "Window",
-    "ZeroMixer",
     "as_mixer",
     "as_model",
     "count_flops",
@@ -78,3 +64,4 @@ __all__ = [
     "replace_attention",
     "rf_dial",
 ]
+__all__ += mixers.__all__

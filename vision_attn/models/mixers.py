@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Literal, Self
 from torch import nn
 
 from vision_attn import layers
-from vision_attn.layers import (
-    Attention,
+from vision_attn.layers import Attention
+from vision_attn.layers.mixers import (
     AveragePooling,
     DepthwiseConvolution,
     IdentityMixing,
@@ -20,6 +20,8 @@ from vision_attn.layers.paths import PathName
 from vision_attn.models.base import Mixer
 from vision_attn.models.patterns import NAMED, STORED_SIZE, Pattern, PatternName
 from vision_attn.spec import InputError, spec
+
+__all__ = ["LSTM", "DepthwiseConv", "IdentityMixer", "PoolingMixer", "RandomMixer", "SelfAttention", "ZeroMixer"]
 
 
 @spec
