@@ -8,8 +8,8 @@ from torch import nn
 
 from vision_attn.data import Data
 from vision_attn.measuring import measure
-from vision_attn.probes import Accuracy, Size
-from vision_attn.spec import InputError
+from vision_attn.probes import Accuracy, Probe, Size
+from vision_attn.spec import InputError, spec
 
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.randint(256, (6, 3, 8, 8), generator=GENERATOR, dtype=torch.uint8)
@@ -71,3 +71,12 @@ def test_what_does_not_fit_is_refused_with_one_sentence(model, data, probes, sen
     with pytest.raises(InputError) as error:
         measure(model, data, probes)
     assert sentence in str(error.value)
+
+
+def test_an_own_probe_that_yields_no_rows_is_refused_as_in_a_sweep():
+    class Averaging(Probe):
+        def __call__(self, model, data):
+            return 0.5
+
+    with pytest.raises(InputError, match=r"Averaging must yield rows, each a dict with metric and value .*Got 0\.5"):
+        measure(Own(), DATA, spec(Averaging)())

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from vision_attn import ViT, sources, sweep
 from vision_attn.cli import app
+from vision_attn.data import Data
 from vision_attn.experiment import load, plan
 from vision_attn.models import as_mixer, as_model
 from vision_attn.plan import Plan, folders_in
@@ -122,7 +123,7 @@ def test_an_example_of_under_40_lines_runs_to_a_report_that_names_the_source_of_
         (
             NETWORK.format(name="Unfit", module="nn.Sequential(nn.Flatten(), nn.Linear(5, num_classes))"),
             "Size()",
-            r"forward of Unfit fails: RuntimeError: mat1 and mat2",
+            r"forward of Unfit fails: RuntimeError: mat1 and mat2 [^/]* \(.*mine\.py, line 9\)$",
         ),
         (
             NETWORK.format(name="Numb", module="'no module'"),
@@ -138,6 +139,39 @@ def test_an_example_of_under_40_lines_runs_to_a_report_that_names_the_source_of_
             PROBE.format(name="Enclosing", body="yield {'metric': 'a', 'value': [1, 2]}"),
             "Enclosing()",
             r"Enclosing must yield flat rows: value a text or a number \(.*mine\.py, line 11\)\. Got \[1, 2\]",
+        ),
+        (
+            "@as_mixer\ndef Unasked(dim):\n    return nn.MultiheadAttention(dim, 1)\n"
+            "MODEL = ViT(dim=16, depth=1, patch_size=7, mixer=Unasked())",
+            "Size()",
+            r"forward of ViT fails: TypeError: MultiheadAttention.forward\(\) missing .* \(.*mine\.py, line 9\)$",
+        ),
+        (
+            "@spec\nclass Misfit(Model):\n    def build(self, size):\n        return None\nMODEL = Misfit()",
+            "Size()",
+            r"build of Misfit fails: TypeError: .*unexpected keyword argument 'image_size' \(.*mine\.py, line 11\)$",
+        ),
+        (
+            PROBE.format(
+                name="Tabular", body="import pandas; return pandas.DataFrame({'metric': ['a'], 'value': [1]})"
+            ),
+            "Tabular()",
+            r"Tabular must yield rows, each a dict, such as those of frame\.to_dict\('records'\) .* Got 'a DataFrame'",
+        ),
+        (
+            PROBE.format(name="Spoiling", body="model.head.bias.data += 1; yield {'metric': 'a', 'value': 1.0}"),
+            "Spoiling()",
+            r"Spoiling must leave the model and the images as they are: work on a copy .* Got 'other head.bias'",
+        ),
+        (
+            PROBE.format(name="Blanking", body="data.test.images.zero_(); yield {'metric': 'a', 'value': 1.0}"),
+            "Blanking()",
+            r"Blanking must leave the model and the images as they are: work on a copy .* Got 'other images' instead",
+        ),
+        (
+            "@spec\nclass Keyed(Model):\n    sizes: dict = {}\n    def build(self, **shape):\n        return None",
+            "Size()",
+            r"default of the field sizes of Keyed must be a number, .* Got \{\} instead\. \(.*mine\.py, line 9\)",
         ),
         (PROBE.format(name="Mute", body="yield from ()"), "Mute()", r"Mute must yield a row .*mine\.py, line 11\)"),
         (
@@ -195,9 +229,30 @@ def test_scalars_of_numpy_and_torch_are_numbers():
         def __call__(self, model, data):
             yield {"metric": "a", "value": np.float32(0.5), "size": torch.tensor(3)}
 
-    (row,) = answers(spec(Counting)(), None, None)
+    data = Data.from_tensors(torch.rand(4, 1, 2, 2), torch.arange(4))
+    (row,) = answers(spec(Counting)(), nn.Linear(1, 1), data)
     assert row == {"metric": "a", "value": 0.5, "size": 3}
     assert {type(cell) for cell in row.values()} == {str, float, int}
+
+
+def test_files_beside_an_experiment_file_may_be_imported_relatively_too(tmp_path):
+    (tmp_path / "__init__.py").write_text("")
+    (tmp_path / "beside_relatively.py").write_text("OUTPUTS = 10\n")
+    module = "nn.Sequential(nn.Flatten(), nn.Linear(784, OUTPUTS))"
+    own = "from .beside_relatively import OUTPUTS\n" + NETWORK.format(name="Relative", module=module)
+    first = tried(tmp_path, own).sources["Relative"]
+    (tmp_path / "beside_relatively.py").write_text("OUTPUTS = 5 + 5\n")
+    assert tried(tmp_path, own).sources["Relative"] != first
+
+
+def test_seeds_that_make_one_run_are_refused(tmp_path):
+    text = FILE.format(own="MODEL = ViT(dim=16, depth=1, patch_size=7)", probes="Size()")
+    text = text.replace("def run(train_size)", "def run(train_size, seed)").replace("(50,)}", '(50,), "seed": (0, 1)}')
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(InputError, match=r"must make another Run of every seed \(Run\(seed=seed\)\)\. Got one run for"):
+        plan(load(tmp_path / "mine.py")[1], name="mine")
+    (tmp_path / "mine.py").write_text(text.replace("seed=0)", "seed=seed)"))
+    assert len(plan(load(tmp_path / "mine.py")[1], name="mine").runs) == 2
 
 
 def test_a_module_beside_the_file_must_not_be_named_as_another(tmp_path):
@@ -283,7 +338,27 @@ def test_what_a_function_takes_beside_the_shape_are_the_fields_of_its_spec():
         Made(width="wide")
 
 
+def test_a_list_as_default_is_a_tuple():
+    @as_model
+    def Widths(num_classes, widths=[8, 16], rates=(0.5,)):  # noqa: B006
+        return nn.Linear(widths[-1], num_classes)
+
+    class Listed(Spec):
+        widths: tuple[int, ...] = [8, 16]
+
+    for made, other in ((Widths(), Widths(widths=[4])), (spec(Listed)(), Listed(widths=[4]))):
+        assert (made.widths, other.widths) == ((8, 16), (4,))
+        assert "widths" not in to_json(made)
+        assert from_json(to_json(other), Spec) == other
+
+
 def test_a_function_whose_fields_cannot_be_known_is_refused():
+    with pytest.raises(TypeError, match="parameter width of Untold must have a type: its default None tells none"):
+
+        @as_model
+        def Untold(image_size, width=None):
+            return None
+
     with pytest.raises(TypeError, match="parameter width of Typeless must have a type or a default"):
 
         @as_model

@@ -133,6 +133,7 @@ def test_a_row_without_a_value_is_a_run_that_is_not_measured():
             "value must be a column of the table ('model', 'train_size', 'seed', 'accuracy'). ",
         ),
         (frame(), {"factors": ["network"]}, "factors must be a column of the table ('model', "),
+        (frame().to_dict("records"), {}, "frame of from_frame must be a DataFrame of pandas. Got a list instead."),
         (frame().iloc[:0], {}, "The table of results has no rows."),
         (frame()[["accuracy"]], {}, "The table needs columns beside accuracy that tell its rows apart, such as model."),
         (

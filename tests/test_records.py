@@ -12,6 +12,7 @@ import pytest
 from vision_attn.plan import Plan
 from vision_attn.records import Records, chance, column, load, pick
 from vision_attn.report import build
+from vision_attn.spec import InputError
 from vision_attn.tables import read_csv, to_csv, write_tables
 
 SMALL = {"sizes": (50, 200), "seeds": (0, 1)}
@@ -145,7 +146,14 @@ def test_picking_takes_exactly_the_coordinates_asked_for(tmp_path):
         clean = {"metric": "accuracy", "split": "test", "value": 0.9}
         return [clean, {**clean, "severity": 3, "value": 0.4}, {**clean, "split": "train", "value": 1.0}]
 
-    made_up.write_store(tmp_path, plan, probe_rows=rows)
+    def alone(probe, *cell):
+        return rows(probe, *cell) if probe["kind"] == "Accuracy" else []
+
+    made_up.write_store(tmp_path / "twice", plan, probe_rows=rows)
+    twice = load(plan, tmp_path / "twice")
+    with pytest.raises(InputError, match="accuracy of split test must be measured by one probe a run"):
+        pick(twice, "accuracy", at={"split": "test"})
+    made_up.write_store(tmp_path, plan, probe_rows=alone)
     records = load(plan, tmp_path)
     assert set(pick(records, "accuracy", at={"split": "test"})["value"]) == {0.9}
     assert set(pick(records, "accuracy", at={"split": "test", "severity": 3})["value"]) == {0.4}

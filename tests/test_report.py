@@ -1,6 +1,7 @@
 """The report: one page and its tables, from the files alone."""
 
 import base64
+import dataclasses
 import gzip
 import hashlib
 import html.parser
@@ -11,10 +12,11 @@ import time
 from pathlib import Path
 
 import made_up
+import pandas as pd
 import pytest
 
 from vision_attn.plan import Plan, folders_in
-from vision_attn.records import load
+from vision_attn.records import Records, load
 from vision_attn.report import build, protocol, provenance
 from vision_attn.report.answer import answer
 from vision_attn.report.doubts import doubts
@@ -511,6 +513,22 @@ def test_a_factor_that_does_not_say_what_was_measured_is_loud(tmp_path):
         "The factor train_size is not the train size that was measured in 6 cells: 150 where it says 200."
     )
     assert doubts(load(Plan.read(made(tmp_path / "right")), tmp_path / "right" / "runs")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "levels", "measured", "said"),
+    [
+        ("params", (5_000, 10_000), (5_050, 12_000), "12,000 where it says 10,000"),
+        ("flops", (10, 20), (10, 20), ""),
+    ],
+)
+def test_a_factor_that_does_not_say_what_a_probe_has_measured_is_loud(name, levels, measured, said):
+    """But for the two percent to which sizes are matched."""
+    frame = pd.DataFrame({name: levels, "seed": [0, 0], "accuracy": [0.5, 0.6]})
+    records = Records.from_frame(frame)
+    rows = records.values.assign(metric=name, value=[float(one) for one in measured], split=None)
+    texts = [notice.text for notice in doubts(dataclasses.replace(records, values=rows)) if notice.loud]
+    assert texts == ([f"The factor {name} is not the {name} that was measured in 1 cell: {said}."] if said else [])
 
 
 @pytest.mark.parametrize("folder", folders_in(ROOT / "results"), ids=lambda folder: folder.name)

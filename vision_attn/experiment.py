@@ -5,7 +5,7 @@ import inspect
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from vision_attn.verdicts import Verdict
 
 MOST_CELLS = 1_000_000
 SMOKE_UPDATES = 2
+SEED = "seed"
+"""The factor over whose levels means are taken: each has to be a run of its own."""
 
 
 @by_name
@@ -151,7 +153,7 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
     own: dict[str, str] = {}
     for levels in itertools.product(*experiment.factors.values()):
         cell = dict(zip(experiment.factors, levels, strict=True))
-        with sources.told(f"run of {name} for {cell}"):
+        with sources.told(f"run of {name} for {cell}", at=sources.written(experiment.run)):
             run = experiment.run(**cell)
         if run is None:
             omitted.append(cell)
@@ -164,6 +166,7 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
         if key not in runs:
             runs[key] = PlannedRun(hint=run.hint, run=data, skips=_skips(run, experiment.probes))
             own |= sources.digests(run)
+    _check_seeds(cells, name)
     if not cells:
         raise InputError(f"run of {name} must give a Run for some levels. It gives None for all {combinations:,}.")
     for part in (*experiment.probes, *experiment.figures, *experiment.verdicts):
@@ -184,11 +187,24 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
     )
 
 
+def _check_seeds(cells: Sequence[Cell], name: str) -> None:
+    """Raise `InputError` where two seeds of one cell are one run, which its intervals would count twice."""
+    seen: dict[tuple[Any, ...], Any] = {}
+    for cell in cells:
+        others = {factor: level for factor, level in cell.factors.items() if factor != SEED}
+        place = (cell.run, *others.values())
+        if SEED in cell.factors and seen.setdefault(place, cell.factors[SEED]) != cell.factors[SEED]:
+            given = f"one run for the seeds {seen[place]} and {cell.factors[SEED]} at {others}"
+            raise InputError(
+                f"run of {name} must make another Run of every seed (Run(seed=seed)). Got {given} instead."
+            )
+
+
 def _skips(run: Run, probes: Iterable[Probe]) -> dict[str, str]:
     """The probes that do not fit the run, by their file, each with the reason."""
     found = {}
     for probe in probes:
-        with sources.told(f"skip of {type(probe).__name__}"):
+        with sources.told(f"skip of {type(probe).__name__}", at=sources.written_own(probe, "skip")):
             if reason := probe.skip(run.model, run.data):
                 found[probe_file(to_json(probe))] = reason
     return found

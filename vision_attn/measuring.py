@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vision_attn.data import Data
+from vision_attn.probes.asking import answers
 from vision_attn.probes.base import Probe
 from vision_attn.spec import InputError
 
@@ -32,7 +33,7 @@ def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd
     Columns: `probe`, `metric`, `value`, and the coordinates of every probe, empty where a probe has no such one. The
     model may be one's own, of timm, torchvision or Hugging Face; it is asked in eval mode, on its own device, and left
     as it was. Where a probe has to be told which layers to look at it has a field `layers`. Raises `InputError` where
-    a probe or the model does not fit; nothing is caught that the model itself raises.
+    a probe or the model does not fit, or an own probe gives no rows; nothing is caught that the model itself raises.
     """
     asked = [probes] if isinstance(probes, Probe) else list(probes)
     for probe in asked:
@@ -47,7 +48,7 @@ def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd
     data, modes = data.to(parameter.device), {module: module.training for module in model.modules()}
     try:
         asking = _classifier(model.eval(), data)
-        rows = [{"probe": type(probe).__name__, **row} for probe in asked for row in probe(asking, data)]
+        rows = [{"probe": type(probe).__name__, **row} for probe in asked for row in answers(probe, asking, data)]
     finally:
         for module, mode in modes.items():
             module.training = mode

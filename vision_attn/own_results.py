@@ -46,6 +46,8 @@ def parts(
     name: str,
 ) -> dict[str, Any]:
     """The fields of records of a tidy frame: values, history, runs and plan. See `Records.from_frame`."""
+    if not isinstance(frame, pd.DataFrame):
+        raise InputError(f"frame of from_frame must be a DataFrame of pandas. Got a {type(frame).__name__} instead.")
     metrics = _metrics(value)
     chosen = _factors(frame, list(metrics), factors)
     table = {factor: _levels(frame, factor) for factor in chosen}

@@ -138,7 +138,8 @@ def joined(plan: Plan, found: Mapping[str, RunRecords], **known: Any) -> Records
 def pick(records: Records, metric: str, *, at: Mapping[str, Any], along: Sequence[str] = ()) -> pd.DataFrame:
     """The records of a metric that have exactly the coordinates `at`: {"split": "test"} leaves out corrupted images.
 
-    `along` names further coordinates that they have, at any value.
+    `along` names further coordinates that they have, at any value. Raises `InputError` where a run has several of
+    one place, as where two probes measure the same: a mean would count them as runs.
     """
     values = records.values
     coordinates = list(values.columns[list(values.columns).index("value") + 1 :])
@@ -155,7 +156,13 @@ def pick(records: Records, metric: str, *, at: Mapping[str, Any], along: Sequenc
             if name in free
             else values[name].isna()
         )
-    return values[chosen.fillna(False).astype(bool)]
+    found = values[chosen.fillna(False).astype(bool)]
+    twice = found.duplicated([*records.plan.factors, *free])
+    if twice.any():
+        what = " of ".join([metric, *(f"{name} {level}" for name, level in at.items())])
+        cell = found.loc[twice.idxmax(), list(records.plan.factors)].to_dict()
+        raise InputError(f"{what} must be measured by one probe a run. Several have measured it for {cell}.")
+    return found
 
 
 def planned(records: Records, by: Sequence[str]) -> pd.DataFrame:

@@ -88,50 +88,51 @@ class _LeftToThePage(Exception):
 
 def _draw(figure: Figure, records: Records) -> None:
     """All that the page asks of a figure."""
-    name = kind_of(figure)
-    with _told(name, "applies"):
+    with _told(figure, "applies"):
         if not figure.applies(records.plan):
             return
     _require(figure, "title", getattr(figure, "title", None), str, "a text")
     with theme.reproducible():
-        with _told(name, "view"):
+        with _told(figure, "view"):
             view = figure.view(records)
-        with _told(name, "table"):
+        with _told(figure, "table"):
             table = figure.table(view)
         _require(figure, "table", table, pd.DataFrame, "a DataFrame")
-        with _told(name, "draw"):
+        with _told(figure, "draw"):
             sheet = figure.draw(table, view)
         _require(figure, "draw", sheet, theme.Canvas, "the sheet that it has drawn on")
-        with _told(name, "draw"):
+        with _told(figure, "draw"):
             rendering.rendered(sheet, kinds=figure.files)
-    with _told(name, "caption"):
+    with _told(figure, "caption"):
         caption = figure.caption(table, view)
     _require(figure, "caption", caption, str, "a text")
-    with _told(name, "printed"):
+    with _told(figure, "printed"):
         printed = figure.printed(table, view)
     _require(figure, "printed", printed, pd.DataFrame, "a DataFrame")
 
 
 def _decide(verdict: Verdict, records: Records) -> None:
     """All that the page asks of a rule."""
-    name = kind_of(verdict)
-    with _told(name, "rule"):
+    with _told(verdict, "rule"):
         text = verdict.rule
     _require(verdict, "rule", text, str, "a text")
-    with _told(name, "decide"):
+    with _told(verdict, "decide"):
         finding = verdict.decide(records)
     _require(verdict, "decide", finding, Finding, "a Finding")
 
 
 @contextlib.contextmanager
-def _told(kind: str, method: str) -> Iterator[None]:
+def _told(own: Figure | Verdict, method: str) -> Iterator[None]:
     """Turn any exception but an `InputError` into one that tells file and line, an attempt to end the process too."""
     try:
         yield
     except InputError as error:
         raise _LeftToThePage from error
     except (Exception, SystemExit) as error:
-        raise InputError(f"{method} of {kind} fails on made-up records: {sources.fault(error)}") from error
+        at = sources.written_own(own, method)
+        raise InputError(
+            f"{method} of {kind_of(own)} fails on made-up records: {sources.fault(error, at=at)}"
+        ) from error
 
 
 def _require(own: Any, part: str, given: Any, wanted: Any, words: str) -> None:

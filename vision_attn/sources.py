@@ -27,16 +27,19 @@ from vision_attn.spec import InputError, Spec, kind_of, kinds
 
 PLUGINS = "vision_attn.plugins"
 PACKAGE = Path(__file__).resolve().parent
+BESIDE = "_vision_attn_experiment"
+"""The package that an experiment file and the files beside it are in, as relative imports see it."""
 
 _beside: dict[str, ModuleType] = {}
 """The modules that experiment files have imported from beside themselves, by name."""
 
 
 @contextlib.contextmanager
-def told(what: str) -> Iterator[None]:
+def told(what: str, *, at: str = "") -> Iterator[None]:
     """Turn any exception of the block into an `InputError` that says what failed, why, and in which file and line.
 
-    So is an attempt to end the process: it would pass for success.
+    So is an attempt to end the process: it would pass for success. `at` is where the own code stands that is put to
+    work (`written`), for faults in a library that no line of it calls, as in a module that it has built.
     """
     try:
         yield
@@ -45,7 +48,7 @@ def told(what: str) -> Iterator[None]:
             raise
         raise _placed(f"{error} ({place})", place) from error
     except (Exception, SystemExit) as error:
-        raise _placed(f"{what} fails: {fault(error)}", _place(own_frames(error))) from error
+        raise _placed(f"{what} fails: {fault(error, at=at)}", _place(own_frames(error)) or at) from error
 
 
 def _placed(sentence: str, place: str) -> InputError:
@@ -63,14 +66,14 @@ def own_frames(error: BaseException) -> list[traceback.FrameSummary]:
     return [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(frame.filename)]
 
 
-def fault(error: BaseException) -> str:
-    """An exception in one line: its kind, its message, and the last line of own code that led to it."""
+def fault(error: BaseException, *, at: str = "") -> str:
+    """An exception in one line: its kind, its message, and the last line of own code that led to it, else `at`."""
     text = " ".join(str(error).split())
     if isinstance(error, SyntaxError):
         place = f" ({shown(Path(error.filename))}, line {error.lineno})" if error.filename else ""
         return f"{type(error).__name__}: {error.msg}{place}"
-    own = own_frames(error) or traceback.extract_tb(error.__traceback__)[-1:]
-    place = f" ({_place(own)})" if own else ""
+    place = _place(own_frames(error)) or at or _place(traceback.extract_tb(error.__traceback__)[-1:])
+    place = f" ({place})" if place else ""
     return f"{type(error).__name__}: {text}{place}" if text else f"{type(error).__name__}{place}"
 
 
@@ -83,12 +86,24 @@ def shown(path: Path) -> str:
 
 def defined(spec: Spec, method: str) -> str:
     """Where a method of a kind is written, in brackets."""
-    function: Any = getattr(type(spec), "factory", None) or getattr(type(spec), method, None)
+    place = written(getattr(type(spec), "factory", None) or getattr(type(spec), method, None))
+    return f" ({place})" if place else ""
+
+
+def written(function: Any) -> str:
+    """The file and line of a function; empty where it has none."""
     try:
         file, line = inspect.getsourcefile(function), inspect.getsourcelines(function)[1]
     except (OSError, TypeError):
         return ""
-    return f" ({shown(Path(str(file)))}, line {line})"
+    return f"{shown(Path(str(file)))}, line {line}"
+
+
+def written_own(spec: Spec, method: str) -> str:
+    """The file and line of a method of a spec, or of the first spec in it, that is of one's own; empty without one."""
+    if is_own(type(spec)):
+        return written(getattr(type(spec), "factory", None) or getattr(type(spec), method, None))
+    return next((place for part in _parts(spec) if (place := written_own(part, method))), "")
 
 
 def short(value: Any) -> str:
@@ -112,11 +127,13 @@ def load_file(path: Path) -> ModuleType:
         if sys.modules.get(name) is module:
             del sys.modules[name]
     _beside.clear()
-    found = importlib.util.spec_from_file_location(f"_vision_attn_experiment_{path.stem}", path)
+    found = importlib.util.spec_from_file_location(f"{BESIDE}.{path.stem}", path)
     if found is None or found.loader is None:
         raise InputError(f"experiment must be a Python file. Got '{path}' instead.")
     module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
+    beside = ModuleType(BESIDE)
+    beside.__path__ = [str(folder)]  # "from .parts import x" is a file beside it, as "from parts import x" is
+    sys.modules |= {BESIDE: beside, found.name: module}
     before = set(sys.modules)
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
@@ -194,12 +211,16 @@ def digests(value: Spec) -> dict[str, str]:
     """The sha256 of the source of every own kind in a spec, by the kind's name."""
     own: Any = type(value)
     found = {kind_of(value): digest_of(own)} if is_own(own) else {}
+    for part in _parts(value):
+        found |= digests(part)
+    return dict(sorted(found.items()))
+
+
+def _parts(value: Spec) -> Iterator[Spec]:
+    """The specs that are fields of a spec, or stand in a tuple that is one."""
     for field in dataclasses.fields(value):  # type: ignore[arg-type]
         part = getattr(value, field.name)
-        for item in part if isinstance(part, tuple) else (part,):
-            if isinstance(item, Spec):
-                found |= digests(item)
-    return dict(sorted(found.items()))
+        yield from (item for item in (part if isinstance(part, tuple) else (part,)) if isinstance(item, Spec))
 
 
 @functools.cache

@@ -88,6 +88,15 @@ RENAMED_FIELDS = {"SubgroupAccuracy": {"fact": "attribute"}, "ConditionCurve": {
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def spec(cls: type[T]) -> type[T]:
     """Make `cls` a frozen, keyword-only dataclass and, unless it is abstract, a registered kind."""
+    for name in vars(cls).get("__annotations__", {}):
+        default = vars(cls).get(name)
+        if isinstance(default, list):  # as in a call, where a list is taken for a tuple
+            setattr(cls, name, tuple(default))
+        elif isinstance(default, dict | set | bytearray):
+            allowed = "a number, a text, None, a spec, or a tuple of these"
+            raise TypeError(
+                f"default of the field {name} of {cls.__name__} must be {allowed}. Got {default!r} instead."
+            )
     made = by_name(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
     taken = [field.name for field in dataclasses.fields(made) if field.name in RESERVED]  # type: ignore[arg-type]
     if taken:

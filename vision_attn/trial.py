@@ -76,7 +76,7 @@ def shape_of(data: Data) -> dict[str, int]:
 def _loaded(dataset: Dataset) -> Data:
     """The data; those of an own kind are looked through."""
     name = kind_of(dataset)
-    with sources.told(f"load of {name}"):
+    with sources.told(f"load of {name}", at=sources.written_own(dataset, "load")):
         data = dataset.load()
     if not sources.is_own(type(dataset)):
         return data
@@ -107,7 +107,7 @@ def _loaded(dataset: Dataset) -> Data:
 def _try(run: Run, data: Data, probes: Sequence[Probe]) -> None:
     """One run in small: the model built, trained on two images and measured where a kind is one's own."""
     for probe in probes:
-        with sources.told(f"require_fit of {kind_of(probe)}"):
+        with sources.told(f"require_fit of {kind_of(probe)}", at=sources.written_own(probe, "require_fit")):
             probe.require_fit(data)
     is_own = bool(sources.digests(run.model))
     own_probes = [probe for probe in probes if is_own or sources.is_own(type(probe))]
@@ -124,7 +124,8 @@ def _try(run: Run, data: Data, probes: Sequence[Probe]) -> None:
                 _learn(run.model, model, few)
     model.eval()
     for probe in own_probes:
-        with sources.told(f"{kind_of(probe)} on {kind_of(run.model)}"):
+        at = sources.written_own(probe, "__call__") or sources.written_own(run.model, "build")
+        with sources.told(f"{kind_of(probe)} on {kind_of(run.model)}", at=at):
             rows = answers(probe, model, few)
             require_distinct(probe, rows)
         if not rows:
@@ -133,8 +134,8 @@ def _try(run: Run, data: Data, probes: Sequence[Probe]) -> None:
 
 
 def _built(spec: Model, data: Data) -> nn.Module:
-    name = kind_of(spec)
-    with sources.told(f"build of {name}"):
+    name, at = kind_of(spec), sources.written_own(spec, "build")
+    with sources.told(f"build of {name}", at=at):
         model = built(spec, data)
     trains = isinstance(spec, FittedModel) or (
         isinstance(model, nn.Module) and any(one.requires_grad for one in model.parameters())
@@ -143,7 +144,7 @@ def _built(spec: Model, data: Data) -> nn.Module:
         allowed = f"a module with parameters to be trained{sources.defined(spec, 'build')}"
         raise InputError(f"build of {name} must return {allowed}. Got {sources.short(model)} instead.")
     images = data.normalise(data.test.images[:2])
-    with sources.told(f"forward of {name}"), torch.no_grad(), _mixers_watched(spec, model):
+    with sources.told(f"forward of {name}", at=at), torch.no_grad(), _mixers_watched(spec, model):
         found = model.eval()(images)
     wanted = (len(images), data.num_classes, *data.label_shape)
     given: Any = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
@@ -181,7 +182,7 @@ def _mixers_watched(spec: Model, model: nn.Module) -> Iterator[None]:
 def _learn(spec: Model, model: nn.Module, data: Data) -> None:
     """One step from two images."""
     part = data.train_sample
-    with sources.told(f"training of {kind_of(spec)}"):
+    with sources.told(f"training of {kind_of(spec)}", at=sources.written_own(spec, "build")):
         scores = model.train()(data.normalise(part.images[:2]))
         F.cross_entropy(scores, part.labels[:2]).backward()
 

@@ -1,10 +1,12 @@
 """Data of one's own: tensors and torch's data sets."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from vision_attn.data import Data
+from vision_attn.data import Arrays, Data
 from vision_attn.spec import InputError
 
 IMAGES = torch.arange(4 * 3 * 2 * 2, dtype=torch.uint8).view(4, 3, 2, 2)
@@ -89,7 +91,15 @@ def test_options_that_do_not_fit_are_refused(options, sentence):
 @pytest.mark.parametrize(
     ("items", "sentence"),
     [
-        ([IMAGES[0]], "items of a data set must be pairs of an image and a label."),
+        ([IMAGES[0]], "items of a data set must be pairs of an image and a label. Got a Tensor of 3 instead."),
+        ([{"image": IMAGES[0]}], "items of a data set must be pairs of an image and a label. Got a dict of 1 instead."),
+        ([(IMAGES[0], "cat")], "labels of a data set must be whole numbers. Got 'cat' instead."),
+        ([(IMAGES[0], 0.5)], "labels of a data set must be whole numbers. Got 0.5 instead."),
+        ([(IMAGES[0], torch.eye(2))], "labels of a data set must be whole numbers. Got tensor("),
+        (
+            iter([]),
+            "A data set must have a length and items by their number. Got a list_iterator",
+        ),
         (
             [("picture", 1)],
             "images of a data set must be tensors, such as by torchvision.transforms.ToTensor().",
@@ -101,3 +111,11 @@ def test_items_that_are_no_images_with_labels_are_refused(items, sentence):
     with pytest.raises(InputError) as error:
         Data.from_dataset(items)
     assert sentence in str(error.value)
+
+
+def test_the_images_of_a_data_set_may_be_lists_tensors_or_arrays():
+    given = [(IMAGES, LABELS), (IMAGES.tolist(), LABELS.tolist()), (IMAGES.numpy(), LABELS.numpy())]
+    made = [Arrays(images, labels, images, labels, classes=["a", "b", "c"]) for images, labels in given]
+    made[1] = dataclasses.replace(made[1], train_images=made[1].train_images.astype("uint8"), test_images=IMAGES)
+    assert len({one.fingerprint() for one in made}) == 1
+    assert made[1].classes == ("a", "b", "c")

@@ -102,6 +102,12 @@ def test_several_panels_do_not_fit_on_one_pair_of_axes(axes):
         CURVE.plot(records, ax=axes, figure=axes.figure)
     with pytest.raises(InputError, match=r"width must be left out where ax or figure has one"):
         CURVE.plot(records, ax=axes, width="column")
+    with pytest.raises(InputError, match=r"ax of plot must be one panel of matplotlib, .* Got a ndarray instead"):
+        CURVE.plot(records, ax=np.array([axes]))
+    with pytest.raises(InputError, match=r"figure of plot must be a figure or subfigure .* Got a Axes instead"):
+        CURVE.plot(records, figure=axes)
+    with pytest.raises(InputError, match=r"records of plot must be Records, such as .* Got a DataFrame instead"):
+        CURVE.plot(records.values)
 
 
 def test_settings_of_the_user_win_and_others_are_ours(records):
@@ -209,6 +215,12 @@ def test_what_cannot_be_saved_is_said(records, tmp_path, wrong, sentence):
         CURVE.plot(records).save(tmp_path / "x.pdf", **wrong)
     assert str(error.value) == sentence
     assert not list(tmp_path.iterdir())
+
+
+def test_a_format_that_is_not_written_is_refused_and_other_names_have_dots(records, tmp_path):
+    with pytest.raises(InputError, match=r"path must end in \.pdf, \.svg, \.png, \.tex or in none\. Got '.*x\.jpg'\."):
+        CURVE.plot(records).save(tmp_path / "x.jpg")
+    assert [path.name for path in CURVE.plot(records).save(tmp_path / "figure.2", formats=("png",))] == ["figure.2.png"]
 
 
 def test_signs_of_latex_are_written_as_what_they_show():

@@ -16,13 +16,21 @@ PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Arrays:
-    """Images, uint8 of shape (N, C, H, H), and labels, whole numbers of shape (N,), of both splits."""
+    """Images, uint8 of shape (N, C, H, H), and labels, whole numbers of shape (N,), of both splits.
+
+    Lists and tensors become arrays of numpy.
+    """
 
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
     classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for part in PARTS:
+            object.__setattr__(self, part, np.asarray(getattr(self, part)))
+        object.__setattr__(self, "classes", tuple(self.classes))
 
     def fingerprint(self) -> str:
         """sha256, in hex, over the bytes of images and labels, train then test, each after its type and shape."""

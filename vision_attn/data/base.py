@@ -222,9 +222,15 @@ def _split(images: Tensor, labels: Tensor) -> Split:
 
 
 def _stacked(dataset: Any) -> tuple[Tensor, Tensor]:
+    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        kind = type(dataset).__name__
+        raise InputError(f"A data set must have a length and items by their number. Got a {kind} without them instead.")
     pairs = [dataset[i] for i in range(len(dataset))]
-    if not pairs or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
-        raise InputError(f"items of a data set must be pairs of an image and a label. Got {pairs[:1]!r} instead.")
+    wrong = [pair for pair in pairs if not isinstance(pair, tuple | list) or len(pair) != 2]
+    if wrong or not pairs:
+        found = f"a {type(wrong[0]).__name__}" if wrong else "none"
+        found += f" of {len(wrong[0])}" if wrong and hasattr(wrong[0], "__len__") else ""
+        raise InputError(f"items of a data set must be pairs of an image and a label. Got {found} instead.")
     kinds = {type(image).__name__ for image, _ in pairs if not isinstance(image, Tensor)}
     if kinds:
         allowed = "tensors, such as by torchvision.transforms.ToTensor()"
@@ -232,7 +238,16 @@ def _stacked(dataset: Any) -> tuple[Tensor, Tensor]:
     shapes = {tuple(image.shape) for image, _ in pairs}
     if len(shapes) > 1:
         raise InputError(f"images of a data set must have one shape. Got {sorted(shapes)[:3]} instead.")
-    return torch.stack([image for image, _ in pairs]), torch.tensor([int(label) for _, label in pairs])
+    return torch.stack([image for image, _ in pairs]), torch.tensor([_whole(label) for _, label in pairs])
+
+
+def _whole(label: Any) -> int:
+    try:
+        if label == int(label):
+            return int(label)
+    except (TypeError, ValueError, RuntimeError):  # a text; a tensor of several numbers
+        pass
+    raise InputError(f"labels of a data set must be whole numbers. Got {repr(label)[:100]} instead.")
 
 
 def _per_channel(field: str, given: Sequence[float] | None, channels: int, measured: Tensor) -> tuple[float, ...]:

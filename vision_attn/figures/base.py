@@ -72,6 +72,9 @@ class Figure(Spec, abc.ABC):
 
         if ax is not None and figure is not None:
             raise InputError("ax must be left out where figure is given.")
+        _require_one("records", records, Records, "Records, such as Records.from_frame(frame)")
+        _require_one("ax", ax, Axes | None, "one panel of matplotlib, such as the first of plt.subplots(1, 2)[1]")
+        _require_one("figure", figure, PageFigure | SubFigure | None, "a figure or subfigure of matplotlib")
         return Plot(self, records, into=figure if ax is None else ax, width=width, title=title, labels=labels)
 
     @abc.abstractmethod
@@ -81,6 +84,11 @@ class Figure(Spec, abc.ABC):
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         """The table as it stands on the page, every cell a text. It may be wide where the table is long."""
         return table.astype(object).map(lambda cell: "" if pd.isna(cell) else str(cell))
+
+
+def _require_one(field: str, value: Any, kind: Any, allowed: str) -> None:
+    if not isinstance(value, kind):
+        raise InputError(f"{field} of plot must be {allowed}. Got a {type(value).__name__} instead.")
 
 
 @spec

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 
 from vision_attn.figures import lettering, rendering, theme
@@ -97,7 +98,10 @@ class Plot:
         for kind in formats:
             if kind not in FORMATS:
                 raise InputError(f"formats must be among {', '.join(map(repr, FORMATS))}. Got {kind!r} instead.")
-        target = target.with_suffix("") if target.suffix[1:] in FORMATS else target
+        suffix = target.suffix[1:].lower()
+        if suffix in FigureCanvasBase.get_supported_filetypes() and suffix not in FORMATS:
+            raise InputError(f"path must end in {', '.join(f'.{kind}' for kind in FORMATS)} or in none. Got '{path}'.")
+        target = target.with_suffix("") if suffix in FORMATS else target
         if width is not None or title is not None or labels is not None or not isinstance(self.sheet, Figure):
             return self._again(width, title, labels).save(target, formats=formats)
         contents = self.rendered(kinds=[kind for kind in formats if kind != "tex"])

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Union
 
 from torch import nn
 
@@ -54,7 +54,11 @@ def _as_spec(factory: Callable[..., nn.Module], role: type[S], given: tuple[str,
         if parameter.annotation is parameter.empty and not has_default:
             raise TypeError(f"parameter {one} of {name} must have a type or a default. It has neither.")
         typed = parameter.annotation is not parameter.empty
-        annotations[one] = parameter.annotation if typed else type(parameter.default)
+        annotations[one] = parameter.annotation if typed else _type_of(parameter.default)
+        if annotations[one] is None:
+            raise TypeError(
+                f"parameter {one} of {name} must have a type: its default {parameter.default!r} tells none."
+            )
         if has_default:
             fields[one] = parameter.default
 
@@ -65,3 +69,11 @@ def _as_spec(factory: Callable[..., nn.Module], role: type[S], given: tuple[str,
     about = {"__module__": factory.__module__, "__qualname__": name, "__doc__": factory.__doc__ or f"{name}."}
     body = {**about, "__annotations__": annotations, **fields, "build": build, "factory": staticmethod(factory)}
     return spec(type(name, (role,), body))
+
+
+def _type_of(default: Any) -> Any:
+    """The type of which a default is; None where it tells none."""
+    if not isinstance(default, tuple | list):
+        return None if default is None else type(default)
+    items = {_type_of(item) for item in default}
+    return None if None in items or not items else tuple[Union[tuple(items)], ...]  # type: ignore[misc]  # noqa: UP007

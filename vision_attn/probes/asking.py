@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import torch
 from torch import Tensor, nn
 
 from vision_attn import sources
@@ -19,9 +21,27 @@ RESERVED = "run"
 def answers(probe: Probe, model: nn.Module, data: Data) -> list[Row]:
     """All rows of a probe. Scalars of numpy and torch become Python's.
 
-    Raises `InputError` where what it yields is no row: a dict of texts and numbers with a metric and a finite value.
+    Raises `InputError` where what it yields is no row: a dict of texts and numbers with a metric and a finite value;
+    and where an own probe has changed the model or the images, which other probes are asked about as well.
     """
+    if not sources.is_own(type(probe)):
+        return _rows(probe, model, data)
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    images = data.test.images
+    version = images._version
+    rows = _rows(probe, model, data)
+    changed = [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, weights[name])]
+    if changed or images._version != version:
+        words = "must leave the model and the images as they are: work on a copy (copy.deepcopy)"
+        raise _refused(probe, words, f"other {changed[0] if changed else 'images'}")
+    model.eval()
+    return rows
+
+
+def _rows(probe: Probe, model: nn.Module, data: Data) -> list[Row]:
     found = probe(model, data)
+    if isinstance(found, pd.DataFrame):
+        raise _refused(probe, "must yield rows, each a dict, such as those of frame.to_dict('records')", "a DataFrame")
     if isinstance(found, Mapping | str) or not isinstance(found, Iterable):
         raise _refused(probe, "must yield rows, each a dict with metric and value", found)
     return [_checked(probe, row) for row in found]

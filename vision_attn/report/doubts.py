@@ -1,5 +1,7 @@
 """Doubts: where the labels of the runs do not say what the runs are."""
 
+import contextlib
+import math
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any
@@ -7,13 +9,16 @@ from typing import Any
 import pandas as pd
 
 from vision_attn import wording
-from vision_attn.records import Records
+from vision_attn.records import Records, pick
 from vision_attn.report.evidence import Evidence
 from vision_attn.report.provenance import Notice
 from vision_attn.report.scope import limited_cells
+from vision_attn.spec import InputError
 
 EARLY = ("updates", "images_seen")
 """What a run that ended early has less of than planned."""
+MATCHED = 0.02
+"""By how much what a probe measures, such as params, may be off the level that it was matched to."""
 
 
 def doubts(records: Records) -> list[Notice]:
@@ -59,20 +64,33 @@ def _about_levels(records: Records) -> list[Notice]:
     """A factor that has the name of a measured number says how much it was; what was measured decides."""
     said = []
     for name in records.plan.factors:
-        if f"measured_{name}" not in records.runs or (name in EARLY and records.plan.smoke):
+        runs = _measured(records, name)
+        if runs is None or (name in EARLY and records.plan.smoke):
             continue
-        runs = records.runs[records.runs["state"] == "done"]
         if name in EARLY:
             runs = runs[runs[f"measured_{name}"] != 0]  # models that are not to be trained
             runs = runs[runs["ended"] != "stalled"] if "ended" in runs else runs
         pairs = zip(runs[name], runs[f"measured_{name}"], strict=True)
-        wrong = [pair for pair in pairs if all(map(_is_number, pair)) and pair[0] != pair[1]]
+        nearly = 0.0 if f"measured_{name}" in records.runs else MATCHED
+        wrong = [
+            pair for pair in pairs if all(map(_is_number, pair)) and not math.isclose(*pair, rel_tol=nearly, abs_tol=0)
+        ]
         if wrong:
-            which = ", ".join(f"{found:,} where it says {level:,}" for level, found in dict.fromkeys(wrong))
+            which = ", ".join(f"{found:,.12g} where it says {level:,.12g}" for level, found in dict.fromkeys(wrong))
             count = f"{len(wrong)} cell{'s' * (len(wrong) != 1)}"
             text = f"The factor {name} is not the {name.replace('_', ' ')} that was measured in {count}: {which}."
             said.append(Notice(text, loud=True))
     return said
+
+
+def _measured(records: Records, name: str) -> pd.DataFrame | None:
+    """The cells that are done with what was measured under the name of a factor, by the runs themselves or a probe."""
+    if f"measured_{name}" in records.runs:
+        return records.runs[records.runs["state"] == "done"]
+    with contextlib.suppress(InputError):  # measured by several probes, as the figures say
+        if len(found := pick(records, name, at={})):
+            return found.rename(columns={"value": f"measured_{name}"})
+    return None
 
 
 def _about_sources(records: Records) -> list[Notice]:
