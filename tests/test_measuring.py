@@ -8,7 +8,7 @@ from torch import nn
 
 from vision_attn.data import Data
 from vision_attn.measuring import measure
-from vision_attn.probes import Accuracy, Probe, Size
+from vision_attn.probes import Accuracy, AttentionDistance, Influence, Intervention, Probe, ReceptiveField, Size
 from vision_attn.spec import InputError, spec
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -55,6 +55,41 @@ def test_an_output_with_its_logits_in_an_attribute_is_taken_for_them():
     wrapped = Own(lambda out: types.SimpleNamespace(logits=out))
     wrapped.load_state_dict(plain.state_dict())
     assert measure(wrapped, DATA, Accuracy()).equals(measure(plain, DATA, Accuracy()))
+
+
+class Attending(Own):
+    """Tokens of 4 x 4 pixels, one attention of PyTorch's over them, logits of their mean."""
+
+    def __init__(self, wrap):
+        super().__init__(wrap)
+        self.stem, self.attention = nn.Conv2d(3, 8, 4, stride=4), nn.MultiheadAttention(8, 2, batch_first=True)
+        self.net = nn.Linear(8, 3)
+
+    def forward(self, x):
+        tokens = self.stem(x).flatten(2).transpose(1, 2)
+        return self.wrap(self.net(self.attention(tokens, tokens, tokens)[0].mean(1)))
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        AttentionDistance(),
+        Influence(layers=("stem",), patch_size=4),
+        Intervention(layers=("stem",), patch_size=4),
+        ReceptiveField(layers=("stem",)),
+        Size(),
+    ],
+    ids=lambda probe: type(probe).__name__,
+)
+def test_probes_of_layers_find_them_by_name_also_where_logits_are_an_attribute(probe):
+    torch.manual_seed(0)
+    plain = Attending(lambda out: out)
+    wrapped = Attending(lambda out: types.SimpleNamespace(logits=out))
+    wrapped.load_state_dict(plain.state_dict())
+    found = measure(wrapped, DATA, probe)
+    assert len(found)
+    assert found.equals(measure(plain, DATA, probe))
+    assert hasattr(wrapped(torch.zeros(1, 3, 8, 8)), "logits")
 
 
 @pytest.mark.parametrize(

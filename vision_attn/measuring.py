@@ -1,30 +1,17 @@
 """Measuring: the probes asked of any module, without a sweep."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from vision_attn.data import Data
+from vision_attn.probes import capture
 from vision_attn.probes.asking import answers
 from vision_attn.probes.base import Probe
 from vision_attn.spec import InputError
-
-
-class LogitsOnly(nn.Module):
-    """A module whose output has its logits in an attribute, as those of Hugging Face have."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.module(images).logits
-
-    def get_submodule(self, target: str) -> nn.Module:
-        """Layers go by the names they have in the module."""
-        return self.module.get_submodule(target)
 
 
 def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd.DataFrame:
@@ -47,8 +34,8 @@ def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd
     parameter = next(iter([*model.parameters(), *model.buffers()]), torch.empty(0))
     data, modes = data.to(parameter.device), {module: module.training for module in model.modules()}
     try:
-        asking = _classifier(model.eval(), data)
-        rows = [{"probe": type(probe).__name__, **row} for probe in asked for row in answers(probe, asking, data)]
+        with _giving_logits(model.eval(), data):
+            rows = [{"probe": type(probe).__name__, **row} for probe in asked for row in answers(probe, model, data)]
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -56,14 +43,16 @@ def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd
     return pd.DataFrame(rows, columns=list(names))
 
 
-def _classifier(model: nn.Module, data: Data) -> nn.Module:
-    """The module itself, or one that gives its logits."""
+@contextlib.contextmanager
+def _giving_logits(model: nn.Module, data: Data) -> Iterator[None]:
+    """Inside, a module whose output has its logits in an attribute, as those of Hugging Face have, gives them."""
     with torch.no_grad():
         out = model(data.normalise(data.test.images[:2]))
-    if not isinstance(out, Tensor) and isinstance(getattr(out, "logits", None), Tensor):
-        model, out = LogitsOnly(model), out.logits
+    has_inside = not isinstance(out, Tensor) and isinstance(getattr(out, "logits", None), Tensor)
+    out = out.logits if has_inside else out
     if not isinstance(out, Tensor) or out.ndim < 2 or out.shape[1] < data.num_classes:
         given = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
         allowed = f"logits (B, {data.num_classes}) or more, one a class"
         raise InputError(f"output of {type(model).__name__} must be {allowed}. Got {given} instead.")
-    return model
+    with capture.giving(model, "logits") if has_inside else contextlib.nullcontext():
+        yield

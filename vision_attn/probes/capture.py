@@ -146,6 +146,16 @@ def calls_of(modules: dict[str, nn.Module], run: Callable[[], Any]) -> dict[str,
 
 
 @contextlib.contextmanager
+def giving(model: nn.Module, attribute: str) -> Iterator[None]:
+    """Inside, the model gives an attribute of its output in the place of the output, such as its logits."""
+    handle = model.register_forward_hook(lambda module, inputs, output: getattr(output, attribute))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
 def _recording(modules: dict[str, nn.Module], *, stop: bool = False) -> Iterator[dict[str, Call]]:
     """Inside, forward passes write down the first call of each module, in order of the calls.
 
