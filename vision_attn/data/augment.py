@@ -57,3 +57,18 @@ def flip_where(images: Tensor, mirrored: Tensor) -> Tensor:
     column = torch.arange(width, device=images.device)
     source = torch.where(mirrored[:, None] == 1, width - 1 - column, column)  # (B, W)
     return images.gather(3, source[:, None, None].expand(images.shape))
+
+
+def drop_patches(images: Tensor, *, share: float, patch_size: int, generator: torch.Generator) -> Tensor:
+    """Normalised images (B, C, H, W) without some of their patches, which become 0, the mean colour.
+
+    Each image loses a share of its own, uniform from 0 to `share`, of square patches of `patch_size` pixels, which
+    divides H and W.
+    """
+    batch, _, height, width = images.shape
+    rows, columns = height // patch_size, width // patch_size
+    shares = torch.rand(batch, 1, generator=generator) * share
+    ranks = torch.rand(batch, rows * columns, generator=generator).argsort(1)
+    gone = (ranks < (shares * rows * columns).round()).view(batch, 1, rows, columns).to(images.device)
+    gone = gone.repeat_interleave(patch_size, 2).repeat_interleave(patch_size, 3)
+    return images.masked_fill(gone, 0)

@@ -29,6 +29,8 @@ def unfeedable(recipe: Recipe, data: Data) -> str | None:
         return "RandAugment chooses its operations image by image"
     if recipe.mixup or recipe.cutmix:
         return "Mixup and CutMix draw a share for every batch"
+    if recipe.patch_drop:
+        return "every image loses patches of its own"
     return None
 
 

@@ -28,6 +28,8 @@ def require_fit(recipe: Recipe, model: nn.Module, *, data: Data) -> None:
         allowed = f"0 on {data.name}, whose labels lie on a grid"
         field = "mixup" if recipe.mixup else "cutmix"
         raise InputError(f"{field} of Recipe must be {allowed}. Got {getattr(recipe, field)} instead.")
+    if recipe.patch_drop:
+        _require_patches(recipe, data)
     if isinstance(model, FittedClassifier) and isinstance(data.train, Stream):
         allowed = f"one that is trained by updates on {data.name}, whose training images are drawn anew"
         raise InputError(f"model must be {allowed}. Got {type(model.spec).__name__} instead.")
@@ -39,6 +41,15 @@ def require_fit(recipe: Recipe, model: nn.Module, *, data: Data) -> None:
         raise InputError(
             f"predictions of the model must be {allowed} on {data.name}. Got {_place(tuple(found))} instead."
         )
+
+
+def _require_patches(recipe: Recipe, data: Data) -> None:
+    if data.label_shape:
+        allowed = f"0 on {data.name}, whose labels lie on a grid"
+        raise InputError(f"patch_drop of Recipe must be {allowed}. Got {recipe.patch_drop} instead.")
+    if data.image_size % recipe.patch_drop_size:
+        allowed = f"a divisor of the image size {data.image_size}"
+        raise InputError(f"patch_drop_size of Recipe must be {allowed}. Got {recipe.patch_drop_size} instead.")
 
 
 def _place(shape: tuple[int, ...]) -> str:

@@ -117,7 +117,11 @@ def inputs(
             assert num_classes is not None
             alphas = {"mixup": recipe.mixup, "cutmix": recipe.cutmix}
             images, labels = mixed(images.float(), labels, num_classes=num_classes, generator=generator, **alphas)
-        return normalise(images), labels
+        images = normalise(images)
+        if recipe.patch_drop:
+            share, size = recipe.patch_drop, recipe.patch_drop_size
+            images = augment.drop_patches(images, share=share, patch_size=size, generator=generator)
+        return images, labels
 
     return of
 

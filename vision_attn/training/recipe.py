@@ -35,6 +35,9 @@ class Recipe(Spec):
     decayed. `flip` applies where the data set allows flips; `clip_grad` bounds the norm
     of the gradient over all parameters. `rand_augment` is the magnitude of two operations of RandAugment (None:
     none); `mixup` and `cutmix` are the alphas of Mixup and CutMix (0: none), of which each batch has one.
+    With `patch_drop` every image loses a share of its square patches of `patch_drop_size` pixels, uniform from 0 to
+    that number and drawn anew each time: they get the mean colour. A network so trained has seen images with missing
+    patches, so that deleting some asks nothing new of it (Hesse et al. 2024, arXiv:2407.11910).
     """
 
     updates: int | None = None
@@ -56,6 +59,8 @@ class Recipe(Spec):
     rand_augment: int | None = None
     mixup: float = 0.0
     cutmix: float = 0.0
+    patch_drop: float = 0.0
+    patch_drop_size: int = 4
 
     def check(self) -> None:
         if self.epochs is None:
@@ -75,6 +80,8 @@ class Recipe(Spec):
         self.require("rand_augment", fits, "None or from 0 to 30")
         self.require("mixup", self.mixup >= 0, "at least 0")
         self.require("cutmix", self.cutmix >= 0, "at least 0")
+        self.require("patch_drop", 0 <= self.patch_drop <= 1, "from 0 to 1")
+        self.require("patch_drop_size", self.patch_drop_size >= 1, "at least 1")
         if self.patience is not None:
             self.require("patience", self.patience >= 1, "None or at least 1")
             self.require("schedule", self.schedule == "constant", "'constant' with patience")
