@@ -8,9 +8,10 @@ from torch import nn
 from vision_attn.data import Data, Mnist5k
 from vision_attn.models import Model, ResNet, Timm, ViT
 from vision_attn.probes import Probe
+from vision_attn.probes.explained import Explained
 from vision_attn.spec import kinds
 
-QUICK = {"images": 4, "repeats": 1, "draws": 1, "sides": (2,), "min_seconds": 0.0, "passes": ("forward",)}
+QUICK = {"images": 4, "repeats": 1, "draws": 1, "steps": 1, "sides": (2,), "min_seconds": 0.0, "passes": ("forward",)}
 TIMED = ("latency_seconds", "peak_bytes")
 """Metrics of the machine, which are not the same twice."""
 FILLED = {"attribute": "quadrant"}
@@ -44,6 +45,8 @@ def probe_of(kind):
     given = {name: value for name, value in {**QUICK, **FILLED}.items() if name in fields}
     if "pixels" in fields:
         given["pixels"] = (0, 1)
+    if issubclass(kind, Explained):
+        given |= {"patch_size": 14, "methods": ("rollout", "Grad-CAM", "random")}
     if kind.__name__ == "PatchShuffle":
         given["grids"] = (2, 4)
     return kind(**given)

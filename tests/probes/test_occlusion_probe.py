@@ -6,7 +6,7 @@ from known_classifiers import Constant, Counted, OnePixel, data_of, labelled, no
 
 from vision_attn import Mnist5k, ViT
 from vision_attn.probes import Occlusion
-from vision_attn.probes.occlusion import another, dropped
+from vision_attn.probes.altered import another, dropped
 from vision_attn.spec import InputError
 
 

@@ -11,6 +11,7 @@ from vision_attn.probes.branch_scale import BranchScale
 from vision_attn.probes.calibration import Calibration
 from vision_attn.probes.correct_by_image import CorrectByImage
 from vision_attn.probes.corruption import Corruption
+from vision_attn.probes.deletion import Deletion, SingleDeletion
 from vision_attn.probes.frequency_bands import FrequencyBands
 from vision_attn.probes.influence import Influence
 from vision_attn.probes.intervention import Intervention
@@ -18,7 +19,11 @@ from vision_attn.probes.layer_cka import LayerCKA
 from vision_attn.probes.maps import AttentionMap, attention_maps
 from vision_attn.probes.occlusion import Occlusion
 from vision_attn.probes.patch_shuffle import PatchShuffle
+from vision_attn.probes.pointing import Pointing
 from vision_attn.probes.receptive_field import ReceptiveField
+from vision_attn.probes.saliency_gallery import SaliencyGallery
+from vision_attn.probes.saliency_maps import saliency
+from vision_attn.probes.saliency_sanity import SaliencySanity
 from vision_attn.probes.saturation import Saturation
 from vision_attn.probes.shift import ShiftConsistency
 from vision_attn.probes.size import Size
@@ -40,21 +45,27 @@ __all__ = [
     "Calibration",
     "CorrectByImage",
     "Corruption",
+    "Deletion",
     "FrequencyBands",
     "Influence",
     "Intervention",
     "LayerCKA",
     "Occlusion",
     "PatchShuffle",
+    "Pointing",
     "Probe",
     "ReceptiveField",
     "Row",
+    "SaliencyGallery",
+    "SaliencySanity",
     "Saturation",
     "ShiftConsistency",
+    "SingleDeletion",
     "Size",
     "SubgroupAccuracy",
     "TokenCost",
     "WorkedExample",
     "Zoom",
     "attention_maps",
+    "saliency",
 ]

@@ -56,5 +56,21 @@ def mean_colour(data: Data, images: Tensor) -> Tensor:
     return (torch.tensor(data.mean, device=images.device) * 255).round().to(torch.uint8).view(-1, 1, 1)
 
 
+def dropped(ranks: Tensor, *, number: int, size: int) -> Tensor:
+    """Which pixels are gone, (N, 1, size, size): those of the cells whose rank (N, K * K) is among the first."""
+    cells = round(ranks.shape[1] ** 0.5)
+    gone = (ranks < number).unflatten(1, (cells, cells))
+    cell = torch.arange(size, device=ranks.device) * cells // size
+    return gone[:, None, cell][..., cell]
+
+
+def another(count: int, *, generator: torch.Generator) -> Tensor:
+    """For each of `count` images the index of another one, none twice: a random cycle through all of them."""
+    cycle = torch.randperm(count, generator=generator)
+    out = torch.empty_like(cycle)
+    out[cycle] = cycle.roll(-1)
+    return out
+
+
 def _share(hits: Tensor) -> float:
     return hits.double().mean().item()

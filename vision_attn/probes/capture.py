@@ -115,7 +115,7 @@ def grids(model: nn.Module, x: Tensor, names: list[str]) -> dict[str, Tensor]:
     idle = [name for name in names if name not in calls]
     if idle:
         raise InputError(f"layers of {type(model).__name__} must run in a forward pass. Got {idle[0]} instead.")
-    return {name: _grid(model, name, calls[name].output, x) for name in names}
+    return {name: as_grid(model, name, calls[name].output, x) for name in names}
 
 
 def sizes(model: nn.Module, x: Tensor, names: list[str]) -> tuple[dict[str, tuple[int, int]], int]:
@@ -212,7 +212,7 @@ def _stages(model: nn.Module) -> list[str]:
     return list(dict.fromkeys(name for name in entries if name in known))
 
 
-def _grid(model: nn.Module, name: str, output: Tensor, x: Tensor) -> Tensor:
+def as_grid(model: nn.Module, name: str, output: Tensor, x: Tensor) -> Tensor:
     """A layer's output for images x as (B, C, rows, columns)."""
     ratio = x.shape[2] / x.shape[3]
     if len(output) != len(x):

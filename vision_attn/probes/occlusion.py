@@ -7,11 +7,19 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vision_attn.data.base import Data, Dataset
 from vision_attn.models.base import Model
-from vision_attn.probes.altered import accuracy_row, classes, evenly_spaced, mean_colour, without_class
+from vision_attn.probes.altered import (
+    accuracy_row,
+    another,
+    classes,
+    dropped,
+    evenly_spaced,
+    mean_colour,
+    without_class,
+)
 from vision_attn.probes.base import Probe, Row
 from vision_attn.spec import spec
 
@@ -70,19 +78,3 @@ class Occlusion(Probe):
                 for fill, colours in fills.items():
                     found = classes(model, torch.where(gone, colours, test.images), data=data)
                     yield accuracy_row(found, test.labels, share=number / cells, fill=fill, repeat=repeat)
-
-
-def dropped(ranks: Tensor, *, number: int, size: int) -> Tensor:
-    """Which pixels are gone, (N, 1, size, size): those of the cells whose rank (N, K * K) is among the first."""
-    cells = round(ranks.shape[1] ** 0.5)
-    gone = (ranks < number).unflatten(1, (cells, cells))
-    cell = torch.arange(size, device=ranks.device) * cells // size
-    return gone[:, None, cell][..., cell]
-
-
-def another(count: int, *, generator: torch.Generator) -> Tensor:
-    """For each of `count` images the index of another one, none twice: a random cycle through all of them."""
-    cycle = torch.randperm(count, generator=generator)
-    out = torch.empty_like(cycle)
-    out[cycle] = cycle.roll(-1)
-    return out

@@ -1,0 +1,237 @@
+"""Saliency maps, each against its definition computed in another way, on small networks in float64."""
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vision_attn import ResNet, ViT
+from vision_attn.models import DepthwiseConv
+from vision_attn.probes import saliency_maps
+from vision_attn.probes.attention_relevance import gradient_attention, last_attention, relevance, rollout
+from vision_attn.probes.saliency_maps import (
+    METHODS,
+    NAMES,
+    fitting,
+    grad_cam,
+    gradient_input,
+    integrated_gradients,
+    occlusion,
+    on_lattice,
+    saliency,
+)
+from vision_attn.spec import InputError
+
+SHAPE = {"image_size": 16, "in_chans": 3, "num_classes": 5}
+IMAGES = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+CLASSES = torch.tensor([0, 2, 4, 1])
+
+
+def built(spec):
+    torch.manual_seed(0)
+    model = spec.build(**SHAPE).double().eval()
+    with torch.no_grad():  # so that attention is not even
+        for block in getattr(model, "blocks", []):
+            for parameter in block.parameters():
+                parameter.mul_(4)
+    return model
+
+
+def vit(**options):
+    return built(ViT(**{"dim": 16, "depth": 2, "patch_size": 4, "pool": "token", **options}))
+
+
+class Linear(nn.Module):
+    """Logits that are weighted sums of the pixels."""
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        self.weight = nn.Parameter(torch.randn(5, 3, 16, 16, generator=generator, dtype=torch.float64))
+
+    def forward(self, x):
+        return torch.einsum("bchw,kchw->bk", x, self.weight)
+
+
+def attention_by_hand(model, images):
+    """The attention of every block, mean over heads, from its own input."""
+    found, x = [], model.embed(images)
+    for block in model.blocks:
+        found.append(block.mixer.weights(block.norm1(x)).mean(1))
+        x = block(x)
+    return [one.detach() for one in found]
+
+
+@pytest.mark.parametrize("pool", ["token", "mean"])
+def test_attention_of_the_last_layer_is_the_row_that_the_head_reads(pool):
+    model = vit(pool=pool)
+    last = attention_by_hand(model, IMAGES)[-1]
+    expected = last[:, 0, 1:] if pool == "token" else last.mean(1)
+    torch.testing.assert_close(last_attention(model, IMAGES, CLASSES), expected.view(4, 4, 4))
+
+
+def test_rollout_is_the_product_over_layers_with_the_residual():
+    model = vit()
+    first, second = attention_by_hand(model, IMAGES)
+    joint = (0.5 * second + 0.5 * torch.eye(17)) @ (0.5 * first + 0.5 * torch.eye(17))
+    torch.testing.assert_close(rollout(model, IMAGES, CLASSES), joint[:, 0, 1:].reshape(4, 4, 4))
+
+
+@pytest.mark.parametrize("pool", ["token", "mean"])
+def test_gradient_attention_weighs_each_head_by_the_slope_of_the_logit(pool):
+    """With one layer: the logit as a function of its attention, put together here."""
+    model = vit(depth=1, pool=pool)
+    block, x = model.blocks[0], model.embed(IMAGES)
+    given = block.norm1(x)
+    weights = block.mixer.weights(given).detach().requires_grad_()
+    values = block.mixer.heads(given)[2]
+    x = x + block.mixer.proj((weights @ values).transpose(1, 2).flatten(2))
+    logits = model.forward_head(x + block.mlp(block.norm2(x)))
+    (slope,) = torch.autograd.grad(logits.gather(1, CLASSES[:, None]).sum(), weights)
+    joint = (weights * slope).relu().mean(1) + torch.eye(weights.shape[-1])
+    expected = joint[:, 0, 1:] if pool == "token" else joint.mean(1)
+    found = gradient_attention(model, IMAGES, CLASSES)
+    torch.testing.assert_close(found, expected.detach().view(4, 4, 4))
+
+
+def test_relevance_adds_up_to_the_logit_where_nothing_else_contributes():
+    """No positions, class token or biases: then every layer passes on all that it is given."""
+    model = vit(position="none", pool="mean")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+    maps = relevance(model, IMAGES, CLASSES)
+    logits = model(IMAGES).gather(1, CLASSES[:, None])[:, 0]
+    torch.testing.assert_close(maps.sum((1, 2)), logits.detach(), rtol=1e-3, atol=1e-5)  # norms add 1e-6 to variances
+    slopes = gradient_input(model, IMAGES, CLASSES).sum((1, 2))
+    assert not torch.allclose(slopes, logits, rtol=0.1)  # the plain gradient does not
+
+
+def test_grad_cam_of_a_mean_before_a_linear_head_is_the_class_activation_map():
+    """Zhou et al. 2016: the head's weights of the class over the channels."""
+    model = built(ResNet(width=8, blocks=1))
+    features = model.forward_features(IMAGES)
+    expected = torch.einsum("bchw,bc->bhw", features, model.head.weight[CLASSES]).relu() / features[0, 0].numel()
+    torch.testing.assert_close(grad_cam(model, IMAGES, CLASSES), expected.detach())
+
+
+def test_grad_cam_of_a_class_token_is_taken_of_the_last_attentions_tokens():
+    model = vit()
+    x = model.blocks[0](model.embed(IMAGES))
+    tokens = model.blocks[1].norm1(x).detach().requires_grad_()
+    block = model.blocks[1]
+    x = x + block.mixer(tokens)
+    logits = model.forward_head(x + block.mlp(block.norm2(x)))
+    (slope,) = torch.autograd.grad(logits.gather(1, CLASSES[:, None]).sum(), tokens)
+    expected = torch.einsum("btc,bc->bt", tokens[:, 1:], slope[:, 1:].mean(1)).relu().view(4, 4, 4)
+    torch.testing.assert_close(grad_cam(model, IMAGES, CLASSES), expected.detach())
+
+
+def test_of_a_linear_model_gradients_and_occlusion_are_what_each_pixel_adds():
+    model = Linear()
+    added = (IMAGES * model.weight[CLASSES]).sum(1).detach()
+    torch.testing.assert_close(gradient_input(model, IMAGES, CLASSES), added)
+    torch.testing.assert_close(integrated_gradients(model, IMAGES, CLASSES, steps=3), added)
+    by_patch = added.view(4, 4, 4, 4, 4).sum((2, 4))
+    torch.testing.assert_close(occlusion(model, IMAGES, CLASSES, patch_size=4).double(), by_patch)
+
+
+def test_integrated_gradients_add_up_to_the_rise_of_the_logit():
+    model = vit()
+    total = integrated_gradients(model, IMAGES, CLASSES, steps=200).sum((1, 2))
+    logits, none = (model(x).gather(1, CLASSES[:, None])[:, 0].detach() for x in (IMAGES, torch.zeros_like(IMAGES)))
+    torch.testing.assert_close(total, logits - none, rtol=2e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("spec", [ViT(dim=16, depth=2, pool="token"), ResNet(width=8, blocks=1)], ids=["ViT", "CNN"])
+def test_captum_agrees(spec):
+    attr = pytest.importorskip("captum.attr")
+    model = built(spec)
+    found = integrated_gradients(model, IMAGES, CLASSES, steps=8)
+    options = {"target": CLASSES, "n_steps": 8, "method": "riemann_middle"}
+    torch.testing.assert_close(found, attr.IntegratedGradients(model).attribute(IMAGES, **options).sum(1))
+    theirs = attr.InputXGradient(model).attribute(IMAGES.clone().requires_grad_(), target=CLASSES).sum(1)
+    torch.testing.assert_close(gradient_input(model, IMAGES, CLASSES), theirs.detach())
+    window = {"sliding_window_shapes": (3, 4, 4), "strides": (3, 4, 4), "target": CLASSES}
+    theirs = attr.Occlusion(model).attribute(IMAGES, **window)[:, 0, ::4, ::4]
+    torch.testing.assert_close(occlusion(model, IMAGES, CLASSES).double(), theirs.double(), rtol=1e-4, atol=1e-6)
+
+
+def test_attention_and_rollout_say_the_same_of_every_class_and_gradients_do_not():
+    model, others = vit(), (CLASSES + 1) % 5
+    for method in ("attention", "rollout"):
+        assert torch.equal(*(saliency(model, IMAGES, asked, method=method) for asked in (CLASSES, others)))
+    for method in ("gradient x attention", "relevance propagation", "Grad-CAM", "gradient x input", "occlusion"):
+        assert not torch.allclose(*(saliency(model, IMAGES, asked, method=method) for asked in (CLASSES, others)))
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "resnet10t"])
+def test_models_of_timm_are_asked_by_what_fits_them(name):
+    options = {"img_size": 32, "patch_size": 8, "depth": 2, "num_heads": 2, "embed_dim": 16}
+    if "swin" in name:
+        options = {"img_size": 32, "patch_size": 4, "window_size": 4, "depths": (1, 1), "embed_dim": 8}
+        options["num_heads"] = (2, 2)
+    model = timm.create_model(name, num_classes=5, **({} if "resnet" in name else options)).eval()
+    images = torch.randn(2, 3, 32, 32)
+    lacking = {
+        "vit_tiny_patch16_224": set(),
+        "swin_tiny_patch4_window7_224": {"rollout", "gradient x attention"},
+        "resnet10t": {"attention", "rollout", "gradient x attention", "relevance propagation"},
+    }[name]
+    assert set(NAMES) - set(fitting(model, images)) == lacking
+    for method in set(METHODS) - lacking:
+        assert saliency(model, images, torch.tensor([0, 1]), method=method).shape == (2, 8, 8)
+
+
+def test_a_model_is_left_as_it_is():
+    model = vit().train()
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    for method in NAMES:
+        saliency(model, IMAGES, CLASSES, method=method)
+    assert all(module.training for module in model.modules())
+    assert {block.mixer.path for block in model.blocks} == {"auto"}
+    assert all(torch.equal(before[name], own) and own.requires_grad for name, own in model.named_parameters())
+    assert all(own.grad is None for own in model.parameters())
+
+
+def test_finer_maps_are_averaged_and_coarser_ones_interpolated():
+    fine = torch.arange(64.0).view(1, 8, 8)
+    torch.testing.assert_close(on_lattice(fine, 4), fine.view(1, 4, 2, 4, 2).mean((2, 4)))
+    coarse = torch.tensor([[[0.0, 1.0], [0.0, 1.0]]])
+    assert on_lattice(coarse, 4)[0, 0].tolist() == [0, 0.25, 0.75, 1]
+
+
+def test_many_images_give_what_each_gives_alone(monkeypatch):
+    monkeypatch.setattr(saliency_maps, "AT_ONCE", 3)
+    model = vit()
+    for method in METHODS:
+        whole = saliency(model, IMAGES, CLASSES, method=method)
+        alone = [saliency(model, IMAGES[i : i + 1], CLASSES[i : i + 1], method=method) for i in range(4)]
+        torch.testing.assert_close(whole, torch.cat(alone), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "words"),
+    [
+        (Linear(), {"method": "LIME"}, r"method of saliency must be one of 'attention', .*\. Got 'LIME' instead\."),
+        (Linear(), {"method": "random", "patch_size": 5}, "patch_size of saliency must be a divisor of the image size"),
+        (Linear(), {"method": "attention"}, "must have attention. Got Linear"),
+        (Linear(), {"method": "Grad-CAM"}, "must have forward_features and forward_head. Got Linear"),
+        (vit(mixer=DepthwiseConv(), pool="mean"), {"method": "gradient x attention"}, "pass through attn_drop. Got Vi"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_sentence(model, options, words):
+    with pytest.raises(InputError, match=words):
+        saliency(model, IMAGES, CLASSES, **options)
+
+
+def test_softmax_of_a_class_is_no_part_of_the_score():
+    """Attributions are those of the logit: scaling all other logits changes nothing."""
+    model = Linear()
+    before = gradient_input(model, IMAGES[:1], CLASSES[:1])
+    with torch.no_grad():
+        model.weight[1:] *= 3
+    torch.testing.assert_close(gradient_input(model, IMAGES[:1], CLASSES[:1]), before)
+    assert not torch.allclose(F.softmax(model(IMAGES), 1), model(IMAGES))
