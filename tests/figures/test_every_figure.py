@@ -19,6 +19,10 @@ FILLED = {
     "resamples": 20,
 }
 """What a figure is given for fields that have no default, and for what takes long."""
+PICTURE, MAP = (
+    "eNpjYGRiZmFlY+fg5OLm4eXjFxAUEhYRFROXkJSSlpGVk1dQVFJWUVVT19DU0tbR1dM3MDQyNjE1M7ewtLK2sbWzBwCq4Afh",
+    "eNpjCF31HwADVgH/",
+)
 
 
 def rows(cell):
@@ -42,6 +46,15 @@ def rows(cell):
     yield from ({**test, "grid": 2, "repeat": repeat} for repeat in range(2))
     yield from ({**test, "share": share, "fill": "mean", "repeat": 0} for share in (0.0, 0.5))
     yield from ({**test, "quadrant": quadrant} for quadrant in range(4))
+    for place, method in enumerate(("attention", "random", "centred Gaussian")):
+        for metric in ("hit_share", "mass_share", "deletion_gap"):
+            at = {"fill": "mean"} if metric == "deletion_gap" else {}
+            yield {"metric": metric, "method": method, **at, "value": start / (1 + place)}
+        for image in range(2):
+            yield {"metric": "gallery_peak", "image": image, "method": method, "map": MAP, "value": 1.0}
+    for image in range(2):
+        names = {"label": "<b>", "given": "<b>" if image else "$x", "picture": PICTURE}
+        yield {"metric": "gallery_probability", "image": image, **names, "value": 0.5}
     yield from made_up_fields.image_rows({**cell, "model": made_up_fields.MODELS[0]})
     yield from made_up_fields.reach_rows(made_up_fields.MODELS[0])
 

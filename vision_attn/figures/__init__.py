@@ -17,7 +17,10 @@ from vision_attn.figures.generalisation import Generalisation
 from vision_attn.figures.influence_profile import InfluenceProfile
 from vision_attn.figures.lag_curve import LagCurve
 from vision_attn.figures.learning_curve import LearningCurve
+from vision_attn.figures.map_gallery import MapGallery
 from vision_attn.figures.matching import Matching
+from vision_attn.figures.method_plot import MethodPlot
+from vision_attn.figures.metric_agreement import MetricAgreement
 from vision_attn.figures.metric_curve import MetricCurve
 from vision_attn.figures.psychometric_midpoint import PsychometricMidpoint
 from vision_attn.figures.receptive_field import ReceptiveFieldByLayer
@@ -45,7 +48,10 @@ __all__ = [
     "InfluenceProfile",
     "LagCurve",
     "LearningCurve",
+    "MapGallery",
     "Matching",
+    "MethodPlot",
+    "MetricAgreement",
     "MetricCurve",
     "MinimumHeadDistance",
     "OcclusionCurve",

@@ -1,0 +1,110 @@
+"""Method plot: a metric of every method that models were asked by, such as methods of saliency, as rows."""
+
+from typing import Any, ClassVar
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from vision_attn import wording
+from vision_attn.figures import lettering, marks, theme
+from vision_attn.figures.base import Levels
+from vision_attn.figures.dots import Dots
+from vision_attn.figures.view import View
+from vision_attn.records import Records, planned
+from vision_attn.spec import spec
+from vision_attn.statistics import mean_interval
+
+
+@spec
+class MethodPlot(Dots):
+    """A row a level of the coordinate `rows`: the mean over seeds with its Student-t interval, a colour a model.
+
+    Faint: single seeds. `at` gives further coordinates of the records, such as a fill. Other factors of several levels
+    have a panel for every combination.
+    """
+
+    title: ClassVar[str] = "Methods compared"
+    opens_table: ClassVar[bool] = True
+
+    metric: str = "hit_share"
+    method: str = "method"
+    at: Levels = ()
+
+    def coordinates(self) -> tuple[str, ...]:
+        return (self.method,)
+
+    def _values(self, view: View) -> pd.DataFrame:
+        values = view.pick(self.metric, **dict(self.at), along=(self.method,))
+        return values.reindex(columns=[*view.plan.factors, view.column(self.method), "value", "run"])
+
+    def _methods(self, view: View) -> list[Any]:
+        """The methods in the order in which the run that has most of them was asked by them."""
+        values, name = self._values(view), view.column(self.method)
+        if values.empty:
+            return []
+        largest = values.groupby("run", sort=False)[name].nunique().idxmax()
+        return list(dict.fromkeys([*values.loc[values["run"] == largest, name], *values[name]]))
+
+    def table(self, records: Records) -> pd.DataFrame:
+        view = self.view(records)
+        name, methods = view.column(self.method), self._methods(view)
+        columns = [*view.rows, name, "estimate", "low", "high", "n", "sd", "planned"]
+        found = mean_interval(self._values(view), by=[*view.rows, name], level=self.level)
+        out = planned(view, view.rows).merge(found, on=view.rows, how="left").reindex(columns=columns)
+        out["n"] = out["n"].fillna(0).astype(int)
+        place = {method: i for i, method in enumerate(methods)}
+        order = out[name].map(place).astype(float).argsort(kind="stable")
+        out = out.iloc[order].sort_values(view.rows, kind="stable")
+        return out.rename(columns={name: self.method}).reset_index(drop=True)
+
+    def rows(self, view: View) -> dict[Any, str]:
+        return {method: str(method) for method in self._methods(view)}
+
+    def key(self, row: dict[Any, Any]) -> Any:
+        return row[self.method]
+
+    def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
+        return super().draw(table[table["n"] > 0], records, into=into)
+
+    def draw_axis(self, axes: Axes, view: View) -> None:
+        axes.set_xlabel(self._what() + (" (%)" if wording.is_share(self.metric) else ""))
+
+    def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
+        scale, levels = 100 if wording.is_share(self.metric) else 1, list(view.styles)
+        at = place + 0.5 * (levels.index(row[self.hue]) - (len(levels) - 1) / 2) / len(levels)
+        values, style = self._values(view), view.styles[row[self.hue]]
+        for name, column in {**{one: one for one in view.rows}, self.method: view.column(self.method)}.items():
+            values = values[values[column] == row[name]]
+        if row["n"] > 1:
+            axes.scatter(scale * values["value"], [at] * len(values), s=9, color=style.colour, alpha=0.35, lw=0)
+        marks.interval_dot(axes, {key: scale * row[key] for key in ("estimate", "low", "high")}, at, style)
+
+    def finish(self, panels: list[Axes], table: pd.DataFrame, view: View) -> None:
+        for axes, (_, own) in zip(panels, view.parts(table), strict=True):
+            if not own["n"].sum():
+                lettering.blank(axes)
+
+    def legend(self, view: View) -> dict[str, Any]:
+        return view.legend()
+
+    def _what(self) -> str:
+        said = ", ".join(f"{name.replace('_', ' ')} {level}" for name, level in self.at)
+        return wording.metric_text(self.metric) + (f" ({said})" if said else "")
+
+    def caption(self, table: pd.DataFrame, records: Records) -> str:
+        view = self.view(records)
+        counted = table.sort_values("n", kind="stable").drop_duplicates(view.rows).sort_index()
+        said = f"{self._what().capitalize()} by {self.method.replace('_', ' ')}{view.data_text}."
+        out = [said, wording.seeds_text(counted, view.rows[::-1], unit=self.over)]
+        if (table["n"] > 1).any():
+            out.append(f"Bars: {100 * self.level:g} % Student-t intervals; faint points: single {self.over}s.")
+        return " ".join(out)
+
+    def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
+        view = self.view(records)
+        cells = [wording.interval(row, metric=self.metric) for row in table.to_dict("records")]
+        rows, own = [*view.panels, self.method], table.assign(**{self.method: table[self.method].fillna("–")})
+        order = {method: i for i, method in enumerate([*self._methods(view), "–"])}
+        wide = wording.wide(own, cells, rows=rows, columns=self.hue, names=view.levels(self.hue))
+        heads = wording.factor_text(self.method)
+        return wide.sort_values(heads, key=lambda column: column.map(order), kind="stable") if len(wide) else wide
