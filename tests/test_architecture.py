@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "worker": {*BOTTOM, "plan", "probes", "run", "execution", "group"},
     "measuring": {*BOTTOM, "data", "probes"},
     "loading": {*BOTTOM, "data", "run", "execution"},
+    "explaining": {*BOTTOM, "data", "probes", "loading"},
     "checking": {*BOTTOM, "models", "training", "probes"},
     "bench": {*BOTTOM, "data", "models", "training"},
     "executors": {"signals", "spec", "store"},
@@ -84,6 +85,7 @@ HEAVY = {
         "bench",
         "measuring",
         "loading",
+        "explaining",
         "checking",
     },
 }

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from vision_attn import sources
-from vision_attn.cli import beginning, data, looking, machine, one, reading, running
+from vision_attn.cli import beginning, data, explaining, looking, machine, one, reading, running
 from vision_attn.cli.output import FAILED, INTERRUPTED, USAGE, complain, screen
 from vision_attn.signals import Interrupted, raised
 from vision_attn.spec import InputError
@@ -45,6 +45,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     running.status,
     looking.show,
     looking.compare,
+    explaining.saliency,
     reading.report,
     reading.export,
     reading.plot,

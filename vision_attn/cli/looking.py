@@ -22,7 +22,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show one run: model, data, recipe, its attempts, and what was measured."""
-    found = _found(_folder(run, results / RUNS))
+    found = _found(run_folder(run, results / RUNS))
     if as_json:
         print_json(found)
         return
@@ -48,7 +48,7 @@ def compare(a: Two, b: Two, results: Results = Path("results"), as_json: Json = 
 
     With --json every number stands in full; otherwise the first of every probe.
     """
-    pair = [_found(_folder(text, results / RUNS)) for text in (a, b)]
+    pair = [_found(run_folder(text, results / RUNS)) for text in (a, b)]
     settings = [flat(one["run"]) for one in pair]
     spec = {name: values for name, values in _beside(settings).items() if values[0] != values[1]}
     measured = _beside([flat({"state": one["state"], **one["measured"]}) for one in pair])
@@ -137,7 +137,7 @@ def _found(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _folder(text: str, pool: Path) -> RunFolder:
+def run_folder(text: str, pool: Path) -> RunFolder:
     """The folder of the run that a text means."""
     if (Path(text) / "config.json").is_file():
         folder = RunFolder(Path(text))

@@ -27,15 +27,18 @@ _BROKEN = (
 )
 
 
-def decode(content: bytes, *, name: str, size: tuple[int, int] | None, most_bytes: int) -> np.ndarray:
+def decode(
+    content: bytes, *, name: str, size: tuple[int, int] | None, most_bytes: int, any_shape: bool = False
+) -> np.ndarray:
     """The pixels of an encoded image; 16-bit values keep their upper 8 bits, transparency is laid on white.
 
-    `size` is the width and height it must have and `most_bytes` what its pixels may take, both looked at before
-    anything is decoded. Raises `InputError`.
+    `size` is the width and height it must have (None: it must be a square, or with `any_shape` nothing) and
+    `most_bytes` what its pixels may take, both looked at before anything is decoded. Raises `InputError`.
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            _require_size(image.size, name=name, size=size)
+            if not any_shape:
+                _require_size(image.size, name=name, size=size)
             if 3 * image.width * image.height > most_bytes:
                 raise MemoryError
             image.load()
@@ -77,3 +80,21 @@ def _pixels(image: Image.Image) -> np.ndarray:
         flat = Image.alpha_composite(paper, layer).convert("RGB")
         return np.asarray(flat.convert("L") if image.mode in ("LA", "La") else flat)
     return np.asarray(image.convert("RGB"))
+
+
+def fitted(pixels: np.ndarray, *, size: int, in_chans: int) -> np.ndarray:
+    """The middle square of an image (H, W) or (H, W, 3) at `size` pixels a side, uint8 (in_chans, size, size).
+
+    Averaged over areas where it becomes smaller. Grey for one channel, else red, green and blue; raises `InputError`
+    for other numbers of channels.
+    """
+    if in_chans not in (1, 3):
+        raise InputError(f"in_chans must be 1 or 3 for an image file. Got a model of {in_chans} channels.")
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    image = Image.fromarray(pixels).crop((left, top, left + side, top + side))
+    image = image.convert("L" if in_chans == 1 else "RGB")
+    filter_of = Image.Resampling.BOX if side > size else Image.Resampling.BICUBIC
+    array = np.asarray(image.resize((size, size), filter_of) if side != size else image)
+    return np.array(array[None] if in_chans == 1 else np.moveaxis(array, 2, 0))
