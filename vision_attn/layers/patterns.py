@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vision_attn.layers.positions import coordinates
+from vision_attn.layers.positions import as_image, coordinates
 from vision_attn.layers.shapes import Bool, Float
 from vision_attn.layers.symbolic import covering, least, surely
 from vision_attn.layers.tiling import Part, Rows, Surroundings, Tiles, Tiling
@@ -192,15 +192,16 @@ class SpatialReduction(Pattern):
 
     def key_places(self, grid: tuple[int, int], *, device: torch.device) -> Float[Tensor, "M 2"]:
         """The middles of the reduced cells."""
-        cells = (-(-grid[0] // self.ratio), -(-grid[1] // self.ratio))
+        cells = (covering(grid[0], self.ratio), covering(grid[1], self.ratio))
         return coordinates(cells, device=device, step=(self.ratio, self.ratio))
 
     def forward(self, x: Float[Tensor, "B N C"], grid: tuple[int, int], *, prefix: int) -> Float[Tensor, "B M C"]:
         """The tokens that keys and values are computed from."""
         if self.ratio == 1:
             return x
-        image = x[:, prefix:].transpose(1, 2).unflatten(2, grid)
-        image = F.pad(image, (0, -grid[1] % self.ratio, 0, -grid[0] % self.ratio))
+        image = as_image(x[:, prefix:], grid)
+        below, right = (covering(side, self.ratio) * self.ratio - side for side in grid)
+        image = F.pad(image, (0, right, 0, below))
         small = self.norm(self.sr(image).flatten(2).transpose(1, 2))
         return torch.cat([x[:, :prefix], small.to(x.dtype)], dim=1) if prefix else small
 

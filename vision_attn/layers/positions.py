@@ -146,7 +146,7 @@ class ConvPosition(Position):
         self.conv = nn.Conv2d(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
 
     def tokens(self, x: Float[Tensor, "B N C"], grid: tuple[int, int]) -> Float[Tensor, "B N C"]:
-        return x + self.conv(x.transpose(1, 2).unflatten(2, grid)).flatten(2).transpose(1, 2)
+        return x + self.conv(as_image(x, grid)).flatten(2).transpose(1, 2)
 
 
 class Rotary(Position):
@@ -229,6 +229,14 @@ def on_grid(x: Tensor, grid: tuple[int, int], what: str) -> Tensor:
         allowed = f"(B, {number}, C), {grid[0]} x {grid[1]} tokens"
         raise ValueError(f"x of {what} must be {allowed}. Got {tuple(x.shape)} instead.")
     return x
+
+
+def as_image(x: Float[Tensor, "B N C"], grid: tuple[int, int]) -> Float[Tensor, "B C R S"]:
+    """Tokens as an image, for a convolution."""
+    channels = x.transpose(1, 2)
+    if torch.compiler.is_compiling():
+        channels = channels.contiguous()  # else a convolution asks for the order of its memory: that fixes free sides
+    return channels.unflatten(2, grid)
 
 
 def _resized(image: Float[Tensor, "1 C R S"], grid: tuple[int, int]) -> Float[Tensor, "1 C P Q"]:
