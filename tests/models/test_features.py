@@ -1,5 +1,7 @@
 """timm's interface to features, on every classifier of the package."""
 
+import copy
+
 import pytest
 import timm
 import torch
@@ -11,10 +13,15 @@ from vision_attn.models import (
     ConvNeXt,
     ConvStack,
     DepthwiseConv,
+    IdentityMixer,
+    Neighbourhood,
+    PoolingMixer,
     RandomMixer,
+    Window,
     from_timm,
     register_models,
 )
+from vision_attn.models.input_size import allow_any_size
 from vision_attn.spec import InputError
 
 register_models()
@@ -168,6 +175,17 @@ class TestInputSize:
         small.set_input_size(24)
         torch.testing.assert_close(small(images(24)), large(images(24)))
 
+    @pytest.mark.parametrize("position", ["relative", "learned"])
+    def test_what_mixers_learned_for_places_is_interpolated_and_saved(self, position, tmp_path):
+        mixer = SelfAttention(num_heads=2, position=position, pattern=Neighbourhood(radius=2))
+        model = ViT(dim=32, depth=1, mixer=mixer).build(image_size=16, in_chans=3, num_classes=2).eval()
+        layer, x = model.blocks[0].mixer, torch.randn(1, 36, 32)
+        before = layer(x, grid=(6, 6))
+        model.set_input_size(24)
+        torch.testing.assert_close(layer(x), before)
+        model.save_pretrained(tmp_path)
+        assert torch.equal(Classifier.from_pretrained(tmp_path)(images(24)), model(images(24)))
+
     def test_what_is_saved_comes_back_at_the_new_size(self, tmp_path):
         model = MODELS["tokens"].build(image_size=16, in_chans=3, num_classes=2).eval()
         model.set_input_size(32)
@@ -192,11 +210,6 @@ class TestInputSize:
             (SelfAttention(), 0, "img_size of set_input_size must be a whole number, at least 1"),
             (SelfAttention(), 18, "patch_size of ViT must be a divisor of the image size 18"),
             (RandomMixer(), 32, "img_size of set_input_size must be 16, as blocks.0.mixer"),
-            (
-                SelfAttention(position="relative"),
-                32,
-                "img_size of set_input_size must be 16, as blocks.0.mixer.position",
-            ),
         ],
     )
     def test_a_size_that_cannot_be_had_leaves_the_network_as_it_is(self, mixer, size, words):
@@ -206,3 +219,74 @@ class TestInputSize:
             model.set_input_size(size)
         assert str(error.value).startswith(words)
         assert torch.equal(model(images()), before)
+
+
+ANY_SIZE = {
+    "attention": {},
+    "class token and registers": {"pool": "token", "reg_tokens": 2},
+    "fixed positions": {"position": "sincos2d"},
+    "stages": {"merge_after": (1,), "mixer": SelfAttention(num_heads=2, position="relative", pattern=Window(size=2))},
+    "LSTM": {"mixer": LSTM(order="columns")},
+    "convolution": {"position": "none", "mixer": DepthwiseConv(kernel_size=3)},
+    "pooling": {"mixer": PoolingMixer()},
+    "identity": {"mixer": IdentityMixer()},
+    **{name: {"mixer": SelfAttention(num_heads=2, position=name)} for name in ("relative", "rotary", "convolution")},
+    **{name: {"mixer": SelfAttention(num_heads=2, position=name)} for name in ("learned", "sincos2d")},
+}
+
+
+class TestDynamicImageSize:
+    """A call with images of another size is what `set_input_size` makes of the model; the built size stays its own."""
+
+    @pytest.mark.parametrize("name", ANY_SIZE)
+    @pytest.mark.parametrize("size", [(24, 24), (16, 32), (8, 24)])
+    def test_any_size_is_taken_as_if_it_had_been_set(self, name, size):
+        torch.manual_seed(0)
+        spec = ViT(**{"dim": 16, "depth": 2, "mixer": SelfAttention(num_heads=2), **ANY_SIZE[name]})
+        model = spec.build(image_size=16, in_chans=3, num_classes=2).eval()
+        x = torch.randn(2, 3, *size)
+        expected, built = copy.deepcopy(model), model(images())
+        expected.set_input_size(size)
+        with pytest.raises(InputError, match="images of VisionTransformer must be of 16 x 16 pixels"):
+            model(x)
+        allow_any_size(model)
+        torch.testing.assert_close(model(x), expected(x))
+        found, wanted = (one.forward_intermediates(x, intermediates_only=True) for one in (model, expected))
+        for one, other in zip(found, wanted, strict=True):
+            torch.testing.assert_close(one, other)
+        assert torch.equal(model(images()), built)
+        model.set_grad_checkpointing()
+        model.train()(x).sum().backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())
+
+    def test_timms_name_for_it_is_taken_with_features_and_saved(self, tmp_path):
+        name, x = "vision_attn_stages_tiny_patch2_32", images(24)
+        model = timm.create_model(name, dynamic_img_size=True, depth=3, merge_after=(1, 2)).eval()
+        assert not model.default_cfg["fixed_input_size"]
+        model.save_pretrained(tmp_path)
+        assert torch.equal(Classifier.from_pretrained(tmp_path)(x), model(x))
+        maps = timm.create_model(name, dynamic_img_size=True, depth=3, merge_after=(1, 2), features_only=True)(x)
+        assert [one.shape[2] for one in maps] == [12, 6, 3]
+        with pytest.raises(InputError, match="images of VisionTransformer must be of sides that 8 pixels divide"):
+            model(images(20))
+
+    def test_that_of_timm_is_taken_over(self):
+        options = {"img_size": 16, "patch_size": 4, "embed_dim": 48, "depth": 1, "dynamic_img_size": True}
+        theirs = timm.create_model("vit_tiny_patch16_224", **options).eval()
+        ours, x = from_timm(theirs), torch.randn(2, 3, 24, 16)
+        torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"mixer": RandomMixer()}, "where a mixer belongs to one grid. Got True with blocks.0.mixer.weights"),
+            ({"pool": "none"}, "dynamic_img_size must be False with pool = 'none'"),
+        ],
+    )
+    def test_what_cannot_take_any_size_says_so(self, options, words):
+        with pytest.raises(InputError, match=words):
+            timm.create_model("vision_attn_tiny_patch4_32", depth=1, dynamic_img_size=True, **options)
+        with pytest.raises(
+            InputError, match="must be left out for a ResidualNetwork, whose convolutions take any size"
+        ):
+            timm.create_model("vision_attn_resnet20_32", dynamic_img_size=True)

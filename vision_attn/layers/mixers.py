@@ -40,8 +40,10 @@ class DepthwiseConvolution(nn.Module):
             assert self.conv.bias is not None
             nn.init.zeros_(self.conv.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        image = on_grid(x, self.grid, "DepthwiseConvolution").transpose(1, 2).unflatten(2, self.grid)
+    def forward(self, x: Tensor, *, grid: tuple[int, int] | None = None) -> Tensor:
+        """`grid` is how the tokens of this call lie, if not as stated."""
+        grid = grid or self.grid
+        image = on_grid(x, grid, "DepthwiseConvolution").transpose(1, 2).unflatten(2, grid)
         return self.conv(image).flatten(2).transpose(1, 2)
 
     def multiply_adds(self, x: Tensor) -> int:
@@ -76,11 +78,13 @@ class RecurrentMixing(nn.Module):
                 if name.startswith("bias"):
                     parameter[units : 2 * units] = float(name.startswith("bias_ih"))
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = on_grid(x, self.grid, "RecurrentMixing")
+    def forward(self, x: Tensor, *, grid: tuple[int, int] | None = None) -> Tensor:
+        """`grid` is how the tokens of this call lie, if not as stated."""
+        grid = grid or self.grid
+        x = on_grid(x, grid, "RecurrentMixing")
         if self.order == "raster":
             return self._read(x)
-        return _transposed(self._read(_transposed(x, self.grid)), self.grid[::-1])
+        return _transposed(self._read(_transposed(x, grid)), grid[::-1])
 
     def _read(self, x: Tensor) -> Tensor:
         if x.is_cuda and not self.training and torch.is_grad_enabled():
@@ -117,8 +121,10 @@ class AveragePooling(nn.Module):
             raise ValueError(f"kernel_size of AveragePooling must be odd. Got {kernel_size!r} instead.")
         self.grid, self.kernel_size = a_grid(grid, "AveragePooling"), kernel_size
 
-    def forward(self, x: Tensor) -> Tensor:
-        image = on_grid(x, self.grid, "AveragePooling").transpose(1, 2).unflatten(2, self.grid)
+    def forward(self, x: Tensor, *, grid: tuple[int, int] | None = None) -> Tensor:
+        """`grid` is how the tokens of this call lie, if not as stated."""
+        grid = grid or self.grid
+        image = on_grid(x, grid, "AveragePooling").transpose(1, 2).unflatten(2, grid)
         size = self.kernel_size
         pooled = F.avg_pool2d(image, size, stride=1, padding=size // 2, count_include_pad=False)
         return (pooled - image).flatten(2).transpose(1, 2)

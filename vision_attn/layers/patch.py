@@ -66,7 +66,9 @@ class TokenMerging(nn.Module):
         self.norm = nn.LayerNorm(4 * dim, eps=1e-6)
         self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        rows, columns, x = *self.grid, on_grid(x, self.grid, "TokenMerging")
+    def forward(self, x: Tensor, *, grid: tuple[int, int] | None = None) -> Tensor:
+        """`grid` is how the tokens of this call lie, if not as stated; its sides are even."""
+        rows, columns = grid or self.grid
+        x = on_grid(x, (rows, columns), "TokenMerging")
         cells = x.unflatten(1, (rows // 2, 2, columns // 2, 2)).permute(0, 1, 3, 4, 2, 5)
         return self.reduction(self.norm(cells.flatten(3).flatten(1, 2)))

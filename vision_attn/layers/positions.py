@@ -74,6 +74,10 @@ class Position(nn.Module):
         """
         raise NotImplementedError
 
+    def set_grid(self, grid: tuple[int, int]) -> None:
+        """Be built for another grid from now on: what is learned for places becomes what it is there."""
+        self.grid = a_grid(grid, type(self).__name__)
+
     def extra_repr(self) -> str:
         return f"grid={self.grid}"
 
@@ -94,10 +98,12 @@ class LearnedPosition(Position):
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
 
     def tokens(self, x: Float[Tensor, "B N C"], grid: tuple[int, int]) -> Float[Tensor, "B N C"]:
-        if _same(grid, self.grid):
-            return x + self.pos_embed
-        image = _resized(wide(self.pos_embed).transpose(1, 2).unflatten(2, self.grid), grid)
-        return x + image.flatten(2).transpose(1, 2).to(self.pos_embed.dtype)
+        return x + (self.pos_embed if _same(grid, self.grid) else interpolated(self.pos_embed, self.grid, grid))
+
+    def set_grid(self, grid: tuple[int, int]) -> None:
+        trained, places = self.pos_embed.requires_grad, interpolated(self.pos_embed.detach(), self.grid, grid)
+        self.pos_embed = nn.Parameter(places, requires_grad=trained)
+        super().set_grid(grid)
 
 
 class SinCosPosition(Position):
@@ -122,6 +128,10 @@ class SinCosPosition(Position):
         super()._apply(fn, recurse)
         self.reset_parameters()
         return self
+
+    def set_grid(self, grid: tuple[int, int]) -> None:
+        super().set_grid(grid)
+        self.reset_parameters()
 
     def tokens(self, x: Float[Tensor, "B N C"], grid: tuple[int, int]) -> Float[Tensor, "B N C"]:
         stored = _same(grid, self.grid) and (traced(x) or self.embedding.device == x.device)
@@ -202,16 +212,26 @@ class RelativeBias(Position):
     def bias(
         self, q_places: Float[Tensor, "*G N 2"], k_places: Float[Tensor, "*G M 2"], extent: tuple[int, int]
     ) -> Float[Tensor, "H *G N M"]:
-        table, (rows, columns) = self.relative_position_bias_table.T, (2 * extent[0] - 1, 2 * extent[1] - 1)
-        if not _same(extent, self.grid):
-            image = wide(table).unflatten(1, (2 * self.grid[0] - 1, 2 * self.grid[1] - 1))
-            image = F.interpolate(image[None], (rows, columns), mode="bicubic", align_corners=True)[0]
-            table = image.flatten(1).to(table.dtype)
+        table, (rows, columns) = self._table(extent), (2 * extent[0] - 1, 2 * extent[1] - 1)
         # The number of an offset in the table is that of the query's place less that of the key's, and a constant.
         q_number, k_number = ((t[..., 0] * columns + t[..., 1]).long() for t in (q_places, k_places))
         middle = (extent[0] - 1) * columns + extent[1] - 1
         numbers = (q_number + middle)[..., :, None] - k_number[..., None, :]
         return table[:, numbers.clamp_(0, rows * columns - 1)]
+
+    def set_grid(self, grid: tuple[int, int]) -> None:
+        trained, table = self.relative_position_bias_table.requires_grad, self._table(grid).detach().T.contiguous()
+        self.relative_position_bias_table = nn.Parameter(table, requires_grad=trained)
+        super().set_grid(grid)
+
+    def _table(self, grid: tuple[int, int]) -> Float[Tensor, "H T"]:
+        """The numbers for the offsets within a grid."""
+        table = self.relative_position_bias_table.T
+        if _same(grid, self.grid):
+            return table
+        image = wide(table).unflatten(1, (2 * self.grid[0] - 1, 2 * self.grid[1] - 1))
+        sides = (2 * grid[0] - 1, 2 * grid[1] - 1)
+        return F.interpolate(image[None], sides, mode="bicubic", align_corners=True)[0].flatten(1).to(table.dtype)
 
 
 def a_grid(grid: Any, what: str) -> tuple[int, int]:
@@ -237,6 +257,12 @@ def as_image(x: Float[Tensor, "B N C"], grid: tuple[int, int]) -> Float[Tensor, 
     if torch.compiler.is_compiling():
         channels = channels.contiguous()  # else a convolution asks for the order of its memory: that fixes free sides
     return channels.unflatten(2, grid)
+
+
+def interpolated(places: Float[Tensor, "1 N C"], grid: tuple[int, int], to: tuple[int, int]) -> Float[Tensor, "1 M C"]:
+    """Vectors of the places of a grid for those of another: bicubic, antialiased, in float32, as timm does."""
+    image = _resized(wide(places).transpose(1, 2).unflatten(2, grid), to)
+    return image.flatten(2).transpose(1, 2).to(places.dtype)
 
 
 def _resized(image: Float[Tensor, "1 C R S"], grid: tuple[int, int]) -> Float[Tensor, "1 C P Q"]:

@@ -8,7 +8,7 @@ from huggingface_hub import PyTorchModelHubMixin, constants, hf_hub_download
 from torch import Tensor, nn
 
 from vision_attn.models.base import Model
-from vision_attn.models.input_size import a_size
+from vision_attn.models.input_size import a_size, allow_any_size
 from vision_attn.spec import InputError, from_json, to_json
 
 
@@ -52,7 +52,8 @@ class Classifier(nn.Module, PyTorchModelHubMixin, library_name="vision-attn", ta
     def config(self) -> dict[str, Any]:
         """What the module is built from, as plain JSON."""
         shape = {"image_size": self.image_size, "in_chans": self.in_chans, "num_classes": self.num_classes}
-        return {"model": to_json(self.spec), **shape}
+        dynamic = {"dynamic_img_size": True} if getattr(self, "dynamic_img_size", False) else {}
+        return {"model": to_json(self.spec), **shape, **dynamic}
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
         """Write config.json and model.safetensors into a folder; `options` are those of huggingface_hub."""
@@ -86,6 +87,8 @@ class Classifier(nn.Module, PyTorchModelHubMixin, library_name="vision-attn", ta
             raise InputError(
                 f"pretrained model must be {allowed}. Got a {type(module).__name__} in {model_id!r} instead."
             )
+        if config.get("dynamic_img_size"):
+            allow_any_size(module)
         path = Path(model_id) / constants.SAFETENSORS_SINGLE_FILE
         if not path.is_file():
             path = Path(

@@ -122,7 +122,7 @@ class ConvolutionStack(Features, Classifier):
         grid = [side // self.patch_size for side in x.shape[2:]]
         return self.patch_embed(x).transpose(1, 2).unflatten(2, grid)
 
-    def steps(self) -> list[Step]:
+    def steps(self, images: Tensor | None = None) -> list[Step]:
         return list(self.blocks)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:

@@ -94,7 +94,7 @@ class ResidualNetwork(Features, Classifier):
     def embed(self, x: Tensor) -> Tensor:
         return F.relu(self.bn(self.stem(x)))
 
-    def steps(self) -> list[Step]:
+    def steps(self, images: Tensor | None = None) -> list[Step]:
         return list(self.stages)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -182,7 +182,7 @@ class ConvNeXtNetwork(Features, Classifier):
     def embed(self, x: Tensor) -> Tensor:
         return self.stem(x)
 
-    def steps(self) -> list[Step]:
+    def steps(self, images: Tensor | None = None) -> list[Step]:
         return list(self.stages)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:

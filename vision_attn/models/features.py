@@ -28,8 +28,11 @@ class Features(nn.Module):
         """Images to what the first block takes."""
         raise NotImplementedError
 
-    def steps(self) -> list[Step]:
-        """The blocks or stages, with what stands between them, in order; one for every entry of `feature_info`."""
+    def steps(self, images: Tensor | None = None) -> list[Step]:
+        """The blocks or stages, with what stands between them, in order; one for every entry of `feature_info`.
+
+        For images of the size that the model was built for, or where any is taken for those that are given.
+        """
         raise NotImplementedError
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
@@ -52,8 +55,8 @@ class Features(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Images (B, in_chans, H, W) to what the last block or stage gives."""
-        x = self.embed(x)
-        for step in self.steps():
+        steps, x = self.steps(x), self.embed(x)
+        for step in steps:
             x = self._run(step, x)
         return x
 
@@ -82,13 +85,13 @@ class Features(nn.Module):
             raise InputError(
                 f"output_fmt of forward_intermediates must be 'NCHW' or 'NLC'. Got {output_fmt!r} instead."
             )
-        steps = self.steps()
+        steps, grids = self.steps(x), self.grids_of(x)
         wanted = self.feature_places(indices)
         x, found = self.embed(x), {}
         for place, step in enumerate(steps[: max(wanted) + 1] if stop_early else steps):
             x = self._run(step, x)
             if place in wanted:
-                found[place] = self._formatted(x, place, output_fmt, return_prefix_tokens)
+                found[place] = self._formatted(x, grids[place], output_fmt, return_prefix_tokens)
         intermediates = [found[place] for place in wanted]
         return intermediates if intermediates_only else (x, intermediates)
 
@@ -122,15 +125,16 @@ class Features(nn.Module):
             return out
         return step(x)
 
-    def _formatted(self, x: Tensor, place: int, output_fmt: str, pair: bool) -> Any:
+    def _formatted(self, x: Tensor, grid: tuple[int, int] | None, output_fmt: str, pair: bool) -> Any:
         """One output without its prefix tokens, in that format; a pair with them if asked for."""
         if x.ndim == 4:
             return x if output_fmt == "NCHW" else x.flatten(2).transpose(1, 2)
         prefix, rest = x[:, : self.num_prefix_tokens], x[:, self.num_prefix_tokens :]
         if output_fmt == "NCHW":
-            rest = rest.transpose(1, 2).unflatten(2, self.grid_at(place)).contiguous()
+            assert grid is not None
+            rest = rest.transpose(1, 2).unflatten(2, grid).contiguous()
         return (rest, prefix) if pair and self.num_prefix_tokens else rest
 
-    def grid_at(self, place: int) -> tuple[int, int]:
-        """The grid (rows, columns) of the tokens that the block at that place gives."""
-        raise NotImplementedError
+    def grids_of(self, images: Tensor) -> list[tuple[int, int] | None]:
+        """The grids (rows, columns) of the tokens that the blocks give; None where they give images."""
+        return [None] * len(self.feature_info)

@@ -8,7 +8,7 @@ from torch import nn
 from vision_attn.models.base import Model
 from vision_attn.models.convnets import ResNet
 from vision_attn.models.features import Features
-from vision_attn.models.input_size import a_size, both_sides
+from vision_attn.models.input_size import a_size, allow_any_size, both_sides
 from vision_attn.models.mixers import DepthwiseConv, SelfAttention
 from vision_attn.models.patterns import Window
 from vision_attn.models.trunk import ViT
@@ -46,9 +46,10 @@ def register_models() -> list[str]:
 
     Then `timm.create_model("vision_attn_tiny_patch4_32", num_classes=100)` works, with `img_size` (one number for
     squares, or (height, width)), `in_chans`, `drop_rate`, `drop_path_rate`, `global_pool` ("avg", "token") and the
-    fields of the spec as further arguments; with `features_only=True` the model gives a list of the feature maps at
-    `out_indices`, by default of the last three
-    blocks or stages. Raises `InputError` where another model has one of the names: none is replaced.
+    fields of the spec as further arguments; with `dynamic_img_size=True` a transformer takes images of any size that
+    its patches divide; with `features_only=True` the model gives a list of the feature maps at `out_indices`, by
+    default of the last three blocks or stages. Raises `InputError` where another model has one of the names: none is
+    replaced.
     """
     from timm.models import is_model, model_entrypoint, register_model
 
@@ -70,6 +71,7 @@ def _entrypoint(name: str) -> Any:
         in_chans: int = 3,
         num_classes: int = num_classes,
         features_only: bool = False,
+        dynamic_img_size: bool = False,
         **options: Any,
     ) -> nn.Module:
         if pretrained:
@@ -81,13 +83,16 @@ def _entrypoint(name: str) -> Any:
         known = [field.name for field in dataclasses.fields(spec)]
         unknown = sorted(set(fields) - set(known))
         if unknown:
-            allowed = ", ".join(["img_size", "in_chans", "num_classes", *known])
+            allowed = ", ".join(["img_size", "in_chans", "num_classes", "dynamic_img_size", *known])
             raise InputError(f"options of {name} must be among {allowed}. Got {unknown[0]!r} instead.")
         size = a_size(img_size, f"img_size of {name}")
         made: Any = spec.replace(**fields)
         module = made.build(image_size=size, in_chans=in_chans, num_classes=num_classes)
         assert isinstance(module, Features)
-        module.default_cfg = _configuration(name, size, in_chans, num_classes)  # type: ignore[assignment]
+        if dynamic_img_size:
+            allow_any_size(module)
+        made_for = _configuration(name, size, in_chans, num_classes)
+        module.default_cfg = made_for if not dynamic_img_size else {**made_for, "fixed_input_size": False}  # type: ignore[assignment]
         module.pretrained_cfg = module.default_cfg
         return _getter(module, places) if features_only else module
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vision_attn.models.drop_path import drop_path_rates
-from vision_attn.models.input_size import a_size
+from vision_attn.models.input_size import a_size, allow_any_size
 from vision_attn.models.mixers import SelfAttention
 from vision_attn.models.trunk import VisionTransformer, ViT
 from vision_attn.spec import InputError
@@ -21,8 +21,9 @@ def from_timm(source: nn.Module, *, image_size: int | None = None) -> VisionTran
     Class token, registers, LayerScale (folded into the projections before it) and mean pooling behind which the norm
     stands are understood. With `image_size` the model takes square images of that size; where the source takes
     others, the grid of position embeddings is interpolated as timm does (bicubic, antialiased). Without it the size
-    is that of the source, square or not. The module has the source's type and device, its training
-    mode, and parameters as frozen as they are there; the global generator is left as it is.
+    is that of the source, square or not; with `dynamic_img_size` there, any size is taken here, too. The module has
+    the source's type and device, its training mode, and parameters as frozen as they are there; the global generator
+    is left as it is.
 
     Raises `InputError` for a model with a setting that the trunk does not have, and names it.
     """
@@ -49,6 +50,8 @@ def from_timm(source: nn.Module, *, image_size: int | None = None) -> VisionTran
     trained = {_our_name(name) for name, parameter in source.named_parameters() if parameter.requires_grad}
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(name in trained)
+    if source.dynamic_img_size and not source.patch_embed.dynamic_img_pad:
+        allow_any_size(module)
     return module.train(source.training)
 
 
@@ -143,9 +146,7 @@ def _size(source: Any, image_size: int | None) -> int | tuple[int, int]:
             raise InputError(f"image_size of from_timm must be {allowed}. Got {image_size!r} instead.")
         return image_size
     hint = "unless image_size is given"
-    for field in ("dynamic_img_size", "dynamic_img_pad"):
-        fixed = not getattr(source if field == "dynamic_img_size" else embed, field)
-        _require(fixed, f"without {field} {hint}", True)
+    _require(not embed.dynamic_img_pad, f"without dynamic_img_pad {hint}", True)
     whole = all(side % embed.patch_size[0] == 0 for side in embed.img_size)
     _require(whole, f"of an img_size that patch_size {embed.patch_size[0]} divides {hint}", embed.img_size)
     return a_size(tuple(map(int, embed.img_size)), "img_size of source")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vision_attn.layers import Attention, ConvEmbed, PatchEmbed, TokenMerging, sincos2d
+from vision_attn.layers.positions import interpolated
 from vision_attn.layers.symbolic import traced
 from vision_attn.models.base import Mixer, Model
 from vision_attn.models.classifier import Classifier
@@ -126,13 +127,21 @@ class Block(nn.Module):
         self.norm2, self.mlp = nn.LayerNorm(dim, eps=1e-6), Mlp(dim, hidden)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.mixer(self.norm1(x)))
+    def forward(self, x: Tensor, *, grid: tuple[int, int] | None = None) -> Tensor:
+        """`grid` is how the tokens of this call lie, if not as the mixer was built for."""
+        stated = {} if grid is None or not hasattr(self.mixer, "grid") else {"grid": grid}
+        x = x + self.drop_path(self.mixer(self.norm1(x), **stated))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
 class VisionTransformer(Features, Classifier):
-    """The module of `ViT`. `grid` is the token grid (rows, columns) of the first stage, `grids` that of every block."""
+    """The module of `ViT`. `grid` is the token grid (rows, columns) of the first stage, `grids` that of every block.
+
+    With `dynamic_img_size` (models.input_size.allow_any_size) a forward pass takes images of any size that the patches
+    divide: positions are those that `set_input_size` would leave.
+    """
+
+    dynamic_img_size = False
 
     def __init__(self, spec: ViT, *, image_size: int | tuple[int, int], in_chans: int, num_classes: int) -> None:
         super().__init__(spec, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
@@ -183,21 +192,33 @@ class VisionTransformer(Features, Classifier):
 
         Raises `InputError` for images of another size: those with as many tokens would be read as if they were of it.
         """
-        sides = both_sides(self.image_size)
-        if not traced(x) and (x.shape[2] != sides[0] or x.shape[3] != sides[1]):
-            allowed = f"of {sides[0]} x {sides[1]} pixels (set_input_size changes that)"
-            raise InputError(f"images of VisionTransformer must be {allowed}. Got {tuple(x.shape)} instead.")
+        grid = self.grid if traced(x) else self._grid_of(x)
         x = self.patch_embed(x)
         if self.pos_embed is not None:
-            x = x + self._positions(self.pos_embed, x.device).to(self.fc_norm.weight.dtype)
+            x = x + self._positions(self.pos_embed, grid, x.device).to(self.fc_norm.weight.dtype)
         if self.num_prefix_tokens:
             x = torch.cat([self.prefix.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
         return x
 
-    def _positions(self, stored: Tensor, device: torch.device) -> Tensor:
+    def _grid_of(self, images: Tensor) -> tuple[int, int]:
+        """The grid of the first block for images. Raises `InputError` for those of a size that is not taken."""
+        sides, patch = both_sides(self.image_size), self.spec.patch_size
+        height, width = images.shape[2:]
+        if height == sides[0] and width == sides[1]:
+            return self.grid
+        cell = patch << len(self.merges)
+        if self.dynamic_img_size and height % cell == 0 and width % cell == 0 and min(height, width) >= cell:
+            return height // patch, width // patch
+        allowed = f"of {sides[0]} x {sides[1]} pixels (set_input_size changes that)"
+        allowed = f"of sides that {cell} pixels divide" if self.dynamic_img_size else allowed
+        raise InputError(f"images of VisionTransformer must be {allowed}. Got {tuple(images.shape)} instead.")
+
+    def _positions(self, stored: Tensor, grid: tuple[int, int], device: torch.device) -> Tensor:
         """The positions; fixed ones computed again where the weights were loaded without them, as from meta."""
-        fixed = not isinstance(stored, nn.Parameter) and stored.device != device
-        return sincos2d(self.grid, stored.shape[2], device=device) if fixed else stored
+        if isinstance(stored, nn.Parameter):
+            return stored if grid == self.grid else interpolated(stored, self.grid, grid)
+        own = grid == self.grid and stored.device == device
+        return stored if own else sincos2d(grid, stored.shape[2], device=device)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Moved as any module; but fixed positions keep their precision, and their numbers where memory is left unset.
@@ -210,16 +231,19 @@ class VisionTransformer(Features, Classifier):
             self.pos_embed = sincos2d(self.grid, fixed.shape[2], device=fixed.device)
         return self
 
-    def steps(self) -> list[Step]:
+    def steps(self, images: Tensor | None = None) -> list[Step]:
         """The blocks, each with the merging of tokens before it if there is one."""
-        merges = {int(number): merge for number, merge in self.merges.items()}
-        return [
-            functools.partial(_in_turn, merges[number], block) if number in merges else block
-            for number, block in enumerate(self.blocks)
-        ]
+        grids = self.grids if images is None or traced(images) else self.grids_of(images)
+        steps = [_told(block, grid, own) for block, grid, own in zip(self.blocks, grids, self.grids, strict=True)]
+        for number, merge in self.merges.items():
+            last, behind = int(number) - 1, int(number)
+            steps[behind] = functools.partial(_in_turn, _told(merge, grids[last], self.grids[last]), steps[behind])
+        return steps
 
-    def grid_at(self, place: int) -> tuple[int, int]:
-        return self.grids[place]
+    def grids_of(self, images: Tensor) -> list[tuple[int, int]]:
+        rows, columns = self._grid_of(images)
+        stages = [self.grid[0] // own[0] for own in self.grids]
+        return [(rows // times, columns // times) for times in stages]
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Tokens to logits (B, num_classes); with `pre_logits` to the pooled and normed features (B, num_features).
@@ -243,9 +267,13 @@ class VisionTransformer(Features, Classifier):
         return head
 
 
-def _in_turn(first: nn.Module, second: nn.Module, x: Tensor) -> Tensor:
-    out: Tensor = second(first(x))
-    return out
+def _told(module: nn.Module, grid: tuple[int, int], own: tuple[int, int]) -> Step:
+    """The module; told the grid of the tokens where it is not its own."""
+    return module if grid == own else functools.partial(module, grid=grid)
+
+
+def _in_turn(first: Step, second: Step, x: Tensor) -> Tensor:
+    return second(first(x))
 
 
 def _initialise(modules: Iterable[nn.Module]) -> None:
