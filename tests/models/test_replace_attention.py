@@ -6,12 +6,14 @@ import pickle
 import pytest
 import timm
 import torch
+from timm.layers import to_2tuple
 from timm.optim import param_groups_weight_decay
 from timm_sources import images, stirred, theirs
 from torch import nn
 
 from vision_attn.layers import Attention
 from vision_attn.models import replace_attention
+from vision_attn.probes import attention_maps
 from vision_attn.spec import InputError
 
 SWITCHES = [
@@ -36,12 +38,21 @@ TAKEN = [
     "vit_small_patch16_18x2_224",
 ]
 REFUSED = {
-    "beit_base_patch16_224": (TINY, "timm.models.beit.Attention (1 times, first at blocks.0.attn)"),
-    "eva02_tiny_patch14_224": (TINY, "timm.models.eva.EvaAttention (1 times, first at blocks.0.attn)"),
+    "beit_base_patch16_224": (
+        TINY,
+        "timm.models.beit.Attention (1 times, first at blocks.0.attn: its relative bias places the class",
+    ),
+    "eva02_tiny_patch14_224": (
+        TINY,
+        "timm.models.eva.EvaAttention (1 times, first at blocks.0.attn: its model hands it the angles",
+    ),
     "vit_pwee_patch16_reg1_gap_256": (TINY, "timm.models.vision_transformer.ParallelScalingBlock (1 times"),
     "vit_relpos_small_patch16_224": (TINY, "timm.models.vision_transformer_relpos.RelPosAttention (1 times"),
-    "cait_xxs24_224": (TINY, "timm.models.cait.TalkingHeadAttn (1 times, first at blocks.0.attn)"),
-    "swin_tiny_patch4_window7_224": ({"depths": (1, 1, 1, 1)}, "timm.models.swin_transformer.WindowAttention (4 times"),
+    "cait_xxs24_224": (TINY, "timm.models.cait.TalkingHeadAttn (1 times, first at blocks.0.attn: it mixes heads"),
+    "swinv2_tiny_window8_256": (
+        {"depths": (1, 1, 1, 1)},
+        "timm.models.swin_transformer_v2.WindowAttention (4 times, first at layers.0.blocks.0.attn: a perceptron",
+    ),
     "hiera_tiny_224": ({"stages": (1, 1, 1, 1)}, "timm.models.hiera.MaskUnitAttention (4 times"),
     "crossvit_tiny_240": ({}, "timm.models.crossvit.CrossAttention (6 times, first at blocks.0.fusion.0.attn)"),
     "mobilenetv4_hybrid_medium": ({}, "timm.layers.attention2d.MultiQueryAttention2d"),
@@ -83,7 +94,8 @@ def test_these_are_refused_with_every_class_named_and_left_as_they_are(name):
     before = [id(module) for module in model.modules()]
     with pytest.raises(InputError) as error:
         replace_attention(model)
-    assert str(error.value).startswith("attention of the model must be timm.layers.Attention throughout. Got timm.")
+    allowed = "timm.layers.Attention or the WindowAttention of Swin throughout"
+    assert str(error.value).startswith(f"attention of the model must be {allowed}. Got timm.")
     assert words in str(error.value)
     assert untouched(model, before)
 
@@ -243,3 +255,65 @@ def test_images_of_several_sizes_pass_where_no_place_is_asked_for():
     replace_attention(model, similarity="dot")
     for size, expected in zip(sizes, before, strict=True):
         torch.testing.assert_close(model(images(*size)), expected, rtol=1e-5, atol=1e-5)
+
+
+def swin(**options):
+    """A Swin of two stages with shifted windows, every parameter random; at 40 pixels its windows are padded."""
+    torch.manual_seed(0)
+    shape = {"img_size": 32, "depths": (2, 1), "embed_dim": 16, "num_heads": (2, 4), "window_size": 4}
+    return stirred(timm.create_model("swin_tiny_patch4_window7_224", num_classes=5, **{**shape, **options}).eval())
+
+
+class TestSwin:
+    @pytest.mark.parametrize("options", [{}, {"img_size": 40}, {"img_size": (32, 48)}, {"qkv_bias": False}], ids=str)
+    def test_without_switches_it_computes_what_it_did_with_the_same_parameters(self, options):
+        model, x = swin(**options), images(*to_2tuple(options.get("img_size", 32)))
+        before, parameters = model(x), {id(parameter) for parameter in model.parameters()}
+        model.layers[0].blocks[1].attn.relative_position_bias_table.requires_grad_(requires_grad=False)
+        replace_attention(model)
+        assert len(layers(model)) == 3
+        torch.testing.assert_close(model(x), before, rtol=1e-5, atol=1e-5)
+        assert {id(parameter) for parameter in model.parameters()} == parameters
+        tables = [layer.position.relative_position_bias_table for layer in layers(model)]
+        assert [table.requires_grad for table in tables] == [True, False, True]
+        assert "layers.0.blocks.0.attn.position.relative_position_bias_table" in model.no_weight_decay()
+
+    @pytest.mark.parametrize(
+        "switches", [{"position": "none"}, {"position": "rotary"}, {"similarity": "cosine"}], ids=str
+    )
+    def test_switches_act_inside_of_windows_and_masks_of_shifted_windows_stay(self, switches):
+        """A block of shifted windows lets no token see another window, nor what shifting brought together."""
+        model = replace_attention(swin(), **switches)
+        block, x = model.layers[0].blocks[1], torch.randn(1, 8, 8, 16, requires_grad=True)
+        (seen,) = torch.autograd.grad(block._attn(x)[0, 0, 0].sum(), x)
+        reached = seen[0].abs().sum(dim=-1) > 1e-30
+        expected = torch.zeros(8, 8, dtype=torch.bool)
+        expected[:2, :2] = True  # shifted by 2: the first window holds 2 x 2 tokens of each of four corners
+        assert torch.equal(reached, expected)
+        model.train()(images()).sum().backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())
+
+    def test_maps_of_its_layers_are_those_of_timms(self):
+        model = swin()
+        before = attention_maps(model, images())
+        after = attention_maps(replace_attention(model), images())
+        for name, one in before.items():
+            torch.testing.assert_close(after[name].weights, one.weights, rtol=1e-4, atol=1e-5)
+
+    def test_another_input_size_is_taken_as_the_position_says(self):
+        model = replace_attention(swin(), position="rotary")
+        model.set_input_size((48, 32), window_size=(3, 4))
+        assert model(images(48, 32)).shape == (2, 5)
+        assert [layer.grid for layer in layers(model)] == [(3, 4)] * 3
+
+    @pytest.mark.parametrize("pattern", ["window", "axial"])
+    def test_its_windows_are_its_pattern(self, pattern):
+        model = swin()
+        before = [id(module) for module in model.modules()]
+        with pytest.raises(
+            InputError, match="pattern must be 'full' or 'top_k' in the windows that the blocks of Swin"
+        ):
+            replace_attention(model, pattern=pattern, pattern_size=2)
+        assert untouched(model, before)
+        replace_attention(model, pattern="top_k", pattern_size=3)
+        assert model(images()).isfinite().all()

@@ -107,6 +107,10 @@ class SelfAttention(Mixer):
         return self.replace(num_heads=self.num_heads * factor, **wide)
 
     def build(self, *, dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> nn.Module:
+        return self.layer(Attention, dim=dim, grid=grid, num_prefix_tokens=num_prefix_tokens)
+
+    def layer(self, kind: type[Attention], *, dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> Attention:
+        """The layer with these switches, of a class that takes the arguments of `Attention`."""
         if dim % self.num_heads:
             raise InputError(f"dim of ViT must be a multiple of num_heads = {self.num_heads}. Got {dim} instead.")
         same = ("qkv_bias", "qk_norm", "q_bias", "k_bias", "v_bias", "key_dim", "value_dim", "similarity", "scale")
@@ -117,7 +121,7 @@ class SelfAttention(Mixer):
             position = position_named(
                 self.position, grid, dim=dim, num_heads=self.num_heads, head_dim=head_dim, pattern=pattern
             )
-            return Attention(
+            return kind(
                 dim,
                 self.num_heads,
                 position=position,

@@ -14,22 +14,32 @@ from vision_attn.layers import Attention
 from vision_attn.layers.projection import PackedProjection
 from vision_attn.models.mixers import SelfAttention
 from vision_attn.models.patterns import Full, TopK
+from vision_attn.models.windows import WindowsAttention
 from vision_attn.spec import InputError
 
 NAMED = re.compile("attention|attn|mhsa", re.IGNORECASE)
 CHILDREN = {"qkv", "kv", "q_proj", "k_proj", "attn_drop"}
+TABLE = "relative_position_bias_table"
+REASONS = {
+    "timm.models.beit.Attention": "its relative bias places the class token, too",
+    "timm.models.eva.EvaAttention": "its model hands it the angles of every call",
+    "timm.models.swin_transformer_v2.WindowAttention": "a perceptron of the offsets makes its bias",
+    "timm.models.cait.TalkingHeadAttn": "it mixes heads before and behind the softmax",
+}
+"""What attention of other classes does that no switch does."""
 PROJECTED = ("qkv_bias", "q_bias", "k_bias", "v_bias", "key_dim", "value_dim")
 
 
 def replace_attention(model: nn.Module, **switches: Any) -> nn.Module:
-    """Swap every `timm.layers.Attention` of the model for ours, in place, and return the model.
+    """Swap every `timm.layers.Attention` and every `WindowAttention` of Swin for ours, in place; return the model.
 
     `switches` are the fields of `SelfAttention` other than num_heads: similarity, scale, position, pattern, ... What
     they leave as it was stays the same object, with its weights, hooks and requires_grad, so that without switches the
     model computes what it did. Parameters that come new have the type and device of the layer and are trainable;
     tables of positions and learned scales among them are in the model's `no_weight_decay()`. The training mode and the
     global generator are left as they are. Attention that pools the tokens for the head is no layer of the blocks and
-    stays.
+    stays. The blocks of Swin go on cutting windows: positions are those inside of a window, "relative" unless another
+    is asked for, and of the patterns only "full" and "top_k", inside of a window, can be had.
 
     Raises `InputError`, before anything is changed, where the model has no such attention or attention of another
     class beside it, where a switch does not fit it, and where position or pattern are asked of a model other than a
@@ -37,10 +47,9 @@ def replace_attention(model: nn.Module, **switches: Any) -> nn.Module:
     """
     _check_switches(switches)
     places = _places(model)
-    first, theirs = next(iter(places.items()))
-    grid, prefix = _layout(model, _spec(theirs, first, switches))
+    layouts = {name: _layout(model, layer, _spec(layer, name, switches)) for name, layer in places.items()}
     with torch.random.fork_rng(devices=[]):
-        made = {id(layer): _made(layer, name, switches, grid, prefix) for name, layer in places.items()}
+        made = {id(layer): _made(layer, name, switches, *layouts[name]) for name, layer in places.items()}
     exempt = set()
     for name, layer in places.items():
         parent, _, last = name.rpartition(".")
@@ -61,16 +70,21 @@ def _check_switches(switches: dict[str, Any]) -> None:
 
 
 def _places(model: nn.Module) -> dict[str, Any]:
-    """Every place of a `timm.layers.Attention`; one that stands in two places has two."""
+    """Every place of an attention that can be swapped; one that stands in two places has two."""
     from timm.layers import Attention as TimmAttention
+    from timm.models.swin_transformer import WindowAttention
 
     found = {name: module for name, module in model.named_modules(remove_duplicate=False) if attends(module)}
-    others = {name: module for name, module in found.items() if type(module) is not TimmAttention}
+    others = {name: module for name, module in found.items() if type(module) not in (TimmAttention, WindowAttention)}
     if others:
         first = {_path(module): name for name, module in reversed(others.items())}
         counted = Counter(map(_path, others.values()))
-        given = ", ".join(f"{path} ({counted[path]} times, first at {first[path] or 'the top'})" for path in counted)
-        raise InputError(f"attention of the model must be timm.layers.Attention throughout. Got {given} instead.")
+        reasons = {path: f": {REASONS[path]}" if path in REASONS else "" for path in counted}
+        given = ", ".join(
+            f"{path} ({counted[path]} times, first at {first[path] or 'the top'}{reasons[path]})" for path in counted
+        )
+        allowed = "timm.layers.Attention or the WindowAttention of Swin throughout"
+        raise InputError(f"attention of the model must be {allowed}. Got {given} instead.")
     if not found or "" in found:
         given = "that layer itself" if found else f"a {type(model).__name__} without attention"
         raise InputError(f"model must have a timm.layers.Attention. Got {given} instead.")
@@ -91,10 +105,16 @@ def _path(module: nn.Module) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _layout(model: Any, spec: SelfAttention) -> tuple[tuple[int, int] | None, int]:
-    """The grid of tokens (None: not known and not needed) and the number of tokens before it."""
+def _layout(model: Any, theirs: Any, spec: SelfAttention) -> tuple[tuple[int, int] | None, int]:
+    """The grid of a layer's tokens (None: not known and not needed) and the number of tokens before it."""
     from timm.models.vision_transformer import VisionTransformer
 
+    if _in_windows(theirs):
+        if _is_placed(spec, "pattern"):
+            allowed = "'full' or 'top_k' in the windows that the blocks of Swin cut"
+            raise InputError(f"pattern must be {allowed}. Got {spec.pattern!r} instead.")
+        rows, columns = theirs.window_size
+        return (rows, columns), 0
     placed = [f"{field} = {getattr(spec, field)!r}" for field in ("position", "pattern") if _is_placed(spec, field)]
     known = isinstance(model, VisionTransformer)
     moving = [field for field in ("dynamic_img_size", "dynamic_img_pad") if known and _is_dynamic(model, field)]
@@ -108,6 +128,11 @@ def _layout(model: Any, spec: SelfAttention) -> tuple[tuple[int, int] | None, in
         return None, 0
     rows, columns = model.patch_embed.grid_size
     return (rows, columns), int(model.num_prefix_tokens)
+
+
+def _in_windows(theirs: Any) -> bool:
+    """Whether it is the attention of Swin, which is called for windows."""
+    return hasattr(theirs, "window_size")
 
 
 def _is_placed(spec: SelfAttention, field: str) -> bool:
@@ -126,16 +151,17 @@ def _spec(theirs: Any, where: str, switches: dict[str, Any]) -> SelfAttention:
     parts = [name for name, part in inner.items() if part is not None and not isinstance(part, nn.Identity)]
     if parts:
         raise InputError(f"attention of the model must be without gate and inner norm. Got a {parts[0]} at {where}.")
-    own, width = theirs.num_heads * theirs.head_dim, theirs.qkv.in_features
+    own, width = theirs.qkv.out_features // 3, theirs.qkv.in_features
     if theirs.proj.out_features != width:
         out = f"{theirs.proj.out_features} at {where}"
         raise InputError(f"attention of the model must give tokens of the width {width} it takes. Got {out} instead.")
     widths = {} if own == width else {"key_dim": own, "value_dim": own}
     given = {
         "qkv_bias": theirs.qkv.bias is not None,
-        "qk_norm": not isinstance(theirs.q_norm, nn.Identity),
+        "qk_norm": not isinstance(getattr(theirs, "q_norm", nn.Identity()), nn.Identity),
         "attn_drop": theirs.attn_drop.p,
         "proj_drop": theirs.proj_drop.p,
+        "position": "relative" if _in_windows(theirs) else "none",
     }
     return SelfAttention(num_heads=theirs.num_heads, **{**given, **widths, **switches})
 
@@ -151,8 +177,13 @@ def _made(theirs: Any, where: str, switches: dict[str, Any], grid: tuple[int, in
     else:
         _hand_over_projection(theirs.qkv, ours.qkv, f"{where}.qkv")
     for name in ("q_norm", "k_norm", "proj"):
-        if _shapes(getattr(theirs, name)) == _shapes(getattr(ours, name)):
+        if hasattr(theirs, name) and _shapes(getattr(theirs, name)) == _shapes(getattr(ours, name)):
             setattr(ours, name, getattr(theirs, name))
+    if spec.position == before.position == "relative":
+        if TABLE not in theirs._parameters:
+            given = f"one that is computed at {where}"
+            raise InputError(f"{TABLE} of the model's attention must be a plain parameter. Got {given} instead.")
+        ours.position.relative_position_bias_table = theirs.relative_position_bias_table
     for name in ("attn_drop", "proj_drop"):
         if getattr(spec, name) == getattr(before, name):
             setattr(ours, name, getattr(theirs, name))
@@ -161,7 +192,8 @@ def _made(theirs: Any, where: str, switches: dict[str, Any], grid: tuple[int, in
 
 def _built(spec: SelfAttention, theirs: Any, grid: tuple[int, int] | None, prefix: int) -> Any:
     """Our layer with weights of its own, of the type, device and mode of theirs."""
-    ours: Any = spec.build(dim=theirs.qkv.in_features, grid=grid or (1, 1), num_prefix_tokens=prefix)
+    kind = WindowsAttention if _in_windows(theirs) else Attention
+    ours: Any = spec.layer(kind, dim=theirs.qkv.in_features, grid=grid or (1, 1), num_prefix_tokens=prefix)
     if grid is None:
         ours.grid = None
     if theirs.proj.bias is None:
