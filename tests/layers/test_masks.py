@@ -119,5 +119,10 @@ def test_a_mask_that_does_not_fit_is_refused():
     for wrong in (torch.ones(12, 11).bool(), torch.ones(3, 12, 12).bool(), torch.ones(12, 12).long()):
         with pytest.raises(ValueError, match=r"^attn_mask of Attention must be of shape \(12, 12\), \(2, 12, 12\) or"):
             made()(x, attn_mask=wrong)
+    for name, shape in (("attn_mask", (12, 12)), ("key_padding_mask", (2, 12))):
+        elsewhere = {name: torch.ones(shape, dtype=torch.bool, device="meta")}
+        words = f"^{name} of Attention must be on cpu, the device of the tokens. Got 'meta' instead"
+        with pytest.raises(ValueError, match=words):
+            made()(x, **elsewhere)
     with pytest.raises(ValueError, match=r"^attn_mask of Attention must be None with the pattern SpatialReduction"):
         made(pattern="reduced")(x, is_causal=True)

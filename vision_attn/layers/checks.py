@@ -159,6 +159,8 @@ def masks(
     """The masks have the shapes of the call; `attn_mask` comes back as (B or 1, heads or 1, N, M)."""
     for name, mask in (("key_padding_mask", key_padding_mask), ("attn_mask", attn_mask)):
         require(mask is None or isinstance(mask, Tensor), name, "None or a tensor", type(mask).__name__)
+        if mask is not None and mask.device != keys.device:
+            require(False, name, f"on {keys.device}, the device of the tokens", str(mask.device))
     reduced = isinstance(layer.pattern, SpatialReduction)
     given = "a mask" if key_padding_mask is None else tuple(key_padding_mask.shape)
     field = "attn_mask" if key_padding_mask is None else "key_padding_mask"

@@ -223,9 +223,8 @@ class TopK(Pattern):
     def select(self, scores: Tensor) -> Tensor:
         if self.k >= scores.shape[-1]:
             return scores
-        best = scores.detach().topk(self.k, dim=-1).indices
-        dropped = torch.ones_like(scores, dtype=torch.bool).scatter(-1, best, False)
-        return scores.masked_fill(dropped, -torch.inf)
+        best, places = scores.topk(self.k, dim=-1)
+        return torch.full_like(scores, -torch.inf).scatter(-1, places, best)
 
     def extra_repr(self) -> str:
         return f"k={self.k}"
