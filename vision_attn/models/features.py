@@ -135,6 +135,6 @@ class Features(nn.Module):
             rest = rest.transpose(1, 2).unflatten(2, grid).contiguous()
         return (rest, prefix) if pair and self.num_prefix_tokens else rest
 
-    def grids_of(self, images: Tensor) -> list[tuple[int, int] | None]:
+    def grids_of(self, images: Tensor) -> Sequence[tuple[int, int] | None]:
         """The grids (rows, columns) of the tokens that the blocks give; None where they give images."""
         return [None] * len(self.feature_info)

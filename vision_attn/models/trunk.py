@@ -141,6 +141,7 @@ class VisionTransformer(Features, Classifier):
     divide: positions are those that `set_input_size` would leave.
     """
 
+    spec: ViT
     dynamic_img_size = False
 
     def __init__(self, spec: ViT, *, image_size: int | tuple[int, int], in_chans: int, num_classes: int) -> None:
@@ -215,7 +216,7 @@ class VisionTransformer(Features, Classifier):
 
     def _positions(self, stored: Tensor, grid: tuple[int, int], device: torch.device) -> Tensor:
         """The positions; fixed ones computed again where the weights were loaded without them, as from meta."""
-        if isinstance(stored, nn.Parameter):
+        if self.spec.position == "learned":
             return stored if grid == self.grid else interpolated(stored, self.grid, grid)
         own = grid == self.grid and stored.device == device
         return stored if own else sincos2d(grid, stored.shape[2], device=device)
