@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 COPY = 28
 """Copying one vector of a head to its group, or back, takes about as long as so many scores."""
+TOGETHER = 3
+"""So many times as long where parts share a softmax: scores are formed, and results weighed and added."""
 LEAST = 2**17
 """As many numbers are no matter."""
 MASK = 1
@@ -89,5 +91,5 @@ def _pays(call: Call, cut: list[list[Part]]) -> bool:
     own = [part.counts for some in cut for part in some if isinstance(part, Tiles)]
     tokens = call.grid[0] * call.grid[1] + call.prefix
     scores = sum(groups * n * m for groups, n, m in own)
-    copies = sum(2 * groups * (n + m) for groups, n, m in own)
+    copies = sum(2 * groups * (n + m) for groups, n, m in own) * (TOGETHER if len(own) > 1 else 1)
     return surely(scores + COPY * copies < tokens * tokens)
