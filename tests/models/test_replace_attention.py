@@ -218,8 +218,16 @@ def test_rectangular_images_give_the_layer_their_grid():
         (theirs, {"colour": "red"}, "switches must be among qkv_bias, "),
         (theirs, {"num_heads": 2}, "switches must be among qkv_bias, "),
         (theirs, {"similarity": "cosin"}, "similarity of SelfAttention must be"),
-        (lambda: replace_attention(theirs()), {}, "attention of the model must be timm.layers.Attention throughout"),
-        (lambda: theirs(attn_layer=Gated), {}, "attention of the model must be timm.layers.Attention throughout"),
+        (
+            lambda: replace_attention(theirs()),
+            {},
+            "attention of the model must be timm.layers.Attention or the WindowAttention of Swin throughout",
+        ),
+        (
+            lambda: theirs(attn_layer=Gated),
+            {},
+            "attention of the model must be timm.layers.Attention or the WindowAttention of Swin throughout",
+        ),
         (lambda: theirs(scale_attn_norm=True), {}, "attention of the model must be without gate and inner norm"),
         (lambda: theirs(dynamic_img_size=True), {"position": "rotary"}, "model must be a VisionTransformer of timm"),
         (lambda: theirs(patch_drop_rate=0.5), {"pattern": "axial"}, "model must be a VisionTransformer of timm"),
