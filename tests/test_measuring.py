@@ -92,12 +92,37 @@ def test_probes_of_layers_find_them_by_name_also_where_logits_are_an_attribute(p
     assert hasattr(wrapped(torch.zeros(1, 3, 8, 8)), "logits")
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_gradients_are_taken_also_where_they_are_off(mode):
+    model, probe = Attending(lambda out: out), Influence(layers=("stem",), patch_size=4)
+    expected = measure(model, DATA, probe)
+    with mode():
+        assert measure(model, DATA, probe).equals(expected)
+
+
+def test_layers_of_tokens_behind_a_class_token_have_a_grid_in_models_that_do_not_say_so():
+    """As in torchvision and Hugging Face. A token that is mixed with no other depends on its own patch alone."""
+
+    class Classed(Attending):
+        def forward(self, x):
+            tokens = self.stem(x).flatten(2).transpose(1, 2)
+            tokens = self.norm(torch.cat([tokens.mean(1, keepdim=True), tokens], 1))
+            return self.net(tokens[:, 0])
+
+    model = Classed(lambda out: out)
+    model.norm = nn.LayerNorm(8)
+    rows = measure(model, DATA, Influence(layers=("norm",), patch_size=4)).query("metric == 'erf_map'")
+    assert (rows.query("row == 0 and column == 0")["value"] > 0).all()
+    assert (rows.query("row != 0 or column != 0")["value"] == 0).all()
+
+
 @pytest.mark.parametrize(
     ("model", "data", "probes", "sentence"),
     [
         (Own, DATA, Accuracy(), "model of measure must be a torch.nn.Module. Got a type instead."),
         (Own(), IMAGES, Accuracy(), "data of measure must be Data, such as Data.from_tensors(images, labels)"),
         (Own(), DATA, ["accuracy"], "probes of measure must be probes, such as Accuracy(). Got 'accuracy' instead."),
+        (Own().double(), DATA, Accuracy(), "weights of model must be float32, as by model.float(). Got torch.float64"),
         (Own(lambda out: out[:, :2]), DATA, Accuracy(), "output of Own must be logits (B, 3) or more"),
         (Own(lambda out: (out, out)), DATA, Accuracy(), "one a class. Got a tuple instead."),
     ],

@@ -32,9 +32,11 @@ def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd
         allowed = "Data, such as Data.from_tensors(images, labels) or Mnist5k().load()"
         raise InputError(f"data of measure must be {allowed}. Got a {type(data).__name__} instead.")
     parameter = next(iter([*model.parameters(), *model.buffers()]), torch.empty(0))
+    if parameter.is_floating_point() and parameter.dtype != torch.float32:
+        raise InputError(f"weights of model must be float32, as by model.float(). Got {parameter.dtype} instead.")
     data, modes = data.to(parameter.device), {module: module.training for module in model.modules()}
     try:
-        with _giving_logits(model.eval(), data):
+        with torch.inference_mode(False), torch.enable_grad(), _giving_logits(model.eval(), data):
             rows = [{"probe": type(probe).__name__, **row} for probe in asked for row in answers(probe, model, data)]
     finally:
         for module, mode in modes.items():

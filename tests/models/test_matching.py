@@ -121,3 +121,11 @@ def test_operations_without_a_formula_are_named_rather_than_counted_as_none():
 
     with pytest.raises(InputError, match=r"FLOPs are known, or stated .*\. Got aten::_fft"):
         flops(Fourier(5), image_size=32, in_chans=3)
+
+
+def test_a_reference_without_the_size_that_is_to_agree_is_refused():
+    frozen = nn.Conv2d(3, 8, 3).requires_grad_(False)
+    with pytest.raises(InputError, match=r"reference of match must have parameters that are trained, where params are"):
+        match(ResNet(), reference=frozen, **SHAPE)
+    with pytest.raises(InputError, match=r"reference of match must have FLOPs, where both are to agree\. It has none"):
+        match(ResNet(), reference=nn.PReLU(), on="both", **SHAPE)

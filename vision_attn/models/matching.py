@@ -131,6 +131,10 @@ def match(
         wanted = Count(functools.partial(params_of, reference), sized)
     else:
         wanted = _count(reference, shape)
+    names = ("params", "flops") if on == "both" else (on,)
+    if empty := [name for name in names if not getattr(wanted, name)]:
+        what = {"params": "parameters that are trained", "flops": "FLOPs"}[empty[0]]
+        raise InputError(f"reference of match must have {what}, where {on} are to agree. It has none.")
     if not isinstance(family, Model):
         found = _nearest(Member(family, step), wanted, on, tolerance, shape, turn=turn)
         assert isinstance(found, Member)

@@ -22,6 +22,8 @@ STEMS = ("patch_embed", "stem", "conv_stem")
 BLOCKS = ("blocks", "stages")
 SCORING = ("scaled_dot_product_attention", "multi_head_attention_forward")
 """Functions that form the weights of an attention inside."""
+CLASS_TOKEN = 1
+"""Tokens before the grid of models that do not say how many there are, as those of torchvision and Hugging Face."""
 NUMBERS = 2**27
 """What functions give in one pass forward, at most: 1 GiB in float64. Images are taken a few at once to keep to it."""
 
@@ -223,13 +225,18 @@ def as_grid(model: nn.Module, name: str, output: Tensor, x: Tensor) -> Tensor:
         last = "NHWC" in formats or (second != round(third * ratio) and first == round(second * ratio))
         return output.movedim(3, 1) if last else output
     declared = int(getattr(model, "num_prefix_tokens", 0))
-    for prefix in (0,) if name in STEMS else (declared, 0):
-        number = output.shape[1] - prefix if output.ndim == 3 else 0
-        rows = round(math.sqrt(max(number, 0) * ratio))
-        if rows and number % rows == 0 and math.isclose(rows / (number // rows), ratio):
-            return output[:, prefix:].transpose(1, 2).unflatten(2, (rows, number // rows))
+    for prefix in (0,) if name in STEMS else (declared, 0, CLASS_TOKEN):
+        if output.ndim == 3 and (grid := token_grid(output.shape[1] - prefix, ratio)) is not None:
+            return output[:, prefix:].transpose(1, 2).unflatten(2, grid)
     allowed = "an image or a grid of tokens shaped as the image"
     raise InputError(f"output of {name} must be {allowed}. Got the shape {tuple(output.shape)} instead.")
+
+
+def token_grid(number: int, ratio: float) -> tuple[int, int] | None:
+    """The grid of so many tokens whose height is to its width as the image's; None if there is none."""
+    rows = round(math.sqrt(max(number, 0) * ratio))
+    fits = rows > 0 and number % rows == 0 and math.isclose(rows / (number // rows), ratio)
+    return (rows, number // rows) if fits else None
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from vision_attn.layers import Attention
 from vision_attn.models.replacement import attends
-from vision_attn.probes.capture import Call, calls_of
+from vision_attn.probes.capture import CLASS_TOKEN, Call, calls_of, token_grid
 from vision_attn.spec import InputError
 from vision_attn.training.evaluate import evaluating
 
@@ -159,18 +159,11 @@ def _placed(weights: Tensor, model: nn.Module, layer: nn.Module, images: Tensor)
     """With the number of tokens that come before a grid shaped as the image."""
     declared = int(getattr(layer if isinstance(layer, Attention) else model, "num_prefix_tokens", 0))
     ratio, (queries, keys) = images.shape[2] / images.shape[3], weights.shape[2:]
-    for prefix in dict.fromkeys((declared, 1, 0)):
-        grid, key_grid = _grid(queries - prefix, ratio), _grid(keys - prefix, ratio)
+    for prefix in dict.fromkeys((declared, CLASS_TOKEN, 0)):
+        grid, key_grid = token_grid(queries - prefix, ratio), token_grid(keys - prefix, ratio)
         if key_grid is not None and (grid is not None or queries == prefix or queries == 1):
             return AttentionMap(weights, prefix, grid, key_grid)
     return AttentionMap(weights, declared, None, None)
-
-
-def _grid(number: int, ratio: float) -> tuple[int, int] | None:
-    """The grid of so many tokens whose height is to its width as the image's; None if there is none."""
-    rows = round(math.sqrt(max(number, 0) * ratio))
-    fits = rows > 0 and number % rows == 0 and math.isclose(rows / (number // rows), ratio)
-    return (rows, number // rows) if fits else None
 
 
 class _Keep(nn.Module):
