@@ -59,7 +59,7 @@ def interval(row: Any, *, metric: str, signed: bool = False) -> str:
 
 
 UNITS = {"G": 1e9, "M": 1e6, "k": 1e3}
-IN_WORDS = {"latency_seconds": "time of a pass", "peak_bytes": "peak memory"}
+IN_WORDS = {"cka": "CKA", "latency_seconds": "time of a pass", "peak_bytes": "peak memory"}
 SYMBOLS = {"seconds": "s", "bytes": "B"}
 
 
@@ -67,6 +67,11 @@ def metric_text(metric: str) -> str:
     """A metric in a sentence: relative influence distance."""
     name = metric.removesuffix("_relative")
     return ("relative " if name != metric else "") + IN_WORDS.get(name, name.replace("_", " "))
+
+
+def headed(text: str) -> str:
+    """The text with a capital letter first, and all others as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def unit_of(metric: str) -> str:

@@ -72,3 +72,26 @@ def test_dots_are_of_the_coordinates_that_are_named():
     found = table.set_index(["model", "width"])["estimate"]
     assert found["full", 16] == pytest.approx(1.1 * 256**2)
     assert "(part mixer, tokens 256)" in figure.caption(table, own)
+
+
+def test_figures_of_one_kind_are_told_apart_by_their_headings():
+    curve = MetricCurve(metric="cka", x="layer", at=(("other", "labels"),), given=(("model", "ViT"),))
+    assert curve.heading() == "CKA against layer: other labels, ViT"
+    assert MetricCurve().heading() == "Accuracy against number of training images"
+    assert DotPlot().heading() == "Test accuracy"
+    assert DotPlot(metric="latency_seconds", split=None, reference="full").heading() == (
+        "Time of a pass: difference to full"
+    )
+
+
+def test_a_level_of_x_that_a_model_lacks_is_no_missing_seed():
+    def layers(cell):
+        for layer in range(1, 5 if cell["model"] == "full" else 4):
+            yield {"metric": "cka", "layer": layer, "value": 0.1 * layer + 0.01 * cell["seed"]}
+
+    own = make_records({"model": list(MODELS), "seed": [0, 1, 2]}, layers)
+    figure = MetricCurve(metric="cka", x="layer", at=())
+    table = figure.table(own)
+    assert list(table.loc[table["n"] == 0, ["model", "layer"]].itertuples(index=False, name=None)) == [("window", 4)]
+    assert "Not all planned seeds" not in figure.caption(table, own)
+    assert "Mean over 3 seeds." in figure.caption(table, own)

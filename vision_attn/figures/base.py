@@ -38,6 +38,10 @@ class Figure(Spec, abc.ABC):
         """Whether the plan has what the figure is about; the page only names it otherwise."""
         return True
 
+    def heading(self) -> str:
+        """The title over this figure, in words that tell it from others of its kind where those are few."""
+        return self.title
+
     def view(self, records: Records) -> Records:
         """The records as the figure sees them; given to its other methods, it saves them the same work."""
         return records

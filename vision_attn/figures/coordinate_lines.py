@@ -50,7 +50,10 @@ class CoordinateLines(Lines, abc.ABC):
         return sorted(table[self.x_name(view)].dropna().unique())
 
     def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
-        """Of every cell the row that has the fewest."""
+        """Of every cell the row that has the fewest; where there are others, none of a level that the cell lacks."""
+        is_measured = table["n"] > 0
+        lacks_all = ~is_measured.groupby([table[name] for name in view.by]).transform("any")
+        table = table[is_measured | lacks_all]
         return table.sort_values("n", kind="stable").drop_duplicates(view.by).sort_index(), view.by
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:

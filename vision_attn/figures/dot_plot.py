@@ -31,6 +31,11 @@ class DotPlot(Dots):
     split: str | None = "test"
     at: Levels = ()
 
+    def heading(self) -> str:
+        given = "".join(f", {wording.level_text(*one)}" for one in self.given)
+        less = "" if self.reference is None else f": difference to {self.reference}"
+        return wording.headed(self._what()) + given + less
+
     def _values(self, view: View) -> pd.DataFrame:
         """One value a run, or a pair."""
         at: dict[str, Any] = {**({"split": self.split} if self.split else {}), **dict(self.at)}
@@ -84,7 +89,7 @@ class DotPlot(Dots):
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         view = self.view(records)
         what = self._what()
-        said = f"{what.capitalize()}{view.data_text}"
+        said = f"{wording.headed(what)}{view.data_text}"
         if self.reference is not None:
             said = f"Difference in {what} to {self.reference}{view.data_text}, paired by {self.over}"
         out = [f"{said}.", wording.seeds_text(table, view.rows[::-1], unit=self.over)]

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.mathtext import MathTextParser
+from matplotlib.textpath import TextPath
 
 from vision_attn.figures import theme
 
@@ -33,8 +34,10 @@ def _is_formula(text: str) -> bool:
 
 
 def text_width(texts: Iterable[str]) -> float:
-    """The inches that the longest of some texts takes, about."""
-    return 0.072 * max(map(len, texts), default=0)
+    """The inches that the longest of some texts takes beside an axis, with a little room before it."""
+    font = FontProperties(size=mpl.rcParams["ytick.labelsize"])
+    widths = (TextPath((0, 0), shown(text), prop=font).get_extents().width for text in texts if text)
+    return 0.12 + max(widths, default=0) / 72
 
 
 def legend(figure: theme.Canvas, entries: dict[str, Line2D]) -> None:

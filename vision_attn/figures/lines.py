@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,9 @@ from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.view import View
 from vision_attn.records import Records, chance
 from vision_attn.spec import spec
+
+NEAR = 8.0
+"""Percentage points within which a mark and the name of a line would touch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +131,14 @@ class Lines(OverSeeds, abc.ABC):
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
         """What lies under the lines: chance, of accuracies."""
         if (guess := self.chance(view)) is not None:
-            marks.reference_line(axes, 100 * guess, "chance", dotted=True)
+            marks.reference_line(axes, 100 * guess, "chance", dotted=True, at=self._free_end(100 * guess, rows, view))
+
+    def _free_end(self, y: float, rows: pd.DataFrame, view: View) -> Literal["left", "right"]:
+        """The end of a horizontal line at which no mean or interval is near it; the right one of two alike."""
+        x = rows[self.x_name(view)]
+        near = (rows["low"].fillna(rows["estimate"]) < y + NEAR) & (rows["high"].fillna(rows["estimate"]) > y - NEAR)
+        crowded = [bool(near[x == end].any()) for end in (x.iloc[0], x.iloc[-1])] if len(x) else [False, False]
+        return "left" if crowded == [False, True] else "right"
 
     def lines(self, panel: Panel, view: View) -> None:
         """The lines of a panel and single values beside them, moved aside a little so that none hides another."""

@@ -1,7 +1,7 @@
 """Marks: lines, dots and their intervals on axes, and how they stand in a legend."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,18 +23,20 @@ def dodge(places: dict[Any, float], index: int, count: int, *, logarithmic: bool
     return tuple({level: place + span * shift for level, place in places.items()} for shift in shifts)
 
 
-def reference_line(axes: Axes, y: float, text: str, *, dotted: bool = False) -> None:
-    """A horizontal line to compare with, named at its right end."""
+def reference_line(
+    axes: Axes, y: float, text: str, *, dotted: bool = False, at: Literal["left", "right"] = "right"
+) -> None:
+    """A horizontal line to compare with, named at one of its ends."""
     style = {"color": theme.FAINT, "linestyle": ":"} if dotted else {"color": theme.INK, "linestyle": "-"}
     axes.axhline(y, linewidth=1.1, zorder=1, **style)  # type: ignore[arg-type]
     where = ("axes fraction", "data")
     axes.annotate(
         lettering.shown(text),
-        (1, y),
-        (0, 2),
+        (float(at == "right"), y),
+        (0 if at == "right" else 4, 2),
         xycoords=where,
         textcoords="offset points",
-        ha="right",
+        ha=at,
         va="bottom",
         fontsize=8,
         color=theme.FAINT,

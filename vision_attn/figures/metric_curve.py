@@ -32,6 +32,12 @@ class MetricCurve(CoordinateLines):
     at: Levels = (("split", "test"),)
     log_y: bool = False
 
+    def heading(self) -> str:
+        said = [f"{name.replace('_', ' ')} {level}" for name, level in self.at if (name, level) != ("split", "test")]
+        said += [wording.level_text(*one) for one in self.given]
+        what = wording.headed(wording.metric_text(self.metric))
+        return f"{what} against {wording.factor_text(self.x)}" + (f": {', '.join(said)}" if said else "")
+
     def coordinates(self) -> tuple[str, ...]:
         return (self.x,)
 
@@ -69,7 +75,7 @@ class MetricCurve(CoordinateLines):
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         said = ", ".join(f"{name.replace('_', ' ')} {level}" for name, level in self.at)
         where = f" ({said})" if said else ""
-        what = wording.metric_text(self.metric).capitalize()
+        what = wording.headed(wording.metric_text(self.metric))
         return f"{what}{where}{view.data_text} against {wording.factor_text(self.x)}."
 
     def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:

@@ -17,6 +17,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from vision_attn.plan import Plan
 from vision_attn.spec import InputError
@@ -42,7 +43,7 @@ class Page(Figure):
     """A figure of ours: as large as what is drawn on it needs, or of a given width and as high as it then needs."""
 
     def __init__(self, *, width: float | None = None) -> None:
-        super().__init__(layout="constrained")
+        super().__init__(layout=ConstrainedLayoutEngine(w_pad=0.08))  # hinted texts are wider than those laid out
         self.given_width = width
 
 

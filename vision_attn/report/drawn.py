@@ -75,9 +75,10 @@ def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Dr
     plot = figure.plot(records)
     images = rendering.rendered(plot.sheet, kinds=figure.files)
     own = ", ".join(_said(field, value) for field, value in data.items() if field != "kind" and value is not None)
+    is_plain = figure.heading() == figure.title
     drawn = Drawn(
         name,
-        f"{figure.title}: {own}" if name != data["kind"] and own else figure.title,
+        f"{figure.title}: {own}" if is_plain and name != data["kind"] and own else figure.heading(),
         caption=plot.caption,
         image=svg.address(images["svg"]),
         width=round(theme.inches(plot.sheet) * 96),
