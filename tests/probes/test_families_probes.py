@@ -127,3 +127,15 @@ def test_images_are_corrupted_alike_whatever_a_model_computes_in(kind):
     with torch.autocast("cpu", torch.bfloat16):
         found = corrupted(images, kind, STRENGTHS[kind][0])
     assert torch.equal(found, corrupted(images, kind, STRENGTHS[kind][0]))
+
+
+def test_other_images_have_nothing_to_do_with_the_first_in_a_split_that_is_sorted_by_class():
+    data, model = noise(images=200), ViT(dim=16, depth=1, mlp_ratio=1)
+    torch.manual_seed(0)
+    module = model.build(image_size=data.image_size, in_chans=data.in_chans, num_classes=data.num_classes)
+    labels = torch.arange(200) * data.num_classes // 200
+    shades = torch.linspace(20, 235, data.num_classes)[labels].view(-1, 1, 1, 1)
+    images = (shades + 0.05 * data.test.images).clamp(0, 255).to(torch.uint8)
+    rows = LayerCKA(images=100)(module, dataclasses.replace(data, test=Split(images, labels)))
+    found = [row["value"] for row in rows if (row["other"], row["estimator"]) == ("other images", "unbiased")]
+    assert max(map(abs, found)) < 0.1

@@ -44,12 +44,13 @@ class LayerCKA(Probe):
         both = chosen(data, split="test", images=2 * self.images)
         if len(both) < 8:
             return
-        own, others = slice(0, None, 2), slice(1, None, 2)
         count = len(both) // 2
-        first, second = (_grams(model, data.normalise(both.images[part][:count]), names) for part in (own, others))
-        fixed = {"pixels": _gram(data.normalise(both.images[own][:count]))}
+        order = torch.randperm(len(both), generator=torch.Generator().manual_seed(0)).to(both.labels.device)
+        own, others = order[:count], order[count : 2 * count]  # a split may be sorted: neighbours would be of one class
+        first, second = (_grams(model, data.normalise(both.images[part]), names) for part in (own, others))
+        fixed = {"pixels": _gram(data.normalise(both.images[own]))}
         if both.labels.ndim == 1:
-            fixed["labels"] = _gram(F.one_hot(both.labels[own][:count], data.num_classes))
+            fixed["labels"] = _gram(F.one_hot(both.labels[own], data.num_classes))
         for number, gram in enumerate(first, start=1):
             compared = {str(other): first[other - 1] for other in range(number + 1, len(first) + 1)}
             compared |= fixed | {"other images": second[number - 1]}
