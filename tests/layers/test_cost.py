@@ -67,6 +67,13 @@ def test_a_grid_that_windows_do_not_divide_costs_what_the_padded_one_does():
     assert flops(30, 29, pattern=Window(4)) == flops(32, 32, pattern=Window(4)) == 4 * HEADS * WIDTH * scores(30, 29)
 
 
+def test_axial_attention_is_cut_where_that_is_faster_and_masked_where_it_is_not():
+    """Rows and columns share a softmax: cutting costs more than with other patterns, too much at 24 x 24."""
+    a_score = 2 * HEADS * 2 * WIDTH
+    assert flops(24, 24, pattern=Axial()) == a_score * 576**2
+    assert flops(28, 28, pattern=Axial()) == a_score * 784 * (28 + 28)
+
+
 @pytest.mark.parametrize("similarity", ["dot", "cosine", "bilinear", "gaussian"])
 def test_so_does_that_of_the_similarities(similarity):
     """N² d for the scores and N² d for the mixing; d² a query more for bilinear, a channel more for gaussian."""
@@ -90,7 +97,10 @@ def peak(layer, x, **masks):
 
 
 MORE = {8: {"`SpatialReduction(C, r)`", "`TopK(k)`"}, 24: {"`Neighbourhood(r)`", "`TopK(k)`"}}
-"""Top-k attention forms all scores; a convolution has weights, and blocks a halo, that count in small grids."""
+"""What needs more. Top-k attention forms all scores of a head before it drops any, and a fused kernel forms none. The
+convolution that reduces keys has weights and their gradients, whatever the grid. Blocks of a neighbourhood copy the
+keys of their halo, four times as many as their queries, which in small grids is more than the mask.
+"""
 
 
 @pytest.mark.parametrize("side", MORE)
