@@ -65,6 +65,7 @@ HEAVY = {
     "scipy": {"statistics"},
     "sklearn": {"models"},
     "ray": {"executors"},
+    "sphinx": {"site"},
     "timm": {"models", "training", "bench"},
     "torchvision": {"_torchvision", "data", "bench"},
     "torch": {

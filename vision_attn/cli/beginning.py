@@ -1,4 +1,4 @@
-"""Verbs to begin with: init writes an experiment file, list shows those that are there."""
+"""Verbs to begin with: init writes an experiment file, list shows those that are there, docs writes what to read."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from rich.table import Table
 from vision_attn.cli import paths
 from vision_attn.cli.chosen import chosen_plan
 from vision_attn.cli.options import Json, Results
-from vision_attn.cli.output import print_json, screen
+from vision_attn.cli.output import DONE, FAILED, complain, print_json, screen
 from vision_attn.spec import InputError
 from vision_attn.store import RUNS
 
@@ -105,3 +105,19 @@ def _row(file: Path, results: Path) -> dict[str, Any]:
         "presets": presets,
         "question": planned.question.splitlines()[0],
     }
+
+
+def docs(
+    output: Annotated[
+        Path, typer.Option(callback=paths.folder, help="The folder to write to; its index.html is the front page.")
+    ] = Path("build/docs"),
+) -> None:
+    """Build the documentation as a site: pages, gallery of figures, reference. Needs the extra `docs`."""
+    from vision_attn.site import build
+
+    paths.require_writable("output", output)
+    warnings = build(output)
+    for text in warnings:
+        complain(text)
+    screen().print(f"{output / 'index.html'}")
+    raise typer.Exit(FAILED if warnings else DONE)

@@ -54,6 +54,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     machine.verify,
     machine.gc,
     machine.bench,
+    beginning.docs,
 )
 """In the order of the help text."""
 

@@ -38,7 +38,7 @@ class Saturation(Probe):
     `score_variance`        of all scores, as scaled
     `entropy_relative`      mean entropy of a row / log M: 1 is uniform, 0 one key alone; not where M is 1
     `largest_weight`        mean of the largest weight of a row
-    `jacobian_norm`         |diag(p) - p p^T| (Frobenius) of a row p, by how much weights move with scores: `quantile`s
+    `jacobian_norm`         |diag(p) - p p^T| (Frobenius) of a row p, by how much weights move with scores: a `quantile`
     `mean_jacobian_norm`    its mean
     `saturated_share`       share of the rows in which it is below 0.001
     """
