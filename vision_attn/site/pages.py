@@ -97,7 +97,7 @@ def _reference(folder: Path) -> None:
     for module, members in names.items():
         body = f"{module}\n{'=' * len(module)}\n\n.. automodule:: {module}\n   :members: {members}\n"
         (folder / f"{module}.rst").write_text(body, encoding="utf-8")
-    (folder / "index.md").write_text(f"{REFERENCE}\n{_tree(list(names))}", encoding="utf-8")
+    (folder / "index.md").write_text(f"{REFERENCE}\n{_tree(list(names), caption='Modules')}", encoding="utf-8")
 
 
 def _index(pages: list[str], *, has_experiments: bool) -> str:
@@ -112,5 +112,5 @@ def _index(pages: list[str], *, has_experiments: bool) -> str:
     return "\n".join([*parts, *(_tree(names, caption=caption) for caption, names in trees)])
 
 
-def _tree(names: list[str], *, caption: str = "") -> str:
-    return "\n".join(["```{toctree}", f":caption: {caption}" if caption else ":maxdepth: 1", "", *names, "```", ""])
+def _tree(names: list[str], *, caption: str) -> str:
+    return "\n".join(["```{toctree}", ":maxdepth: 1", f":caption: {caption}", "", *names, "```", ""])
