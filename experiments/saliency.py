@@ -17,7 +17,7 @@ Expected: 10 minutes on two cores; the preset "photographs", CIFAR-10 with 2.5 m
 
 from vision_attn import Accuracy, Cifar10, Experiment, Mnist5k, Quantity, Recipe, ResNet, Run, ViT, cell, claim
 from vision_attn.data import PlantedGlyph
-from vision_attn.figures import DotPlot, MapGallery, MethodPlot, MetricAgreement
+from vision_attn.figures import MapGallery, MethodPlot, MetricAgreement
 from vision_attn.probes import Deletion, Pointing, SaliencyGallery, SaliencySanity, SingleDeletion, Size
 
 VIT, CNN = "ViT", "CNN"
@@ -101,16 +101,10 @@ experiment = Experiment(
     ),
     figures=(
         MethodPlot(metric="hit_share", given=cell(task=GLYPHS)),
-        MethodPlot(metric="deletion_correlation"),
-        MethodPlot(metric="deletion_gap", at=cell(fill="mean")),
-        MethodPlot(metric="deletion_gap", at=cell(fill="other")),
-        MetricAgreement(given=cell(task=GLYPHS)),
+        MethodPlot(metric="deletion_correlation", given=cell(task=IMAGES)),
+        MethodPlot(metric="deletion_gap", at=cell(fill="mean"), given=cell(task=IMAGES)),
         MetricAgreement(given=cell(task=IMAGES)),
-        MethodPlot(metric="randomised_correlation"),
-        MethodPlot(metric="class_correlation"),
-        MapGallery(given=cell(task=GLYPHS)),
-        MapGallery(given=cell(task=IMAGES)),
-        DotPlot(),
+        MapGallery(images=3, given=cell(task=IMAGES)),
     ),
     verdicts=(ATTENTION, ROLLOUT, GRADIENT, LEARNED),
 )

@@ -68,6 +68,7 @@ class MetricAgreement(OverSeeds):
         means = mean_interval(found, by=[*view.rows, "one", "other"], level=self.level)
         columns = [*view.rows, "one", "other", "estimate", "low", "high", "n", "sd", "planned"]
         out = planned(view, view.rows).merge(means, on=view.rows, how="left").reindex(columns=columns)
+        out = out.astype(view.runs[view.rows].dtypes.to_dict())
         out["n"] = out["n"].fillna(0).astype(int)
         for key in ("other", "one"):
             out = out.iloc[out[key].map({text: i for i, text in enumerate(known)}).astype(float).argsort(kind="stable")]
