@@ -35,7 +35,7 @@ RECIPES = {
     "cifar10": dict.fromkeys((GLYPHS, IMAGES), Recipe(updates=20000, batch_size=128)),
 }
 RATES = {("mnist5k", IMAGES, VIT): 3e-3}
-"""Where it is not 1e-3 for the ViT and 3e-3 for the CNN; settled, with updates, on 500 validation images."""
+"""Where it is not 1e-3 for the ViT and 3e-3 for the CNN: one seed, on 500 validation images."""
 MISSING = 0.3
 """The largest share of the patches of a training image that are missing."""
 

@@ -103,7 +103,10 @@ class MethodPlot(Dots):
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         view = self.view(records)
         cells = [wording.interval(row, metric=self.metric) for row in table.to_dict("records")]
-        rows, own = [*view.panels, self.method], table.assign(**{self.method: table[self.method].fillna("–")})
+        rows, own = (
+            [*view.panels, self.method],
+            table.assign(**{self.method: table[self.method].astype(object).fillna("–")}),
+        )
         order = {method: i for i, method in enumerate([*self._methods(view), "–"])}
         wide = wording.wide(own, cells, rows=rows, columns=self.hue, names=view.levels(self.hue))
         heads = wording.factor_text(self.method)
