@@ -26,7 +26,7 @@ from vision_attn.store import RUNS, write_atomic
 PAGE = "index.html"
 BEGIN, END = "<!-- claims -->\n", "<!-- /claims -->\n"
 """Between these a README has the table of claims."""
-WIDTH = 640
+WIDTH = 520
 """Pixels of a thumbnail, two for each that it is shown with."""
 
 
