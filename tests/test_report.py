@@ -497,7 +497,7 @@ def test_any_exception_in_a_figure_stands_in_its_place_and_the_rest_is_written(t
     assert "This figure could not be drawn: KeyError: 'what is not there' (" in read.text
     assert "test_report.py, line" in read.text
     assert "tables/Gap.csv" in read.links
-    assert {"records.csv.gz", "runs.csv"} <= {path.name for path in folder.iterdir()}
+    assert {"records.csv.gz", "runs.csv.gz"} <= {path.name for path in folder.iterdir()}
 
 
 def test_a_factor_that_does_not_say_what_was_measured_is_loud(tmp_path):

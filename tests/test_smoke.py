@@ -47,7 +47,7 @@ def test_the_preset_for_a_gpu_holds_too(name, data_dir, tmp_path):
     path = ROOT / "experiments" / f"{name}.py"
     folder = smoke_run(path, "--preset", "full", *levels, data_dir=data_dir, results=tmp_path)
     assert "could not be drawn" not in (folder / "report.html").read_text()
-    assert set(pd.read_csv(folder / "runs.csv")["state"]) == {"done"}
+    assert set(pd.read_csv(folder / "runs.csv.gz")["state"]) == {"done"}
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def report(tmp_path_factory):
     other.mkdir()
     write_tables(
         other,
-        {name: to_csv(read_csv(folder / name)) for name in ("records.csv.gz", "history.csv.gz", "runs.csv")},
+        {name: to_csv(read_csv(folder / name)) for name in ("records.csv.gz", "history.csv.gz", "runs.csv.gz")},
         experiment="other",
     )
     (other / "records.csv.gz").write_bytes(gzip.compress(b"run,metric,value\n", mtime=0))
@@ -133,10 +133,10 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", ["records.csv.gz", "history.csv.gz", "runs.csv", "SHA256SUMS"])
+@pytest.mark.parametrize("name", ["records.csv.gz", "history.csv.gz", "runs.csv.gz", "SHA256SUMS"])
 def test_a_damaged_file_is_refused_in_a_sentence_that_names_it(report, tmp_path, name, damage):
     """And nothing is published."""
-    if (name, damage) in {("history.csv.gz", "of another folder"), ("runs.csv", "of another folder")}:
+    if (name, damage) in {("history.csv.gz", "of another folder"), ("runs.csv.gz", "of another folder")}:
         pytest.skip("the other folder has the same bytes there")
     folder = Path(shutil.copytree(report.parent, tmp_path / "reports")) / report.name
     DAMAGES[damage](folder / name)
@@ -162,7 +162,7 @@ def test_what_the_report_writes_anyway_is_mended(report, tmp_path):
 
 def test_tables_with_the_checksums_of_another_experiment_are_refused(report, tmp_path):
     folder = Path(shutil.copytree(report, tmp_path / "quickstart"))
-    for name in ("records.csv.gz", "history.csv.gz", "runs.csv", "SHA256SUMS"):
+    for name in ("records.csv.gz", "history.csv.gz", "runs.csv.gz", "SHA256SUMS"):
         shutil.copy(report.parent / "other" / name, folder / name)
     with pytest.raises(InputError, match=r"SHA256SUMS is of the experiment 'other', but the plan is of 'quickstart'"):
         build(folder, tmp_path / "nowhere")
@@ -197,7 +197,7 @@ def test_what_the_store_has_is_built_again_over_damaged_tables(tmp_path):
 def plain(report, folder):
     """The report as it was written before there were checksums."""
     shutil.copytree(report, folder)
-    for name in ("records", "history"):
+    for name in ("records", "history", "runs"):
         (folder / f"{name}.csv").write_bytes(gzip.decompress((folder / f"{name}.csv.gz").read_bytes()))
         (folder / f"{name}.csv.gz").unlink()
     (folder / "SHA256SUMS").unlink()
@@ -207,10 +207,11 @@ def plain(report, folder):
 def test_a_report_from_before_checksums_is_read_and_written_anew(report, tmp_path):
     folder = plain(report, tmp_path / "quickstart")
     build(folder, tmp_path / "nowhere")
-    tables = ["records.csv.gz", "history.csv.gz", "runs.csv", "SHA256SUMS"]
+    tables = ["records.csv.gz", "history.csv.gz", "runs.csv.gz", "SHA256SUMS"]
     assert [(folder / name).read_bytes() == (report / name).read_bytes() for name in tables] == [True] * 4
     assert not (folder / "records.csv").exists()
     assert not (folder / "history.csv").exists()
+    assert not (folder / "runs.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Report: the plan and its records as tables, figures and one self-contained page.
 
-Reads the plan and the run store, writes records.csv.gz, history.csv.gz, runs.csv, tables/, figures/, report.html and,
-where the experiment has verdicts, verdicts.csv; SHA256SUMS holds the checksums of the tables.
+Reads the plan and the run store, writes records.csv.gz, history.csv.gz, runs.csv.gz, tables/, figures/, report.html
+and, where the experiment has verdicts, verdicts.csv; SHA256SUMS holds the checksums of the tables.
 No clock is read: the same records give the same bytes.
 """
 
@@ -42,7 +42,7 @@ def write(records: Records, folder: Path) -> Path:
     drawn = [figure for figure in made.values() if figure is not None]
     found = findings(records)
     tables = {"records.csv.gz": to_csv(records.values), "history.csv.gz": to_csv(records.history)}
-    tables |= {"runs.csv": to_csv(records.runs)}
+    tables |= {"runs.csv.gz": to_csv(records.runs)}
     tables |= {f"tables/{figure.name}.csv": figure.table for figure in drawn if not figure.problem}
     tables |= {"verdicts.csv": to_csv(verdict_table(found))} if found else {}
     write_tables(folder, tables, experiment=records.plan.name)
@@ -64,7 +64,7 @@ def _delete_others(folder: Path, figures: set[str], tables: set[str]) -> None:
     for path in (*folder.glob("tables/*.csv"), *folder.glob("figures/*.*")):
         if path.stem not in figures and path.stem.partition("-")[0] in known:
             path.unlink()
-    for name in {"records.csv", "history.csv", "verdicts.csv"} - tables:
+    for name in {"records.csv", "history.csv", "runs.csv", "verdicts.csv"} - tables:
         (folder / name).unlink(missing_ok=True)
 
 
