@@ -156,4 +156,4 @@ def test_figures_of_one_kind_are_told_apart_by_what_was_asked_of_them(tmp_path):
 def test_levels_in_a_title_are_words_in_whichever_field_they_stand(tmp_path):
     layer = {"kind": "DotPlot", "metric": "bias_effect", "split": None, "at": [["layer", 1], ["projection", "q"]]}
     read = Reader(page(tmp_path, figures=[{"kind": "DotPlot"}, layer]))
-    assert "Models compared: bias effect, layer 1, q" in read.text
+    assert "Bias effect (layer 1, projection q)" in read.text

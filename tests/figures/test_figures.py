@@ -167,7 +167,8 @@ def test_every_panel_shows_all_its_points(tmp_path):
 
     def rows(probe, factors, index):
         value = (0.9 if factors["noise"] == "none" else 0.2) + 0.01 * factors["seed"]
-        return [{"metric": "accuracy", "split": split, "value": value} for split in ("train", "test")]
+        splits = ("train", "test") if probe["kind"] == "Accuracy" else ()
+        return [{"metric": "accuracy", "split": split, "value": value} for split in splits]
 
     made_up.write_store(tmp_path, plan, probe_rows=rows)
     records = load(plan, tmp_path)
@@ -215,7 +216,8 @@ def test_matching_keeps_sizes_apart_that_depend_on_another_factor(tmp_path):
 
     def rows(probe, factors, index):
         params = (1000, 1010)[index] * (1 if factors["scale"] == "small" else 5)
-        return [{"metric": "params", "value": params}, {"metric": "flops", "value": params * 100}]
+        sizes = {"params": params, "flops": params * 100} if probe["kind"] == "Size" else {}
+        return [{"metric": metric, "value": value} for metric, value in sizes.items()]
 
     made_up.write_store(tmp_path, plan, probe_rows=rows)
     table = Matching(reference="ViT").table(load(plan, tmp_path))

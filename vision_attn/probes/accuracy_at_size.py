@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vision_attn.data.base import Data, Dataset
-from vision_attn.layers import Position
 from vision_attn.models.base import Model
 from vision_attn.models.fitted import FittedModel
 from vision_attn.probes.altered import accuracy_row, classes, evenly_spaced, without_class
@@ -65,22 +64,11 @@ class AccuracyAtSize(Probe):
 
 
 def _at_size(model: nn.Module, size: int) -> nn.Module:
-    """A copy that takes images of that size. Encodings inside of mixers stay: they extend themselves to a new grid."""
+    """A copy that takes images of that size."""
     network: Any = copy.deepcopy(model)
-    if not hasattr(network, "set_input_size"):
-        return network
-    encodings = {name: module for name, module in network.named_modules() if isinstance(module, Position)}
-    for name in encodings:
-        _put(network, name, None)
-    network.set_input_size(size)
-    for name, module in encodings.items():
-        _put(network, name, module)
+    if hasattr(network, "set_input_size"):
+        network.set_input_size(size)
     return network
-
-
-def _put(network: nn.Module, name: str, module: nn.Module | None) -> None:
-    parent, _, last = name.rpartition(".")
-    setattr(network.get_submodule(parent), last, module)
 
 
 def resized(images: Tensor, size: int) -> Tensor:
