@@ -6,10 +6,11 @@ import itertools
 import json
 import statistics
 from collections import defaultdict
+from collections.abc import Callable
 
-from vision_attn.models import count_flops, count_params
+from vision_attn.data import Dataset
+from vision_attn.models import Model, count_flops, count_params
 from vision_attn.plan import Json, Plan
-from vision_attn.run import Run
 from vision_attn.spec import InputError, canonical, from_json
 from vision_attn.states import Look
 from vision_attn.store import OPEN
@@ -43,31 +44,24 @@ def expected(plan: Plan, look: Look) -> Expected:
     """What the runs that are still to do will take, as far as the pool tells."""
     todo = [plan.runs[key].run for key, state in look.states.items() if state.name in OPEN]
     paces = _paces(plan, look)
+    rates = _rates(paces) if any(_likeness(run) not in paces for run in todo) else {}
     seconds, alike, scaled = 0.0, 0, 0
     for run in todo:
-        if (found := paces.get(_likeness(run))) is not None:
+        number = max(1, updates(run))
+        if (known := paces.get(_likeness(run))) is not None:
             alike += 1
-            seconds += statistics.median(found.values) * max(1, updates(run))
-        elif (pace := _by_flops(run, paces)) is not None:
+            seconds += known * number
+        elif (rate := _rate(run, rates)) is not None:
             scaled += 1
-            seconds += pace * updates(run)
-    sizes = [_size(canonical(_network(run))) for run in todo]
-    disk = sum(TEXTS_BYTES + 4 * size[0] for size in sizes if size is not None) if None not in sizes else None
+            seconds += rate * _work(run) * number
+    sizes = [_counted(count_params, _subject(run)) for run in todo]
+    disk = None if None in sizes else sum(TEXTS_BYTES + 4 * (params or 0) for params in sizes)
     return Expected(seconds if alike + scaled == len(todo) else None, alike, scaled, disk)
 
 
-@dataclasses.dataclass
-class _Pace:
-    """Seconds an update of finished runs that are alike, and one of them."""
-
-    run: Json
-    values: list[float] = dataclasses.field(default_factory=list)
-
-
-def _paces(plan: Plan, look: Look) -> dict[bytes, _Pace]:
-    """By likeness how fast runs went on a device such as this machine's."""
-    device = pick_device("auto").type
-    found: dict[bytes, _Pace] = {}
+def _paces(plan: Plan, look: Look) -> dict[bytes, float]:
+    """Median seconds an update of finished runs on a device such as this machine's, by likeness."""
+    device, found = pick_device("auto").type, defaultdict(list)
     own = (key for key in plan.runs if key in look.index)
     others = (key for key in look.index if key not in plan.runs)
     for key in itertools.islice(itertools.chain(own, others), MOST_READ):
@@ -75,45 +69,50 @@ def _paces(plan: Plan, look: Look) -> dict[bytes, _Pace]:
         if result is None or config is None or result["choices"].get("device") != device:
             continue
         seconds = result["measured"].get("total_seconds", 0) / result["choices"].get("stacked", 1)
-        pace = found.setdefault(_likeness(config["run"]), _Pace(config["run"]))
-        pace.values.append(seconds / max(1, result["updates"]))
-    return found
+        found[_likeness(config["run"])].append(seconds / max(1, result["updates"]))
+    return {alike: statistics.median(values) for alike, values in found.items()}
+
+
+def _rates(paces: dict[bytes, float]) -> dict[str, list[float]]:
+    """Seconds a FLOP of an update, by the kind of the model."""
+    rates = defaultdict(list)
+    for alike, pace in paces.items():
+        run = json.loads(alike)
+        if work := _work(run):
+            rates[run["model"]["kind"]].append(pace / work)
+    return rates
+
+
+def _rate(run: Json, rates: dict[str, list[float]]) -> float | None:
+    """The rate of models of the same kind or else of any; None where there is none, or no work is known of the run."""
+    near = rates.get(run["model"]["kind"]) or list(itertools.chain.from_iterable(rates.values()))
+    return statistics.median(near) if near and _work(run) else None
 
 
 def _likeness(run: Json) -> bytes:
-    """What two runs must share to take as long an update."""
-    return canonical([run["model"], {**run["data"], "train_size": 0, "subset_seed": 0}, _batch(run)])
+    """What two runs must share to take as long an update: as much of a run's JSON."""
+    recipe = {"batch_size": run["recipe"].get("batch_size", Recipe.batch_size)}
+    return canonical({**json.loads(_subject(run)), "recipe": recipe})
 
 
-def _batch(run: Json) -> int:
-    return int(run["recipe"].get("batch_size", Recipe.batch_size))
+def _subject(run: Json) -> bytes:
+    """Model and data set of a run, whatever the subset."""
+    data = {name: value for name, value in run["data"].items() if name not in ("train_size", "subset_seed")}
+    return canonical({"model": run["model"], "data": data})
 
 
-def _network(run: Json) -> Json:
-    return {**run, "seed": 0, "recipe": {"kind": "Recipe", "updates": 0}}
-
-
-def _by_flops(run: Json, paces: dict[bytes, _Pace]) -> float | None:
-    """Seconds an update, from runs of the same kind of model or else of any, in proportion to the FLOPs."""
-    size = _size(canonical(_network(run)))
-    if size is None:
-        return None
-    rates = defaultdict(list)
-    for pace in paces.values():
-        other = _size(canonical(_network(pace.run)))
-        if other is not None and other[1] > 0:
-            work = other[1] * _batch(pace.run)
-            rates[pace.run["model"]["kind"]].append(statistics.median(pace.values) / work)
-    near = rates.get(run["model"]["kind"]) or list(itertools.chain.from_iterable(rates.values()))
-    return statistics.median(near) * size[1] * _batch(run) if near else None
+def _work(run: Json) -> int:
+    """Forward FLOPs of an update; 0 where they are not known."""
+    flops = _counted(count_flops, _subject(run)) or 0
+    return flops * run["recipe"].get("batch_size", Recipe.batch_size)
 
 
 @functools.lru_cache(maxsize=1024)
-def _size(run: bytes) -> tuple[int, int] | None:
-    """Parameters and forward FLOPs of an image; None where the data, or an own kind, are not here."""
+def _counted(count: Callable[..., int], subject: bytes) -> int | None:
+    """What `count` says of the model; None where the data, or an own kind, are not here."""
+    parts = json.loads(subject)
     try:
-        made = from_json(json.loads(run), Run)
-        shape = shape_of(made.data.load())
-        return count_params(made.model, **shape), count_flops(made.model, **shape)
+        model, data = from_json(parts["model"], Model), from_json(parts["data"], Dataset)
+        return count(model, **shape_of(data.load()))
     except InputError:
         return None
