@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vision_attn.spec import InputError, canonical
-from vision_attn.store import DamagedFile, probe_file, read_json, write_json
+from vision_attn.store import RUNS, DamagedFile, probe_file, read_json, write_json
 
 Level = str | int | float | bool
 Json = dict[str, Any]
@@ -217,8 +217,9 @@ class Plan:
 
 
 def folders_in(results: Path) -> list[Path]:
-    """The folders of a folder of results that have a plan, sorted."""
-    return sorted({path.parent for name in (FILE, EARLIER_FILE) for path in results.glob(f"*/{name}")})
+    """The folders of experiments in a folder of results, those that have a plan, sorted."""
+    found = {path.parent for name in (FILE, EARLIER_FILE) for path in results.glob(f"*/{name}")}
+    return sorted(folder for folder in found if folder.name != RUNS)
 
 
 def _file(folder: Path) -> Path:

@@ -98,7 +98,7 @@ def gc(
     from vision_attn import store as stores
     from vision_attn.plan import Plan, folders_in
 
-    folders = [folder for folder in folders_in(results) if folder.name != RUNS]
+    folders = folders_in(results)
     if not folders:
         raise InputError(f"results must hold the folder of an experiment. '{results}' has none: every run would go.")
     asked = {key for folder in folders for key in Plan.read(folder).runs}

@@ -13,7 +13,6 @@ from vision_attn.plan import Plan, folders_in
 from vision_attn.report import withdrawals
 from vision_attn.report.claims import Claim, claim_of, claims
 from vision_attn.report.withdrawals import Entry
-from vision_attn.store import RUNS
 from vision_attn.tables import read_tables
 
 TABLE = "verdicts"
@@ -118,7 +117,7 @@ def judged(results: Path) -> list[Judged]:
 
 def folders(results: Path) -> dict[Path, Plan]:
     """The folders of experiments in a folder of results with their plans, by name; smoke runs count for nothing."""
-    plans = {folder: Plan.read(folder) for folder in folders_in(results) if folder.name != RUNS}
+    plans = {folder: Plan.read(folder) for folder in folders_in(results)}
     return {folder: plan for folder, plan in plans.items() if not plan.smoke}
 
 

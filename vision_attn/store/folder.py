@@ -139,6 +139,10 @@ class RunFolder:
         fits = content is not None and all(type(content.get(name)) is kind for name, kind in types.items())
         return content if content is not None and fits and 0 < content["pid"] < 1 << 31 else None
 
+    def unfinished(self) -> list[Path]:
+        """What writes that were interrupted have left."""
+        return sorted([*self.path.glob(".*.tmp"), *self.path.glob(f"{PROBES}/.*.tmp")])
+
     def is_at_work(self) -> bool:
         """Whether a process has the lease that may be alive."""
         holder = self.holder()
@@ -155,7 +159,7 @@ class RunFolder:
                 if not self._is_gone(holder):
                     return None
                 self.write_down(holder, "killed", "the worker ended without a word")
-            for leftover in [*self.path.glob(".*.tmp"), *self.path.glob(f"{PROBES}/.*.tmp")]:
+            for leftover in self.unfinished():
                 leftover.unlink(missing_ok=True)
             token = attempt_rows.next_number(self.attempts())
             content = {"token": token, "nonce": secrets.token_hex(8), **identity()}

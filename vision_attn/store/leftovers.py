@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Container, Iterator
 from pathlib import Path
 
-from vision_attn.store.folder import PROBES, WEIGHTS, RunFolder
+from vision_attn.store.folder import WEIGHTS, RunFolder
 from vision_attn.store.pool import Store
 
 GONE = ".gone-"
@@ -37,7 +37,7 @@ def leftovers_of(store: Store, asked: Container[str], *, weights: bool = False) 
         if key not in asked:
             yield Leftover(folder.path, "no plan asks for it", _bytes(folder.path), folder)
             continue
-        for path in sorted([*folder.path.glob(".*.tmp"), *folder.path.glob(f"{PROBES}/.*.tmp")]):
+        for path in folder.unfinished():
             yield Leftover(path, "left by a write that was interrupted", _bytes(path), folder)
         if weights and (folder.path / WEIGHTS).is_file() and folder.result() is not None:
             path = folder.path / WEIGHTS
