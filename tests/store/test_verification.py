@@ -81,6 +81,15 @@ def test_the_files_of_a_run_at_work_are_not_taken_from_it(store):
     assert len(mend(faults(store))) == 3
 
 
+def test_a_finished_run_that_is_being_measured_is_at_work_too(store):
+    folder = store.index()[next(key for key in store.index() if key.startswith("3a88"))]
+    lease = folder.acquire()
+    flip(folder.path / "weights.safetensors")
+    assert mend(faults(store)) == []
+    lease.give_back()
+    assert mend(faults(store)) != []
+
+
 def verb(*arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         app(["verify", *map(str, arguments)])

@@ -47,7 +47,7 @@ def mend(faults: list[Fault]) -> list[str]:
     """Remove what is damaged and what rests on it; the names of the files that are gone."""
     gone = []
     for fault in faults:
-        if fault.folder is None or not fault.remove or fault.folder.state([]).name == "running":
+        if fault.folder is None or not fault.remove or fault.folder.is_at_work():
             continue
         with contextlib.suppress(LeaseLost), locked(fault.folder.path):
             for name in fault.remove:
