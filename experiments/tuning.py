@@ -139,7 +139,7 @@ def _matched(model, position, scale):
     others = {
         "ViT, 3x3 convolution": vit.replace(mixer=DepthwiseConv(kernel_size=3)),
         "ViT, convolutional stem": vit.replace(stem="convolution"),
-        "ResNet": ResNet(width=12, blocks=2),
+        "ResNet": ResNet(width=16, blocks=(2, 3, 2)),
     }
     return match(others[model], reference=vit, turn="width", tolerance=0.06, **SHAPE)
 

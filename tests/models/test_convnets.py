@@ -110,3 +110,12 @@ def test_a_resnet_drops_branches_in_training_only_and_costs_the_same():
     x = images(8)
     torch.testing.assert_close(modules[0].eval()(x), modules[1].eval()(x), rtol=0, atol=0)
     assert not torch.equal(modules[1].train()(x), modules[0].train()(x))
+
+
+def test_stages_of_a_resnet_may_differ_in_depth():
+    built = ResNet(width=4, blocks=(2, 3, 1)).build(image_size=16, in_chans=3, num_classes=10)
+    assert [len(stage) for stage in built.stages] == [2, 3, 1]
+    same = (ResNet(width=4, blocks=blocks) for blocks in (2, (2, 2, 2)))
+    assert len({count_params(model, image_size=16, in_chans=3, num_classes=10) for model in same}) == 1
+    with pytest.raises(InputError, match=r"blocks of ResNet must be at least 1\. Got \(2, 0, 1\) instead"):
+        ResNet(blocks=(2, 0, 1))

@@ -32,6 +32,12 @@ def test_both_are_matched_where_a_width_and_depth_do_it():
     assert found == REFERENCE
 
 
+def test_stages_of_unequal_depth_are_turned_together():
+    reference = ResNet(width=8, blocks=(2, 4, 3))
+    found = match(ResNet(width=3, blocks=(1, 3, 2)), reference=reference, on="both", tolerance=0.001, **SHAPE)
+    assert found == reference
+
+
 def test_a_twin_may_be_held_to_the_depth_of_its_reference():
     reference = ViT(dim=64, depth=4, position="sincos2d")
     family = reference.replace(mixer=DepthwiseConv(kernel_size=3))

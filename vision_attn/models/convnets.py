@@ -18,8 +18,9 @@ STAGES = 3
 class ResNet(Model):
     """The CIFAR ResNet-(6 blocks + 2) of He et al. 2016, section 4.2, of any width.
 
-    A 3x3 stem, three stages of `blocks` basic blocks with `width`, 2 and 4 times `width` channels and strides 1, 2, 2,
-    global average pooling, one linear map. Shortcuts that change shape are 1x1 convolutions (the paper's option B).
+    A 3x3 stem, three stages of `blocks` basic blocks (one number, or one a stage) with `width`, 2 and 4 times `width`
+    channels and strides 1, 2, 2, global average pooling, one linear map. Shortcuts that change shape are 1x1
+    convolutions (the paper's option B).
     `drop_path` is the rate of stochastic depth at the last block (Huang et al. 2016), rising to it from 0; `drop_rate`
     is the share of the features that dropout sets to 0 before the head.
     """
@@ -28,13 +29,18 @@ class ResNet(Model):
     depth_field: ClassVar[str] = "blocks"
 
     width: int = 16
-    blocks: int = 3
+    blocks: int | tuple[int, int, int] = 3
     drop_path: float = 0.0
     drop_rate: float = 0.0
 
+    @property
+    def depths(self) -> tuple[int, int, int]:
+        """How many blocks each stage has."""
+        return self.blocks if isinstance(self.blocks, tuple) else (self.blocks, self.blocks, self.blocks)
+
     def check(self) -> None:
         self.require("width", self.width >= 1, "at least 1")
-        self.require("blocks", self.blocks >= 1, "at least 1")
+        self.require("blocks", min(self.depths) >= 1, "at least 1")
         for field in ("drop_path", "drop_rate"):
             self.require(field, 0 <= getattr(self, field) < 1, "at least 0 and less than 1")
 
@@ -71,11 +77,11 @@ class ResidualNetwork(Features, Classifier):
         self.num_features = width * 2 ** (STAGES - 1)
         self.stem = nn.Conv2d(in_chans, width, 3, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(width)
-        rates = iter(drop_path_rates(spec.drop_path, STAGES * spec.blocks))
+        rates = iter(drop_path_rates(spec.drop_path, sum(spec.depths)))
         stages, before = [], width
-        for stage in range(STAGES):
+        for stage, depth in enumerate(spec.depths):
             channels = width * 2**stage
-            strides = [2 if stage else 1] + [1] * (spec.blocks - 1)
+            strides = [2 if stage else 1] + [1] * (depth - 1)
             made = []
             for stride in strides:
                 made.append(BasicBlock(before, channels, stride=stride, drop_path=next(rates)))

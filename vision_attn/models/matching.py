@@ -174,8 +174,9 @@ def _depths(family: Family) -> Iterator[Family]:
     assert isinstance(family, Model)
     depth = getattr(family, family.depth_field)
     for step in DEPTH_STEPS:
-        if depth + step >= 1:
-            yield family.replace(**{family.depth_field: depth + step})
+        depths = [each + step for each in (depth if isinstance(depth, tuple) else (depth,))]
+        if min(depths) >= 1:
+            yield family.replace(**{family.depth_field: tuple(depths) if isinstance(depth, tuple) else depths[0]})
 
 
 def _around(start: Family, wanted: Count, on: str, shape: dict[str, int]) -> list[Family]:
