@@ -56,6 +56,16 @@ def test_a_run_takes_what_finished_ones_of_the_same_model_took_an_update(tmp_pat
     assert (found.seconds, found.alike, found.scaled) == (pytest.approx(500 * 50 / 200), 2, 0)
 
 
+def test_a_fit_without_updates_says_nothing_of_the_time_of_an_update(tmp_path):
+    fit = run(16, 0, updates=0)
+    fit["model"] = {"kind": "LogisticRegression"}
+    finished(tmp_path, planned(run(16, 0), fit), seconds=50)
+    todo = run(16, 0)
+    todo["model"] = {"kind": "ResNet", "width": 4, "blocks": 1}
+    finished(tmp_path / "trained alone", planned(run(16, 0)), seconds=50)
+    assert of(planned(todo), tmp_path) == of(planned(todo), tmp_path / "trained alone")
+
+
 def test_another_model_takes_as_much_more_as_its_flops(tmp_path):
     finished(tmp_path, planned(run(16, 0)), seconds=50)
     shape = {"image_size": 28, "in_chans": 1, "num_classes": 10}

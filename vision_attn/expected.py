@@ -74,11 +74,11 @@ def _paces(plan: Plan, look: Look) -> dict[bytes, float]:
 
 
 def _rates(paces: dict[bytes, float]) -> dict[str, list[float]]:
-    """Seconds a FLOP of an update, by the kind of the model."""
+    """Seconds a FLOP of an update, by the kind of the model; a fit without updates tells nothing of them."""
     rates = defaultdict(list)
     for alike, pace in paces.items():
         run = json.loads(alike)
-        if work := _work(run):
+        if run["is_trained"] and (work := _work(run)):
             rates[run["model"]["kind"]].append(pace / work)
     return rates
 
@@ -92,7 +92,7 @@ def _rate(run: Json, rates: dict[str, list[float]]) -> float | None:
 def _likeness(run: Json) -> bytes:
     """What two runs must share to take as long an update: as much of a run's JSON."""
     recipe = {"batch_size": run["recipe"].get("batch_size", Recipe.batch_size)}
-    return canonical({**json.loads(_subject(run)), "recipe": recipe})
+    return canonical({**json.loads(_subject(run)), "recipe": recipe, "is_trained": updates(run) > 0})
 
 
 def _subject(run: Json) -> bytes:
