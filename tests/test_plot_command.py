@@ -66,3 +66,17 @@ def test_what_cannot_be_drawn_is_said_in_one_sentence(table, words, sentence):
     ended = plot(table, *words)
     assert isinstance(ended.exception, InputError)
     assert str(ended.exception).startswith(sentence)
+
+
+def test_columns_of_other_names_are_asked_for_at_once(table):
+    named = {"model": "net", "train_size": "n", "seed": "rep", "accuracy": "top1"}
+    pd.read_csv(table).rename(columns=named).to_csv(table, index=False)
+    ended = plot(table, "--figure", "LearningCurve")
+    assert str(ended.exception) == (
+        "No column of the table is called accuracy. Say which is: --value COLUMN=accuracy (net, n, rep, top1)."
+    )
+    ended = plot(table, "--figure", "LearningCurve", "--value", "top1=accuracy", "--hue", "net")
+    assert str(ended.exception) == (
+        "LearningCurve looks for train_size, seed, which the table does not have (net, n, rep). Say which columns are "
+        "meant: --x COLUMN --over COLUMN."
+    )

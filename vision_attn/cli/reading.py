@@ -92,9 +92,13 @@ def plot(
     from vision_attn.own_results import read
     from vision_attn.records import Records
 
+    frame = read(table)
+    if not value and "accuracy" not in frame:
+        own = ", ".join(map(str, frame.columns))
+        raise InputError(f"No column of the table is called accuracy. Say which is: --value COLUMN=accuracy ({own}).")
     columns = dict(_pair(text, "value", alone=True) for text in value or ["accuracy"])
     records = Records.from_frame(
-        read(table), value=columns, factors=factor, percent=percent, num_classes=classes, name=table.stem
+        frame, value=columns, factors=factor, percent=percent, num_classes=classes, name=table.stem
     )
     labels = dict(_pair(text, "label") for text in label or ())
     fields = {"reference": reference, "x": x, "hue": hue, "over": over}
@@ -106,6 +110,7 @@ def plot(
     _check_used(figure, given)
     for kind in figure:
         made = _figure(kind, given, metric)
+        _check_columns(made, kind, tuple(records.plan.factors), given)
         drawn = made.plot(records, width=_width(width), title=title, labels=labels)
         files = drawn.save(out / kind)
         console = screen()
@@ -129,6 +134,17 @@ def _figure(kind: str, given: dict[str, Any], metric: str) -> Any:
         raise InputError(f"{kind} compares models with one of them. Name it: --reference MODEL.")
     own = {"metric": metric, **given} if metric != "accuracy" else given
     return from_json({"kind": kind, **{name: level for name, level in own.items() if name in names}}, figures.Figure)
+
+
+def _check_columns(made: Any, kind: str, columns: tuple[str, ...], given: dict[str, Any]) -> None:
+    """Raise one `InputError` for all columns that the figure looks for by names of its own and the table lacks."""
+    asked = {name: getattr(made, name, None) for name in ("x", "hue", "over") if name not in given}
+    if missing := {name: text for name, text in asked.items() if isinstance(text, str) and text not in columns}:
+        options = " ".join(f"--{name} COLUMN" for name in missing)
+        raise InputError(
+            f"{kind} looks for {', '.join(missing.values())}, which the table does not have ({', '.join(columns)}). "
+            f"Say which columns are meant: {options}."
+        )
 
 
 def _check_used(names: list[str], given: dict[str, Any]) -> None:
