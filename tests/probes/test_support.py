@@ -352,3 +352,33 @@ def test_the_last_pooling_layer_of_vgg16_sees_212_pixels():
 
     found = output_of(torchvision.models.vgg16().features)
     assert (found.height, found.width) == (212, 212)
+
+
+@pytest.mark.parametrize("image_size", [48, 47, 46, 50])
+def test_pixels_that_strides_leave_unseen_at_the_border_are_not_taken_for_the_end_of_a_field(image_size):
+    """At 48 pixels two strides of 3 leave the last pixel out, so that fields cut there end before the image does."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 3, 3, stride=3, padding=1), nn.Conv2d(3, 4, 3, stride=3, padding=1), nn.Conv2d(4, 4, 5, padding=2)
+    )
+    found = support(model, image_size=image_size, layers=[OUTPUT])[OUTPUT]
+    assert (found.height, found.box, found.extent) == (1 + 2 + 2 * 3 + 4 * 9, (-22, -22, 22, 22), "exact")
+
+
+def even_stride():
+    return nn.Conv2d(3, 4, 4, stride=2, padding=1)
+
+
+@pytest.mark.parametrize(
+    ("layers", "image_size", "expected"),
+    [
+        ((nn.AvgPool2d(2, stride=1), nn.Conv2d(3, 4, 5, dilation=2, padding=4)), 13, 2 + 4 * 2),
+        ((even_stride(), nn.Conv2d(4, 4, 5, stride=3, dilation=2, padding=4)), 20, 4 + 4 * 2 * 2),
+        ((even_stride(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 5, dilation=2, padding=4)), 23, 4 + 2 + 4 * 2 * 4),
+        ((nn.AvgPool2d(3, stride=2), nn.Conv2d(3, 4, 3, stride=3), nn.AvgPool2d(2)), 29, 3 + 2 * 2 + 6),
+    ],
+    ids=["dilated", "strided and dilated", "all cut", "two units"],
+)
+def test_holes_of_dilated_kernels_at_a_border_between_do_not_shorten_the_field(layers, image_size, expected):
+    """A border that takes one tap of a dilated kernel cuts a field well inside of the image."""
+    found = support(nn.Sequential(*layers), image_size=image_size, layers=[OUTPUT])[OUTPUT]
+    assert (found.height, found.width, found.extent) == (expected, expected, "exact")

@@ -5,6 +5,7 @@ The field of a unit is looked at along one axis at a time, as a line of pixels t
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from vision_attn.probes.gradients import Gradients
@@ -34,12 +35,18 @@ def spots(grid: Sequence[int]) -> list[tuple[int, int]]:
     return [(grid[0] // 2, grid[1] // 2), (0, grid[1] // 2), (0, 0), (grid[0] - 1, grid[1] - 1)]
 
 
-def free_ends(lines: Mapping[int, Tensor]) -> tuple[dict[int, int], dict[int, int]]:
-    """The first and the last pixels seen, by the unit's place on the line, where no border can have cut the field."""
+def free_ends(
+    lines: Mapping[int, Tensor], borders: tuple[int, int] | None = None
+) -> tuple[dict[int, int], dict[int, int]]:
+    """The first and the last pixels seen, by the unit's place on the line, that no border can have cut.
+
+    `borders` are the first and the last pixel of what units may see; None: those of the image.
+    """
     margin = max(map(hole, lines.values()))
     known = {place: seen for place, line in lines.items() if (seen := ends(line)) is not None}
-    starts = {place: first for place, (first, _) in known.items() if first >= margin}
-    stops = {place: last for place, (_, last) in known.items() if last < len(lines[place]) - margin}
+    low, high = borders or (0, max(map(len, lines.values())) - 1)
+    starts = {place: first for place, (first, _) in known.items() if first >= low + margin}
+    stops = {place: last for place, (_, last) in known.items() if last <= high - margin}
     return starts, stops
 
 
@@ -47,12 +54,16 @@ def offsets(lines: Mapping[int, Tensor], centre: Callable[[int], float]) -> list
     """The first and the last pixel of a field as offsets from its unit's centre, from lines by the unit's place.
 
     Of either side asked is the unit in the middle, and where its field may be cut there, also by the border of a layer
-    between, the unit farthest from that side; None where that one's is cut too, 0 where nothing is seen.
+    between, the unit farthest from that side; None where that one's is cut too, 0 where nothing is seen. Strides may
+    leave pixels at the image's border unseen: what counts as border is the outermost pixel that any unit sees.
     """
     middle = sorted(lines)[len(lines) // 2]
     longest = max(int(line.sum()) for line in lines.values())
+    seen = ends(torch.stack(list(lines.values())).any(dim=0))
+    sides = zip(free_ends(lines, seen), free_ends(lines), strict=True)
+    free_sides = [within or free for within, free in sides]
     found: list[float | None] = []
-    for free, farthest, border in zip(free_ends(lines), (max(lines), min(lines)), (0, len(lines[0]) - 1), strict=True):
+    for free, farthest, border in zip(free_sides, (max(lines), min(lines)), (0, len(lines[0]) - 1), strict=True):
         is_sure = middle in free and abs(free[middle] - border) >= longest / 4
         place = middle if is_sure else farthest
         found.append(free[place] + 0.5 - centre(place) if place in free else None)

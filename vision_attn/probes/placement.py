@@ -18,7 +18,9 @@ from vision_attn.probes.capture import NUMBERS
 from vision_attn.probes.gradients import Gradients, Unit
 from vision_attn.spec import InputError
 
-CHECKED = 8
+SHORT = 12
+"""The longest line all of whose units are asked: borders cut most of them."""
+CHECKED = 4
 """Units drawn at random that must lie where tokens in raster order lie."""
 
 
@@ -97,7 +99,9 @@ def _filled(
 
 
 def _places(side: int) -> list[int]:
-    """Places on a line that show where all others are: neighbours at its ends and in its middle."""
+    """Places on a line that show where all others are: neighbours at its ends and in its middle, all of a short one."""
+    if side <= SHORT:
+        return list(range(side))
     middle = side // 2
     return sorted({place for place in (0, 1, middle, middle + 1, side - 2, side - 1) if 0 <= place < side})
 
@@ -105,8 +109,7 @@ def _places(side: int) -> list[int]:
 def _asked(grid: tuple[int, int], generator: torch.Generator) -> list[tuple[int, int]]:
     """Units of all those rows and columns, none on the diagonal if it can be avoided, and some at random."""
     rows, columns = (_places(side) for side in grid)
-    number = max(len(rows), len(columns), 6)
-    chosen = [(rows[i % len(rows)], columns[(number - 1 - i) % len(columns)]) for i in range(number)]
+    chosen = [(rows[i % len(rows)], columns[(SHORT - 1 - i) % len(columns)]) for i in range(SHORT)]
     drawn = torch.rand(CHECKED, 2, generator=generator, dtype=torch.float64)
     return chosen + [(int(down * grid[0]), int(across * grid[1])) for down, across in drawn.tolist()]
 
@@ -119,20 +122,30 @@ def _lines(units: Sequence[tuple[int, int]], seen: Tensor, axis: int) -> dict[in
 def _regular(lines: Mapping[int, Tensor], even: float) -> tuple[float, float] | None:
     """The centre of unit 0 and the step from unit to unit, near `even` pixels; None where borders leave too few ends.
 
-    The ends of the whole field are the outermost of all units, as a border can only take from it.
+    The ends of the whole field are the outermost of all units, as a border can only take from it, be it the image's or
+    that of a layer between. So the step is the one that brings most ends together.
     """
     starts, stops = free_ends(lines)
-    middles = {place: (starts[place] + stops[place]) / 2 for place in starts.keys() & stops.keys()}
-    steps = _steps(middles) or [*_steps(starts), *_steps(stops)]
+    steps = {*_steps(starts), *_steps(stops)} - {0.0}  # ends that stay are those of borders
     if not steps or not starts or not stops:
         return None
-    step = min(steps, key=lambda one: abs(one - even))
-    start = min(first - place * step for place, first in starts.items())
-    stop = max(last - place * step for place, last in stops.items())
+
+    def on_a_line(step: float) -> int:
+        return sum(_outermost(ends, step, side)[1] for ends, side in ((starts, -1), (stops, 1)))
+
+    step = max(sorted(steps), key=lambda one: (on_a_line(one), -abs(one - even)))
+    start, stop = (_outermost(ends, step, side)[0] for ends, side in ((starts, -1), (stops, 1)))
     return (start + stop + 1) / 2, step
 
 
-def _steps(marks: Mapping[int, float]) -> list[float]:
+def _outermost(marks: Mapping[int, int], step: float, side: int) -> tuple[float, int]:
+    """The outermost mark, moved back to place 0 by `step` a place, and how many marks lie there."""
+    moved = [side * (mark - place * step) for place, mark in marks.items()]
+    outermost = max(moved)
+    return side * outermost, sum(abs(outermost - one) < 1e-6 for one in moved)
+
+
+def _steps(marks: Mapping[int, int]) -> list[float]:
     """The distances between marks per place: of neighbours, and over the longest way."""
     places = sorted(marks)
     ways = [*itertools.pairwise(places), *([(places[0], places[-1])] if places else [])]

@@ -99,10 +99,10 @@ def support(
     drawn = canvases(gradients, wanted, image_size=image_size, draws=draws, largest=largest)
     for axis, name, x, output in drawn:
         middle, _, *corners = spots(output.shape[2:])
-        if not gradients.seen_by(x, output, corners[0]).any(dim=1 - axis)[-1]:
-            units = [middle, *corners]
-            fields = torch.stack([gradients.seen_by(x, output, unit) for unit in units])
-            sides[name][axis] = _sides(units, fields, where[name], axis)
+        first, last = (gradients.seen_by(x, output, unit) for unit in corners)
+        if _last_seen(first, axis) < _last_seen(last, axis):
+            fields = torch.stack([gradients.seen_by(x, output, middle), first, last])
+            sides[name][axis] = _sides([middle, *corners], fields, where[name], axis)
     found: dict[str, Support] = {}
     for name in names:
         extent = _extent(seen[name], sides[name], where[name], found.values(), image_size)
@@ -127,6 +127,12 @@ def _sides(units: Sequence[tuple[int, int]], seen: Tensor, where: Placement, axi
     """The ends of the field along an axis, from what some units see."""
     lines = {unit[axis]: field.any(dim=1 - axis) for unit, field in zip(units, seen, strict=True)}
     return offsets(lines, lambda place: where.centre(place, axis))
+
+
+def _last_seen(field: Tensor, axis: int) -> int:
+    """The last row (axis 0) or column (axis 1) of a field; -1 where nothing is seen."""
+    seen = ends(field.any(dim=1 - axis))
+    return -1 if seen is None else seen[1]
 
 
 def _extent(
