@@ -131,10 +131,10 @@ def _regular(lines: Mapping[int, Tensor], even: float) -> tuple[float, float] | 
         return None
 
     def on_a_line(step: float) -> int:
-        return sum(_outermost(ends, step, side)[1] for ends, side in ((starts, -1), (stops, 1)))
+        return sum(_outermost(marks, step, side)[1] for marks, side in ((starts, -1), (stops, 1)))
 
     step = max(sorted(steps), key=lambda one: (on_a_line(one), -abs(one - even)))
-    start, stop = (_outermost(ends, step, side)[0] for ends, side in ((starts, -1), (stops, 1)))
+    start, stop = (_outermost(marks, step, side)[0] for marks, side in ((starts, -1), (stops, 1)))
     return (start + stop + 1) / 2, step
 
 
