@@ -147,11 +147,11 @@ def test_what_a_small_budget_leaves_open_says_nothing_against_what_a_larger_one_
     assert judged_by("contradicts", "supports").verdict == "mixed"
 
 
-def test_verdicts_that_differ_are_mixed_and_give_no_advice_and_the_number_of_each_in_the_readme(tmp_path):
+def test_verdicts_that_differ_are_mixed_and_stand_each_for_itself(tmp_path):
     folder = results(tmp_path, first=(SMALL,), second=(SMALL.replace(parts=(worse(100, "above"), worse(400))),))
     row = row_of(folder, "C2")
     assert row.verdict == "mixed"
-    assert row.advice.startswith("None:")
+    assert row.advice == "The rules do not agree: go by the statements beside, each for itself."
     lines = markdown(judged(folder), page="x", link="y").splitlines()
     assert [line.split("]")[0] for line in lines[2:]] == [f"| [C{i}" for i in range(1, 13)]
     _, words, verdict, numbers, pages = (cell.strip() for cell in lines[3].strip("|").split("|"))

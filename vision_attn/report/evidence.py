@@ -97,6 +97,8 @@ class Judged:
         """What to do, where all current verdicts agree on an answer."""
         if self.claim is not None and self.verdict in DECIDES:
             return self.claim.advice[self.verdict]
+        if self.verdict == "mixed":
+            return "The rules do not agree: go by the statements beside, each for itself."
         return "None: nothing is decided. Measure it on your own data before you rely on it."
 
 
