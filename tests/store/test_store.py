@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from made_up_runs import PROBE, finish
@@ -196,6 +197,18 @@ def test_a_folder_whose_config_cannot_be_read_hides_no_other(tmp_path, folder, m
     store = Store(tmp_path)
     assert store.index().keys() == {"a" * 64}
     assert store.damaged_configs() == [f"bb/{other.path.name}"]
+
+
+def test_who_dies_between_its_last_row_and_giving_the_lease_back_has_failed_and_that_once(folder, monkeypatch):
+    lease = folder.acquire()
+    with monkeypatch.context() as dying:
+        dying.setattr(Path, "unlink", lambda path, **options: None)
+        lease.release("failed", "ValueError: no")
+    left = read_json(folder.path / "lease.json")
+    write_json(folder.path / "lease.json", {**left, "pid_started": "1"})
+    assert folder.state([PROBE]) == stores.State("failed", "ValueError: no")
+    assert folder.acquire().token == 2
+    assert [row["outcome"] for row in folder.attempts()] == ["failed"]
 
 
 def test_a_lock_that_is_held_for_long_is_a_lease_that_is_lost(folder, monkeypatch):

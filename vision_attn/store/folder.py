@@ -125,6 +125,8 @@ class RunFolder:
         if result is not None and all(self.has_probe(file) for file in probe_files):
             return State("done")
         holder = self.holder()
+        if holder is not None and self._is_on_record(holder):
+            holder = None
         if holder is not None and self._is_gone(holder):
             return State("pending", "its worker ended without a word")
         if holder is not None:
@@ -187,13 +189,19 @@ class RunFolder:
             attempt_rows.append(self.path / ATTEMPTS, row)
 
     def write_down(self, holder: Json, outcome: str, error: str | None) -> None:
-        """Write down how the holder's attempt ended and that it has ended. The caller has the lock."""
+        """Write down how the holder's attempt ended, once, and that it has ended. The caller has the lock."""
         who = {name: holder.get(name) for name in ("host", "pid", "job")}
         row = {"attempt": holder["token"], "started": holder["started"], "outcome": outcome, "error": error, **who}
         try:
-            attempt_rows.append(self.path / ATTEMPTS, row)
+            if not self._is_on_record(holder):
+                attempt_rows.append(self.path / ATTEMPTS, row)
         finally:
             (self.path / LEASE).unlink(missing_ok=True)
+
+    def _is_on_record(self, holder: Json) -> bool:
+        """Whether the end of the holder's attempt is written down: it may have died before it gave the lease back."""
+        attempt = holder["token"], holder["started"]
+        return any((row["attempt"], row.get("started")) == attempt for row in self.attempts())
 
     def _is_gone(self, holder: Json) -> bool:
         """Whether the holder is dead, or has been silent for the lease time while this object looked."""

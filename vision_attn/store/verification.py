@@ -47,10 +47,10 @@ def mend(faults: list[Fault]) -> list[str]:
     """Remove what is damaged and what rests on it; the names of the files that are gone."""
     gone = []
     for fault in faults:
-        if fault.folder is None or not fault.remove or fault.folder.is_at_work():
+        if fault.folder is None or not fault.remove:
             continue
         with contextlib.suppress(LeaseLost), locked(fault.folder.path):
-            for name in fault.remove:
+            for name in () if fault.folder.is_at_work() else fault.remove:
                 with contextlib.suppress(FileNotFoundError):
                     (fault.folder.path / name).unlink()
                     gone.append(str(fault.folder.path / name))
