@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import stat
 import sys
 
 import pandas as pd
@@ -117,6 +119,39 @@ def test_a_wrong_command_line_is_one_sentence(place, capsys, words, sentence):
     assert (code, "Traceback" in text) == (2, False)
     assert sentence in text
     assert sorted(path.name for path in place.iterdir() if path.name != "__pycache__") == ["loop", "mine.py"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("plan", "mine.py", "--save", "pipe.json"), "save must be a file, or the place of a new one. Got 'pipe.json'"),
+        (("plan", "mine.py", "--save", "mine.py"), "save must be a file that ends in .json or .json.gz."),
+        (("plan", "mine.py", "--save", "mine.py/x.json"), "save must lie in a folder. Got 'mine.py/x.json'"),
+        (("plan", "mine.py", "--save", "x" * 300), "save must be a path of at most 255 bytes a name"),
+        (("report", "--index", "--readme", "pipe.json"), "readme must be a file, or the place of a new one."),
+        (("bench", "--save", "pipe.json"), "save must be a file, or the place of a new one."),
+        (("saliency", "mine.py", "--run", "x", "-o", "pipe.json"), "output must be a file, or the place of a new one."),
+        (("verify", "x" * 300), "store must be a path of at most 255 bytes a name"),
+        (("run-one", "abcdef", "--plan", "x" * 300, "--store", "."), "plan must be a path of at most 255 bytes a name"),
+        (("run-one", "abcdef", "--plan", "pipe.json", "--store", "mine.py"), "store must be a folder"),
+        (("doctor", "--engine", "slurm", "--store", "mine.py"), "store must be a folder"),
+        (("show", "x" * 300), "run must be the folder of one run"),
+    ],
+)
+def test_paths_of_every_verb_are_looked_at_before_anything_is_made_of_them(place, capsys, words, sentence):
+    """A file that is written takes the place of what is there, which a pipe or a device would not survive."""
+    os.mkfifo("pipe.json")
+    code, text = said(capsys, *words)
+    assert (code, sentence in text) == (2, True), text
+    assert stat.S_ISFIFO(os.stat("pipe.json").st_mode)
+    assert (place / "mine.py").read_text() == FILE.format(**GOOD)
+
+
+@pytest.mark.parametrize("after", ["import os; os.chdir('/')", "import sys; sys.path.pop(0)"])
+def test_an_experiment_file_that_goes_elsewhere_leaves_the_paths_of_the_command_line_as_they_are(place, capsys, after):
+    (place / "mine.py").write_text(FILE.format(**{**GOOD, "after": after}))
+    assert said(capsys, "plan", "mine.py", "--save", "new/plan.json")[0] == 0
+    assert Plan.read_kept(place / "new" / "plan.json").levels("model") == ["a"]
 
 
 @pytest.mark.parametrize("name", ["plan.json.gz", "plan.json"])

@@ -7,13 +7,13 @@ not defined by the package, by a plugin or by the file that was loaded is unknow
 
 import ast
 import contextlib
-import dataclasses
 import functools
 import hashlib
 import importlib.machinery
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import sys
 import sysconfig
 import tokenize
@@ -138,10 +138,11 @@ def load_file(path: Path) -> ModuleType:
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:
-        with told(shown(path)):
+        with told(shown(path)), contextlib.chdir(os.getcwd()):  # paths of the command line stay what they are
             found.loader.exec_module(module)
     finally:
-        sys.path.remove(str(folder))
+        with contextlib.suppress(ValueError):  # the file may have taken it away
+            sys.path.remove(str(folder))
         new = {name: sys.modules[name] for name in set(sys.modules) - before}
         _beside.update({name: one for name, one in new.items() if _lies_in(one, folder)})
     for kind in kinds(Spec).values():
@@ -218,8 +219,8 @@ def digests(value: Spec) -> dict[str, str]:
 
 def _parts(value: Spec) -> Iterator[Spec]:
     """The specs that are fields of a spec, or stand in a tuple that is one."""
-    for field in dataclasses.fields(value):  # type: ignore[arg-type]
-        part = getattr(value, field.name)
+    for name in value.__dataclass_fields__:
+        part = getattr(value, name)
         yield from (item for item in (part if isinstance(part, tuple) else (part,)) if isinstance(item, Spec))
 
 

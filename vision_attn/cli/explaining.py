@@ -21,7 +21,7 @@ MOST_CLASSES = 3
 def saliency(
     image: Annotated[Path, typer.Argument(callback=paths.usable, help="An image file: PNG, JPEG, ...")],
     run: Annotated[str, typer.Option(help="A run: its folder, or the beginning of its key.")],
-    output: Annotated[Path, typer.Option("--output", "-o", callback=paths.usable, help="The PNG to write.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", callback=paths.file, help="The PNG to write.")] = Path(
         "saliency.png"
     ),
     method: Annotated[
@@ -41,7 +41,7 @@ def saliency(
     The middle square of the image is brought to the size that the model takes. Yellow is where the class is said to
     rest most; methods disagree, and experiments/saliency.py measures which of them can be believed.
     """
-    if output.suffix.lower() != ".png" or output.is_dir():
+    if output.suffix.lower() != ".png":
         raise InputError(f"output must be a file that ends in .png. Got '{output}' instead.")
     paths.require_writable("output", output.parent)
     use_data_dirs(data_dir)

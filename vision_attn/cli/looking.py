@@ -1,5 +1,6 @@
 """The verbs show and compare: what a run is, what was measured, and in what two differ. Nothing here needs torch."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -139,7 +140,7 @@ def _found(folder: RunFolder) -> dict[str, Any]:
 
 def run_folder(text: str, pool: Path) -> RunFolder:
     """The folder of the run that a text means."""
-    if (Path(text) / "config.json").is_file():
+    if os.path.isfile(os.path.join(text, "config.json")):  # false as well where the text can be no path
         folder = RunFolder(Path(text))
         if folder.read_config() is None:
             raise InputError(f"{folder.path / 'config.json'} is damaged: nobody can say which run this is.")

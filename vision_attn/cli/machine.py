@@ -22,7 +22,8 @@ def doctor(
         str | None, typer.Option(help="Check for slurm or ray instead, with the store they share.")
     ] = None,
     store: Annotated[
-        Path | None, typer.Option(help="The pool of runs on the cluster. [default: runs in the results]")
+        Path | None,
+        typer.Option(callback=paths.folder, help="The pool of runs on the cluster. [default: runs in the results]"),
     ] = None,
     address: Annotated[str | None, typer.Option(help="Address of the Ray cluster. [default: RAY_ADDRESS]")] = None,
     as_json: Json = False,
@@ -53,7 +54,10 @@ def doctor(
 
 
 def verify(
-    store: Annotated[Path, typer.Argument(help="The pool of runs, or the folder of the results that holds it.")],
+    store: Annotated[
+        Path,
+        typer.Argument(callback=paths.usable, help="The pool of runs, or the folder of the results that holds it."),
+    ],
     remove: Annotated[
         bool, typer.Option("--mend", help="Remove what is damaged and what rests on it, so that `run` makes it again.")
     ] = False,
@@ -119,7 +123,8 @@ def bench(
     device: Device = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads on a CPU.")] = 1,
     save: Annotated[
-        Path | None, typer.Option(help="A CSV to put eager and compiled steps into, beside those it has.")
+        Path | None,
+        typer.Option(callback=paths.file, help="A CSV to put eager and compiled steps into, beside those it has."),
     ] = None,
     output: Annotated[
         Path | None,

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from vision_attn import run_one as execution
+from vision_attn.cli import paths
 from vision_attn.cli.chosen import use_data_dirs
 from vision_attn.cli.options import DataDir, Device, NoProgress, Threads, Timeout
 from vision_attn.cli.output import FAILED, complain, count_line, exit_code, screen
@@ -23,15 +24,18 @@ def run_one(
     keys: Annotated[
         list[str], typer.Argument(help="Keys of runs, as `plan --keys` prints them; KEY,KEY are trained together.")
     ],
-    plan: Annotated[Path, typer.Option(help="The file that `plan --save` has written.")],
-    store: Annotated[Path, typer.Option(help="The pool of runs, such as results/runs.")],
+    plan: Annotated[Path, typer.Option(callback=paths.usable, help="The file that `plan --save` has written.")],
+    store: Annotated[Path, typer.Option(callback=paths.folder, help="The pool of runs, such as results/runs.")],
     data_dir: DataDir = None,
     threads: Threads = 1,
     device: Device = "auto",
     timeout: Timeout = None,
     no_progress: NoProgress = NO_PROGRESS_SECONDS,
     experiment: Annotated[
-        Path | None, typer.Option(help="The experiment file, where it defines kinds of its own. [default: the plan's]")
+        Path | None,
+        typer.Option(
+            callback=paths.usable, help="The experiment file, where it defines kinds of its own. [default: the plan's]"
+        ),
     ] = None,
     until_eof: Annotated[
         bool, typer.Option("--until-eof", help="Stop when the standard input ends, as when its writer has died.")

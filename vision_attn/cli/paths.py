@@ -30,6 +30,16 @@ def folder(option: typer.CallbackParam, value: Path | None) -> Path | None:
     return value
 
 
+def file(option: typer.CallbackParam, value: Path | None) -> Path | None:
+    """A file to write, new or there already: what is written takes its place, so a device or a folder is refused."""
+    usable(option, value)
+    if value is not None and (value.exists() or value.is_symlink()) and not value.is_file():
+        raise InputError(f"{_name(option)} must be a file, or the place of a new one. Got '{value}', which is no file.")
+    if value is not None and not (above := _there(value.absolute().parent)).is_dir():
+        raise InputError(f"{_name(option)} must lie in a folder. Got '{value}', where '{above}' is none.")
+    return value
+
+
 def require_writable(field: str, path: Path) -> None:
     """Raise `InputError` where nothing can be written into a folder, or where it would be made."""
     there = _there(path)

@@ -29,7 +29,10 @@ def report(
     ] = False,
     index: Annotated[bool, typer.Option("--index", help="Only index.html, from the tables that are there.")] = False,
     readme: Annotated[
-        Path | None, typer.Option(help="With --all or --index: a README whose table of claims is written anew.")
+        Path | None,
+        typer.Option(
+            callback=paths.file, help="With --all or --index: a README whose table of claims is written anew."
+        ),
     ] = None,
 ) -> None:
     """Rebuild tables, figures and report.html from the records. Needs no torch and no GPU."""

@@ -56,13 +56,19 @@ def plan(
     data_dir: DataDir = None,
     smoke: Smoke = False,
     as_json: Json = False,
-    save: Annotated[Path | None, typer.Option(help="A file to write the plan to, for run-one.")] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(callback=paths.file, help="A file to write the plan to, for run-one; .json or .json.gz."),
+    ] = None,
     keys: Annotated[bool, typer.Option("--keys", help="Print the keys of the runs to do, a line each.")] = False,
 ) -> None:
     """Show what a run would do: cells, runs, what is done already. Nothing is trained."""
     use_data_dirs(data_dir)
+    if save is not None and not save.name.endswith((".json", ".json.gz")):
+        raise InputError(f"save must be a file that ends in .json or .json.gz. Got '{save}' instead.")
     planned, _ = chosen_plan(experiment, preset, levels, smoke)
     if save is not None:
+        save.parent.mkdir(parents=True, exist_ok=True)
         planned.save(save)
     if as_json:
         print_json(planned.to_json())
