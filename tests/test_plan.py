@@ -5,6 +5,8 @@ from pathlib import Path
 
 import made_up
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vision_attn import Experiment, Mnist5k, Recipe, Run, ViT
 from vision_attn.data import Quadrants
@@ -120,6 +122,50 @@ def test_a_plan_that_lacks_a_field_is_refused_by_its_name(field):
     del data[field]
     with pytest.raises(InputError, match=f"a plan must have the field '{field}'"):
         Plan.from_json(data)
+
+
+PLACES = st.lists(st.integers(0, 5), min_size=1, max_size=5)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False) | st.sampled_from(["", "x", "kind"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["kind", "run", "x"]), inner),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(PLACES, VALUES)
+def test_with_anything_in_the_place_of_a_part_a_plan_is_read_or_refused_in_one_sentence(places, value):
+    data = json.loads(json.dumps(made_up.make_plan(**SMALL).to_json()))
+    part = data
+    for number in places:
+        inner = list(part) if isinstance(part, dict) else range(len(part))
+        outer, at = part, inner[number % len(inner)]
+        part = part[at]
+        if not isinstance(part, dict | list) or not part:
+            break
+    outer[at] = value
+    try:
+        plan = Plan.from_json(data)
+    except InputError as error:
+        assert str(error).startswith(("a plan must have", "plan.", "schema of a plan"))  # noqa: PT017
+        return
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert all(plan.asked(cell.run) is not None for cell in plan.cells)
+    assert len(plan.head().digest) == 64
+
+
+@pytest.mark.parametrize(
+    ("part", "sentence"),
+    [
+        ({"name": 3}, "plan.name must be a text, as"),
+        ({"probes": [{"kind": "Size"}, {}]}, r"plan.probes\[1\].kind must be there"),
+        ({"factors": {"seed": [None]}}, r"plan.factors.seed\[0\] must be a text or a whole number or a number or true"),
+        ({"cells": [{"factors": {}, "run": "x"}]}, r"plan.cells\[0\] must be of the factors and of a run of the plan"),
+    ],
+)
+def test_a_part_of_another_form_is_named_with_its_place(part, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Plan.from_json(made_up.make_plan(**SMALL).to_json() | part)
 
 
 def test_the_digest_follows_the_content():

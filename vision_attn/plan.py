@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from vision_attn import form
 from vision_attn.spec import InputError, canonical
 from vision_attn.store import RUNS, DamagedFile, probe_file, read_json, write_json
 
@@ -127,34 +128,31 @@ class Plan:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The plan that `to_json` gave, of this or an earlier version. Raises `InputError` where it is neither."""
-        if data.get("schema", 1) > SCHEMA:
+        schema = data.get("schema", 1) if isinstance(data, dict) else 1
+        if type(schema) is int and schema > SCHEMA:
             raise InputError(
                 f"schema of a plan must be at most {SCHEMA}: this one is of a later version of vision-attn. "
-                f"Got {data['schema']!r} instead."
+                f"Got {schema!r} instead."
             )
-        try:
-            probes = tuple(data["probes"])
-            return cls(
-                name=data["name"],
-                question=data["question"],
-                factors=_fixed(data["factors"]),
-                cells=tuple(Cell(factors=cell["factors"], run=cell["run"]) for cell in data["cells"]),
-                runs={key: _planned_run(entry, probes) for key, entry in data["runs"].items()},
-                omitted=tuple(one["factors"] for one in data["omitted"]),
-                defaults=data.get("defaults", {}),
-                probes=probes,
-                figures=tuple(data["figures"]),
-                verdicts=tuple(data.get("verdicts", ())),
-                experiment=data.get("experiment", f"experiments/{data['name']}.py"),
-                preset=data.get("preset"),
-                given_levels=_fixed(data.get("levels", {})),
-                smoke=data.get("smoke", False),
-                sources=data.get("sources", {}),
-            )
-        except KeyError as error:
-            raise InputError(f"a plan must have the field {error}. It does not.") from None
-        except (TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"a plan must have the fields that `vision-attn plan --json` shows: {error}.") from None
+        form.check(data)
+        probes = tuple(data["probes"])
+        return cls(
+            name=data["name"],
+            question=data["question"],
+            factors=_fixed(data["factors"]),
+            cells=tuple(Cell(factors=cell["factors"], run=cell["run"]) for cell in data["cells"]),
+            runs={key: _planned_run(entry, probes) for key, entry in data["runs"].items()},
+            omitted=tuple(one["factors"] for one in data["omitted"]),
+            defaults=data.get("defaults", {}),
+            probes=probes,
+            figures=tuple(data["figures"]),
+            verdicts=tuple(data.get("verdicts", ())),
+            experiment=data.get("experiment", f"experiments/{data['name']}.py"),
+            preset=data.get("preset"),
+            given_levels=_fixed(data.get("levels", {})),
+            smoke=data.get("smoke", False),
+            sources=data.get("sources", {}),
+        )
 
     @property
     def digest(self) -> str:
