@@ -15,7 +15,7 @@ from vision_attn.plan import Cell, Level, Plan, PlannedRun
 from vision_attn.probes.base import Probe
 from vision_attn.records import require_level
 from vision_attn.run import Run
-from vision_attn.spec import InputError, Spec, by_name, json_sha256, to_json
+from vision_attn.spec import InputError, Spec, by_name, json_sha256, kinds, to_json
 from vision_attn.store import RUNS, probe_file
 from vision_attn.training import Recipe
 from vision_attn.verdicts import Verdict
@@ -151,9 +151,11 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
     omitted: list[dict[str, Level]] = []
     runs: dict[str, PlannedRun] = {}
     own: dict[str, str] = {}
+    written = sources.written(experiment.run)
+    has_own = any(map(sources.is_own, kinds(Spec).values()))
     for levels in itertools.product(*experiment.factors.values()):
         cell = dict(zip(experiment.factors, levels, strict=True))
-        with sources.told(f"run of {name} for {cell}", at=sources.written(experiment.run)):
+        with sources.told(f"run of {name} for {cell}", at=written):
             run = experiment.run(**cell)
         if run is None:
             omitted.append(cell)
@@ -165,7 +167,7 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
         cells.append(Cell(factors=cell, run=key))
         if key not in runs:
             runs[key] = PlannedRun(hint=run.hint, run=data, skips=_skips(run, experiment.probes))
-            own |= sources.digests(run)
+            own |= sources.digests(run) if has_own else {}
     _check_seeds(cells, name)
     if not cells:
         raise InputError(f"run of {name} must give a Run for some levels. It gives None for all {combinations:,}.")

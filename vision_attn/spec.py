@@ -61,7 +61,7 @@ class Spec:
 
     def stored_fields(self) -> dict[str, Any]:
         """The fields as they stand in JSON; another way than in the spec where digests were taken of that."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {name: getattr(self, name) for name in _defaults(type(self))}
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
@@ -165,7 +165,7 @@ def kinds(role: type[T]) -> dict[str, type[T]]:
 def kind_of(value: Spec) -> str:
     """The name that stands in JSON for what the spec is: that of its class, or the class's earlier name."""
     name = type(value).__name__
-    return next((stored for stored, now in RENAMED.items() if now == name), name)
+    return next(stored for stored, now in RENAMED.items() if now == name) if name in RENAMED.values() else name
 
 
 def to_json(value: Spec) -> dict[str, Any]:
@@ -175,10 +175,10 @@ def to_json(value: Spec) -> dict[str, Any]:
         out["version"] = value.version
     stored = value.stored_fields()
     names = {now: before for before, now in RENAMED_FIELDS.get(type(value).__name__, {}).items()}
-    for field in dataclasses.fields(value):  # type: ignore[arg-type]
-        plain = _plain(stored[field.name])
-        if field.default is dataclasses.MISSING or plain != _plain(field.default):
-            out[names.get(field.name, field.name)] = plain
+    for name, default in _defaults(type(value)).items():
+        plain = _plain(stored[name])
+        if default is dataclasses.MISSING or plain != default:
+            out[names.get(name, name)] = plain
     return out
 
 
@@ -241,9 +241,8 @@ def _is_kept(annotation: Any) -> bool:
 
 @functools.cache
 def _defaults(cls: Any) -> dict[str, Any]:
-    """The default of every field as plain JSON, or `MISSING`."""
-    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
-    return {name: _plain(one) for name, one in defaults.items()}
+    """Every field with its default as plain JSON, or `MISSING`."""
+    return {field.name: _plain(field.default) for field in dataclasses.fields(cls)}
 
 
 @functools.cache
