@@ -24,15 +24,15 @@ class Slow:
 
     refusal = ""
 
-    def __init__(self, clock):
-        self.clock, self.waiting, self.calls = clock, [], []
+    def __init__(self, clock, outcomes=()):
+        self.clock, self.waiting, self.calls, self.outcomes = clock, [], [], list(outcomes)
 
     def submit(self, groups):
         self.waiting += [run for group in groups for run in group]
 
     def poll(self):
         self.clock[0] += 1
-        return [Event("finished", self.waiting.pop(0), outcome="done")]
+        return [Event("finished", self.waiting.pop(0), outcome=self.outcomes.pop(0) if self.outcomes else "done")]
 
     @property
     def is_busy(self):
@@ -57,8 +57,8 @@ def clock(monkeypatch):
     return now
 
 
-def driven(clock, runs="abcdef", **options):
-    executor, heard = Slow(clock), []
+def driven(clock, runs="abcdef", outcomes=(), **options):
+    executor, heard = Slow(clock, outcomes), []
     why = drive(executor, [(run,) for run in runs], max_failures=2, tell=heard.append, **options)
     return why, executor.calls, "".join(event.run for event in heard)
 
@@ -70,6 +70,13 @@ def test_once_time_is_up_the_driver_leaves_once_and_begins_nothing(clock):
 def test_without_a_time_or_before_it_all_is_done(clock):
     assert driven(clock) == ("", ["close"], "abcdef")
     assert driven(clock, until=100.0) == ("", ["close"], "abcdef")
+
+
+def test_failures_in_a_row_end_it_as_they_share_a_cause_and_single_ones_do_not(clock):
+    why, calls, heard = driven(clock, outcomes=["failed", "done", "oom", "killed", "done"])
+    assert (why, heard) == ("failures in a row", "abcd")
+    assert calls == ["cancel", "close"]
+    assert driven(clock, outcomes=["failed", "done"] * 3)[::2] == ("", "abcdef")
 
 
 def test_time_that_is_up_before_the_first_run_ends_the_sweep_all_the_same(clock):

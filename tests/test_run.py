@@ -15,7 +15,7 @@ from vision_attn.probes import Size
 from vision_attn.probes.base import Probe, Row
 from vision_attn.run import CHECKPOINT
 from vision_attn.spec import digest, spec, to_json
-from vision_attn.store import WEIGHTS, Store, probe_file, read_json, write_json
+from vision_attn.store import RESULT, WEIGHTS, Store, attempts, files, lease, probe_file, read_json, write_json
 
 CPU = torch.device("cpu")
 RUN = Run(
@@ -40,6 +40,12 @@ class Constant(Probe):
 class NotANumber(Probe):
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         yield {"metric": "nonsense", "value": float("nan")}
+
+
+@spec
+class TooLarge(Probe):
+    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+        raise MemoryError
 
 
 @spec
@@ -112,7 +118,7 @@ def test_weights_with_a_flipped_bit_are_not_measured(folder):
     assert weights(folder) == before
 
 
-@pytest.mark.parametrize("damage", [None, "flip", "cut", "empty"])
+@pytest.mark.parametrize("damage", [None, "flip", "cut", "empty", "torn history"])
 def test_a_stopped_run_continues_or_starts_anew_with_the_same_result(folder, tmp_path, damage):
     assert go(folder, stopping=stop_after(50)).name == "interrupted"
     path = folder.path / CHECKPOINT
@@ -120,6 +126,9 @@ def test_a_stopped_run_continues_or_starts_anew_with_the_same_result(folder, tmp
     if damage == "flip":
         payload[len(payload) // 2] ^= 1
     path.write_bytes(bytes(payload[: {"cut": -9, "empty": 0}.get(damage, len(payload))]))
+    if damage == "torn history":
+        lines = (folder.path / "history.jsonl").read_bytes()
+        (folder.path / "history.jsonl").write_bytes(lines + b'{"update": 39, "train_')
     assert go(folder).name == "done"
     undisturbed = Store(tmp_path / "other").open(digest(RUN), hint=RUN.hint, run=to_json(RUN), index={})
     go(undisturbed)
@@ -140,6 +149,39 @@ def test_a_probe_that_yields_something_else_than_flat_finite_rows_fails_the_run(
     assert outcome.name == "failed"
     assert folder.state([probe_file(to_json(probe))]).name == "failed"
     assert not list(folder.path.glob("probes/*"))
+
+
+def test_a_disk_that_is_full_at_any_write_costs_the_attempt_and_nothing_that_was_written(tmp_path, monkeypatch):
+    """The first write fails, in the next attempt the second, until an attempt ends before."""
+    run, write, left = RUN.replace(recipe=RUN.recipe.replace(updates=2)), files.write_atomic, [0]
+    folder = Store(tmp_path).open(digest(run), hint=run.hint, run=to_json(run), index={})
+
+    def fill(path, payload, **options):
+        left[0] -= 1
+        if left[0] == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, payload, **options)
+
+    for module in (lease, attempts, files):
+        monkeypatch.setattr(module, "write_atomic", fill)
+    outcomes, kept = [], {}
+    while not outcomes or outcomes[-1] != "done":
+        left[0] = len(outcomes) + 1
+        outcomes.append(go(folder, run=run).name)
+        for path in [path for path in (folder.path / RESULT, *folder.path.glob("probes/*.json")) if path.exists()]:
+            assert kept.setdefault(path, path.read_bytes()) == path.read_bytes()
+        assert len(outcomes) < 20
+    assert set(outcomes) == {"disk full", "done"}
+    assert len(kept) == 2
+    assert not list(folder.path.rglob("*.tmp"))
+
+
+def test_a_run_that_memory_does_not_suffice_for_leaves_the_next_one_alone(folder, tmp_path):
+    assert go(folder, TooLarge()).name == "oom"
+    assert folder.state([probe_file(to_json(TooLarge()))]).name == "oom"
+    run = RUN.replace(seed=1)
+    other = Store(tmp_path).open(digest(run), hint=run.hint, run=to_json(run), index={})
+    assert go(other, run=run).name == "done"
 
 
 def test_other_data_under_the_same_name_are_refused(folder):

@@ -1,6 +1,7 @@
 """The local executor, with stand-ins for its workers."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -88,9 +89,15 @@ def test_a_busy_run_is_asked_for_again(store, tmp_path):
     assert finished(made, runs) == [("a", "done")]
 
 
-def test_a_run_past_its_time_is_killed_with_its_children(store):
-    made, runs = executor(store, TALK + "    __import__('time').sleep(60)", runs="a", timeout=1)
+def test_a_run_past_its_time_is_killed_with_its_children(store, tmp_path):
+    code = (
+        TALK + f"    child = __import__('subprocess').Popen(['sleep', '60'])\n    open({str(tmp_path / 'pid')!r}, 'w')"
+    )
+    code += ".write(str(child.pid))\n    child.wait()"
+    made, runs = executor(store, code, runs="a", timeout=1)
     assert finished(made, runs) == [("a", "timeout")]
+    state = Path(f"/proc/{(tmp_path / 'pid').read_text()}/stat")
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] in "ZX"
 
 
 def test_threads_are_pinned_in_the_environment_of_a_worker(store):

@@ -36,6 +36,17 @@ def test_folders_are_found_by_their_config_whatever_their_name(root, name):
     assert opened(root).path == root / name
 
 
+def test_a_pool_may_be_linked_to_moved_and_named_anyhow(root):
+    finish(opened(root))
+    (root.parent / "link").symlink_to(root)
+    assert all_states(root.parent / "link") == {"a" * 64: "done"}
+    assert opened(root.parent / "link").state([PROBE]).name == "done"
+    moved = root.parent / "another pläce, with spaces" / "-runs"
+    moved.parent.mkdir()
+    shutil.move(root, moved)
+    assert all_states(moved) == {"a" * 64: "done"}
+
+
 def test_another_run_in_the_place_of_a_run_is_left_alone(root):
     other = opened(root, key="a" * 12 + "b" * 52)
     finish(other)
