@@ -66,6 +66,7 @@ def said(capsys, *words):
         ({"probes": "Accuracy()"}, "probes of Experiment must be a tuple, each a Probe."),
         ({"probes": "(Accuracy,)"}, "instead: write Accuracy()."),
         ({"question": "3"}, "question of Experiment must be a text"),
+        ({"question": "'Why \\ud800?'"}, "Texts must be such as UTF-8 can write."),
         ({"extra": ", figure=()"}, "Experiment has no field 'figure'. Did you mean 'figures'?"),
         ({"presets": '{"tiny": {"sed": (0,)}}'}, "preset 'tiny' must give levels of factors (model, seed)."),
         ({"presets": '{"../x": {}}'}, "name of a preset must be letters"),

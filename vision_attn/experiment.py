@@ -15,7 +15,7 @@ from vision_attn.plan import Cell, Level, Plan, PlannedRun
 from vision_attn.probes.base import Probe
 from vision_attn.records import require_level
 from vision_attn.run import Run
-from vision_attn.spec import InputError, Spec, by_name, json_sha256, kinds, to_json
+from vision_attn.spec import InputError, Spec, by_name, canonical, json_sha256, kinds, to_json
 from vision_attn.store import RUNS, probe_file
 from vision_attn.training import Recipe
 from vision_attn.verdicts import Verdict
@@ -50,6 +50,7 @@ class Experiment:
             found = sources.short(self.question) if self.question else "none"
             allowed = "a text, such as the file's docstring"
             raise InputError(f"question of Experiment must be {allowed}. Got {found} instead.")
+        canonical(self.question)
         object.__setattr__(self, "factors", given.factors("factors of Experiment", self.factors))
         presets = given.mapping("presets of Experiment", self.presets)
         checked = {name: given.factors(f"preset {name!r}", own, known=self.factors) for name, own in presets.items()}

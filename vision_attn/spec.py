@@ -199,9 +199,16 @@ def from_json(data: Any, role: type[T]) -> T:
 
 
 def canonical(data: Any) -> bytes:
-    """The one byte string that stands for plain JSON data. Raises `ValueError` on NaN and infinity."""
+    """The one byte string that stands for plain JSON data. Raises `ValueError` on NaN and infinity.
+
+    Raises `InputError` where a text holds what UTF-8 cannot write: half of a pair of surrogates.
+    """
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        part = text[max(0, error.start - 20) : error.end]
+        raise InputError(f"Texts must be such as UTF-8 can write. Got ...{part!r} instead.") from None
 
 
 def digest(value: Spec) -> str:

@@ -84,8 +84,8 @@ def execute(arguments: Sequence[str]) -> int:
                 app(args=list(arguments), prog_name="vision-attn")
         finally:
             sys.stdout.flush()
-    except (Interrupted, KeyboardInterrupt) as error:
-        complain(f"Stopped by {str(error) or 'SIGINT'}. What was finished is kept; the same command continues.")
+    except Interrupted as error:
+        complain(f"Stopped by {error}. What was finished is kept; the same command continues.")
         return INTERRUPTED
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else FAILED if ended.code else 0

@@ -94,7 +94,8 @@ def plan(
         whole = len(planned.cells) + len(planned.omitted)
         console.print(f"  {len(planned.omitted)} of {whole} combinations are excluded by the experiment file")
     if len(runs) < len(planned.cells):
-        console.print(f"  {len(planned.cells) - len(runs)} cells share a run with another cell")
+        sharing = len(planned.cells) - len(runs)
+        console.print(f"  {counted(sharing, 'cell')} {'shares' if sharing == 1 else 'share'} a run with another cell")
     for probe, names, reason in protocol.skips(planned):
         console.print(f"  {escape(probe)} is skipped for {escape(names)}: {escape(reason)}")
     for sentence in unchecked:
