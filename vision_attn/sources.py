@@ -219,7 +219,7 @@ def digests(value: Spec) -> dict[str, str]:
 
 def _parts(value: Spec) -> Iterator[Spec]:
     """The specs that are fields of a spec, or stand in a tuple that is one."""
-    for name in value.__dataclass_fields__:
+    for name in value.__dataclass_fields__:  # type: ignore[attr-defined]
         part = getattr(value, name)
         yield from (item for item in (part if isinstance(part, tuple) else (part,)) if isinstance(item, Spec))
 

@@ -61,7 +61,7 @@ class Spec:
 
     def stored_fields(self) -> dict[str, Any]:
         """The fields as they stand in JSON; another way than in the spec where digests were taken of that."""
-        return {name: getattr(self, name) for name in _defaults(type(self))}
+        return {name: getattr(self, name) for name in _defaults(type(self))}  # type: ignore[arg-type]
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
@@ -175,7 +175,7 @@ def to_json(value: Spec) -> dict[str, Any]:
         out["version"] = value.version
     stored = value.stored_fields()
     names = {now: before for before, now in RENAMED_FIELDS.get(type(value).__name__, {}).items()}
-    for name, default in _defaults(type(value)).items():
+    for name, default in _defaults(type(value)).items():  # type: ignore[arg-type]
         plain = _plain(stored[name])
         if default is dataclasses.MISSING or plain != default:
             out[names.get(name, name)] = plain
