@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from switches import DIM, GRID, HEADS, PATTERNS, POSITIONS, SIMILARITIES, image_tokens, made
+from torch._subclasses import FakeTensorMode
 
 from vision_attn.layers import Attention
 
@@ -112,6 +113,20 @@ def vectors():
                 "output": [round(value, 9) for value in layer(x)[0, :, 0].tolist()],
             }
     return rows
+
+
+@pytest.mark.parametrize("setting", SINGLE_SWITCHES, ids=str)
+def test_it_is_made_and_trained_where_tensors_have_no_numbers(setting):
+    """By `skip_init`, which reads the signature, on the meta device, and with the fake tensors of memory estimates."""
+    similarity, _, position, pattern = setting
+    parts = {"similarity": similarity, "position": POSITIONS[position](GRID), "pattern": PATTERNS[pattern]()}
+    empty = torch.nn.utils.skip_init(Attention, DIM, HEADS, grid=GRID, **parts)
+    assert {parameter.device.type for parameter in empty.parameters()} == {"cpu"}
+    large = made(*setting, grid=(14, 14)).to("meta")
+    large(torch.empty(2, 196, DIM, dtype=torch.float64, device="meta", requires_grad=True)).sum().backward()
+    with FakeTensorMode():
+        layer = Attention(DIM, HEADS, similarity=similarity)
+        layer(torch.empty(2, 196, DIM)).sum().backward()
 
 
 def test_stored_states_stay_loadable_and_outputs_stay_the_same():

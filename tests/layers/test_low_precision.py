@@ -6,6 +6,7 @@ import io
 import pytest
 import torch
 from switches import DIM, GRID, HEADS, PATTERNS, POSITIONS, SIMILARITIES, image_tokens, made
+from torch.autograd import forward_ad
 
 from vision_attn.layers import Attention, LearnedPosition, Rotary, SinCosPosition
 
@@ -120,3 +121,27 @@ def test_forward_mode_agrees_with_reverse_mode(similarity):
     cotangent = torch.randn_like(out)
     (reverse,) = torch.func.vjp(layer, x)[1](cotangent)
     torch.testing.assert_close((forward * cotangent).sum(), (reverse * tangent).sum(), rtol=1e-9, atol=1e-9)
+
+
+def tangent_agrees(layer, name, *given, **options):
+    """Whether dual numbers in the parameter of that name alone give the derivative that reverse mode does."""
+    parameter = layer.get_parameter(name)
+    tangent = torch.randn_like(parameter)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(parameter.detach(), tangent)
+        forward = forward_ad.unpack_dual(torch.func.functional_call(layer, {name: dual}, given, options)).tangent
+    cotangent = torch.randn_like(forward)
+    (reverse,) = torch.autograd.grad(layer(*given, **options), parameter, cotangent)
+    torch.testing.assert_close((forward * cotangent).sum(), (reverse * tangent).sum(), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("pattern", ["window", "dilated", "segmented", "neighbourhood", "axial", "top-k"])
+def test_dual_numbers_pass_where_tokens_are_cut_into_groups_or_heads_taken_in_turn(pattern):
+    layer = made(position="relative", pattern=pattern, grid=(14, 14))
+    for name in ("qkv.weight", "position.relative_position_bias_table"):
+        tangent_agrees(layer, name, image_tokens(196), is_causal=True)
+
+
+def test_so_do_those_of_another_context_alone():
+    layer = made(pattern="top-k", context_dim=6, grid=None)
+    tangent_agrees(layer, "kv.weight", image_tokens(130), context=image_tokens(140, dim=6))

@@ -181,6 +181,48 @@ def test_dynamic_quantisation_swaps_the_projections_and_stays_near(options):
     assert quantised.weights(x, **given).sum(-1).sub(1).abs().max() < 1e-5
 
 
+class Rounded(torch.Tensor):
+    """Weights that are stored in whole numbers and know `linear` alone, as the tensors of quantisation libraries."""
+
+    @staticmethod
+    def __new__(cls, numbers):
+        return torch.Tensor._make_wrapper_subclass(cls, numbers.shape, dtype=torch.float64)
+
+    def __init__(self, numbers):
+        self.numbers = numbers
+
+    def __tensor_flatten__(self):
+        return ["numbers"], None
+
+    @staticmethod
+    def __tensor_unflatten__(inner, context, size, stride):
+        return Rounded(inner["numbers"])
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is torch.nn.functional.linear:
+            return func(args[0], args[1].numbers.double() / 64, *args[2:])
+        return super().__torch_function__(func, types, args, kwargs)
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        if func is not torch.ops.aten.detach.default:
+            raise NotImplementedError(func)
+        return cls(args[0].numbers)
+
+
+@pytest.mark.parametrize("options", [{}, {"k_bias": False}, {"pattern": "reduced"}, {"context_dim": 5}], ids=str)
+def test_weights_of_a_class_of_their_own_are_used_whole(options):
+    layer, plain = made(**options), made(**options)
+    for name in ("qkv", "q", "kv", "proj"):
+        if hasattr(layer, name):
+            numbers = (64 * getattr(layer, name).weight.detach()).round().to(torch.int16)
+            getattr(layer, name).weight = torch.nn.Parameter(Rounded(numbers), requires_grad=False)
+            getattr(plain, name).weight.data = numbers.double() / 64
+    given = {"context": image_tokens(7, dim=5)} if "context_dim" in options else {}
+    torch.testing.assert_close(layer(image_tokens(), **given), plain(image_tokens(), **given), rtol=0, atol=1e-12)
+
+
 def test_a_hook_on_the_dropout_sees_the_weights():
     layer, x, seen = made(), image_tokens(), []
     layer.attn_drop.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from switches import DIM, GRID, HEADS, image_tokens, made
+from switches import DIM, GRID, HEADS, PATTERNS, image_tokens, made
 
 from vision_attn.layers import (
     Attention,
@@ -18,6 +18,8 @@ from vision_attn.layers import (
     sincos2d,
 )
 from vision_attn.layers.positions import coordinates
+
+TABLE = "position.relative_position_bias_table"
 
 
 def layer(position, **options):
@@ -136,3 +138,36 @@ def test_prefix_tokens_lie_nowhere(position):
     ours, x = made(position=position, num_prefix_tokens=2), image_tokens(14)
     order = [1, 0, *range(2, 14)]
     torch.testing.assert_close(ours(x[:, order]), ours(x)[:, order], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("grid", [GRID, (14, 14)], ids=str)
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_with_prefix_the_relative_table_ends_with_numbers_for_the_scores_of_prefix_tokens(pattern, grid):
+    """They are added whichever way is taken: adding them by hand to what a table without them gives is the same."""
+    if pattern == "reduced":
+        return
+    parts, number = PATTERNS[pattern](), grid[0] * grid[1] + 2
+    extent = grid if parts is None else parts.extent(grid)
+    table, x = RelativeBias(extent, HEADS, prefix=True), image_tokens(number)
+    ours = layer(table, pattern=parts, num_prefix_tokens=2, grid=grid)
+    plain = layer(RelativeBias(extent, HEADS), pattern=parts, num_prefix_tokens=2, grid=grid)
+    plain.load_state_dict({**ours.state_dict(), TABLE: table.relative_position_bias_table[:-3]})
+    added = torch.zeros(1, HEADS, number, number, dtype=torch.float64)
+    for rows, columns, row in (
+        (slice(2), slice(2, None), -3),
+        (slice(2, None), slice(2), -2),
+        (slice(2), slice(2), -1),
+    ):
+        added[0, :, rows, columns] = table.relative_position_bias_table[row].detach()[:, None, None]
+    torch.testing.assert_close(ours.weights(x), plain.weights(x, attn_mask=added), rtol=0, atol=1e-12)
+    torch.testing.assert_close(ours(x), plain(x, attn_mask=added), rtol=0, atol=1e-12)
+    kept = table.relative_position_bias_table[-3:].clone()
+    ours(x).sum().backward()
+    assert (table.relative_position_bias_table.grad[-3:] != 0).any()
+    table.set_grid((5, 6))
+    assert torch.equal(table.relative_position_bias_table[-3:], kept)
+
+
+def test_numbers_for_a_prefix_that_is_not_there_are_refused():
+    with pytest.raises(ValueError, match="position of Attention must be without prefix=True where num_prefix"):
+        Attention(DIM, HEADS, position="relative_with_prefix", grid=GRID)

@@ -63,6 +63,15 @@ def test_beits_relative_bias_is_loaded_where_the_class_token_has_none():
     torch.testing.assert_close(ours(tokens(17)), theirs(tokens(17)), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("k_bias", [True, False])
+def test_beits_relative_bias_is_loaded_whole_where_the_prefix_has_one_here(k_bias):
+    theirs = stirred(beit.Attention(DIM, HEADS, qkv_bias=True, window_size=GRID))
+    options = {"position": "relative_with_prefix", "grid": GRID, "num_prefix_tokens": 1, "k_bias": k_bias}
+    ours = Attention(DIM, HEADS, **options).eval()
+    ours.load_state_dict({**theirs.state_dict(), "relative_position_index": theirs.relative_position_index})
+    torch.testing.assert_close(ours(tokens(17)), theirs(tokens(17)), rtol=1e-5, atol=1e-5)
+
+
 def test_what_has_no_place_is_named():
     theirs = stirred(swin_transformer.WindowAttention(DIM, HEADS, window_size=(7, 7)))
     with pytest.raises(RuntimeError, match=r"size mismatch for position\.relative_position_bias_table"):

@@ -24,11 +24,11 @@ from vision_attn.layers.positions import (
     ConvPosition,
     LearnedPosition,
     Position,
-    RelativeBias,
     Rotary,
     SinCosPosition,
     sincos2d,
 )
+from vision_attn.layers.relative import RelativeBias
 
 __all__ = [
     "Attention",

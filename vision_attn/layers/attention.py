@@ -5,7 +5,6 @@ One definition of q, k, v and of what is added to the scores (layers.stages) is 
 """
 
 import contextlib
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
@@ -13,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from vision_attn.layers import calls, checks, cost, named, plain, plan, stages, states, symbolic
+from vision_attn.layers import calls, checks, cost, foreign, named, plain, plan, stages, states, symbolic
 from vision_attn.layers.named import PatternName, PositionName
 from vision_attn.layers.paths import PathName, attention_path
 from vision_attn.layers.patterns import Pattern
@@ -48,7 +47,7 @@ class Attention(nn.Module):
                     number a head ("learned"), or a number. "after_softmax" multiplies the weights, not the scores, by
                     1/sqrt(D): a fault of early code, kept as a variant. None: the usual one of the similarity
     position        None, a module of layers.positions, or with `grid` its name: "learned", "sincos2d", "convolution",
-                    "rotary", "relative"
+                    "rotary", "relative", "relative_with_prefix"
     pattern         None (every token sees every token), a module of layers.patterns, or its name: "window",
                     "shifted_window", "neighbourhood", "dilated", "axial", "segmented", "reduced", "top_k"
     pattern_size    of a pattern by name: side of the windows, radius, stride, length of the segments, ratio, k
@@ -66,11 +65,7 @@ class Attention(nn.Module):
     logit_scale: nn.Parameter | None
     similarity: Dot
 
-    def __new__(cls, *given: Any, **options: Any) -> "Attention":
-        """Arguments of other libraries are refused with the name that they have here."""
-        checks.no_others("Attention", options, but=inspect.signature(cls.__init__).parameters)
-        return super().__new__(cls)
-
+    @foreign.in_our_names
     def __init__(
         self,
         dim: int,
@@ -129,7 +124,8 @@ class Attention(nn.Module):
         checks.parts(self)
         if self.grid is None and self.position is not None and checks.covers_grid(self.position, own):
             self.grid = self.position.grid
-        self.to(device=device, dtype=dtype)
+        if device is not None or dtype is not None:
+            self.to(device=device, dtype=dtype)
 
     @property
     def scale(self) -> float | Tensor:
@@ -166,6 +162,14 @@ class Attention(nn.Module):
                 reset()
         self._begin_scale()
 
+    def set_grid(self, grid: Grid) -> None:
+        """Be built for tokens (B, N, C) on another grid from now on; positions become what they are there."""
+        grid = a_grid(grid, "Attention")
+        self.grid = None if self.grid is None else grid
+        if self.position is not None:
+            scored = self.position.acts_on == "scores"
+            self.position.set_grid(self.pattern.extent(grid) if scored else grid)
+
     def heads(
         self, x: Tokens, *, context: Context | None = None, grid: Grid | None = None
     ) -> tuple[Float[Tensor, "B heads N D"], Float[Tensor, "B heads M D"], Float[Tensor, "B heads M E"]]:
@@ -188,7 +192,7 @@ class Attention(nn.Module):
 
         They sum to 1/sqrt(D) with scale = "after_softmax", and to 0 where a token may see nothing.
         """
-        checks.no_others("weights of Attention", others)
+        foreign.no_others("weights of Attention", others)
         masks = calls.Masks(key_padding_mask, attn_mask, is_causal)
         return stages.weights(self, calls.read(self, x, context=context, masks=masks, grid=grid)) * self.after
 
@@ -220,7 +224,7 @@ class Attention(nn.Module):
         unmasked = key_padding_mask is None and attn_mask is None and is_causal is False
         if unmasked and context is None and grid is None and not others and plain.is_plain(self, x):
             return self._out(plain.mixed(self, x))
-        checks.no_others("forward of Attention", others)
+        foreign.no_others("forward of Attention", others)
         masks = calls.Masks(key_padding_mask, attn_mask, is_causal)
         call = calls.read(self, x, context=context, masks=masks, grid=grid)
         tiling = plan.groups(self, call)

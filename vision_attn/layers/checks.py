@@ -1,7 +1,7 @@
 """What the arguments of Attention may be, in one sentence each: the argument, what is allowed, what was given."""
 
 import math
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from vision_attn.layers.paths import PATHS
 from vision_attn.layers.patterns import Pattern, SpatialReduction, TopK
-from vision_attn.layers.positions import Position, RelativeBias
+from vision_attn.layers.positions import Position
+from vision_attn.layers.relative import RelativeBias
 from vision_attn.layers.similarity import SIMILARITIES
 from vision_attn.layers.symbolic import traced
 
@@ -93,6 +94,8 @@ def parts(layer: "Attention") -> None:
         allowed = "another than RelativeBias with the pattern SpatialReduction"
         require(not isinstance(pattern, SpatialReduction), "position", allowed, type(position).__name__)
         _spans(position, pattern, layer.grid)
+        alone = position.places_prefix and not layer.num_prefix_tokens
+        require(not alone, "position", "without prefix=True where num_prefix_tokens is 0", repr(position))
 
 
 def _spans(position: RelativeBias, pattern: Pattern, grid: tuple[int, int] | None) -> None:
@@ -186,74 +189,3 @@ def masks(
 
     require(shaped and typed, "attn_mask", allowed, (tuple(attn_mask.shape), attn_mask.dtype))
     return four.expand(-1, -1, n, m)
-
-
-OURS = {
-    "embed_dim": "dim",
-    "d_model": "dim",
-    "hidden_size": "dim",
-    "in_features": "dim",
-    "heads": "num_heads",
-    "n_heads": "num_heads",
-    "n_head": "num_heads",
-    "nhead": "num_heads",
-    "num_attention_heads": "num_heads",
-    "bias": "qkv_bias",
-    "use_bias": "qkv_bias",
-    "out_bias": "proj_bias",
-    "dropout": "attn_drop",
-    "attn_dropout": "attn_drop",
-    "attention_dropout": "attn_drop",
-    "attention_probs_dropout_prob": "attn_drop",
-    "proj_dropout": "proj_drop",
-    "hidden_dropout_prob": "proj_drop",
-    "qk_scale": "scale",
-    "softmax_scale": "scale",
-    "dim_head": "key_dim, the width over all heads",
-    "head_dim": "key_dim, the width over all heads",
-    "attn_head_dim": "key_dim, the width over all heads",
-    "kdim": "context_dim",
-    "vdim": "context_dim",
-    "cross_attention_dim": "context_dim",
-    "encoder_dim": "context_dim",
-    "window_size": "pattern_size, with pattern='window'",
-    "shift_size": "pattern='shifted_window'",
-    "sr_ratio": "pattern_size, with pattern='reduced'",
-    "kernel_size": "pattern_size, with pattern='neighbourhood'",
-    "rope": "position='rotary'",
-    "rel_pos": "position='relative'",
-    "rel_pos_bias": "position='relative'",
-    "fused_attn": "path",
-    "attn_type": "path",
-    "feat_size": "grid",
-    "input_size": "grid",
-    "input_resolution": "grid",
-    "mask": "attn_mask, True where a query may see a key",
-    "attention_mask": "attn_mask, True where a query may see a key",
-    "src_mask": "attn_mask, True where a query may see a key",
-    "padding_mask": "key_padding_mask, True at the keys that none may see",
-    "src_key_padding_mask": "key_padding_mask, True at the keys that none may see",
-    "causal": "is_causal",
-    "key": "context",
-    "value": "context",
-    "memory": "context",
-    "encoder_hidden_states": "context",
-    "need_weights": "the method weights",
-    "output_attentions": "the method weights",
-    "return_attention": "the method weights",
-    "query": "x",
-    "hidden_states": "x",
-}
-"""Names that other libraries have for our arguments."""
-
-
-def no_others(what: str, given: Mapping[str, Any], *, but: Container[str] | None = None) -> None:
-    """Raise `TypeError` for an argument of another library, with the name that it has here.
-
-    Without `but`, the names that are ours, any argument at all is one too many.
-    """
-    for name in given:
-        if name in OURS and (but is None or name not in but):
-            raise TypeError(f"{what} has no argument {name!r}: here it is {OURS[name]}.")
-        if but is None:
-            raise TypeError(f"{what} has no argument {name!r}.")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vision_attn.layers.derivatives import asked_again, transformed
 from vision_attn.layers.symbolic import traced
@@ -28,10 +28,13 @@ def in_groups(tokens: Tensor, tiling: Tiling) -> Iterator[Tensor]:
     if torch.compiler.is_compiling() or traced(tokens) or transformed() or not torch.is_grad_enabled():
         yield tiles
         return
-    place, version = tiles.untyped_storage().data_ptr(), base._version
+    place, version = _place(tiles), base._version
+    if place is None:
+        yield tiles
+        return
 
     def pack(saved: Tensor) -> Any:
-        return saved.shape if saved.untyped_storage().data_ptr() == place else saved
+        return saved.shape if _place(saved) == place else saved
 
     def unpack(kept: Any) -> Tensor:
         if isinstance(kept, Tensor):
@@ -42,6 +45,12 @@ def in_groups(tokens: Tensor, tiling: Tiling) -> Iterator[Tensor]:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
         yield tiles
+
+
+def _place(t: Tensor) -> int | None:
+    """Where the numbers of a tensor are stored; None where it has none, or stands for others that have."""
+    stored = type(t) in (Tensor, nn.Parameter) and t.layout == torch.strided and not t.is_meta
+    return t.untyped_storage().data_ptr() if stored and not t._is_zerotensor() else None
 
 
 def in_turn(attend: Attend, q: Tensor, k: Tensor, v: Tensor, *others: Tensor | None, heads_at_once: int) -> Tensor:

@@ -6,11 +6,12 @@ from vision_attn.layers import patterns, positions
 from vision_attn.layers.checks import one_of, require
 from vision_attn.layers.patterns import Pattern
 from vision_attn.layers.positions import Position
+from vision_attn.layers.relative import RelativeBias
 
 if TYPE_CHECKING:
     from vision_attn.layers.attention import Attention
 
-PositionName = Literal["none", "learned", "sincos2d", "convolution", "rotary", "relative"]
+PositionName = Literal["none", "learned", "sincos2d", "convolution", "rotary", "relative", "relative_with_prefix"]
 PatternName = Literal[
     "full", "window", "shifted_window", "neighbourhood", "dilated", "axial", "segmented", "reduced", "top_k"
 ]
@@ -59,7 +60,9 @@ def position_named(
         case "rotary":
             return positions.Rotary(grid, head_dim)
         case "relative":
-            return positions.RelativeBias(pattern.extent(grid), num_heads)
+            return RelativeBias(pattern.extent(grid), num_heads)
+        case "relative_with_prefix":
+            return RelativeBias(pattern.extent(grid), num_heads, prefix=True)
 
 
 def pattern_of(pattern: Pattern | PatternName | None, size: int, *, dim: int) -> Pattern:

@@ -61,16 +61,17 @@ def whole(layer: "Attention", call: Call) -> Part:
     return Rows(call.prefix) if seen is None else Masked(call.prefix, seen=seen)
 
 
-def heads_at_once(layer: "Attention", call: Call, lists: list[list[Part]], q: Tensor) -> int | None:
+def heads_at_once(layer: "Attention", lists: list[list[Part]], q: Tensor, *others: Tensor | None) -> int | None:
     """How many heads of samples are computed at a time, so that groups and scores take no more than a mask would.
 
-    None: all. Fewer only where nothing is drawn at random and where no more than first gradients are needed.
+    None: all. Fewer only where nothing is drawn at random and where no more than first gradients are needed of q and
+    the others.
     """
     own = [part for some in lists for part in some if isinstance(part, Tiles)]
     scored = isinstance(layer.pattern, TopK) and layer.similarity.folds
-    if not (own or scored) or not may_be_asked(q) or kernels.rate(layer.attn_drop) or beyond_first_gradients(q):
+    if not (own or scored) or not may_be_asked(q) or kernels.rate(layer.attn_drop) or not layer.similarity.folds:
         return None
-    if not layer.similarity.folds:
+    if beyond_first_gradients(q, *(t for t in others if t is not None)):
         return None
     tokens = q.shape[2]
     copies = sum(2 * groups * (n + m) for groups, n, m in (part.counts for part in own))

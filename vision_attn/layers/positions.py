@@ -46,6 +46,8 @@ class Position(nn.Module):
     """A position encoding, built for a `grid`. A subclass overrides the one method that `acts_on` names."""
 
     acts_on: ClassVar[Literal["tokens", "queries and keys", "scores"]] = "tokens"
+    places_prefix = False
+    """Whether scores with prefix tokens (CLS, registers) are added to, too."""
 
     def __init__(self, grid: tuple[int, int]) -> None:
         super().__init__()
@@ -65,12 +67,11 @@ class Position(nn.Module):
         """Queries or keys turned by their place (row, column)."""
         return t
 
-    def bias(
-        self, q_places: Float[Tensor, "*G N 2"], k_places: Float[Tensor, "*G M 2"], extent: tuple[int, int]
-    ) -> Float[Tensor, "H *G N M"]:
-        """What is added to the scores; `extent` is the part of the grid over which pairs can lie.
+    def bias(self, q_places: Tensor | None, k_places: Tensor | None, extent: tuple[int, int]) -> Tensor:
+        """What is added to the scores, (H, *G, N, M) of places (*G, N, 2) and (*G, M, 2).
 
-        For pairs farther apart, which do not see each other, any number will do.
+        `extent` is the part of the grid over which pairs can lie. For pairs farther apart, which do not see each other,
+        any number will do. Where it `places_prefix` it is asked for None, too: for tokens that lie nowhere.
         """
         raise NotImplementedError
 
@@ -98,7 +99,7 @@ class LearnedPosition(Position):
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
 
     def tokens(self, x: Float[Tensor, "B N C"], grid: tuple[int, int]) -> Float[Tensor, "B N C"]:
-        return x + (self.pos_embed if _same(grid, self.grid) else interpolated(self.pos_embed, self.grid, grid))
+        return x + (self.pos_embed if same_grid(grid, self.grid) else interpolated(self.pos_embed, self.grid, grid))
 
     def set_grid(self, grid: tuple[int, int]) -> None:
         trained, places = self.pos_embed.requires_grad, interpolated(self.pos_embed.detach(), self.grid, grid)
@@ -134,7 +135,7 @@ class SinCosPosition(Position):
         self.reset_parameters()
 
     def tokens(self, x: Float[Tensor, "B N C"], grid: tuple[int, int]) -> Float[Tensor, "B N C"]:
-        stored = _same(grid, self.grid) and (traced(x) or self.embedding.device == x.device)
+        stored = same_grid(grid, self.grid) and (traced(x) or self.embedding.device == x.device)
         return x + (self.embedding if stored else self._table(grid, x.device)).to(x.dtype)
 
     def _table(self, grid: tuple[int, int], device: torch.device) -> Tensor:
@@ -188,52 +189,6 @@ class Rotary(Position):
         return f"grid={self.grid}, head_dim={self.head_dim}, temperature={self.temperature}"
 
 
-class RelativeBias(Position):
-    """A learned number for every head and 2-D offset between two tokens, added to the score (Liu et al. 2021, Swin).
-
-    `grid` is the part of the token grid over which pairs lie: the window with a window pattern, else the whole.
-    At another: the table is interpolated (bicubic, in float32), its corners on the new corners, so that an offset
-    means the same share of the grid. timm's rule for BEiT and Swin is another: it keeps the numbers of near offsets.
-    arXiv:2103.14030.
-    """
-
-    acts_on = "scores"
-
-    def __init__(self, grid: tuple[int, int], num_heads: int) -> None:
-        super().__init__(grid)
-        self.num_heads = num_heads
-        offsets = (2 * grid[0] - 1) * (2 * grid[1] - 1)
-        self.relative_position_bias_table = nn.Parameter(torch.empty(offsets, num_heads))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
-
-    def bias(
-        self, q_places: Float[Tensor, "*G N 2"], k_places: Float[Tensor, "*G M 2"], extent: tuple[int, int]
-    ) -> Float[Tensor, "H *G N M"]:
-        table, (rows, columns) = self._table(extent), (2 * extent[0] - 1, 2 * extent[1] - 1)
-        # The number of an offset in the table is that of the query's place less that of the key's, and a constant.
-        q_number, k_number = ((t[..., 0] * columns + t[..., 1]).long() for t in (q_places, k_places))
-        middle = (extent[0] - 1) * columns + extent[1] - 1
-        numbers = (q_number + middle)[..., :, None] - k_number[..., None, :]
-        return table[:, numbers.clamp_(0, rows * columns - 1)]
-
-    def set_grid(self, grid: tuple[int, int]) -> None:
-        trained, table = self.relative_position_bias_table.requires_grad, self._table(grid).detach().T.contiguous()
-        self.relative_position_bias_table = nn.Parameter(table, requires_grad=trained)
-        super().set_grid(grid)
-
-    def _table(self, grid: tuple[int, int]) -> Float[Tensor, "H T"]:
-        """The numbers for the offsets within a grid."""
-        table = self.relative_position_bias_table.T
-        if _same(grid, self.grid):
-            return table
-        image = wide(table).unflatten(1, (2 * self.grid[0] - 1, 2 * self.grid[1] - 1))
-        sides = (2 * grid[0] - 1, 2 * grid[1] - 1)
-        return F.interpolate(image[None], sides, mode="bicubic", align_corners=True)[0].flatten(1).to(table.dtype)
-
-
 def a_grid(grid: Any, what: str) -> tuple[int, int]:
     """The grid as two ints. Raises `ValueError` where it is not two numbers, each at least 1."""
     pair = isinstance(grid, tuple | list) and len(grid) == 2
@@ -276,5 +231,5 @@ def _resized(image: Float[Tensor, "1 C R S"], grid: tuple[int, int]) -> Float[Te
     return image
 
 
-def _same(grid: tuple[int, int], other: tuple[int, int]) -> bool:
+def same_grid(grid: tuple[int, int], other: tuple[int, int]) -> bool:
     return surely(grid[0] == other[0]) and surely(grid[1] == other[1])

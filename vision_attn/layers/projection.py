@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks_of_all_modules
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from vision_attn.layers.shapes import Float
 from vision_attn.layers.symbolic import traced
@@ -34,8 +35,10 @@ class PackedProjection(nn.Linear):
 
     def all_biases(self) -> Tensor:
         """The biases one below the other, 0 for those that are not there."""
-        found = ((getattr(self, f"{name}_bias"), width) for name, width in self.widths.items())
-        return torch.cat([self.weight.new_zeros(width) if bias is None else bias for bias, width in found])
+        biases = {name: getattr(self, f"{name}_bias") for name in self.widths}
+        like = next((bias for bias in biases.values() if bias is not None), self.weight)
+        widths = self.widths.items()
+        return torch.cat([like.new_zeros(width) if biases[name] is None else biases[name] for name, width in widths])
 
     def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B K"]:
         return F.linear(x, self.weight, self.all_biases())
@@ -79,8 +82,10 @@ def _some(
 def _bare(linear: nn.Module) -> bool:
     """Whether its weights are all that a call of it means, so that a part of them may be applied alone.
 
-    Not so with hooks, parametrisations, wrappers, quantised weights or a forward of the instance's own.
+    Not so with hooks, parametrisations, wrappers, quantised weights, which may be a tensor of a class of their own, or
+    a forward of the instance's own.
     """
     hooked = (linear._forward_hooks, linear._forward_pre_hooks, linear._backward_hooks, linear._backward_pre_hooks)
     own = type(linear) not in (nn.Linear, PackedProjection) or "forward" in vars(linear)
+    own = own or is_traceable_wrapper_subclass(linear.weight)
     return not own and not any(hooked) and not hooks_of_all_modules._has_any_global_hook()

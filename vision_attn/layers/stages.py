@@ -19,7 +19,7 @@ from vision_attn.layers.patterns import SpatialReduction, TopK
 from vision_attn.layers.positions import coordinates
 from vision_attn.layers.precision import wide_dtype
 from vision_attn.layers.symbolic import traced
-from vision_attn.layers.tiling import Masked, Part, Tiles
+from vision_attn.layers.tiling import Edges, Masked, Part, Tiles
 
 if TYPE_CHECKING:
     from vision_attn.layers.attention import Attention
@@ -97,7 +97,7 @@ def _mixed(layer: "Attention", call: Call, lists: list[list[Part]], *, hiding: b
             return rows[0] if len(rows) == 1 else torch.cat(rows, dim=2)
 
         flat = [tensor for some in seen for one in some for tensor in one]
-        at_once = plan.heads_at_once(layer, call, lists, q)
+        at_once = plan.heads_at_once(layer, lists, q, k, v, *flat)
         if at_once is None:
             out = attend(q, k, v, spoilt, *flat)
         else:
@@ -118,10 +118,7 @@ class _Seen(NamedTuple):
 
 
 def _seen(layer: "Attention", part: Part, call: Call, *, like: Tensor) -> _Seen:
-    added, position = None, layer.position
-    if position is not None and position.acts_on == "scores" and not call.empty:
-        places = part.places(coordinates(call.grid, device=like.device, step=call.step))
-        added = None if places is None else part.widen(position(*places, call.extent).to(like.dtype))
+    added = _added(layer, part, call, like=like)
     allowed, more = call.explicitly_visible.of(part, like=like)
     if more is not None:
         added = more if added is None else added + more
@@ -134,6 +131,19 @@ def _seen(layer: "Attention", part: Part, call: Call, *, like: Tensor) -> _Seen:
     seeing = allowed.any(dim=-1, keepdim=True)
     bias = torch.where(allowed | ~seeing, like.new_zeros(()) if added is None else added, -torch.inf)
     return _Seen(bias, allowed, seeing)
+
+
+def _added(layer: "Attention", part: Part, call: Call, *, like: Tensor) -> Tensor | None:
+    """What the position adds to the scores of a part; None: nothing."""
+    position = layer.position
+    if position is None or position.acts_on != "scores" or call.empty:
+        return None
+    places = part.places(coordinates(call.grid, device=like.device, step=call.step))
+    edges = None
+    if position.places_prefix and call.prefix:
+        pairs = (None, places[1]), (places[0], None), (None, None)
+        edges = Edges(*(position(q, k, call.extent).to(like.dtype) for q, k in pairs))
+    return part.widen(position(*places, call.extent).to(like.dtype), edges)
 
 
 def _of_parts(

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from vision_attn.layers.positions import RelativeBias
 from vision_attn.layers.projection import PackedProjection
+from vision_attn.layers.relative import PREFIX_OFFSETS, RelativeBias
 
 if TYPE_CHECKING:
     from vision_attn.layers.attention import Attention
 
 TABLE = "relative_position_bias_table"
-PREFIX_OFFSETS = 3
-"""BEiT's table ends with as many rows: class token to tokens, tokens to class token, class token to itself."""
 
 
 def rename(layer: "Attention", state: dict[str, Any], prefix: str) -> None:
@@ -54,10 +52,10 @@ def _unpacked(qkv: PackedProjection, state: dict[str, Any], biases: dict[str, Te
 def _of_the_grid(table: Tensor, position: RelativeBias) -> Tensor:
     """The rows of a table (T, H) for the offsets within the grid."""
     offsets = len(position.relative_position_bias_table)
-    if len(table) != offsets + PREFIX_OFFSETS:
+    if position.places_prefix or len(table) != offsets + PREFIX_OFFSETS:
         return table  # of another grid it is refused as any tensor of another shape
     if table[offsets:].any():
-        allowed = "0 for offsets to and from the class token, which RelativeBias places nowhere"
+        allowed = "0 for offsets to and from the class token, without prefix=True of RelativeBias"
         given = table[offsets:].abs().amax().item()
         raise ValueError(f"{TABLE} of the state must be {allowed}. Got up to {given:.3g} instead.")
     return table[:offsets]

@@ -5,7 +5,7 @@ k of them behind the prefix.
 """
 
 import dataclasses
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -126,6 +126,28 @@ class Tiling:
         return self.split(own)[0, 0, :, :, 0]
 
 
+class Edges(NamedTuple):
+    """What is added to all scores of prefix tokens with the grid, of the grid with them, and among them: (H, 1, 1)."""
+
+    from_prefix: Tensor
+    to_prefix: Tensor
+    within: Tensor
+
+
+def _framed(bias: Float[Tensor, "H *G n k"], edges: Edges | None, prefix: int, *, above: bool) -> Tensor:
+    """With columns for the prefix before it, with `above` its rows, too: of `edges`, or of 0."""
+    if not prefix:
+        return bias
+    if edges is None:
+        return F.pad(bias, (prefix, 0, prefix if above else 0, 0))
+    from_prefix, to_prefix, within = (edge.reshape(-1, *[1] * (bias.ndim - 1)) for edge in edges)
+    bias = torch.cat([to_prefix.expand(*bias.shape[:-1], prefix), bias], dim=-1)
+    if not above:
+        return bias
+    rows = [within.expand(-1, prefix, prefix), from_prefix.expand(-1, prefix, bias.shape[-1] - prefix)]
+    return torch.cat([torch.cat(rows, dim=-1), bias], dim=-2)
+
+
 @dataclasses.dataclass(frozen=True)
 class Rows:
     """The queries of the prefix, or with `stop` None all queries, meet all keys."""
@@ -156,13 +178,15 @@ class Rows:
         """What a mask (B, H, N, M) says of the pairs that meet."""
         return mask if self.stop is None else mask[:, :, : self.stop]
 
-    def places(self, places: Float[Tensor, "N 2"]) -> tuple[Float[Tensor, "N 2"], Float[Tensor, "N 2"]] | None:
-        """Where the queries and the keys lie to each other; None: nowhere."""
-        return (places, places) if self.stop is None else None
+    def places(self, places: Float[Tensor, "N 2"]) -> tuple[Float[Tensor, "n 2"], Float[Tensor, "N 2"]]:
+        """Where the queries and the keys behind the prefix lie to each other."""
+        return places if self.stop is None else places[:0], places
 
-    def widen(self, bias: Float[Tensor, "H N N"]) -> Float[Tensor, "H n M"]:
-        """What is added to the scores, with 0 for the prefix."""
-        return F.pad(bias, (self.prefix, 0, self.prefix, 0)) if self.prefix else bias
+    def widen(self, bias: Float[Tensor, "H k N"], edges: Edges | None) -> Float[Tensor, "H n M"] | None:
+        """What is added to the scores, with those of the prefix; None: 0."""
+        if self.stop is not None and edges is None:
+            return None
+        return _framed(bias, edges, self.prefix, above=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,9 +267,9 @@ class Tiles:
             return own, own
         return self.tiling.split(places[None, None])[0, 0], self.met(places[None, None])[0, 0]
 
-    def widen(self, bias: Float[Tensor, "H g n k"]) -> Float[Tensor, "H g n m"]:
-        """What is added to the scores, with 0 for the prefix."""
-        return bias if self.others_only or not self.prefix else F.pad(bias, (self.prefix, 0))
+    def widen(self, bias: Float[Tensor, "H g n k"], edges: Edges | None) -> Float[Tensor, "H g n m"]:
+        """What is added to the scores, with those of the prefix."""
+        return bias if self.others_only else _framed(bias, edges, self.prefix, above=False)
 
     def indices(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """(G, n) and (G, m): which query behind the prefix and which key they are, counted from 1; padding has 0."""

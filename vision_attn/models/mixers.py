@@ -15,7 +15,7 @@ from vision_attn.layers.mixers import (
     RecurrentMixing,
     ZeroMixing,
 )
-from vision_attn.layers.named import position_named
+from vision_attn.layers.named import PositionName, position_named
 from vision_attn.layers.paths import PathName
 from vision_attn.models.base import Mixer
 from vision_attn.models.patterns import NAMED, STORED_SIZE, Pattern, PatternName
@@ -45,7 +45,7 @@ class SelfAttention(Mixer):
     value_dim: int | None = None
     similarity: Literal["dot", "cosine", "bilinear", "additive", "perceptron", "gaussian"] = "dot"
     scale: Literal["sqrt", "none", "inverse", "learned", "after_softmax"] | None = None
-    position: Literal["none", "learned", "sincos2d", "convolution", "rotary", "relative"] = "none"
+    position: PositionName = "none"
     pattern: Pattern | PatternName = "full"
     pattern_size: int | None = None
     attn_drop: float = 0.0

@@ -1,0 +1,73 @@
+"""The relative position bias: a number for every head and offset.
+
+B batch, H heads, N queries, M keys, G groups, T offsets; a grid is (rows, columns).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vision_attn.layers.positions import Position, same_grid
+from vision_attn.layers.precision import wide
+from vision_attn.layers.shapes import Float
+
+PREFIX_OFFSETS = 3
+"""From a prefix token to the grid, from the grid to a prefix token, from one prefix token to another or itself."""
+
+
+class RelativeBias(Position):
+    """A learned number for every head and 2-D offset between two tokens, added to the score (Liu et al. 2021, Swin).
+
+    `grid` is the part of the token grid over which pairs lie: the window with a window pattern, else the whole.
+    At another: the table is interpolated (bicubic, in float32), its corners on the new corners, so that an offset
+    means the same share of the grid. timm's rule for BEiT and Swin is another: it keeps the numbers of near offsets.
+    arXiv:2103.14030.
+
+    With `prefix` three more numbers a head are learned, the last rows of the table: for what prefix tokens take from
+    the grid, for what the grid takes from them, and for what they take from each other, as with the class token of
+    BEiT (Bao et al. 2022, arXiv:2106.08254). At another grid they stay. Without, nothing is added to those scores.
+    """
+
+    acts_on = "scores"
+
+    def __init__(self, grid: tuple[int, int], num_heads: int, *, prefix: bool = False) -> None:
+        super().__init__(grid)
+        self.num_heads, self.places_prefix = num_heads, prefix
+        offsets = (2 * grid[0] - 1) * (2 * grid[1] - 1) + PREFIX_OFFSETS * prefix
+        self.relative_position_bias_table = nn.Parameter(torch.empty(offsets, num_heads))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+    def bias(self, q_places: Tensor | None, k_places: Tensor | None, extent: tuple[int, int]) -> Tensor:
+        if q_places is None or k_places is None:
+            row = 2 if q_places is k_places else int(k_places is None)
+            return self.relative_position_bias_table[row - PREFIX_OFFSETS, :, None, None]
+        table, (rows, columns) = self._table(extent), (2 * extent[0] - 1, 2 * extent[1] - 1)
+        # The number of an offset in the table is that of the query's place less that of the key's, and a constant.
+        q_number, k_number = ((t[..., 0] * columns + t[..., 1]).long() for t in (q_places, k_places))
+        middle = (extent[0] - 1) * columns + extent[1] - 1
+        numbers = (q_number + middle)[..., :, None] - k_number[..., None, :]
+        return table[:, numbers.clamp_(0, rows * columns - 1)]
+
+    def set_grid(self, grid: tuple[int, int]) -> None:
+        before = self.relative_position_bias_table
+        table = self._table(grid).detach().T
+        if self.places_prefix:
+            table = torch.cat([table, before.detach()[-PREFIX_OFFSETS:]])
+        self.relative_position_bias_table = nn.Parameter(table.contiguous(), requires_grad=before.requires_grad)
+        super().set_grid(grid)
+
+    def extra_repr(self) -> str:
+        return f"grid={self.grid}, num_heads={self.num_heads}" + (", prefix=True" if self.places_prefix else "")
+
+    def _table(self, grid: tuple[int, int]) -> Float[Tensor, "H T"]:
+        """The numbers for the offsets within a grid."""
+        table = self.relative_position_bias_table.T
+        table = table[:, :-PREFIX_OFFSETS] if self.places_prefix else table
+        if same_grid(grid, self.grid):
+            return table
+        image = wide(table).unflatten(1, (2 * self.grid[0] - 1, 2 * self.grid[1] - 1))
+        sides = (2 * grid[0] - 1, 2 * grid[1] - 1)
+        return F.interpolate(image[None], sides, mode="bicubic", align_corners=True)[0].flatten(1).to(table.dtype)
