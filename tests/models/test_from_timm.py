@@ -11,6 +11,7 @@ from torch import nn
 from vision_attn.models import from_timm, replace_attention
 from vision_attn.spec import InputError
 
+BEIT = "beit_base_patch16_224"
 TINY = {"img_size": 32, "patch_size": 8, "depth": 1, "num_classes": 5}
 EXACT = [
     "vit_tiny_patch16_224",
@@ -21,9 +22,11 @@ EXACT = [
     "flexivit_small",
     "deit_tiny_patch16_224",
     "deit3_small_patch16_224",
+    "beit_base_patch16_224",
+    "beitv2_base_patch16_224",
 ]
 REFUSED = {
-    "deit_tiny_distilled_patch16_224": "a VisionTransformer of timm. Got VisionTransformerDistilled",
+    "deit_tiny_distilled_patch16_224": "a VisionTransformer or Beit of timm. Got VisionTransformerDistilled",
     "vit_medium_patch16_gap_240": "with fc_norm",
     "vit_base_patch16_siglip_224": "of global_pool token or avg. Got AttentionPoolLatent",
     "vit_base_patch16_siglip_gap_224": "with fc_norm",
@@ -31,12 +34,11 @@ REFUSED = {
     "vit_base_patch16_clip_224": "without pre_norm",
     "vit_small_patch16_18x2_224": "with the block_fn Block. Got ParallelThingsBlock at blocks.0",
     "vit_pwee_patch16_reg1_gap_256": "with the block_fn Block. Got ParallelScalingBlock at blocks.0",
-    "vit_relpos_small_patch16_224": "a VisionTransformer of timm. Got VisionTransformerRelPos",
-    "beit_base_patch16_224": "a VisionTransformer of timm. Got Beit",
-    "eva02_tiny_patch14_224": "a VisionTransformer of timm. Got Eva",
-    "vit_small_patch16_dinov3": "a VisionTransformer of timm. Got Eva",
-    "swin_tiny_patch4_window7_224": "a VisionTransformer of timm. Got SwinTransformer",
-    "cait_xxs24_224": "a VisionTransformer of timm. Got Cait",
+    "vit_relpos_small_patch16_224": "a VisionTransformer or Beit of timm. Got VisionTransformerRelPos",
+    "eva02_tiny_patch14_224": "a VisionTransformer or Beit of timm. Got Eva",
+    "vit_small_patch16_dinov3": "a VisionTransformer or Beit of timm. Got Eva",
+    "swin_tiny_patch4_window7_224": "a VisionTransformer or Beit of timm. Got SwinTransformer",
+    "cait_xxs24_224": "a VisionTransformer or Beit of timm. Got Cait",
 }
 
 
@@ -179,7 +181,7 @@ def test_a_single_block_that_differs_is_found():
 
 
 def test_a_model_with_our_attention_in_it_is_refused():
-    with pytest.raises(InputError, match=r"with the attn_layer timm.layers.Attention. Got vision_attn's"):
+    with pytest.raises(InputError, match=r"with the attn_layer timm.layers.Attention, or .* Got vision_attn's"):
         from_timm(replace_attention(theirs(), similarity="cosine"))
 
 
@@ -204,12 +206,40 @@ def test_type_mode_frozen_parameters_and_generator_are_those_of_the_source():
 
 
 @pytest.mark.parametrize("size", [16, 48])
-@pytest.mark.parametrize("options", [{}, {"img_size": (32, 48)}, {"dynamic_img_size": True}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"img_size": (32, 48)}, {"dynamic_img_size": True}, {"name": BEIT}], ids=str)
 def test_at_another_size_positions_are_interpolated_as_timm_does(size, options):
     source = theirs(**options)
     ours = from_timm(source, image_size=size)
     source.set_input_size((size, size))
     equal(ours, source, images(size))
+
+
+OF_BEIT = [
+    {"use_abs_pos_emb": True},
+    {"use_rel_pos_bias": False},
+    {"use_shared_rel_pos_bias": True},
+    {"qkv_bias": False},
+    {"global_pool": "token"},
+    {"global_pool": ""},
+    {"use_fc_norm": False},
+    {"init_values": None},
+    {"swiglu_mlp": True},
+    {"scale_mlp": True},
+    {"img_size": (32, 48)},
+    {"drop_path_rate": 0.1},
+    {"pos_drop_rate": 0.1},
+]
+
+
+@pytest.mark.parametrize("options", OF_BEIT, ids=str)
+def test_so_is_every_setting_of_beit(options):
+    source = theirs(BEIT, **options)
+    refused = refusal(source)
+    if refused is not None:
+        allowed = {"swiglu_mlp": "mlp_layer", "scale_mlp": "scale_mlp_norm", "use_fc_norm": "fc_norm"}
+        assert any(allowed.get(name, name) in refused for name in options), refused
+    else:
+        equal(from_timm(source), source, images(*source.patch_embed.img_size))
 
 
 @pytest.mark.parametrize("size", [0, -8, 32.0, "32", True])

@@ -38,10 +38,6 @@ TAKEN = [
     "vit_small_patch16_18x2_224",
 ]
 REFUSED = {
-    "beit_base_patch16_224": (
-        TINY,
-        "timm.models.beit.Attention (1 times, first at blocks.0.attn: its relative bias places the class",
-    ),
     "eva02_tiny_patch14_224": (
         TINY,
         "timm.models.eva.EvaAttention (1 times, first at blocks.0.attn: its model hands it the angles",
@@ -94,7 +90,7 @@ def test_these_are_refused_with_every_class_named_and_left_as_they_are(name):
     before = [id(module) for module in model.modules()]
     with pytest.raises(InputError) as error:
         replace_attention(model)
-    allowed = "timm.layers.Attention or the WindowAttention of Swin throughout"
+    allowed = "timm.layers.Attention, or that of Swin or BEiT, throughout"
     assert str(error.value).startswith(f"attention of the model must be {allowed}. Got timm.")
     assert words in str(error.value)
     assert untouched(model, before)
@@ -221,17 +217,29 @@ def test_rectangular_images_give_the_layer_their_grid():
         (
             lambda: replace_attention(theirs()),
             {},
-            "attention of the model must be timm.layers.Attention or the WindowAttention of Swin throughout",
+            "attention of the model must be timm.layers.Attention, or that of Swin or BEiT, throughout",
         ),
         (
             lambda: theirs(attn_layer=Gated),
             {},
-            "attention of the model must be timm.layers.Attention or the WindowAttention of Swin throughout",
+            "attention of the model must be timm.layers.Attention, or that of Swin or BEiT, throughout",
         ),
         (lambda: theirs(scale_attn_norm=True), {}, "attention of the model must be without gate and inner norm"),
-        (lambda: theirs(dynamic_img_size=True), {"position": "rotary"}, "model must be a VisionTransformer of timm"),
-        (lambda: theirs(patch_drop_rate=0.5), {"pattern": "axial"}, "model must be a VisionTransformer of timm"),
-        (lambda: timm.create_model("pit_ti_224"), {"pattern": "window"}, "model must be a VisionTransformer of timm"),
+        (
+            lambda: theirs(dynamic_img_size=True),
+            {"position": "rotary"},
+            "model must be a VisionTransformer or Beit of timm",
+        ),
+        (
+            lambda: theirs(patch_drop_rate=0.5),
+            {"pattern": "axial"},
+            "model must be a VisionTransformer or Beit of timm",
+        ),
+        (
+            lambda: timm.create_model("pit_ti_224"),
+            {"pattern": "window"},
+            "model must be a VisionTransformer or Beit of timm",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_is_changed(make, switches, words):
@@ -263,6 +271,17 @@ def test_images_of_several_sizes_pass_where_no_place_is_asked_for():
     replace_attention(model, similarity="dot")
     for size, expected in zip(sizes, before, strict=True):
         torch.testing.assert_close(model(images(*size)), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=str)
+def test_another_input_size_is_told_to_positions_and_patterns(switches):
+    model = replace_attention(theirs(), **switches)
+    model.set_input_size((48, 32))
+    assert model(images(48, 32)).shape == (2, 7)
+    copied = pickle.loads(pickle.dumps(copy.deepcopy(model)))
+    copied.set_input_size((32, 32))
+    assert copied(images()).shape == (2, 7)
+    assert model(images(48, 32)).shape == (2, 7)
 
 
 def swin(**options):
@@ -307,6 +326,13 @@ class TestSwin:
         after = attention_maps(replace_attention(model), images())
         for name, one in before.items():
             torch.testing.assert_close(after[name].weights, one.weights, rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("size", [(32, 48), (64, 64)])
+    def test_at_another_input_size_it_computes_what_timms_does_there(self, size):
+        before, after = swin(), replace_attention(swin())
+        for model in (before, after):
+            model.set_input_size(size, window_size=(4, 8))
+        torch.testing.assert_close(after(images(*size)), before(images(*size)), rtol=1e-5, atol=1e-5)
 
     def test_another_input_size_is_taken_as_the_position_says(self):
         model = replace_attention(swin(), position="rotary")
