@@ -38,6 +38,8 @@ def number(value: Any, *, metric: str = "", signed: bool = False) -> str:
         return "–"
     sign = "+" if signed else ""
     text = f"{100 * value:{sign}.1f}" if is_share(metric) else f"{value:{sign}.3g}"
+    if "e+" in text and abs(value) < 1e15:
+        text = f"{float(text):{sign},.0f}"
     return text.replace("-", "−")
 
 
@@ -67,6 +69,12 @@ def metric_text(metric: str) -> str:
     """A metric in a sentence: relative influence distance."""
     name = metric.removesuffix("_relative")
     return ("relative " if name != metric else "") + IN_WORDS.get(name, name.replace("_", " "))
+
+
+def at_text(at: Sequence[tuple[str, Any]]) -> str:
+    """Coordinates of records in a sentence: fill mean, layer 1; no name before a level that has it: other images."""
+    said = [(name.replace("_", " "), str(level)) for name, level in at]
+    return ", ".join(level if level.startswith(name) else f"{name} {level}" for name, level in said)
 
 
 def headed(text: str) -> str:

@@ -66,9 +66,10 @@ def test_a_fitted_curve_ends_with_the_sizes_measured():
         assert (line.get_xdata()[0], line.get_xdata()[-1]) == pytest.approx((250, 8000))
 
 
-def crossing_at(size):
-    """A model that gains with data what the reference does not, and is as good at that size."""
-    return lambda cell: 0.6 + (0.1 * np.log10(cell["train_size"] / size) if cell["model"] == "ViT" else 0.0)
+def crossing_at(*sizes, models=("ViT", "window")):
+    """Models that gain with data what the reference does not, and are as good as that at those sizes."""
+    at = dict(zip(models, sizes, strict=False))
+    return lambda cell: 0.6 + 0.1 * np.log10(cell["train_size"] / at.get(cell["model"], cell["train_size"]))
 
 
 def test_a_crossover_between_two_sizes_is_where_the_curves_meet():
@@ -79,20 +80,31 @@ def test_a_crossover_between_two_sizes_is_where_the_curves_meet():
 
 
 @pytest.mark.parametrize(
-    ("size", "censored", "said", "marker"),
-    [(1e6, "above", "none up to 50,000", ">"), (10, "below", "at every size from 250", "<")],
+    ("size", "censored", "said"), [(1e6, "above", "none up to 50,000"), (10, "below", "at every size from 250")]
 )
-def test_a_crossover_outside_the_sizes_is_a_bound(size, censored, said, marker):
+def test_a_crossover_outside_the_sizes_is_a_bound_in_a_sentence(size, censored, said):
     records = curve_records(models=("ResNet", "ViT"), value=crossing_at(size))
     figure = SIZED[0]
     table = figure.table(records)
     row = table.iloc[0]
     assert (row["censored"], row["low_censored"], row["high_censored"], row["said"]) == (censored,) * 3 + (said,)
     assert np.isnan([row["estimate"], row["low"], row["high"]]).all()
+    sentence = figure.instead(table, records)
+    assert sentence.endswith(f"at least as good as ResNet: {said} (ViT).")
     (axes,) = figure.draw(table, records).axes
-    assert marker in [line.get_marker() for line in axes.lines]
-    assert said in [text.get_text() for text in axes.texts]
+    assert [" ".join(text.get_text().split()) for text in axes.texts] == [sentence]
     assert said in figure.printed(table, records).to_string()
+    assert "Arrows" not in figure.caption(table, records)
+
+
+def test_of_several_crossovers_those_outside_are_arrows():
+    records = curve_records(models=("ResNet", "ViT", "window"), value=crossing_at(1e6, 2000))
+    figure = SIZED[0]
+    table = figure.table(records)
+    assert figure.instead(table, records) == ""
+    (axes,) = figure.draw(table, records).axes
+    assert ">" in [line.get_marker() for line in axes.lines]
+    assert "none up to 50,000" in [text.get_text() for text in axes.texts]
     assert "Arrows: beyond the sizes measured" in figure.caption(table, records)
 
 
@@ -175,7 +187,7 @@ def test_gap_marks_what_is_left_after_the_correction():
 def test_other_factors_of_several_levels_get_panels(figure):
     records = curve_records(sizes=SIZES[::2], scale=("1/d", "none"), **ARRANGED)
     table = figure.table(records)
-    titles = " ".join(axes.get_title() for axes in figure.draw(table, records).axes)
+    titles = " ".join(axes.get_title() for axes in figure.draw(table, records).axes) or figure.instead(table, records)
     assert "scale" in table
     assert "1/d" in titles
     assert "none" in titles

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import layout
 import made_up_fields
 import pytest
 from frames import make_records, noise
@@ -81,6 +82,7 @@ SHAPES = {
     "reference not measured": {"state": lambda cell: "failed" if cell["model"] == MODELS[0] else "done"},
     "reference not planned": {"models": ("other", "ViT")},
     "any letters": {"models": (MODELS[0], *NAMES)},
+    "in a column": {},
 }
 
 
@@ -117,8 +119,9 @@ def test_a_figure_is_drawn_or_says_in_one_sentence_why_not(kind, shape):
         with pytest.raises(InputError, match=rf"compares with {MODELS[0]}, and there is no other level of model\.$"):
             figure.table(records)
         return
-    table = figure.table(records)
-    figure.draw(table, records).draw_without_rendering()
+    plot = figure.plot(records, width="column" if shape == "in a column" else None)
+    table = plot.table
+    assert layout.faults(plot.sheet) == []
     assert isinstance(to_csv(table), bytes)
     caption, printed = figure.caption(table, records), figure.printed(table, records)
     assert caption.endswith(".")

@@ -124,9 +124,31 @@ def test_a_model_with_fewer_layers_leaves_a_blank_place():
             yield {"metric": "erf_map", "layer": layer, "row": 0, "column": 0, "value": 1.0}
 
     records = make_records({"model": ["a", "b"], "seed": [0, 1]}, rows)
-    figure = ErfMap(own="with")
+    figure = ErfMap(own="with", layers=(1, 2))
     axes = figure.draw(figure.table(records), records).axes
     assert [len(each.images) for each in axes[:4]] == [1, 1, 1, 0]
+
+
+def test_models_of_any_depth_are_shown_at_their_first_middle_and_last_layer():
+    depths = {"a": 7, "b": 3, "c": 4}
+
+    def rows(cell):
+        for layer in range(1, 1 + depths[cell["model"]]):
+            yield {"metric": "erf_map", "layer": layer, "row": 0, "column": 0, "value": 1.0}
+            at = {"layer": layer, "distance": 4.0, "own": "without"}
+            yield {"metric": "influence_relative", **at, "value": float(layer)}
+
+    records = make_records({"model": list(depths), "seed": [0, 1]}, rows)
+    figure = ErfMap(own="with")
+    axes = figure.draw(figure.table(records), records).axes
+    assert [len(each.images) for each in axes[:9]] == [1] * 9
+    assert [each.get_xlabel() for each in axes[:9]] == [f"layer {n}" for n in (1, 1, 1, 4, 2, 2, 7, 3, 4)]
+    profile = InfluenceProfile()
+    panels = profile.draw(profile.table(records), records).axes
+    assert [each.get_title() for each in panels] == ["layer 1", "middle layer", "last layer"]
+    drawn = [[float(line.get_ydata()[0]) for line in each.lines if len(line.get_xdata()) == 1] for each in panels]
+    assert drawn == [[1, 1, 1], [4, 2, 2], [7, 3, 4]]
+    assert len(profile.table(records)) == sum(depths.values())
 
 
 def test_heads_are_sorted_in_every_run_before_seeds_are_averaged():

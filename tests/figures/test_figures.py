@@ -100,7 +100,8 @@ def test_a_missing_cell_is_a_row_breaks_the_line_and_is_named(tmp_path):
     row = table[(table["model"] == "ViT") & (table["train_size"] == 200)].iloc[0]
     assert (row["n"], row["planned"]) == (0, 3)
     (axes,) = figure.draw(table, records).axes
-    (line,) = [line for line in axes.lines if line.get_color() == theme.COLOURS[0] and len(line.get_ydata()) == 3]
+    colour = theme.styles(records.plan, "model")["ViT"].colour
+    (line,) = [line for line in axes.lines if line.get_color() == colour and len(line.get_ydata()) == 3]
     assert np.isnan(line.get_ydata()).tolist() == [False, True, False]
     assert "ViT, 200 images (0 of 3)" in figure.caption(table, records)
 
@@ -229,15 +230,14 @@ def test_matching_keeps_sizes_apart_that_depend_on_another_factor(tmp_path):
     }
 
 
-def test_colours_follow_the_plan_not_what_is_drawn(tmp_path, records):
-    styles = theme.styles(records.plan, "model")
-    assert styles["ResNet"] == theme.Style(theme.COLOURS[1], theme.MARKERS[1])
+def test_colours_follow_names_and_the_plan_not_what_is_drawn(tmp_path, records):
+    assert theme.styles(records.plan, "model")["ResNet"] == theme.Style(theme.COLOURS[0], theme.MARKERS[0])
     figure = LearningCurve()
     partial = records_of(tmp_path, write=lambda cell: cell["model"] == "ResNet")
     (axes,) = figure.draw(figure.table(partial), partial).axes
     drawn = {line.get_color() for line in axes.lines if not np.isnan(np.asarray(line.get_ydata(), float)).all()}
-    assert theme.COLOURS[1] in drawn
-    assert theme.COLOURS[0] not in drawn
+    assert theme.COLOURS[0] in drawn
+    assert theme.COLOURS[1] not in drawn
 
 
 def test_sixty_four_levels_look_different():
@@ -300,6 +300,7 @@ def test_numbers_in_tables():
     assert wording.number(-0.0124, metric="accuracy", signed=True) == "−1.2"
     assert wording.number(1.2345, metric="loss") == "1.23"
     assert wording.number(np.nan) == "–"
+    assert [wording.number(n) for n in (1018.4, -25_123, 999.6)] == ["1,020", "−25,100", "1,000"]
     row = {"estimate": 0.5, "low": 0.4, "high": 0.6, "n": 3, "planned": 3}
     assert wording.interval(row, metric="accuracy") == "50.0 [40.0, 60.0]"
     assert wording.interval({**row, "n": 2}, metric="accuracy") == "50.0 [40.0, 60.0] (n = 2)"

@@ -177,7 +177,7 @@ def test_a_figure_is_as_wide_as_it_is_told_and_nothing_lies_outside(records, fig
     plot = figure.plot(records, width=width, title="A title")
     wide, high = plot.sheet.get_size_inches()
     assert wide == inches
-    assert 0.2 < high / wide < 3
+    assert 0.15 < high / wide < 3
     plot.sheet.draw_without_rendering()
     for axes in plot.axes:
         box = axes.get_tightbbox()
@@ -186,7 +186,7 @@ def test_a_figure_is_as_wide_as_it_is_told_and_nothing_lies_outside(records, fig
 
 
 def test_a_title_does_not_lie_over_the_legend(records):
-    plot = CURVE.plot(records, title="Above")
+    plot = Generalisation().plot(records, title="Above")
     plot.sheet.draw_without_rendering()
     (legend,) = plot.sheet.legends
     assert legend.get_title().get_text() == "Above"

@@ -23,8 +23,9 @@ from vision_attn.figures.method_plot import MethodPlot
 from vision_attn.figures.metric_agreement import MetricAgreement
 from vision_attn.figures.metric_curve import MetricCurve
 from vision_attn.figures.psychometric_midpoint import PsychometricMidpoint
+from vision_attn.figures.quadrant_accuracy import QuadrantAccuracy
 from vision_attn.figures.receptive_field import ReceptiveFieldByLayer
-from vision_attn.figures.robustness import OcclusionCurve, QuadrantAccuracy, ShiftSawtooth, ShuffleCurve, ZoomCurve
+from vision_attn.figures.robustness import OcclusionCurve, ShiftSawtooth, ShuffleCurve, ZoomCurve
 from vision_attn.figures.selection import Selection
 from vision_attn.figures.summary import Summary
 from vision_attn.figures.variation import Variation

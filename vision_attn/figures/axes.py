@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
@@ -91,6 +92,11 @@ def size_axis(axes: Axes, levels: Sequence[Any], *, label: str, linear: bool = F
 
 
 def share_axis(axes: Axes) -> None:
-    """Shares in percent, once all panels are drawn: their common axis ends at 0 and 100 %, intervals or not."""
+    """Shares in percent, once all panels are drawn: their common axis ends at 0 and 100 %, intervals or not.
+
+    It goes on beyond them for as long as marks there are drawn whole.
+    """
     low, high = axes.get_ylim()
-    axes.set_ylim(max(low, -2), min(high, 103))
+    mark = (0.5 * mpl.rcParams["lines.markersize"] * 1.25 + 1) / 72 / theme.height(axes)
+    margin = max(2.0, mark * (min(high, 100) - max(low, 0)))
+    axes.set_ylim(max(low, -margin), min(high, 100 + margin))

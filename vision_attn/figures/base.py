@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as PageFigure
 from matplotlib.figure import SubFigure
 
+from vision_attn import wording
 from vision_attn.figures import theme
 from vision_attn.figures.view import View
 from vision_attn.plan import Plan
@@ -31,7 +32,7 @@ class Figure(Spec, abc.ABC):
     title: ClassVar[str]
     opens_table: ClassVar[bool] = False
     """Whether the page shows the table at once, rather than folded away."""
-    files: ClassVar[tuple[str, ...]] = ("svg", "png")
+    files: ClassVar[tuple[str, ...]] = ("svg", "png", "pdf")
     """The formats it is written in."""
 
     def applies(self, plan: Plan) -> bool:
@@ -39,12 +40,16 @@ class Figure(Spec, abc.ABC):
         return True
 
     def heading(self) -> str:
-        """The title over this figure, in words that tell it from others of its kind where those are few."""
-        return self.title
+        """The title over this figure in words that tell it from others of its kind; "" where `title` says enough."""
+        return ""
 
     def view(self, records: Records) -> Records:
         """The records as the figure sees them; given to its other methods, it saves them the same work."""
         return records
+
+    def instead(self, table: pd.DataFrame, records: Records) -> str:
+        """A sentence that says all there is, in the place of a drawing that would show nothing; "" where one does."""
+        return ""
 
     @abc.abstractmethod
     def table(self, records: Records) -> pd.DataFrame:
@@ -85,6 +90,20 @@ class Figure(Spec, abc.ABC):
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         """What is seen: the quantity, the interval, the numbers of seeds, the data set."""
 
+    def small_print(self, table: pd.DataFrame, records: Records) -> str:
+        """What stands below the figure itself: the data, how many runs a mark stands for, what the bars are."""
+        counts = table.loc[table["n"] > 0, "n"] if "n" in table else []
+        said = [wording.data_text(records).removeprefix(" on ")]
+        if len(counts):
+            least, most = int(min(counts)), int(max(counts))
+            said.append(f"n = {most}" if least == most else f"n = {least} to {most}")
+            said.append(self.bars_text() if most > 1 else "")
+        return " · ".join(filter(None, said))
+
+    def bars_text(self) -> str:
+        """What the bars are, in the small print; "" where there are none."""
+        return ""
+
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         """The table as it stands on the page, every cell a text. It may be wide where the table is long."""
         return table.astype(object).map(lambda cell: "" if pd.isna(cell) else str(cell))
@@ -106,6 +125,8 @@ class OverSeeds(Figure, abc.ABC):
 
     factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over")
     """The fields that hold factors of the experiment. One that is None holds none."""
+    interval: ClassVar[str] = "Student-t"
+    """The kind of the intervals drawn; "" where there are none."""
 
     hue: str = "model"
     over: str = "seed"
@@ -113,6 +134,9 @@ class OverSeeds(Figure, abc.ABC):
     choose: str | None = "learning_rate"
     given: Levels = ()
     budget: str | None = "images_seen"
+
+    def bars_text(self) -> str:
+        return f"bars: {100 * self.level:g} % {self.interval} intervals over {self.over}s" if self.interval else ""
 
     def check(self) -> None:
         self.require("level", 0 < self.level < 1, "between 0 and 1, such as 0.95")

@@ -48,18 +48,20 @@ class ConvergenceSteps(OverSeeds):
             return self._map(table, view, into)
         with theme.style(into):
             parts = view.parts(table)
-            sheet = theme.sheet((7.2, 2.7 * len(parts) + 0.6), into=into, is_scaled=True)
-            grid = sheet.subplots(len(parts), 2, sharex=True, squeeze=False)
+            across = 1 if theme.is_narrow(into) else 2
+            size = (7.2, 2.7 * len(parts) + 0.6) if across == 2 else (theme.NARROW, 4.2 * len(parts) + 0.4)
+            sheet = theme.sheet(size, into=into, is_scaled=across == 2)
+            grid = sheet.subplots(len(parts) * 2 // across, across, sharex=True, squeeze=False).reshape(-1, 2)
             for (left, right), (title, rows) in zip(grid, parts, strict=True):
                 for axes in (left, right):
                     axes.grid(visible=True, axis="y")
                     axes.spines[["top", "right"]].set_visible(False)
                     lettering.titled(axes, title)
-                    axes.xaxis.label.set_visible(left is grid[-1][0])
+                    axes.xaxis.label.set_visible(left is grid[-1][0] and (across == 2 or axes is right))
                 self._panel(left, rows, view, names=("estimate", "low", "high"))
                 self._panel(right, rows, view, names=("share", "share_low", "share_high"))
                 left.set_ylabel(f"updates to {100 * self.threshold:g} % accuracy")
-                right.set_ylabel(f"runs that reach {100 * self.threshold:g} % accuracy (%)")
+                right.set_ylabel(f"runs that reach\n{100 * self.threshold:g} % accuracy (%)")
                 right.set_ylim(-3, 103)
                 if rows["n"].sum():
                     left.set_yscale("log")
@@ -69,6 +71,15 @@ class ConvergenceSteps(OverSeeds):
                     left.text(0.5, 0.6, text, transform=left.transAxes, ha="center", color=theme.FAINT)
             lettering.legend(sheet, view.legend())
         return sheet
+
+    def bars_text(self) -> str:
+        return f"bars: {100 * self.level:g} % intervals, Student-t of logarithms (left), Clopper and Pearson (right)"
+
+    def small_print(self, table: pd.DataFrame, records: Records) -> str:
+        """A map has no bars; n, the runs that reach the threshold, differs from mark to mark."""
+        view = self.view(records)
+        said = [wording.data_text(view).removeprefix(" on "), f"{int(table['runs'].sum()):,} runs"]
+        return " · ".join(filter(None, [*said, "" if self._is_map(view) else self.bars_text()]))
 
     def _is_map(self, view: View) -> bool:
         return len(view.styles) > CROWDED and not view.panels
@@ -89,6 +100,7 @@ class ConvergenceSteps(OverSeeds):
             sns.heatmap(shares, annot=texts, fmt="", ax=axes, cbar_kws=bar, yticklabels=labels, **style)
             axes.tick_params(axis="y", rotation=0)
             axes.set(xlabel=_axis_text(self.x), ylabel="")
+            axes.set_title(f"numbers: updates to {100 * self.threshold:g} % accuracy", loc="left")
             axes.tick_params(length=0)
         return sheet
 
@@ -97,10 +109,12 @@ class ConvergenceSteps(OverSeeds):
         for i, (name, style) in enumerate(view.styles.items()):
             at, _ = marks.dodge(places, i, len(view.styles), logarithmic=False)
             own = rows[rows[self.hue] == name].set_index(self.x).reindex(list(places))
-            drawn = own[list(names)].set_axis(["estimate", "low", "high"], axis=1)
             is_share = names[0] == "share"
+            drawn = own[list(names)].set_axis(["estimate", "low", "high"], axis=1)
+            drawn = drawn.assign(n=own["runs" if is_share else "n"])
             drawn, alpha = (wording.percent(drawn), 0.3) if is_share else (drawn, 0.75)
-            marks.interval_line(axes, np.array(list(at.values())), drawn, style, alpha=alpha)
+            said = view.text(self.hue, name)
+            marks.interval_line(axes, np.array(list(at.values())), drawn, style, alpha=alpha, name=said)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         if not table["runs"].sum():

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import lettering, theme
+from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.axes import require_sizes, size_axis
 from vision_attn.figures.dots import Dots
 from vision_attn.figures.view import View
@@ -35,6 +35,7 @@ class ComparedSizes(Dots, abc.ABC):
 
     factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue", "over")
     says_nothing: ClassVar[bool] = False
+    interval: ClassVar[str] = "percentile bootstrap"
     above: ClassVar[str]
     below: ClassVar[str]
     """How a censored size is put into words, with a place for the last size measured."""
@@ -101,6 +102,16 @@ class ComparedSizes(Dots, abc.ABC):
             return (self.above if row[mark] == "above" else self.below).format(f"{bound:,.0f}")
         return f"{row[name]:,.0f}"
 
+    def instead(self, table: pd.DataFrame, records: Records) -> str:
+        """Where every size lies beyond those measured: which models, and where those end."""
+        known = table[table["said"] != NOT_MEASURED]
+        if known.empty or (known["censored"] == "").any():
+            return ""
+        view = self.view(records)
+        names = known.apply(lambda row: wording.cell_text(row.to_dict(), view.rows[::-1]), axis=1)
+        said = [f"{text} ({wording.listing(list(own))})" for text, own in names.groupby(known["said"], sort=False)]
+        return f"{self._quantity()}: {'; '.join(said)}."
+
     def draw_axis(self, axes: Axes, view: View) -> None:
         room = max(12, int((theme.width(axes) - lettering.text_width(self.rows(view).values())) / 0.08))
         size_axis(axes, view.levels(self.x), label="\n".join(textwrap.wrap(self._label(), room)))
@@ -124,7 +135,8 @@ class ComparedSizes(Dots, abc.ABC):
             said.append(f"Sizes with more pairs use them all (up to {table['n_most'].max()}).")
         if alone := int(table["dropped"].sum()):
             said.append(f"{alone} values have no partner and are left out (dropped_pairs in the CSV names them).")
-        if (table[["censored", "low_censored", "high_censored"]] != "").any(axis=None):
+        is_open = (table[["censored", "low_censored", "high_censored"]] != "").any(axis=None)
+        if is_open and not self.instead(table, view):
             said.append("Arrows: beyond the sizes measured, so only a bound is known.")
         return " ".join(said)
 
@@ -218,4 +230,5 @@ def _draw_row(axes: Axes, row: dict[Any, Any], place: int, style: theme.Style) -
             row["said"], (at, place), offset, textcoords="offset points", ha=side, fontsize=8, color=theme.FAINT
         )
     else:
-        axes.plot(row["estimate"], place, style.marker, color=style.colour, markeredgecolor="white", zorder=3)
+        (drawn,) = axes.plot(row["estimate"], place, linestyle="", **marks.mark(style, size=1.2), zorder=3)
+        marks.tell(axes, drawn, [row])

@@ -99,7 +99,7 @@ class DistanceCurve(SplitLines):
                 for i, (key, rows) in enumerate(lines.items()):
                     at, _ = marks.dodge(places, i, len(lines), logarithmic=False)
                     line = rows.set_index(self.x).reindex(levels)
-                    marks.interval_line(axes, np.array(list(at.values())), line, styles.get(key, style))
+                    marks.interval_line(axes, np.array(list(at.values())), line, styles.get(key, style), name=str(key))
                 if not self.direction:
                     for _, other in table[table[self.hue] != name].groupby(self.hue, observed=True):
                         line = other.set_index(self.x)["estimate"].reindex(levels)

@@ -72,12 +72,13 @@ class DotPlot(Dots):
             axes.scatter(
                 scale * values["value"], [place + 0.22] * len(values), s=9, color=style.colour, alpha=0.45, lw=0
             )
-        marks.interval_dot(axes, {key: scale * row[key] for key in ("estimate", "low", "high")}, place, style)
+        drawn = {**{key: scale * row[key] for key in ("estimate", "low", "high")}, "n": row["n"]}
+        marks.interval_dot(axes, drawn, place, style)
 
     def _what(self) -> str:
         """What is measured, of which images."""
-        said = ", ".join(f"{name.replace('_', ' ')} {level}" for name, level in self.at)
-        return f"{self.split or ''} {wording.metric_text(self.metric)}".strip() + (f" ({said})" if said else "")
+        said = f" ({wording.at_text(self.at)})" if self.at else ""
+        return f"{self.split or ''} {wording.metric_text(self.metric)}".strip() + said
 
     def _quantity(self, view: View) -> str:
         what = self._what()

@@ -50,11 +50,14 @@ class Dots(OverSeeds, abc.ABC):
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         view = self.view(records)
         with theme.style(into):
+            if text := self.instead(table, view):
+                return lettering.sentence(text, into=into)
             rows, parts = self.rows(view), view.parts(table)
             size = rows_size(list(rows.values()), len(parts), panel=3.9, row=self.row_height)
             sheet, panels = theme.canvas(len(parts), columns=2, size=size, into=into)
             for axes, (title, own) in zip(panels, parts, strict=True):
                 self.draw_axis(axes, view)
+                lettering.wrap_x(axes, beside=lettering.text_width(rows.values()))
                 place = {key: i for i, key in enumerate(rows)}
                 for row in own.to_dict("records"):
                     self.draw_row(axes, row, place[self.key(row)], view)

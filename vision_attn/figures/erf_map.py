@@ -10,6 +10,7 @@ from matplotlib.colors import LogNorm
 from vision_attn import wording
 from vision_attn.figures import lettering, theme
 from vision_attn.figures.base import OverSeeds
+from vision_attn.figures.landmarks import landmarks
 from vision_attn.records import Records
 from vision_attn.spec import spec
 
@@ -18,12 +19,15 @@ from vision_attn.spec import spec
 class ErfMap(OverSeeds):
     """The mean influence of the cell at each offset from a unit, layers in rows, models in columns.
 
+    Drawn are the `layers`, or of every model its first, middle and last one; the table has all.
+
     Every map is divided by its own maximum, so shapes can be compared and heights cannot; the colour is logarithmic
     down to `floor` and the same in all panels. The unit's own cell, to which residual connections give a peak that
     dwarfs all else (Raghu et al. 2021), is left out unless `own` is "with".
     """
 
     title: ClassVar[str] = "Effective receptive fields"
+    interval: ClassVar[str] = ""
 
     metric: str = "erf_map"
     layers: tuple[int, ...] | None = None
@@ -51,27 +55,39 @@ class ErfMap(OverSeeds):
 
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         view = self.view(records)
-        layers = sorted(table.loc[table["n"] > 0, "layer"].dropna().unique())
-        blocks, names = view.parts(table), view.levels(self.hue)
+        layers = self._layers(table[table["n"] > 0])
+        measured = {name for _, own in layers for name in own}
+        blocks, names = view.parts(table), [name for name in view.levels(self.hue) if name in measured]
         with theme.style(into):
             if not layers:
                 figure, (axes,) = theme.canvas(1, into=into)
                 lettering.blank(axes)
                 return figure
-            lines = [(title, rows, layer) for title, rows in blocks for layer in layers]
+            lines = [(f"{title}\n{head}".strip(), rows, own) for title, rows in blocks for head, own in layers]
+            are_told = self.layers is None and any(len(set(own.values())) > 1 for _, own in layers)
             figure = theme.sheet((1.0 + 1.55 * len(names), 0.7 + 1.5 * len(lines)), into=into, is_scaled=True)
             grid = figure.subplots(len(lines), len(names), squeeze=False)
             norm, image = LogNorm(self.floor, 1), None
             for across, name in enumerate(names):
-                for down, (title, rows, layer) in enumerate(lines):
-                    found = _map(rows[(rows["layer"] == layer) & (rows[self.hue] == name)])
+                for down, (title, rows, own) in enumerate(lines):
+                    found = _map(rows[(rows["layer"] == own[name]) & (rows[self.hue] == name)])
                     image = _picture(grid[down][across], found, norm) or image
+                    if are_told:
+                        grid[down][across].set_xlabel(f"layer {own[name]:g}")
                     if across == 0:
-                        grid[down][across].set_ylabel(f"{title}\nlayer {layer:g}".strip())
+                        grid[down][across].set_ylabel(title)
                 lettering.titled(grid[0][across], view.text(self.hue, name))
             if image is not None:
                 figure.colorbar(image, ax=grid.ravel().tolist(), label="part of the largest", shrink=0.8, aspect=30)
         return figure
+
+    def _layers(self, measured: pd.DataFrame) -> list[tuple[str, dict[Any, float]]]:
+        """The rows of maps: their names, and which layer of each model they are."""
+        own = {name: list(rows["layer"].unique()) for name, rows in measured.groupby(self.hue, observed=True)}
+        if self.layers is None:
+            return landmarks(own)
+        known = sorted({layer for layers in own.values() for layer in layers})
+        return [(f"layer {layer:g}", dict.fromkeys(own, layer)) for layer in known]
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         view = self.view(records)
@@ -80,9 +96,14 @@ class ErfMap(OverSeeds):
             "Mean squared gradient of a unit with respect to the pixels of the cell so many cells below (rows) and to "
             f"the right (columns) of it{view.data_text}; the cross marks the unit, whose "
             f"own cell is {'left out' if self.own == 'without' else 'included'}. Each map is divided by its own "
-            f"maximum; darkest: {self.floor:g} of it and less. Blank: the model has no such layer. "
+            f"maximum; darkest: {self.floor:g} of it and less. {self._shown()} "
             f"{wording.seeds_text(cells, view.rows[::-1], unit=self.over)}"
         )
+
+    def _shown(self) -> str:
+        if self.layers is None:
+            return "Rows: the first, the middle and the last layer of every model."
+        return "Blank: the model has no such layer."
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         """How compact each map is: the smallest part of it that holds half, and 90 %, of its mass."""

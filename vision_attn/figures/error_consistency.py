@@ -84,7 +84,8 @@ class ErrorConsistency(Dots):
         return out[[*by, "estimate", "low", "high", "n", "sd", "planned"]]
 
     def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
-        marks.interval_dot(axes, row, place, view.styles[row["first"]])
+        is_one = row["first"] == row["second"]
+        marks.interval_dot(axes, row, place, view.styles[row["first"]] if is_one else theme.Style(theme.INK, "o"))
 
     def draw_axis(self, axes: Axes, view: View) -> None:
         axes.set_xlabel("error consistency (kappa)")

@@ -32,6 +32,9 @@ class ExpectedBest(Lines):
     metric: str = "val_accuracy"
     resamples: int = 2000
 
+    def bars_text(self) -> str:
+        return f"bars: {100 * self.level:g} % percentile intervals over resampled trials"
+
     def check(self) -> None:
         super().check()
         self.require("resamples", self.resamples >= 20, "20 or more")

@@ -78,7 +78,8 @@ class FittedCurves(SplitLines):
             own = panel.rows[panel.rows[self.hue] == name]
             means = own[own["kind"] == MEASURED].set_index(self.x).reindex(list(panel.places))
             means["low"] = means["low"].clip(lower=1e-4)
-            marks.interval_line(panel.axes, np.array(list(panel.places.values())), means, style["style"], line="")
+            at, said = np.array(list(panel.places.values())), view.text(self.hue, name)
+            marks.interval_line(panel.axes, at, means, style["style"], line="", name=said)
             for row in own[own["chosen"]].to_dict("records"):
                 n = np.geomspace(means.index[means["n"] > 0].min(), row[self.x], 100)
                 error = fitted_error(row["kind"], n, a=row["a"], b=row["b"], c=row["c"])
@@ -86,6 +87,9 @@ class FittedCurves(SplitLines):
 
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
         """Nothing: chance is drawn where the axis reaches it, once that is known."""
+
+    def name_chance(self, axes: Axes, rows: pd.DataFrame, places: dict[Any, float], view: View) -> None:
+        """Nothing: it has its name where it is drawn."""
 
     def finish(self, panels: Sequence[Axes], table: pd.DataFrame, view: View) -> None:
         means = table.loc[table["kind"] == MEASURED, "estimate"].dropna()

@@ -69,7 +69,7 @@ class Generalisation(Lines):
         train, test = (lines[name]["estimate"].to_numpy(float) for name in SPLITS)
         panel.axes.fill_between(x, train, test, color=panel.styles["test"]["style"].colour, alpha=0.10, linewidth=0)
         for name, style in panel.styles.items():
-            marks.interval_line(panel.axes, x, lines[name], **style)
+            marks.interval_line(panel.axes, x, lines[name], **style, name=SPLITS[name])
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
         ink = theme.Style(theme.INK, "o")

@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -12,8 +12,16 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.mathtext import MathTextParser
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import FixedLocator
 
 from vision_attn.figures import theme
+
+SMALL_PRINT = 7.0
+"""The size of the text below a figure, in points."""
+END = 0.12
+"""The inches between a line and its name."""
+WIDEST_ENDS, FARTHEST = 0.3, 2.0
+"""The share of a page of given width that names of lines may take; how many lines of text a name may be moved."""
 
 
 def shown(text: str) -> str:
@@ -33,6 +41,11 @@ def _is_formula(text: str) -> bool:
     return True
 
 
+def points(setting: str) -> float:
+    """The size of letters of a setting of matplotlib, such as "axes.labelsize", which may be a word."""
+    return float(FontProperties(size=mpl.rcParams[setting]).get_size_in_points())
+
+
 def text_width(texts: Iterable[str]) -> float:
     """The inches that the longest of some texts takes beside an axis, with a little room before it."""
     font = FontProperties(size=mpl.rcParams["ytick.labelsize"])
@@ -49,7 +62,7 @@ def legend(figure: theme.Canvas, entries: dict[str, Line2D]) -> None:
         return
     if not entries:
         return
-    scale = FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points() / 9
+    scale = points("legend.fontsize") / 9
     widths = [scale * (0.072 * len(text) + 0.62) for text in entries]
     for columns in range(len(widths), 0, -1):
         parts = np.array_split(widths, columns)  # as matplotlib fills its columns
@@ -62,10 +75,111 @@ def legend(figure: theme.Canvas, entries: dict[str, Line2D]) -> None:
     figure.legend(handles, texts, loc="outside upper center", ncols=columns, frameon=False, handlelength=2.2)
 
 
-def titled(axes: Axes, text: str) -> None:
-    """Title a panel, in several lines where it is long."""
-    if text:
-        axes.set_title(shown("\n".join(textwrap.wrap(text, max(12, int(theme.width(axes) / 0.085))))))
+def at_ends(axes: Axes, lines: Sequence[tuple[str, float, float, str]]) -> bool:
+    """Name lines at their right ends, each a text, the end and a colour; False, with nothing done, for want of room.
+
+    There is room on a page of ours with one panel, whose lines all end at the same place, not too close together.
+    """
+    page = axes.get_figure(root=False)
+    if not isinstance(page, theme.Page) or not lines or len({x for _, x, _, _ in lines}) > 1:
+        return False
+    size = points("legend.fontsize")
+    wide = text_width([text for text, *_ in lines]) * size / 8.5 + END
+    if page.given_width is None:
+        room = wide
+    elif wide > WIDEST_ENDS * page.given_width:
+        return False
+    else:
+        room = 0.0
+    gap = 1.25 * size / 72 / (page.get_figheight() - 1.1)  # the share of the panel that a line of text takes
+    ends = (axes.transScale + axes.transLimits).transform([(x, y) for _, x, y, _ in lines])[:, 1]
+    order = np.argsort(ends, kind="stable")
+    places = _apart(ends[order], gap)
+    if places is None or np.abs(places - ends[order]).max() > FARTHEST * gap:
+        return False
+    for place, (text, x, y, colour) in zip(places, (lines[i] for i in order), strict=True):
+        axes.annotate(
+            shown(text),
+            (x, y),
+            (1, place),
+            xycoords="data",
+            textcoords="axes fraction",
+            va="center",
+            fontsize=size,
+            color=theme.darker(colour),
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 5},
+        )
+    page.set_figwidth(page.get_figwidth() + room)
+    return True
+
+
+def _apart(heights: np.ndarray, gap: float) -> np.ndarray | None:
+    """Rising places at least a gap apart, as near to the heights as that lets them be; None where they need more."""
+    if (len(heights) - 1) * gap > 1:
+        return None
+    steps = gap * np.arange(len(heights))
+    rising = np.asarray(_isotonic(heights - steps))
+    return np.clip(rising, 0, 1 - steps[-1]) + steps
+
+
+def _isotonic(heights: np.ndarray) -> np.ndarray:
+    """The nearest numbers that nowhere fall (least squares; pool adjacent violators)."""
+    blocks: list[list[float]] = []  # the mean of a block and its size
+    for height in heights:
+        blocks.append([float(height), 1])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            mean, size = blocks.pop()
+            blocks[-1] = [(blocks[-1][0] * blocks[-1][1] + mean * size) / (blocks[-1][1] + size), blocks[-1][1] + size]
+    return np.repeat([mean for mean, _ in blocks], [int(size) for _, size in blocks])
+
+
+def small_print(sheet: theme.Canvas, text: str) -> None:
+    """What a figure says of itself wherever it goes, below it on a page of ours: the data, n, the intervals."""
+    if not text or not isinstance(sheet, theme.Page):
+        return
+    lines = textwrap.wrap(text, int(sheet.get_figwidth() / (0.6 * SMALL_PRINT / 72)))
+    sheet.set_figheight(sheet.get_figheight() + 1.3 * SMALL_PRINT / 72 * len(lines) + 0.05)
+    style = {"fontsize": SMALL_PRINT, "color": theme.SOFT, "ha": "left", "linespacing": 1.1}
+    sheet.supxlabel(shown("\n".join(lines)), x=0.05 / sheet.get_figwidth(), **style)  # type: ignore[arg-type]
+
+
+def sentence(text: str, *, into: theme.Canvas | None) -> theme.Canvas:
+    """A sheet with a sentence in the place of a drawing."""
+    given = into.given_width if isinstance(into, theme.Page) else None
+    wide = given or (theme.SINGLE[0] if into is None or isinstance(into, theme.Page) else theme.inches(into))
+    lines = textwrap.wrap(text, max(20, int(wide / 0.078)))
+    sheet, (axes,) = theme.canvas(1, size=(theme.SINGLE[0], 0.25 + 0.17 * len(lines)), into=into)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, shown("\n".join(lines)), transform=axes.transAxes, ha="center", va="center")
+    return sheet
+
+
+def wrap_x(axes: Axes, *, beside: float = 0.0) -> None:
+    """Break the label of an x axis into lines that the panel is wide enough for, texts `beside` the sheet's panels."""
+    grid = axes.get_gridspec()
+    room = theme.width(axes) - beside / (grid.ncols if grid is not None else 1)
+    size = points("axes.labelsize")
+    letters = max(12, int((room + 0.25) / (0.6 * size / 72)))
+    axes.set_xlabel("\n".join(line for part in axes.get_xlabel().split("\n") for line in textwrap.wrap(part, letters)))
+
+
+def label_y(axes: Axes, text: str) -> None:
+    """Label a y axis, in several lines where the text is longer than the panel is high."""
+    size = points("axes.labelsize")
+    letters = max(16, int((theme.height(axes) + 0.2) / (0.58 * size / 72)))
+    axes.set_ylabel("\n".join(line for part in text.split("\n") for line in textwrap.wrap(part, letters)))
+
+
+def titled(axes: Axes, text: str, *, size: float | None = None) -> None:
+    """Title a panel, in several lines where it is long; `size` in points, where it is smaller than other titles."""
+    if not text:
+        return
+    wide = theme.width(axes)
+    letters = max(12, int(wide / 0.085)) if size is None else int(wide / (0.6 * size / 72))
+    title = axes.set_title(shown("\n".join(textwrap.wrap(text, letters))))
+    if size is not None:
+        title.set_fontsize(size)
 
 
 def headed(sheet: theme.Canvas, text: str) -> None:
@@ -74,10 +188,10 @@ def headed(sheet: theme.Canvas, text: str) -> None:
         sheet.set_title(shown(text))
     elif sheet.legends:  # a title of the figure would lie over its legend
         sheet.legends[0].set_title(shown(text), prop=FontProperties(size=mpl.rcParams["figure.titlesize"]))
-        if isinstance(sheet, theme.Page):
-            sheet.set_figheight(sheet.get_figheight() + 0.25)
     else:
         sheet.suptitle(shown(text))
+    if isinstance(sheet, theme.Page):
+        sheet.set_figheight(sheet.get_figheight() + 0.25)
 
 
 def label_all(sheet: theme.Canvas, text: str) -> None:
@@ -88,6 +202,8 @@ def label_all(sheet: theme.Canvas, text: str) -> None:
 
 def blank(axes: Axes) -> None:
     """Say in a panel that there is nothing to draw."""
-    axes.tick_params(labelleft=False)
+    axes.tick_params(labelleft=False, left=False)
+    if not isinstance(axes.xaxis.get_major_locator(), FixedLocator):  # no levels lie along x
+        axes.tick_params(labelbottom=False, bottom=False)
     axes.grid(visible=False)
     axes.text(0.5, 0.6, "nothing measured yet", transform=axes.transAxes, ha="center", va="center", color=theme.FAINT)

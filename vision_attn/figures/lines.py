@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,6 @@ from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.view import View
 from vision_attn.records import Records, chance
 from vision_attn.spec import spec
-
-NEAR = 8.0
-"""Percentage points within which a mark and the name of a line would touch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,12 +109,16 @@ class Lines(OverSeeds, abc.ABC):
                     self.under(axes, rows, view)
                     self.lines(Panel(axes, rows, self.styles(rows, names, view), places, singles), view)
                 lettering.titled(axes, title)
-                axes.set_ylabel(self.y_text(view))
+                lettering.label_y(axes, self.y_text(view))
             self.finish(panels, drawn, view)
+            for axes, (_, rows) in zip(panels if levels else [], parts, strict=False):
+                self.name_chance(axes, rows, places, view)
             if not table["n"].sum():
                 for axes in panels:
                     lettering.blank(axes)
-            lettering.legend(sheet, self.legend(table, view))
+            is_one = len(panels) == 1 and levels
+            if not (is_one and lettering.at_ends(panels[0], self.ends(drawn, places, view))):
+                lettering.legend(sheet, self.legend(table, view))
         return sheet
 
     def columns(self, panels: int, view: View) -> int:
@@ -131,14 +132,18 @@ class Lines(OverSeeds, abc.ABC):
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
         """What lies under the lines: chance, of accuracies."""
         if (guess := self.chance(view)) is not None:
-            marks.reference_line(axes, 100 * guess, "chance", dotted=True, at=self._free_end(100 * guess, rows, view))
+            marks.reference_line(axes, 100 * guess, dotted=True)
 
-    def _free_end(self, y: float, rows: pd.DataFrame, view: View) -> Literal["left", "right"]:
-        """The end of a horizontal line at which no mean or interval is near it; the right one of two alike."""
-        x = rows[self.x_name(view)]
-        near = (rows["low"].fillna(rows["estimate"]) < y + NEAR) & (rows["high"].fillna(rows["estimate"]) > y - NEAR)
-        crowded = [bool(near[x == end].any()) for end in (x.iloc[0], x.iloc[-1])] if len(x) else [False, False]
-        return "left" if crowded == [False, True] else "right"
+    def name_chance(self, axes: Axes, rows: pd.DataFrame, places: dict[Any, float], view: View) -> None:
+        """Name the line of chance where nothing else is drawn, once the axis has its limits; the caption has it too."""
+        low, high = axes.get_ylim()
+        if (guess := self.chance(view)) is None or not low < 100 * guess < high:
+            return
+        own = rows[rows[self.x_name(view)].isin(list(places)) & rows["estimate"].notna()]
+        bounds = [own[end].fillna(own["estimate"]) for end in ("low", "high")]
+        taken = np.column_stack([own[self.x_name(view)].map(places).astype(float), *bounds])
+        if (end := marks.free_end(axes, 100 * guess, "chance", taken)) is not None:
+            marks.name_line(axes, 100 * guess, "chance", at=end)
 
     def lines(self, panel: Panel, view: View) -> None:
         """The lines of a panel and single values beside them, moved aside a little so that none hides another."""
@@ -153,7 +158,7 @@ class Lines(OverSeeds, abc.ABC):
                 points = singles[(singles[line] == name) & singles[x].isin(own.index[own["n"] > 1])]
                 heights = points["value"].to_numpy(float)
                 marks.seeds_scatter(axes, [aside[each] for each in points[x]], heights, style["style"])
-            marks.interval_line(axes, np.array(list(at.values())), own, **style)
+            marks.interval_line(axes, np.array(list(at.values())), own, **style, name=view.text(line, name))
             self.marks(axes, own, at, style["style"], rows)
 
     def marks(
@@ -165,6 +170,18 @@ class Lines(OverSeeds, abc.ABC):
         """The y axis, common to all panels, once they are drawn."""
         if self.is_percent() and self.ends_at_100:
             share_axis(panels[0])
+
+    def ends(self, drawn: pd.DataFrame, places: dict[Any, float], view: View) -> list[tuple[str, float, float, str]]:
+        """The name of every line, where it ends and its colour; none where a legend says more than names."""
+        if self.line_name() != self.hue:
+            return []
+        shown, out = drawn[drawn["estimate"].notna()], []
+        for name, style in self.styles(drawn, view.levels(self.hue), view).items():
+            own = shown[shown[self.hue] == name].set_index(self.x_name(view))["estimate"]
+            if measured := [level for level in places if level in own.index]:
+                end = places[measured[-1]], float(own.loc[[measured[-1]]].iloc[0])
+                out.append((view.text(self.hue, name), *end, style["style"].colour))
+        return out
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
         """The entries of the legend: the levels that something is drawn of; all where nothing is measured yet."""

@@ -1,8 +1,11 @@
 """Map gallery: the same images with the saliency maps of every model side by side, and what each model answers."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures import lettering, overlay, theme
@@ -10,6 +13,9 @@ from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.view import View
 from vision_attn.records import Records
 from vision_attn.spec import spec
+
+LEAST, SMALL = 0.85, 6.5
+"""The inches of a map below which the models stand below one another, and the size of titles then, in points."""
 
 
 @spec
@@ -55,33 +61,46 @@ class MapGallery(OverSeeds):
         pictures = self._first(view, "gallery_probability", ("image", "label", "given", "picture"))
         maps = self._first(view, "gallery_peak", ("image", "method", "map"))
         images = list(dict.fromkeys(table["image"]))
-        columns = [
-            (model, method)
-            for model in view.levels(self.hue)
-            for method in dict.fromkeys(maps.loc[maps[self.hue] == model, "method"])
-        ]
+        own = {
+            model: list(dict.fromkeys(maps.loc[maps[self.hue] == model, "method"])) for model in view.levels(self.hue)
+        }
+        own = {model: methods for model, methods in own.items() if methods}
         with theme.style(into):
-            if not images or not columns:
+            if not images or not own:
                 figure, (axes,) = theme.canvas(1, into=into)
                 lettering.blank(axes)
                 return figure
-            size = 1.15 * (1 + len(columns)), 1.3 * len(images) + 0.75
-            figure = theme.sheet(size, into=into, is_scaled=True)
-            grid = figure.subplots(len(images), 1 + len(columns), squeeze=False)
-            for line, image in zip(grid, images, strict=True):
-                own = pictures[pictures["image"] == image].iloc[0]
-                picture = overlay.decoded(own["picture"])
-                overlay.show(line[0], picture)
-                line[0].set_ylabel(lettering.shown(str(own["label"])), rotation=0, ha="right", va="center")
-                for axes, (model, method) in zip(line[1:], columns, strict=True):
-                    found = maps[(maps["image"] == image) & (maps[self.hue] == model) & (maps["method"] == method)]
-                    overlay.show(axes, overlay.blended(picture, overlay.decoded(found.iloc[0]["map"])))
-                    if method == next(other for one, other in columns if one == model):
-                        answer = table[(table["image"] == image) & (table[self.hue] == model)].iloc[0]
-                        axes.set_xlabel(_answer(answer), color=theme.INK if answer["right"] else theme.COLOURS[1])
-            for axes, (model, method) in zip(grid[0][1:], columns, strict=True):
-                lettering.titled(axes, f"{view.text(self.hue, model)}: {method}")
+            wide = into.given_width if isinstance(into, theme.Page) else None
+            is_split = wide is not None and wide < LEAST * (1 + sum(map(len, own.values())))
+            blocks = [[model] for model in own] if is_split else [list(own)]
+            across = 1 + max(sum(len(own[model]) for model in block) for block in blocks)
+            figure = theme.sheet((1.15 * across, (1.3 * len(images) + 0.75) * len(blocks)), into=into, is_scaled=True)
+            grid = figure.subplots(len(images) * len(blocks), across, squeeze=False)
+            for block, lines in zip(blocks, np.split(grid, len(blocks)), strict=True):
+                columns = [(model, method) for model in block for method in own[model]]
+                for line, image in zip(lines, images, strict=True):
+                    self._line(line, columns, [frame[frame["image"] == image] for frame in (pictures, maps, table)])
+                for axes, (model, method) in zip(lines[0][1:], columns, strict=False):
+                    text = method if is_split else f"{view.text(self.hue, model)}: {method}"
+                    lettering.titled(axes, text, size=SMALL if is_split else None)
+                if is_split:
+                    lettering.titled(lines[0][0], view.text(self.hue, block[0]), size=SMALL)
         return figure
+
+    def _line(self, line: Sequence[Axes], columns: list[tuple[Any, Any]], frames: list[pd.DataFrame]) -> None:
+        """An image, its maps, and under the first of each model its answer."""
+        pictures, maps, table = frames
+        picture = overlay.decoded(pictures.iloc[0]["picture"])
+        overlay.show(line[0], picture)
+        line[0].set_ylabel(lettering.shown(str(pictures.iloc[0]["label"])), rotation=0, ha="right", va="center")
+        for axes in line[1 + len(columns) :]:
+            axes.set_visible(False)
+        for axes, (model, method) in zip(line[1:], columns, strict=False):
+            found = maps[(maps[self.hue] == model) & (maps["method"] == method)]
+            overlay.show(axes, overlay.blended(picture, overlay.decoded(found.iloc[0]["map"])))
+            if method == next(other for one, other in columns if one == model):
+                answer = table[table[self.hue] == model].iloc[0]
+                axes.set_xlabel(_answer(answer), color=theme.INK if answer["right"] else theme.COLOURS[1])
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         view = self.view(records)

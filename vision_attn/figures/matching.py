@@ -11,7 +11,16 @@ from vision_attn import wording
 from vision_attn.figures import lettering, theme
 from vision_attn.figures.base import Figure
 from vision_attn.plan import Plan
-from vision_attn.records import Records, column, facets, may_have, pick, require_factor, require_level
+from vision_attn.records import (
+    Records,
+    column,
+    facets,
+    fitted_levels,
+    may_have,
+    pick,
+    require_factor,
+    require_level,
+)
 from vision_attn.spec import spec
 
 MEASURES = {"params": "parameters", "flops": "forward FLOPs"}
@@ -22,7 +31,9 @@ TRAINING = ("updates", "images_seen", "epochs", "learning_rate")
 class Matching(Figure):
     """Parameters and forward FLOPs of every model as a ratio to `reference`, and the budget each was trained with.
 
-    The verdict is "inside" where every measure named in `on` is within `tolerance` of the reference's.
+    The verdict is "inside" where every measure named in `on` is within `tolerance` of the reference's. A model has one
+    row, or one for each of its sizes where those change with another factor. Baselines that are fitted, not trained,
+    have none.
     """
 
     title: ClassVar[str] = "Matching"
@@ -65,7 +76,9 @@ class Matching(Figure):
             reference = out.merge(own, on=by[:-1])["reference"] if by[:-1] else own["reference"].iloc[0]
             out[f"{metric}_ratio"] = out[metric] / reference
         out["verdict"] = [self._verdict(row) for row in out.to_dict("records")]
-        return out.merge(_budgets(records, by), on=by, how="left")
+        out = out.merge(_budgets(records, by), on=by, how="left")
+        fitted = fitted_levels(records.plan, self.hue) - {self.reference}
+        return _merged(out[~out[self.hue].isin(fitted)], by[:-1], self.hue)
 
     def _verdict(self, row: dict[Any, Any]) -> str:
         ratios = [row[f"{metric}_ratio"] for metric in self.on]
@@ -79,7 +92,7 @@ class Matching(Figure):
         by = self._factors(records)
         styles = theme.styles(records.plan, self.hue)
         with theme.style(into):
-            names = [wording.cell_text(row, by[::-1]) for row in table.to_dict("records")]
+            names = [_name(row, by) for row in table.to_dict("records")]
             width = 4.3 + 0.072 * max(len(name) for name in names)
             figure, (axes,) = theme.canvas(1, size=(width, 1.35 + 0.42 * len(table)), into=into)
             axes.grid(visible=False)
@@ -167,6 +180,35 @@ def _planned_rates(records: Records) -> dict[str, float]:
     usual = records.plan.defaults.get("Recipe", {}).get("learning_rate")
     rates = {key: entry.run["recipe"].get("learning_rate", usual) for key, entry in records.plan.runs.items()}
     return {key: rate for key, rate in rates.items() if rate is not None}
+
+
+ALL = "all levels"
+
+
+def _merged(table: pd.DataFrame, others: list[str], hue: str) -> pd.DataFrame:
+    """One row for each size of a model: at which levels of the `others` it has it, or `ALL` where it has no other."""
+    measured = table[[f"{metric}_ratio" for metric in MEASURES]].notna().any(axis=1)
+    table = table[measured | ~measured.groupby(table[hue], observed=True).transform("any")]
+    if not others or table.empty:
+        return table.reset_index(drop=True)
+    sizes = [f"{metric}{end}" for metric in MEASURES for end in ("", "_ratio")]
+    count, out = table.drop_duplicates([hue, *sizes])[hue].value_counts(), []
+    for _, rows in table.groupby([hue, *sizes], observed=True, dropna=False, sort=False):
+        row = rows.iloc[0].to_dict()
+        for name in others:
+            levels = list(dict.fromkeys(rows[name]))
+            texts = [wording.level_text(name, level) for level in levels]
+            row[name] = ALL if count[row[hue]] == 1 else levels[0] if len(levels) == 1 else wording.listing(texts)
+        for name in TRAINING:
+            row |= {f"{name}_min": rows[f"{name}_min"].min(), f"{name}_max": rows[f"{name}_max"].max()}
+        out.append(row)
+    return pd.DataFrame(out, columns=table.columns).astype({hue: table[hue].dtype})
+
+
+def _name(row: dict[Any, Any], by: list[str]) -> str:
+    """A row in words: ViT, 250 images and 1k images."""
+    levels = [(name, row[name]) for name in by[::-1] if row[name] != ALL]
+    return ", ".join(level if isinstance(level, str) else wording.level_text(name, level) for name, level in levels)
 
 
 def _ratio(ratio: float) -> str:

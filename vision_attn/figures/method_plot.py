@@ -77,7 +77,8 @@ class MethodPlot(Dots):
             values = values[values[column] == row[name]]
         if row["n"] > 1:
             axes.scatter(scale * values["value"], [at] * len(values), s=9, color=style.colour, alpha=0.35, lw=0)
-        marks.interval_dot(axes, {key: scale * row[key] for key in ("estimate", "low", "high")}, at, style)
+        drawn = {**{key: scale * row[key] for key in ("estimate", "low", "high")}, "n": row["n"]}
+        marks.interval_dot(axes, drawn, at, style, name=view.text(self.hue, row[self.hue]))
 
     def finish(self, panels: list[Axes], table: pd.DataFrame, view: View) -> None:
         for axes, (_, own) in zip(panels, view.parts(table), strict=True):
@@ -85,11 +86,10 @@ class MethodPlot(Dots):
                 lettering.blank(axes)
 
     def legend(self, view: View) -> dict[str, Any]:
-        return view.legend()
+        return {view.text(self.hue, name): marks.handle(style, line="") for name, style in view.styles.items()}
 
     def _what(self) -> str:
-        said = ", ".join(f"{name.replace('_', ' ')} {level}" for name, level in self.at)
-        return wording.metric_text(self.metric) + (f" ({said})" if said else "")
+        return wording.metric_text(self.metric) + (f" ({wording.at_text(self.at)})" if self.at else "")
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         view = self.view(records)

@@ -15,6 +15,9 @@ from vision_attn.records import Records, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
 
+CELL = 0.42
+"""The inches that a number in a cell needs."""
+
 
 @spec
 class MetricAgreement(OverSeeds):
@@ -26,6 +29,7 @@ class MetricAgreement(OverSeeds):
     """
 
     title: ClassVar[str] = "Agreement of metrics"
+    interval: ClassVar[str] = ""
 
     metrics: tuple[str, ...] = ("hit_share", "mass_share", "deletion_gap", "deletion_correlation")
     method: str = "method"
@@ -82,12 +86,18 @@ class MetricAgreement(OverSeeds):
                 figure, (axes,) = theme.canvas(1, into=into)
                 lettering.blank(axes)
                 return figure
-            sides = [rows["one"].nunique() for _, rows in parts]
+            side = max(rows["one"].nunique() for _, rows in parts)
             margin = lettering.text_width(table["one"].dropna())
-            size = sum(0.62 * side + margin for side in sides), 0.62 * max(sides) + 0.7 * margin + 0.5
+            across = len(parts)
+            if isinstance(into, theme.Page) and into.given_width:
+                across = max(1, min(across, int(into.given_width / (CELL * side + margin))))
+            down = -(-len(parts) // across)
+            size = (0.62 * side + margin) * across, (0.62 * side + 0.7 * margin + 0.5) * down
             figure = theme.sheet(size, into=into, is_scaled=True)
-            grid = figure.subplots(1, len(parts), squeeze=False, width_ratios=sides)[0]
-            for axes, (title, rows) in zip(grid, parts, strict=True):
+            grid = figure.subplots(down, across, squeeze=False).ravel()
+            for axes in grid[len(parts) :]:
+                axes.set_visible(False)
+            for axes, (title, rows) in zip(grid, parts, strict=False):
                 _matrix(axes, rows)
                 lettering.titled(axes, title)
         return figure

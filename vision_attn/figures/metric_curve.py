@@ -33,8 +33,8 @@ class MetricCurve(CoordinateLines):
     log_y: bool = False
 
     def heading(self) -> str:
-        said = [f"{name.replace('_', ' ')} {level}" for name, level in self.at if (name, level) != ("split", "test")]
-        said += [wording.level_text(*one) for one in self.given]
+        at = [one for one in self.at if one != ("split", "test")]
+        said = [*([wording.at_text(at)] if at else []), *(wording.level_text(*one) for one in self.given)]
         what = wording.headed(wording.metric_text(self.metric))
         return f"{what} against {wording.factor_text(self.x)}" + (f": {', '.join(said)}" if said else "")
 
@@ -73,8 +73,7 @@ class MetricCurve(CoordinateLines):
         return wording.metric_text(self.metric)
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
-        said = ", ".join(f"{name.replace('_', ' ')} {level}" for name, level in self.at)
-        where = f" ({said})" if said else ""
+        where = f" ({wording.at_text(self.at)})" if self.at else ""
         what = wording.headed(wording.metric_text(self.metric))
         return f"{what}{where}{view.data_text} against {wording.factor_text(self.x)}."
 

@@ -60,8 +60,9 @@ class Plot:
         if self._texts:
             levels = [str(one) for own in self._asked[1].plan.factors.values() for one in own if isinstance(one, str)]
             relabel_axes(sheet, self._texts, levels=levels)
-        if self._title:
-            with theme.style(into):
+        with theme.style(into):
+            lettering.small_print(sheet, self.figure.small_print(self.table, self.records))
+            if self._title:
                 lettering.headed(sheet, self._title)
         return sheet
 

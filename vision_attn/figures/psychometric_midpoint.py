@@ -12,6 +12,7 @@ from vision_attn.figures import marks, theme
 from vision_attn.figures.by_distance import by_distance, distances
 from vision_attn.figures.dots import Dots
 from vision_attn.figures.view import View
+from vision_attn.plan import Plan
 from vision_attn.records import Records, chance, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval, psychometric_midpoint
@@ -24,6 +25,10 @@ FOUND = {
     "no step": "no step fits",
     "not measured": "–",
 }
+LEAST = 3
+"""Distances that a step of two parameters is fitted to."""
+REFUSED = ("not monotone", "no step")
+"""What is found of curves that are no steps."""
 
 
 @spec
@@ -36,6 +41,7 @@ class PsychometricMidpoint(Dots):
     """
 
     title: ClassVar[str] = "Psychometric midpoint"
+    interval: ClassVar[str] = "bootstrap"
 
     metric: str = "accuracy"
     split: str = "test"
@@ -48,6 +54,10 @@ class PsychometricMidpoint(Dots):
     def check(self) -> None:
         super().check()
         self.require("cell", self.cell > 0, "above 0")
+
+    def applies(self, plan: Plan) -> bool:
+        """Where there are distances enough for a fit: three or more, where they are planned at all."""
+        return super().applies(plan) and len(plan.factors.get(self.x, range(LEAST))) >= LEAST
 
     def coordinates(self) -> tuple[str, ...]:
         return (self.x,)
@@ -102,7 +112,7 @@ class PsychometricMidpoint(Dots):
         said.append(wording.seeds_text(table, view.rows[::-1], unit=self.over))
         if (table["low"] < -0.5).any() or (table["high"] > self._farthest(view) + 1.5).any():
             said.append("Intervals are clipped to the axis; full values in the table.")
-        refused = [row for row in table.to_dict("records") if row["found"] in ("not monotone", "no step")]
+        refused = [row for row in table.to_dict("records") if row["found"] in REFUSED]
         if refused:
             names = [f"{wording.cell_text(row, view.rows[::-1])} ({FOUND[row['found']]})" for row in refused]
             said.append(f"Left out, as a step does not fit: {wording.listing(names)}.")
@@ -152,7 +162,10 @@ def _row(axes: Axes, row: dict[Any, Any], place: int, style: theme.Style, *, las
         axes.plot(row["d50"], place + 0.24, "o", color=style.colour, markerfacecolor="white", markersize=5, zorder=2.5)
         if not pd.isna(row["d50_low"]):
             axes.hlines(place + 0.24, row["d50_low"], row["d50_high"], color=style.colour, linewidth=0.9)
-    marks.interval_dot(axes, row, place, style)
+    marks.interval_dot(axes, row, place, theme.Style(style.colour, "o"))
+    if row["found"] in REFUSED:
+        where: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "bottom"}
+        axes.annotate(FOUND[row["found"]], (0, place), (4, 5), fontsize=7.5, color=theme.SOFT, **where)
     ends = {"beyond": (last, ">", row["low"]), "before": (0, "<", row["high"])}
     if row["found"] in ends:
         _, marker, at = ends[row["found"]]

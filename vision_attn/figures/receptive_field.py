@@ -105,4 +105,6 @@ def _panel(axes: Axes, rows: pd.DataFrame, style: theme.Style) -> None:
     for kind in KINDS:
         of_kind = rows[rows["kind"] == kind].sort_values("layer")
         of_kind = of_kind.assign(low=of_kind["low"].clip(lower=1e-3))
-        marks.interval_line(axes, of_kind["layer"].to_numpy(float), of_kind, style, hollow=kind == "effective")
+        marks.interval_line(
+            axes, of_kind["layer"].to_numpy(float), of_kind, style, hollow=kind == "effective", name=kind
+        )

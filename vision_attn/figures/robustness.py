@@ -1,29 +1,14 @@
 """Robustness: what a model's answers survive. Shifts, zoom, shuffled pieces, dropped cells."""
 
-import abc
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import pandas as pd
 
-from vision_attn.figures.coordinate_lines import CoordinateLines
+from vision_attn.figures.altered_images import AlteredImages
 from vision_attn.figures.view import View
 from vision_attn.spec import spec
 
-LABELS = {
-    "accuracy": "test accuracy",
-    "consistency": "same class",
-    "correct_consistency": "same class, if right",
-    "logit_change_max": "largest change of a logit",
-    "logit_change_mean": "mean change of logits",
-}
-QUANTITY = {
-    "accuracy": "Test accuracy",
-    "consistency": "Share of test images whose class stays the same",
-    "correct_consistency": "Share of the correctly classified test images whose class stays the same",
-    "logit_change_max": "Largest change of any logit of any test image",
-    "logit_change_mean": "Mean change of the logits of the test images, without sign",
-}
 BORDERS = {
     "circular": "what leaves the image at one edge comes in at the other",
     "padded": "the image's own mirror image comes in at the edge",
@@ -31,68 +16,6 @@ BORDERS = {
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
 FRAMES = {"edge": "the colours of its edge go on", "mean": "the canvas has the mean colour"}
 FILLS = {"mean": "the mean colour", "other": "the same place of another test image"}
-
-
-@spec
-class AlteredImages(CoordinateLines, abc.ABC):
-    """A metric of altered test images against how much they are altered, one line a level of `hue`.
-
-    Records have the coordinates `coordinate` and those of `among`. Within a run they are averaged; mean and Student-t
-    interval are over the runs of the factor `over`.
-    """
-
-    factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over")
-    coordinate: ClassVar[str]
-    x_label: ClassVar[str]
-
-    @abc.abstractmethod
-    def among(self) -> Mapping[str, tuple[str, ...] | None]:
-        """The other coordinates of the records, each with the values that count, or None for all."""
-
-    @abc.abstractmethod
-    def altered(self) -> tuple[str, str]:
-        """Of what images the metric is, and how that is read."""
-
-    def metric_name(self) -> str:
-        return getattr(self, "metric", "accuracy")
-
-    def x_name(self, view: View) -> str:
-        return view.column(self.coordinate)
-
-    def x_text(self, view: View) -> str:
-        return self.x_label
-
-    def values(self, view: View) -> pd.DataFrame:
-        """One value for each cell of the plan and level of x."""
-        among = {view.column(name): wanted for name, wanted in self.among().items()}
-        values = view.pick(self.metric_name(), split="test", along=(self.coordinate, *self.among()))
-        for name, wanted in among.items():
-            if wanted is not None and len(values):
-                values = values[values[name].isin(wanted)]
-        keys = [*view.plan.factors, self.x_name(view)]
-        if values.empty:
-            return pd.DataFrame(columns=[*keys, "value"])
-        means = values.groupby(keys, observed=True, dropna=False)["value"].mean().reset_index()
-        return self.whole(means.astype({keys[-1]: float}), keys[-1])
-
-    def cells(self, view: View, values: pd.DataFrame) -> pd.DataFrame:
-        """The cells planned, without panels whose runs are all done and have no such x, as their data do not."""
-        cells, panels = super().cells(view, values), list(view.panels)
-        if values.empty or not panels:
-            return cells
-        others = view.runs.loc[view.runs["state"] != "done", panels]
-        kept = {tuple(row) for frame in (values, others) for row in frame[panels].itertuples(index=False)}
-        return cells[[tuple(row) in kept for row in cells[panels].itertuples(index=False)]].reset_index(drop=True)
-
-    def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
-        return view.legend([name for name in view.styles if name in set(table[self.hue])])
-
-    def quantity(self, view: View) -> str:
-        return LABELS[self.metric_name()]
-
-    def sentence(self, table: pd.DataFrame, view: View) -> str:
-        of, reading = self.altered()
-        return f"{QUANTITY[self.metric_name()]}{view.data_text}, {of}. {reading}"
 
 
 @spec
@@ -185,19 +108,3 @@ class OcclusionCurve(AlteredImages):
     def altered(self) -> tuple[str, str]:
         of = f"when a share of the cells, drawn for each image, is replaced by {FILLS[self.fill]}; mean of the repeats"
         return of, "Share 0 is the image as it is."
-
-
-@spec
-class QuadrantAccuracy(AlteredImages):
-    """Accuracy by the quadrant in which the object stands, of models of `Quadrants`, from `SubgroupAccuracy`."""
-
-    title: ClassVar[str] = "Objects in other quadrants"
-    coordinate: ClassVar[str] = "quadrant"
-    x_label: ClassVar[str] = "quadrant of the test object"
-
-    def among(self) -> Mapping[str, tuple[str, ...] | None]:
-        return {}
-
-    def altered(self) -> tuple[str, str]:
-        of = "by the quadrant of the canvas in which the object stands: 0 upper left, 1 upper right, 2 and 3 below"
-        return of, "What falls off in quadrants without training images was learned for a place, not for all."

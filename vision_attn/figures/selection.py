@@ -17,6 +17,8 @@ from vision_attn.spec import spec
 
 LONG = 12
 """Characters of the longest level from which on levels are rows, as their names would not fit below one another."""
+RING = 12
+"""The size of the ring around what is chosen, in points."""
 
 
 @spec
@@ -70,19 +72,22 @@ class Selection(Figure):
                     lettering.blank(each)
             measured = set(table.loc[table["n"] > 0, self.hue]) or set(styles)
             drawn = {name: style for name, style in styles.items() if name in measured}
-            lettering.legend(
-                figure, {wording.level_text(self.hue, k): marks.handle(style) for k, style in drawn.items()}
-            )
+            line = "" if is_named else None
+            entries = {wording.level_text(self.hue, k): marks.handle(s, line=line) for k, s in drawn.items()}
+            lettering.legend(figure, entries)
         return figure
 
     def _panel(self, axes: Axes, rows: pd.DataFrame, levels: list[Any], styles: dict[Any, theme.Style]) -> None:
+        axes.margins(y=0.5 * RING / 72 / theme.height(axes) + 0.05)
         places = size_axis(axes, levels, label=wording.factor_text(self.choose))
         for i, (name, style) in enumerate(styles.items()):
             at, _ = marks.dodge(places, i, len(styles), logarithmic=axes.get_xscale() == "log")
             of_level = rows[rows[self.hue] == name].set_index(self.choose).reindex(levels)
-            marks.interval_line(axes, np.array(list(at.values())), of_level.assign(low=np.nan, high=np.nan), style)
+            rows_of = of_level.assign(low=np.nan, high=np.nan)
+            said = wording.level_text(self.hue, name)
+            marks.interval_line(axes, np.array(list(at.values())), rows_of, style, name=said)
             best = of_level[of_level["chosen"].astype("boolean").fillna(False) & of_level["estimate"].notna()]
-            ring = {"markersize": 12, "markerfacecolor": "none", "markeredgecolor": style.colour}
+            ring = {"markersize": RING, "markerfacecolor": "none", "markeredgecolor": style.colour}
             for level, row in best.iterrows():
                 axes.plot(at[level], row["estimate"], "o", **ring)  # type: ignore[arg-type]
 
@@ -94,9 +99,9 @@ class Selection(Figure):
                 if level not in of_level.index or pd.isna(of_level.at[level, "estimate"]):
                     continue
                 at = of_level.at[level, "estimate"]
-                axes.plot(at, place, style.marker, color=style.colour, markersize=6)
+                axes.plot(at, place, linestyle="", **marks.mark(style, size=1.1))
                 if of_level.at[level, "chosen"]:
-                    axes.plot(at, place, "o", markersize=12, markerfacecolor="none", markeredgecolor=style.colour)
+                    axes.plot(at, place, "o", markersize=RING, markerfacecolor="none", markeredgecolor=style.colour)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         if not table["n"].sum():

@@ -32,7 +32,6 @@ class Summary(Figure):
     """
 
     title: ClassVar[str] = "Summary"
-    files: ClassVar[tuple[str, ...]] = ("svg", "png", "pdf")
 
     parts: tuple[Figure, ...]
     hue: str = "model"
@@ -58,6 +57,8 @@ class Summary(Figure):
         made = [(letter, part, _table(part, records)) for letter, part in self._lettered()]
         lines: list[list[int]] = []
         natural = [_natural(part, own, records) for _, part, own in made]
+        if theme.is_narrow(into):
+            natural = [(high, True) for high, _ in natural]
         for i, (_, is_wide) in enumerate(natural):
             if is_wide or not lines or len(lines[-1]) == 2 or natural[lines[-1][0]][1]:
                 lines.append([i])
@@ -80,6 +81,14 @@ class Summary(Figure):
             if is_shared:
                 lettering.legend(page, entries)
         return page
+
+    def small_print(self, table: pd.DataFrame, records: Records) -> str:
+        parts = [(letter, part, _table(part, records)) for letter, part in self._lettered()]
+        said = [
+            f"{letter}: {part.small_print(own, records)}" for letter, part, own in parts if not isinstance(own, str)
+        ]
+        alike = {text.partition(": ")[2] for text in said}
+        return alike.pop() if len(alike) == 1 else "; ".join(said)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         said = []

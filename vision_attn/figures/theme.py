@@ -1,39 +1,45 @@
 """Theme: how levels, numbers and axes look, the same in every figure and every run of the report.
 
-A level's colour and marker follow from its place in the plan, never from what happens to be drawn. Text in SVG is
-drawn as outlines: the figure then looks the same where its font is not installed, and the report holds the numbers
+A level's colour and marker follow from its name and the plan, never from what happens to be drawn. Text in the SVG of
+a page is drawn as outlines: it then looks the same where its font is not installed, and the report holds the numbers
 as text besides.
 """
 
 import contextlib
-import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.colors
 import matplotlib.style
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 
+from vision_attn.figures import palette
 from vision_attn.plan import Plan
 from vision_attn.spec import InputError
 from vision_attn.wording import level_text
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#5b5b5b")
-"""Okabe and Ito's colours, told apart by the colour-blind, without yellow and black."""
+COLOURS, MARKERS = palette.COLOURS, palette.MARKERS
+Style = palette.Style
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 2, 1, 2)))
 """Lines of levels that have no colours."""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
-INK, FAINT = "#222222", "#8a8a8a"
+INK, SOFT, FAINT = "#222222", "#5f6368", "#8a8a8a"
 PANEL = (2.45, 2.35)
 SINGLE = (5.6, 3.9)
 
-NARROWEST = 1.45
-"""The inches that a panel needs at least."""
+NARROWEST, FLATTEST = 1.45, 1.6
+"""The inches that a panel needs at least across, and down with its texts."""
+AROUND = 0.8
+"""The inches that a title and an axis take of the height of a panel."""
+NARROW = 5.0
+"""The width of a page, in inches, below which what else stands side by side stands below one another."""
 
 Canvas = Figure | SubFigure | Axes
 """What is drawn on: a figure of its own, a part of one, or axes that are there already."""
@@ -45,14 +51,18 @@ class Page(Figure):
     def __init__(self, *, width: float | None = None) -> None:
         super().__init__(layout=ConstrainedLayoutEngine(w_pad=0.08))  # hinted texts are wider than those laid out
         self.given_width = width
+        self.told: list[tuple[Line2D, list[str]]] = []
+        """Marks whose numbers a page shows where one points at them: a text for every point."""
 
-
-@dataclasses.dataclass(frozen=True)
-class Style:
-    """The colour and the marker of a level."""
-
-    colour: str
-    marker: str
+    def tell(self) -> list[tuple[float, float, str]]:
+        """What is said of every mark once the page is laid out: its place in percent of the page, from the top left."""
+        out = []
+        for line, texts in self.told:
+            where = line.get_transform().transform(np.asarray(line.get_xydata(), float))
+            for (x, y), text in zip(100 * where / self.bbox.size, texts, strict=True):
+                if 0 <= x <= 100 and 0 <= y <= 100:
+                    out.append((round(x, 1), round(100 - y, 1), text))
+        return out
 
 
 def colours() -> Sequence[str]:
@@ -63,12 +73,11 @@ def colours() -> Sequence[str]:
 
 
 def styles(plan: Plan, factor: str) -> dict[Any, Style]:
-    """The style of every level of a factor, by its place in the plan; 64 levels differ."""
-    cycle = colours()
-    return {
-        level: Style(cycle[i % len(cycle)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)])
-        for i, level in enumerate(plan.levels(factor))
-    }
+    """The style of every level of a factor: that of its name, or where the user has set colours, of its place."""
+    levels, cycle = plan.levels(factor), colours()
+    if cycle is not COLOURS:
+        return {level: Style(cycle[i % len(cycle)], MARKERS[i % len(MARKERS)]) for i, level in enumerate(levels)}
+    return {level: palette.style(place) for level, place in palette.places(levels).items()}
 
 
 SETTINGS: dict[str, Any] = {
@@ -135,6 +144,11 @@ def reproducible() -> contextlib.AbstractContextManager[None]:
     return mpl.style.context("default")
 
 
+def darker(colour: str) -> str:
+    """A colour for text: that of a level, dark enough to be read on white."""
+    return mpl.colors.to_hex([0.72 * part for part in mpl.colors.to_rgb(colour)])
+
+
 def inches(sheet: Canvas) -> float:
     """How wide a sheet is."""
     if isinstance(sheet, Axes):
@@ -173,6 +187,8 @@ def canvas(
     wide, high = PANEL if columns > 2 else (3.3, 2.9)
     natural = SINGLE if panels == 1 else (wide * columns + 0.5, high * rows + 0.75)
     page = sheet(size or natural, into=into, is_scaled=size is None)
+    if isinstance(page, Page) and page.given_width and size is None:
+        page.set_figheight(max(page.get_figheight(), FLATTEST * rows + 0.4))
     grid = page.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     axes = list(grid.flat)
     for i, each in enumerate(axes):
@@ -194,6 +210,19 @@ def width(axes: Axes) -> float:
     if figure is None or grid is None:
         return inches(axes)
     return inches(figure) / grid.ncols
+
+
+def height(axes: Axes) -> float:
+    """About the inches that a panel has between its title and its axis."""
+    figure, grid = axes.get_figure(root=False), axes.get_gridspec()
+    if figure is None or grid is None:
+        return float(axes.get_window_extent().height / axes.figure.dpi)
+    return max(0.3, float(figure.bbox.height / figure.dpi) / grid.nrows - AROUND)
+
+
+def is_narrow(into: Canvas | None) -> bool:
+    """Whether it is a page of ours as narrow as a column of a paper."""
+    return isinstance(into, Page) and into.given_width is not None and into.given_width < NARROW
 
 
 def panels(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:

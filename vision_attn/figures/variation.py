@@ -31,6 +31,7 @@ class Variation(Dots):
 
     title: ClassVar[str] = "Scatter of single runs"
     row_height: ClassVar[float] = 0.45
+    interval: ClassVar[str] = "Williams (filled) and chi-square (hollow)"
     factor_fields: ClassVar[tuple[str, ...]] = ("outer", "hue", "over")
 
     reference: str | int | float | bool
@@ -83,7 +84,10 @@ class Variation(Dots):
         for name, aside, face in (("sd_outer", -0.14, colour), ("sd_inner", 0.14, "white")):
             value, low, high = (self._drawn(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
             axes.hlines(place + aside, low, high, color=colour, linewidth=1.3, alpha=0.75)
-            axes.plot(value, place + aside, "o", color=colour, markerfacecolor=face, markersize=6, zorder=3)
+            style = {"color": colour, "markerfacecolor": face, "markersize": 6, "zorder": 3}
+            (drawn,) = axes.plot(value, place + aside, "o", **style)  # type: ignore[arg-type]
+            told = {"estimate": value, "low": low, "high": high, "n": row["n"]}
+            marks.tell(axes, drawn, [told], SOURCES[name])
 
     def _drawn(self, value: float) -> float:
         """A standard deviation as it is drawn: in percentage points where the metric is a share."""
