@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from vision_attn import sources, wording
 from vision_attn.figures import Figure, rendering, svg, theme
 from vision_attn.records import Records
@@ -18,12 +20,17 @@ Json = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Drawn:
-    """A figure on the page. `problem` says in place of everything else why it could not be drawn."""
+    """A figure on the page. `problem` says in place of everything else why it could not be drawn.
+
+    `told` is what is said of every mark where one points at it; `instead` a sentence in the place of the image.
+    """
 
     name: str
     title: str
     caption: str = ""
     image: str = ""
+    told: str = ""
+    instead: str = ""
     width: int = 0
     header: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
@@ -71,16 +78,18 @@ def made(data: Json, records: Records) -> Figure:
 
 
 def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Drawn, dict[str, bytes]]:
-    """A figure as it stands on the page, and its images."""
+    """A figure as it stands on the page, and its files, which have their text as text."""
     plot = figure.plot(records)
-    images = rendering.rendered(plot.sheet, kinds=figure.files)
+    instead = figure.instead(plot.table, plot.records) or _unmeasured(plot.table)
+    page = "" if instead else svg.address(rendering.rendered(plot.sheet, kinds=("svg",))["svg"])
     own = ", ".join(_said(field, value) for field, value in data.items() if field != "kind" and value is not None)
-    is_plain = figure.heading() == figure.title
     drawn = Drawn(
         name,
-        f"{figure.title}: {own}" if is_plain and name != data["kind"] and own else figure.heading(),
-        caption=plot.caption,
-        image=svg.address(images["svg"]),
+        figure.heading() or (f"{figure.title}: {own}" if name != data["kind"] and own else figure.title),
+        caption=plot.caption.replace(instead, "").strip() if instead else plot.caption,
+        image=page,
+        told="" if instead else _told(plot.sheet),
+        instead=instead,
         width=round(theme.inches(plot.sheet) * 96),
         header=tuple(map(str, plot.printed.columns)),
         rows=tuple(tuple(map(str, row)) for row in plot.printed.itertuples(index=False)),
@@ -88,7 +97,18 @@ def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Dr
         table=to_csv(plot.table),
         levels=tuple(part.level for part in getattr(figure, "parts", (figure,)) if hasattr(part, "level")),
     )
-    return drawn, images
+    return drawn, {} if instead else plot.rendered(kinds=figure.files)
+
+
+def _unmeasured(table: pd.DataFrame) -> str:
+    """What stands in the place of panels that would all be empty."""
+    return "Nothing is measured yet." if "n" in table and not (table["n"] > 0).any() else ""
+
+
+def _told(sheet: theme.Canvas) -> str:
+    """Of every mark its place in percent of the image and what is said of it, one after another."""
+    marks = sheet.tell() if isinstance(sheet, theme.Page) else []
+    return "|".join(f"{x:g} {y:g} {text.replace('|', '¦')}" for x, y, text in marks)
 
 
 def _plain_title(data: Json, name: str) -> str:

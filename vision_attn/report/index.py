@@ -123,7 +123,7 @@ def _thumbnail(records: Records, metric: str) -> Thumbnail | None:
                 drawing = rendering.rendered(figure.plot(records).sheet, kinds=("png",))["png"]
         except (Exception, SystemExit):  # noqa: S112  # a figure must not cost the page: its own page says what failed
             continue
-        return Thumbnail(name, figure.heading(), _small(drawing))
+        return Thumbnail(name, figure.heading() or figure.title, _small(drawing))
     return None
 
 

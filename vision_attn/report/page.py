@@ -46,7 +46,7 @@ def write(records: Records, folder: Path) -> Path:
     tables |= {f"tables/{figure.name}.csv": figure.table for figure in drawn if not figure.problem}
     tables |= {"verdicts.csv": to_csv(verdict_table(found))} if found else {}
     write_tables(folder, tables, experiment=records.plan.name)
-    _delete_others(folder, {figure.name for figure in drawn if not figure.problem}, set(tables))
+    _delete_others(folder, {figure.name for figure in drawn if figure.image}, set(tables))
     left_out = [name for name, figure in made.items() if figure is None]
     told = evidence.of_rows(
         verdict_table(found).to_dict("records"),
@@ -61,8 +61,10 @@ def write(records: Records, folder: Path) -> Path:
 def _delete_others(folder: Path, figures: set[str], tables: set[str]) -> None:
     """Delete what an earlier report wrote and this one does not have; nothing else that lies there."""
     known = kinds(Figure)
+    kept = {*tables, *(f"figures/{name}" for name in figures)}
     for path in (*folder.glob("tables/*.csv"), *folder.glob("figures/*.*")):
-        if path.stem not in figures and path.stem.partition("-")[0] in known:
+        name = path.relative_to(folder).as_posix()
+        if not {name, name.removesuffix(path.suffix)} & kept and path.stem.partition("-")[0] in known:
             path.unlink()
     for name in {"records.csv", "history.csv", "runs.csv", "verdicts.csv"} - tables:
         (folder / name).unlink(missing_ok=True)
