@@ -13,7 +13,6 @@ from vision_attn import (
     DepthwiseConv,
     Experiment,
     ImageFolder,
-    LearningCurve,
     Mnist5k,
     Quantity,
     Recipe,
@@ -27,6 +26,7 @@ from vision_attn import (
 )
 from vision_attn.figures import (
     AttentionDistanceByHead,
+    DotPlot,
     ErfMap,
     InfluenceProfile,
     Matching,
@@ -148,7 +148,7 @@ experiment = Experiment(
         AttentionDistanceByHead(given=GIVEN),
         MinimumHeadDistance(given=cell(weights="trained")),
         InfluenceProfile(metric="intervention_relative", given=GIVEN),
-        LearningCurve(),
+        DotPlot(given=GIVEN),
         Matching(reference="ViT"),
     ),
     verdicts=(REACH, RECURRENCE, LOCALITY),

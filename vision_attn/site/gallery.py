@@ -18,10 +18,8 @@ FOLDER = "gallery"
 REFERENCE, SIZES = sketches.MODELS[0], sketches.SIZES
 GIVEN: Mapping[str, Mapping[str, Any]] = {
     "ConditionCurve": {"condition": "arrangement", "baseline": "intact"},
-    "DotPlot": {"at": (("train_size", 1000),), "reference": REFERENCE},
-    "ErfMap": {"layers": (1, 2)},
+    "DotPlot": {"given": (("train_size", 1000),), "reference": REFERENCE},
     "ExpectedBest": {"resamples": 200},
-    "InfluenceProfile": {"layers": (1, 2)},
     "MetricCurve": {"metric": "influence_relative", "x": "distance", "at": (("own", "without"), ("layer", 2))},
     "Selection": {"by": ("train_size",)},
     "Summary": {"parts": (figures.LearningCurve(), figures.Gap(reference=REFERENCE))},
@@ -39,8 +37,18 @@ FACTORS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
 }
 """The factors of the experiment, where they are not the model, the size of the training set and the seed."""
 OF_ONE_SIZE = frozenset(
-    {"AttentionDistanceByHead", "ErfMap", "ErrorConsistency", "InfluenceProfile", "LagCurve", "Matching", "MetricCurve"}
-    | {"OcclusionCurve", "QuadrantAccuracy", "ReceptiveFieldByLayer", "ShiftSawtooth", "ShuffleCurve", "ZoomCurve"}
+    {"AttentionDistanceByHead", "ErfMap", "ErrorConsistency", "InfluenceProfile", "LagCurve", "MapGallery", "Matching"}
+    | {
+        "MethodPlot",
+        "MetricAgreement",
+        "MetricCurve",
+        "OcclusionCurve",
+        "QuadrantAccuracy",
+        "ReceptiveFieldByLayer",
+        "ShiftSawtooth",
+        "ShuffleCurve",
+        "ZoomCurve",
+    }
 )
 """Figures with a panel, or a line, for every size of the training set: one is enough to see what they look like."""
 BEGINNING = """# Gallery

@@ -4,9 +4,11 @@ Models are as one would expect them, roughly: attention reaches everything and l
 as its radius and learns from few images.
 """
 
+import base64
 import hashlib
 import itertools
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +25,11 @@ RADIUS = dict(zip(MODELS, (4, 7, 2), strict=True))
 """Cells of 4 pixels, of 8 in a row, that a model sees to either side."""
 PARAMS = dict(zip(MODELS, (209_000, 212_000, 210_500), strict=True))
 IMAGES = 40
+METHODS = {"attention": 0.45, "gradient x attention": 0.6, "integrated gradients": 0.7, "centred Gaussian": 0.3}
+"""How often each method of saliency points at what decides."""
+SIDE = 16
+"""The side of pictures with saliency maps."""
+RUN = {"kind": "Run", "model": {"kind": "Sketch"}, "recipe": {}}
 SIZES, SEEDS, CLASSES = (250, 500, 1000, 2000, 4000, 8000), (0, 1, 2, 3, 4), 10
 
 
@@ -34,7 +41,7 @@ def sketch(**factors: Sequence[Any]) -> Records:
         cell = dict(zip(table, levels, strict=True))
         key = hashlib.sha256(repr(cell).encode()).hexdigest()
         cells.append(Cell(factors=cell, run=key))
-        runs[key] = PlannedRun(hint="sketch", run={"kind": "Run", "model": {"kind": "Sketch"}, "recipe": {}})
+        runs[key] = PlannedRun(hint="sketch", run={**RUN, "data": {"kind": "Quadrants"}})
         ended = {"state": "done", "reason": "", "num_classes": CLASSES, "dataset": "made-up images", "image_size": 32}
         values, history = ([packed(row) for row in part(cell)] for part in (_rows, _history))
         found[key] = RunRecords("done", packed(ended | {"train_size": cell.get("train_size", 4000)}), values, history)
@@ -77,7 +84,7 @@ def _rows(cell: Mapping[str, Any]) -> Iterator[Row]:
         yield {"metric": "accuracy", "split": split, "value": value}
     yield {"metric": "params", "value": float(PARAMS[model])}
     yield {"metric": "flops", "value": PARAMS[model] * (300.0 if model == "ResNet" else 120.0)}
-    for part in (_altered, _fields, _heads, _images):
+    for part in (_altered, _fields, _heads, _images, _maps):
         yield from part(cell, accuracy)
 
 
@@ -144,4 +151,32 @@ def _images(cell: Mapping[str, Any], accuracy: float) -> Iterator[Row]:
     """Whether each of some images is classified correctly; hard images are so for all models."""
     for image in range(IMAGES):
         own = 0.6 * _noise(image) + 0.4 * _noise(image, cell["model"]) + 0.3 * _noise(image, *cell.values())
-        yield {"metric": "correct", "split": "test", "image": image, "value": float(own < 2 * accuracy - 1)}
+        yield {"metric": "correct", "image": image, "value": float(own < 2 * accuracy - 1)}
+
+
+def _maps(cell: Mapping[str, Any], accuracy: float) -> Iterator[Row]:
+    """Saliency by method, scored by three metrics, and the maps themselves over two pictures."""
+    for method, hits in METHODS.items():
+        if method == "attention" and cell["model"] != "ViT":
+            continue
+        own = 0.02 * _noise(method, *cell.values())
+        yield {"metric": "hit_share", "method": method, "value": hits + own}
+        yield {"metric": "mass_share", "method": method, "value": 0.6 * hits + 0.1 + own}
+        yield {"metric": "deletion_correlation", "method": method, "value": 0.5 - 0.3 * hits + own}
+        yield {"metric": "deletion_gap", "method": method, "fill": "mean", "value": 0.4 * hits**2 + own}
+    down, across = np.mgrid[:SIDE, :SIDE]
+    for image, place in enumerate((5, 10)):
+        spot = np.exp(-((down - place) ** 2 + (across - SIDE / 2) ** 2) / 12)
+        names = {"label": "disc", "given": "disc" if image else "square", "picture": _text(spot > 0.4)}
+        yield {"metric": "gallery_probability", "image": image, **names, "value": 0.6 + 0.3 * image}
+        for method, hits in METHODS.items():
+            noise = np.cos(down * (3 + image)) * np.sin(across * len(method))
+            shown = {"image": image, "method": method, "map": _text(hits * spot + 0.1 * noise)}
+            yield {"metric": "gallery_peak", **shown, "value": 1.0}
+
+
+def _text(values: np.ndarray) -> str:
+    """A picture or map as `SaliencyGallery` writes it: from its lowest to its largest value in 256 levels."""
+    values = values.astype(float)
+    levels = 255 * (values - values.min()) / np.ptp(values)
+    return base64.b64encode(zlib.compress(levels.astype(np.uint8).tobytes())).decode()
