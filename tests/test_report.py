@@ -77,6 +77,7 @@ def test_a_full_sweep_gives_all_files_and_a_page_that_names_what_matters(tmp_pat
         assert (folder / "tables" / f"{name}.csv").stat().st_size
         assert (folder / "figures" / f"{name}.svg").stat().st_size
         assert (folder / "figures" / f"{name}.png").stat().st_size
+        assert (folder / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert f"tables/{name}.csv" in read.links
     for text in (
         "12 of 12 done",
@@ -89,6 +90,28 @@ def test_a_full_sweep_gives_all_files_and_a_page_that_names_what_matters(tmp_pat
     assert "vision-attn run experiments/quickstart.py" in read.text
     assert "Nothing: every planned run is done." in read.text
     assert "note" not in re.findall('role="([a-z]+)"', page_of(folder))
+    assert ">test accuracy (%)</text>" in (folder / "figures" / "LearningCurve.svg").read_text()
+
+
+def test_the_page_knows_of_every_mark_where_it_lies_and_its_mean_interval_and_n(tmp_path):
+    folder = made(tmp_path)
+    (told, *_) = re.findall(r'data-told="([^"]*)"', page_of(folder))
+    marks = [mark.split(" ", 2) for mark in told.split("|")]
+    assert len(marks) == len(pd.read_csv(folder / "tables" / "LearningCurve.csv"))
+    for x, y, text in marks:
+        assert 0 < float(x) < 100
+        assert 0 < float(y) < 100
+        assert re.fullmatch(r"(ViT|ResNet|ViT, .*): [\d.]+ \[[−\d.]+, [\d.]+\], n = 2", text)
+
+
+def test_a_sentence_stands_in_the_place_of_a_drawing_that_would_show_nothing(tmp_path):
+    figures = ({"kind": "Crossover", "reference": "ResNet", "resamples": 20}, {"kind": "LearningCurve"})
+    folder = made(tmp_path, figures=figures, write=lambda cell: cell["model"] != "ResNet")
+    page = page_of(folder)
+    assert '<p class="instead">Nothing is measured yet.</p>' in page
+    assert page.count("<img") == 1
+    assert not list((folder / "figures").glob("Crossover.*"))
+    assert (folder / "tables" / "Crossover.csv").is_file()
 
 
 def test_the_title_is_the_first_sentence_of_the_question(tmp_path):
