@@ -100,7 +100,7 @@ class InfluenceProfile(OverSeeds):
                 own = own[own[self.dashed] == level] if self.dashed else own
                 own = own.assign(estimate=own["estimate"].where(own["estimate"] > 0), low=own["low"].clip(lower=1e-9))
                 x = own["distance_px"].to_numpy(float)
-                said = ", ".join(view.text(*one) for one in ((self.hue, name), (self.dashed, level)) if one[0])
+                said = view.text(self.hue, name) + (f", {view.text(self.dashed, level)}" if self.dashed else "")
                 marks.interval_line(axes, x, own, style, hollow=self._is_hollow(level, view), name=said)
 
     def _is_hollow(self, level: Any, view: View) -> bool:

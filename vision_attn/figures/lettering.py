@@ -3,6 +3,7 @@
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -41,8 +42,8 @@ def _is_formula(text: str) -> bool:
     return True
 
 
-def points(setting: str) -> float:
-    """The size of letters of a setting of matplotlib, such as "axes.labelsize", which may be a word."""
+def points(setting: Literal["axes.labelsize", "legend.fontsize", "ytick.labelsize"]) -> float:
+    """The size of letters of a setting of matplotlib, which may be a word."""
     return float(FontProperties(size=mpl.rcParams[setting]).get_size_in_points())
 
 
@@ -140,8 +141,8 @@ def small_print(sheet: theme.Canvas, text: str) -> None:
         return
     lines = textwrap.wrap(text, int(sheet.get_figwidth() / (0.6 * SMALL_PRINT / 72)))
     sheet.set_figheight(sheet.get_figheight() + 1.3 * SMALL_PRINT / 72 * len(lines) + 0.05)
-    style = {"fontsize": SMALL_PRINT, "color": theme.SOFT, "ha": "left", "linespacing": 1.1}
-    sheet.supxlabel(shown("\n".join(lines)), x=0.05 / sheet.get_figwidth(), **style)  # type: ignore[arg-type]
+    style: dict[str, Any] = {"fontsize": SMALL_PRINT, "color": theme.SOFT, "ha": "left", "linespacing": 1.1}
+    sheet.supxlabel(shown("\n".join(lines)), x=0.05 / sheet.get_figwidth(), **style)
 
 
 def sentence(text: str, *, into: theme.Canvas | None) -> theme.Canvas:

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import lettering, marks, theme
+from vision_attn.figures import marks, theme
 from vision_attn.figures.base import Levels
 from vision_attn.figures.dots import Dots
 from vision_attn.figures.view import View
@@ -79,11 +79,6 @@ class MethodPlot(Dots):
             axes.scatter(scale * values["value"], [at] * len(values), s=9, color=style.colour, alpha=0.35, lw=0)
         drawn = {**{key: scale * row[key] for key in ("estimate", "low", "high")}, "n": row["n"]}
         marks.interval_dot(axes, drawn, at, style, name=view.text(self.hue, row[self.hue]))
-
-    def finish(self, panels: list[Axes], table: pd.DataFrame, view: View) -> None:
-        for axes, (_, own) in zip(panels, view.parts(table), strict=True):
-            if not own["n"].sum():
-                lettering.blank(axes)
 
     def legend(self, view: View) -> dict[str, Any]:
         return {view.text(self.hue, name): marks.handle(style, line="") for name, style in view.styles.items()}

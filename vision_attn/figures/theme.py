@@ -146,7 +146,8 @@ def reproducible() -> contextlib.AbstractContextManager[None]:
 
 def darker(colour: str) -> str:
     """A colour for text: that of a level, dark enough to be read on white."""
-    return mpl.colors.to_hex([0.72 * part for part in mpl.colors.to_rgb(colour)])
+    red, green, blue = mpl.colors.to_rgb(colour)
+    return mpl.colors.to_hex((0.72 * red, 0.72 * green, 0.72 * blue))
 
 
 def inches(sheet: Canvas) -> float:
