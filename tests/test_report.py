@@ -201,7 +201,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
         build(folder, tmp_path / "runs")
         contents.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
     assert contents[0] == contents[1]
-    assert len(contents[0]) == 1 + 3 + 4 * 3 + 1 + 1
+    assert len(contents[0]) == 1 + 3 + 4 * 4 + 1 + 1
 
 
 def test_a_clone_without_the_pool_gives_the_same_tables_and_figures(tmp_path):
