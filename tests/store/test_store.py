@@ -135,9 +135,19 @@ def test_a_result_of_another_run_and_a_probe_of_another_are_none_of_this_folder(
 
 def test_what_a_later_version_has_written_is_refused_with_a_sentence(folder):
     finish(folder)
-    write_json(folder.path / "result.json", {**folder.result(), "schema": 2})
-    with pytest.raises(InputError, match="must be at most 1: it was written by a later version"):
-        RunFolder(folder.path).state([PROBE])
+    result = folder.result()
+    for name, content in (("result.json", result), ("config.json", folder.config())):
+        write_json(folder.path / name, {**content, "schema": 2})
+        with pytest.raises(InputError, match=f"{name}' must be at most 1: it was written by a later version"):
+            RunFolder(folder.path).state([PROBE])
+        write_json(folder.path / name, content)
+
+
+@pytest.mark.parametrize("change", [{"run": "vit"}, {"digest": 3}, {"schema": None}])
+def test_a_config_of_another_form_says_no_run(folder, change):
+    write_json(folder.path / "config.json", {**folder.config(), **change})
+    assert RunFolder(folder.path).read_config() is None
+    assert RunFolder(folder.path).damaged() == ["config.json"]
 
 
 def test_a_flipped_bit_in_the_attempts_is_noticed_and_forgets_no_failure(folder):

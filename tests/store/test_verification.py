@@ -35,11 +35,14 @@ def flip(path):
 @pytest.mark.parametrize(
     "name", ["result.json", "history.jsonl", "weights.safetensors", "probes/Size-3109a4754d1b.json"]
 )
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "a folder"])
 def test_a_damaged_file_of_a_finished_run_is_named_and_mending_has_it_made_again(store, name, damage):
     path = done(store) / name
     if damage == "flip":
         flip(path)
+    elif damage == "a folder":
+        path.unlink()
+        (path / "inner").mkdir(parents=True)
     else:
         path.write_bytes(path.read_bytes()[:-1] if damage == "cut" and name.endswith("l") else b"")
     (fault,) = faults(store)

@@ -67,11 +67,13 @@ class RunFolder:
         return read_json(self.path / CONFIG)
 
     def read_config(self) -> Json | None:
-        """What the run is, or None where no intact file that can be read says it."""
+        """What the run is, or None where no intact file that can be read says it. Raises `InputError` as `state`."""
         content = None
         with contextlib.suppress(OSError):
             content = self._read(CONFIG)
-        return content if content is not None and isinstance(content.get("digest"), str) else None
+        if content is None or not has_known_schema(content, f"{self.place}/{CONFIG}"):
+            return None
+        return content if isinstance(content.get("digest"), str) and isinstance(content.get("run"), dict) else None
 
     def result(self) -> Json | None:
         """The result, or None where there is none that is intact and of this run."""
@@ -118,7 +120,7 @@ class RunFolder:
         return self.seen.look(self.place, f"{PROBES}/{file}", lambda: self.probe(file)) is not None
 
     def state(self, probe_files: Iterable[str]) -> State:
-        """What has become of the run, from its files alone."""
+        """What has become of the run, from its files alone. Raises `InputError` where they are of a later version."""
         result = self.ended()
         if result is not None and result["state"] == "diverged":
             return State("diverged", f"loss or gradient not finite at update {result['diverged_at']}")

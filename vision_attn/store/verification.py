@@ -6,6 +6,7 @@ next `vision-attn run` makes it again: the same bits on the same machine with th
 
 import contextlib
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,15 +53,16 @@ def mend(faults: list[Fault]) -> list[str]:
         with contextlib.suppress(LeaseLost), locked(fault.folder.path):
             for name in () if fault.folder.is_at_work() else fault.remove:
                 with contextlib.suppress(FileNotFoundError):
-                    (fault.folder.path / name).unlink()
-                    gone.append(str(fault.folder.path / name))
+                    path = fault.folder.path / name
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                    gone.append(str(path))
     return gone
 
 
 def _faults(name: str, folder: RunFolder) -> Iterator[Fault]:
     try:
         config = folder.read_config()
-        if config is None or not isinstance(config.get("run"), dict) or json_sha256(config["run"]) != config["digest"]:
+        if config is None or json_sha256(config["run"]) != config["digest"]:
             remedy = "the run is made anew beside it, and the folder can be removed"
             yield Fault(f"{name}/{CONFIG}", "does not say which run the folder holds", remedy)
             return
@@ -81,12 +83,13 @@ def _file_faults(name: str, folder: RunFolder) -> Iterator[Fault]:
             yield Fault(f"{name}/{file}", "is damaged or of another probe", AGAIN, folder, (file,))
     result = folder.result()
     for file, sha256 in (result["files"] if result is not None else {}).items():
-        found = sha256_of(folder.path / file)
-        if found is None and file.endswith(".safetensors"):
+        found, is_there = sha256_of(folder.path / file), (folder.path / file).exists()
+        if not is_there and file.endswith(".safetensors"):
             continue  # archives leave weights out: what was measured of them stands
         if found != sha256:
-            wrong = "is missing" if found is None else "does not match the checksum in the result"
-            yield Fault(f"{name}/{file}", wrong, AGAIN, folder, (RESULT, *probes))
+            wrong = "does not match the checksum in the result" if is_there else "is missing"
+            in_the_way = (file,) if is_there and found is None else ()
+            yield Fault(f"{name}/{file}", wrong, AGAIN, folder, (*in_the_way, RESULT, *probes))
 
 
 def _plan_faults(path: Path) -> list[Fault]:
