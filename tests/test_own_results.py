@@ -180,6 +180,13 @@ def test_an_index_that_pandas_has_written_and_spaces_after_commas_are_no_part_of
     assert list(read(tmp_path / "x.csv")) == list(read(tmp_path / "y.csv")) == list(frame())
 
 
+@pytest.mark.parametrize("level", ["inf", "-inf", "1e300", "9" * 400])
+def test_levels_that_no_plan_can_hold_are_refused(tmp_path, level):
+    (tmp_path / "x.csv").write_text(f"model,train_size,accuracy\na,{level},0.5\nb,50,0.5\n")
+    with pytest.raises(InputError, match=r"Column 'train_size' must have levels between -2\*\*63 and 2\*\*63\. Got "):
+        Records.from_frame(read(tmp_path / "x.csv"))
+
+
 def test_a_table_with_semicolons_is_refused(tmp_path):
     frame().to_csv(tmp_path / "x.csv", index=False, sep=";")
     with pytest.raises(InputError, match=r"must have its cells separated by commas\. Got ';' instead\."):

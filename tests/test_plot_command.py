@@ -58,7 +58,16 @@ def test_two_figures_of_ones_own_table(table, tmp_path):
             ("--figure", "LearningCurve", "--x", "size"),
             "x of LearningCurve must be a factor of the experiment (mod",
         ),
-        (("--figure", "LearningCurve", "--width", "wide"), "width must be 'column', 'page' or a number of inches."),
+        *(
+            (("--figure", "LearningCurve", "--width", width), "width must be 'column', 'page' or a number of inches, ")
+            for width in ("wide", "nan", "inf", "1e9", "0")
+        ),
+        (("--figure", "LearningCurve", "--x", "model"), "hue of LearningCurve must be another column than x. Both are"),
+        (("--figure", "LearningCurve", "--classes", 10**30), "num_classes must be from 2 to 1,000,000. Got 1000"),
+        (
+            ("--figure", "LearningCurve", "--factor", "model", "--factor", "model"),
+            "Columns must be named once each. Got 'model' 2 times.",
+        ),
         (("--figure", "LearningCurve", "--label", "vit"), "label must be NAME=TEXT. Got 'vit' instead."),
     ],
 )

@@ -15,7 +15,7 @@ from documents import FILES, links
 from vision_attn.plan import folders_in
 from vision_attn.report import build
 from vision_attn.spec import InputError
-from vision_attn.tables import read_csv, read_table, read_tables, to_csv, write_tables
+from vision_attn.tables import read_csv, read_table, read_tables, to_csv, typed, write_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAME = pd.DataFrame({"run": ["a", "b"], "value": [0.1, 2.5]})
@@ -28,6 +28,11 @@ def written(folder, frame=FRAME, experiment="one"):
     folder.mkdir(exist_ok=True)
     write_tables(folder, {"long.csv.gz": to_csv(frame), "short.csv": to_csv(frame)}, experiment=experiment)
     return folder
+
+
+def test_whole_numbers_beyond_64_bits_are_floats():
+    assert list(typed([2**63 - 1, None])) == [2**63 - 1, pd.NA]
+    assert typed([2**63, 1, None]).tolist()[:2] == [2.0**63, 1.0]
 
 
 def test_a_compressed_table_is_an_ordinary_csv_for_pandas_and_gunzip(tmp_path):

@@ -3,6 +3,7 @@
 import hashlib
 import numbers
 import reprlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from vision_attn.spec import InputError, canonical
 
 TAKEN = ("run", "metric", "value", "state", "reason")
 """Columns that records have anyway."""
+MOST_CLASSES = 1_000_000
 MANY = 20
 """More different numbers than this in most of the rows are a result and no factor."""
 
@@ -51,6 +53,8 @@ def parts(
     metrics = _metrics(value)
     chosen = _factors(frame, list(metrics), factors)
     table = {factor: _levels(frame, factor) for factor in chosen}
+    if num_classes is not None and not 2 <= num_classes <= MOST_CLASSES:
+        raise InputError(f"num_classes must be from 2 to {MOST_CLASSES:,}. Got {num_classes} instead.")
     cells = [dict(zip(chosen, row, strict=True)) for row in zip(*(plain for plain, _ in table.values()), strict=True)]
     splits = frame["split"].map(str) if "split" in frame and "split" not in chosen else pd.Series(split, frame.index)
     _check_twice(cells, list(splits))
@@ -137,6 +141,8 @@ def _factors(frame: pd.DataFrame, values: list[str], factors: Sequence[str] | No
         raise InputError("The table of results has no rows.")
     left = [str(one) for one in frame.columns if one not in (*values, "split")]
     chosen = list(factors) if factors is not None else left
+    if twice := [one for one, times in Counter(chosen).items() if times > 1]:
+        raise InputError(f"Columns must be named once each. Got {twice[0]!r} {chosen.count(twice[0])} times.")
     if not chosen:
         raise InputError(f"The table needs columns beside {', '.join(values)} that tell its rows apart, such as model.")
     for one in chosen:
@@ -159,19 +165,23 @@ def _factors(frame: pd.DataFrame, values: list[str], factors: Sequence[str] | No
 def _levels(frame: pd.DataFrame, factor: str) -> tuple[list[Any], list[Any]]:
     """A column as plain values, and its levels in order."""
     column = frame[factor]
-    plain = [_plain(cell) for cell in column]
+    plain = [_plain(factor, cell) for cell in column]
     if isinstance(column.dtype, pd.CategoricalDtype):
         present = set(plain)
-        return plain, [level for level in map(_plain, column.cat.categories) if level in present]
+        return plain, [level for cell in column.cat.categories if (level := _plain(factor, cell)) in present]
     levels = list(dict.fromkeys(plain))
     return plain, sorted(levels) if all(map(_is_number, levels)) else levels
 
 
-def _plain(cell: Any) -> Any:
+def _plain(factor: str, cell: Any) -> Any:
     """A cell as JSON has it: whole numbers stay whole, also where pandas made them floats; ends of lines are spaces."""
     if isinstance(cell, bool | np.bool_):
         return bool(cell)
     if isinstance(cell, numbers.Real):
+        if not -(2**63) <= cell < 2**63:
+            raise InputError(
+                f"Column {factor!r} must have levels between -2**63 and 2**63. Got {str(cell)[:40]} instead."
+            )
         number = float(cell)
         return int(number) if number.is_integer() else number
     text = str(cell)

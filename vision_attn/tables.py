@@ -99,7 +99,7 @@ def read_tables(
             raise _refused(folder, path, f"and {SUMS} do not agree: one is damaged or of another report")
         try:
             frames[name] = _frame(payload, compressed=path.suffix == ".gz", columns=columns[name])
-        except (OSError, EOFError, zlib.error, csv.Error, ValueError) as error:
+        except (OSError, EOFError, zlib.error, csv.Error, ValueError, OverflowError) as error:
             raise _refused(folder, path, f"is not the table that belongs there ({error})") from None
     return frames
 
@@ -175,13 +175,16 @@ def _compressed(path: Path, content: bytes) -> bytes:
 
 
 def typed(cells: list[Any]) -> Any:
-    """A column of plain values: whole numbers stay whole and truth values stay true where some are missing."""
+    """A column of plain values: whole numbers stay whole and truth values stay true where some are missing.
+
+    Whole numbers beyond 64 bits make a column of floats. Raises `OverflowError` where one is beyond these, too.
+    """
     present = [cell for cell in cells if cell is not None]
     if not present:
         return pd.Series(cells, dtype=object)
     if all(isinstance(cell, bool) for cell in present):
         return pd.array(cells, dtype="boolean")
-    if all(isinstance(cell, int) and not isinstance(cell, bool) for cell in present):
+    if all(isinstance(cell, int) and not isinstance(cell, bool) and -(2**63) <= cell < 2**63 for cell in present):
         return pd.array(cells, dtype="Int64")
     if all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in present):
         return pd.Series(cells, dtype=float)

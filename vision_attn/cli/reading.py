@@ -11,6 +11,9 @@ from vision_attn.cli.output import screen
 from vision_attn.spec import InputError
 from vision_attn.store import RUNS
 
+WIDEST = 100
+"""Inches of a figure."""
+
 
 def report(
     folder: Annotated[
@@ -113,6 +116,7 @@ def plot(
     _check_used(figure, given)
     for kind in figure:
         made = _figure(kind, given, metric)
+        _check_distinct(kind, made)
         _check_columns(made, kind, tuple(records.plan.factors), given)
         drawn = made.plot(records, width=_width(width), title=title, labels=labels)
         files = drawn.save(out / kind)
@@ -163,6 +167,15 @@ def _check_used(names: list[str], given: dict[str, Any]) -> None:
         raise InputError(f"{ignored[0]} must be left out: {', '.join(names)} has no such setting.")
 
 
+def _check_distinct(name: str, figure: Any) -> None:
+    """Raise `InputError` where a figure would use one column for two ends."""
+    used = [(field, column) for field in ("x", "hue", "over") if (column := getattr(figure, field, None)) is not None]
+    for place, (field, column) in enumerate(used):
+        for other, same in used[:place]:
+            if same == column:
+                raise InputError(f"{field} of {name} must be another column than {other}. Both are {column!r}.")
+
+
 def _pair(text: str, field: str, *, alone: bool = False) -> tuple[str, str]:
     """NAME=TEXT, or NAME alone where that is enough."""
     name, equals, rest = text.partition("=")
@@ -175,6 +188,10 @@ def _width(text: str | None) -> Any:
     if text is None or text in ("column", "page"):
         return text
     try:
-        return float(text)
+        inches = float(text)
     except ValueError:
-        raise InputError(f"width must be 'column', 'page' or a number of inches. Got {text!r} instead.") from None
+        inches = 0.0
+    if not 0 < inches <= WIDEST:
+        allowed = f"'column', 'page' or a number of inches, at most {WIDEST}"
+        raise InputError(f"width must be {allowed}. Got {text!r} instead.")
+    return inches
