@@ -45,8 +45,9 @@ def check(data: Any) -> None:
         raise InputError(f"a plan must have the field {missing[0]!r}. It does not.")
     if (wrong := misfit(data, form)) is not None:
         raise InputError(f"plan{wrong[0]} must be {wrong[1]}, as `vision-attn plan --json` shows it. It is not.")
+    runs, names = data["runs"], data["factors"].keys()
     for place, cell in enumerate(data["cells"]):
-        if cell["run"] not in data["runs"] or cell["factors"].keys() != data["factors"].keys():
+        if cell["run"] not in runs or cell["factors"].keys() != names:
             raise InputError(f"plan.cells[{place}] must be of the factors and of a run of the plan. It is not.")
 
 

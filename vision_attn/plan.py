@@ -234,6 +234,8 @@ def _read(file: Path) -> Json:
 def _planned_run(entry: Mapping[str, Any], probes: Iterable[Json]) -> PlannedRun:
     """A run as a plan has it; where its skips name kinds of probes, they mean every probe of the kind."""
     skips = entry["skips"]
+    if not skips:
+        return PlannedRun(hint=entry["hint"], run=entry["run"], skips={})
     by_file = {file: skips[file] for probe in probes if (file := probe_file(probe)) in skips}
     by_kind = {probe_file(probe): skips[probe["kind"]] for probe in probes if probe["kind"] in skips}
     return PlannedRun(hint=entry["hint"], run=entry["run"], skips=by_kind | by_file)

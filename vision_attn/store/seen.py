@@ -19,10 +19,13 @@ def signature(path: str) -> Signature | None:
 
 @dataclasses.dataclass
 class Seen:
-    """The run's digest, and of every file that was found intact its signature and what is kept of its content."""
+    """The run's digest, and of every file that was found intact its signature and what is kept of its content.
+
+    Files are kept as they stand in the index, of which 100,000 runs have 400,000: size, time, number, content.
+    """
 
     digest: str | None = None
-    files: dict[str, tuple[Signature, dict[str, Any]]] = dataclasses.field(default_factory=dict)
+    files: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
     is_new: bool = False
     """Whether something was seen that is not in the index yet."""
 
@@ -34,19 +37,19 @@ class Seen:
         if now is None:
             return None
         known = self.files.get(name)
-        if known is not None and known[0] == now:
-            return known[1]
+        if known is not None and known[0] == now[0] and known[1] == now[1] and known[2] == now[2]:
+            return known[3]
         content = read()
         if content is None:
             return None
-        self.files[name] = (now, {field: content.get(field) for field in keep})
+        self.files[name] = [*now, {field: content.get(field) for field in keep}]
         self.is_new = True
-        return self.files[name][1]
+        return self.files[name][3]
 
     def to_json(self) -> list[Any]:
-        return [self.digest, {name: [*sign, kept] for name, (sign, kept) in self.files.items()}]
+        return [self.digest, self.files]
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
         digest, files = data
-        return cls(digest, {name: ((size, time, ino), kept) for name, (size, time, ino, kept) in files.items()})
+        return cls(digest, files)
