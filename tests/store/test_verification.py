@@ -8,7 +8,7 @@ import pytest
 from made_up_runs import finish
 
 from vision_attn.cli.command import app
-from vision_attn.store import Store, mend, verify
+from vision_attn.store import Store, mend, read_json, verify, write_json
 
 SCHEMA_1 = Path(__file__).parent / "schema-1" / "runs"
 
@@ -102,15 +102,29 @@ def verb(*arguments, capsys):
 def test_the_verb_says_what_is_wrong_and_how_to_mend_it(store, capsys):
     assert verb(store.root.parent, capsys=capsys) == (0, "3 folders and plans: all as they were written\n")
     flip(done(store) / "weights.safetensors")
+    shutil.copytree(store.root, store.root.with_name("copy"))
     code, said = verb(store.root, capsys=capsys)
     assert code == 1
     assert f"{done(store).name}/weights.safetensors: does not match the checksum in the result" in said
     assert "vision-attn verify STORE --mend" in said
     code, said = verb(store.root, "--json", capsys=capsys)
     assert [row["file"] for row in json.loads(said)] == [f"{done(store).name}/weights.safetensors"]
+    code, said = verb(store.root.with_name("copy"), "--mend", "--json", capsys=capsys)
+    assert [row["file"] for row in json.loads(said)] == [f"{done(store).name}/weights.safetensors"]
     code, said = verb(store.root, "--mend", capsys=capsys)
     assert (code, ("\n" + said).count("\nremoved ")) == (1, 3)
     assert verb(store.root, capsys=capsys)[0] == 0
+
+
+def test_what_is_not_mended_as_a_process_elsewhere_may_have_the_run_is_said(store, capsys):
+    folder = store.index()[next(key for key in store.index() if key.startswith("3a88"))]
+    folder.acquire()
+    content = read_json(folder.path / "lease.json")
+    write_json(folder.path / "lease.json", {**content, "host": "elsewhere", "pid": 7})
+    flip(folder.path / "weights.safetensors")
+    code, said = verb(store.root, "--mend", capsys=capsys)
+    assert (code, "removed" in said.replace("has removed", "")) == (1, False)
+    assert f"left {done(store).name}/weights.safetensors: process 7 on elsewhere has the run; where that has" in said
 
 
 def test_a_made_up_run_of_another_kind_of_name_is_whole(tmp_path):

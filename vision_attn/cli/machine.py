@@ -76,12 +76,16 @@ def verify(
         faults += found
         for fault in found if not as_json else ():
             console.print(escape(f"{fault.file}: {fault.wrong}; {fault.remedy}"), soft_wrap=True)
+    gone = stores.mend(faults) if remove else []
     if as_json:
-        print_json([{"file": fault.file, "wrong": fault.wrong, "remedy": fault.remedy} for fault in faults])
-    elif not faults:
+        print_json([{"file": one.file, "wrong": one.wrong, "remedy": one.remedy} for one in faults])
+        raise typer.Exit(FAILED if faults else DONE)
+    if not faults:
         console.print(f"{looked_at} folders and plans: all as they were written")
-    for name in stores.mend(faults) if remove else ():
+    for name in gone:
         console.print(f"removed {escape(name)}", soft_wrap=True)
+    for sentence in stores.left_alone(faults) if remove else ():
+        console.print(f"left {escape(sentence)}", soft_wrap=True)
     raise typer.Exit(FAILED if faults else DONE)
 
 

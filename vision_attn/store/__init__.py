@@ -25,7 +25,7 @@ from vision_attn.store.leftovers import Leftover, discard, leftovers_of
 from vision_attn.store.locks import LeaseLost
 from vision_attn.store.pool import INDEX, PLANS, Folders, Store
 from vision_attn.store.seen import signature
-from vision_attn.store.verification import Fault, mend, verify
+from vision_attn.store.verification import Fault, left_alone, mend, verify
 
 RUNS = "runs"
 """The folder of all runs in the results."""
@@ -58,6 +58,7 @@ __all__ = [
     "State",
     "Store",
     "discard",
+    "left_alone",
     "leftovers_of",
     "mend",
     "probe_file",

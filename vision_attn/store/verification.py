@@ -13,6 +13,7 @@ from pathlib import Path
 from vision_attn.spec import InputError, json_sha256
 from vision_attn.store.files import DamagedFile, read_json, sha256_of
 from vision_attn.store.folder import ATTEMPTS, CONFIG, PROBES, RESULT, RunFolder
+from vision_attn.store.lease import LEASE
 from vision_attn.store.locks import LeaseLost, locked
 from vision_attn.store.pool import PLANS, Store
 
@@ -57,6 +58,17 @@ def mend(faults: list[Fault]) -> list[str]:
                     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
                     gone.append(str(path))
     return gone
+
+
+def left_alone(faults: list[Fault]) -> list[str]:
+    """Of the faults that mending would remove files for, those it has not touched, each with who has the run."""
+    said = []
+    for fault in faults:
+        holder = fault.folder.holder() if fault.folder is not None and fault.remove else None
+        if holder is not None and fault.folder is not None and fault.folder.is_at_work():
+            who = f"process {holder['pid']} on {holder['host']} has the run"
+            said.append(f"{fault.file}: {who}; where that has ended, remove {fault.folder.path / LEASE}")
+    return said
 
 
 def _faults(name: str, folder: RunFolder) -> Iterator[Fault]:
