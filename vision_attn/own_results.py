@@ -1,6 +1,7 @@
 """Own results: a table of results made elsewhere, as the plan and the frames that records are made of."""
 
 import hashlib
+import math
 import numbers
 import reprlib
 from collections import Counter
@@ -178,11 +179,14 @@ def _plain(factor: str, cell: Any) -> Any:
     if isinstance(cell, bool | np.bool_):
         return bool(cell)
     if isinstance(cell, numbers.Real):
-        if not -(2**63) <= cell < 2**63:
+        try:
+            number = float(cell)
+        except OverflowError:
+            number = math.inf
+        if not -(2.0**63) <= number < 2.0**63:
             raise InputError(
                 f"Column {factor!r} must have levels between -2**63 and 2**63. Got {str(cell)[:40]} instead."
             )
-        number = float(cell)
         return int(number) if number.is_integer() else number
     text = str(cell)
     return text if text.isprintable() else " ".join(text.split())
