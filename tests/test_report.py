@@ -110,6 +110,8 @@ def test_a_sentence_stands_in_the_place_of_a_drawing_that_would_show_nothing(tmp
     page = page_of(folder)
     assert '<p class="instead">Nothing is measured yet.</p>' in page
     assert page.count("<img") == 1
+    assert '<th scope="col">ViT</th>' in page
+    assert '<th scope="col">ResNet</th>' not in page  # all dashes
     assert not list((folder / "figures").glob("Crossover.*"))
     assert (folder / "tables" / "Crossover.csv").is_file()
 

@@ -113,8 +113,8 @@ class Lines(OverSeeds, abc.ABC):
             self.finish(panels, drawn, view)
             for axes, (_, rows) in zip(panels if levels else [], parts, strict=False):
                 self.name_chance(axes, rows, places, view)
-            if not table["n"].sum():
-                for axes in panels:
+            for axes, (_, rows) in zip(panels, parts, strict=True):
+                if not rows["n"].sum():
                     lettering.blank(axes)
             is_one = len(panels) == 1 and levels
             if not (is_one and lettering.at_ends(panels[0], self.ends(drawn, places, view))):

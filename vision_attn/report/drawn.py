@@ -83,6 +83,7 @@ def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Dr
     instead = figure.instead(plot.table, plot.records) or _unmeasured(plot.table)
     page = "" if instead else svg.address(rendering.rendered(plot.sheet, kinds=("svg",))["svg"])
     own = ", ".join(_said(field, value) for field, value in data.items() if field != "kind" and value is not None)
+    printed = _shown(plot.printed)
     drawn = Drawn(
         name,
         figure.heading() or (f"{figure.title}: {own}" if name != data["kind"] and own else figure.title),
@@ -91,13 +92,19 @@ def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Dr
         told="" if instead else _told(plot.sheet),
         instead=instead,
         width=round(theme.inches(plot.sheet) * 96),
-        header=tuple(map(str, plot.printed.columns)),
-        rows=tuple(tuple(map(str, row)) for row in plot.printed.itertuples(index=False)),
+        header=tuple(map(str, printed.columns)),
+        rows=tuple(tuple(map(str, row)) for row in printed.itertuples(index=False)),
         is_open=figure.opens_table,
         table=to_csv(plot.table),
         levels=tuple(part.level for part in getattr(figure, "parts", (figure,)) if hasattr(part, "level")),
     )
     return drawn, {} if instead else plot.rendered(kinds=figure.files)
+
+
+def _shown(printed: pd.DataFrame) -> pd.DataFrame:
+    """The table without columns that have nothing but dashes, unless all have."""
+    is_empty = (printed == "–").all()
+    return printed.loc[:, ~is_empty] if len(printed) and not is_empty.iloc[1:].all() else printed
 
 
 def _unmeasured(table: pd.DataFrame) -> str:
