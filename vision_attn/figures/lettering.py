@@ -172,11 +172,14 @@ def label_y(axes: Axes, text: str) -> None:
     axes.set_ylabel("\n".join(line for part in text.split("\n") for line in textwrap.wrap(part, letters)))
 
 
-def titled(axes: Axes, text: str, *, size: float | None = None) -> None:
-    """Title a panel, in several lines where it is long; `size` in points, where it is smaller than other titles."""
+def titled(axes: Axes, text: str, *, size: float | None = None, wide: float | None = None) -> None:
+    """Title a panel, in several lines where it is long.
+
+    `size` in points, where it is smaller than other titles; `wide` in inches, where it has less room than its panel.
+    """
     if not text:
         return
-    wide = theme.width(axes)
+    wide = theme.width(axes) if wide is None else wide
     letters = max(12, int(wide / 0.085)) if size is None else int(wide / (0.6 * size / 72))
     title = axes.set_title(shown("\n".join(textwrap.wrap(text, letters))))
     if size is not None:

@@ -99,7 +99,7 @@ class MetricAgreement(OverSeeds):
                 axes.set_visible(False)
             for axes, (title, rows) in zip(grid, parts, strict=False):
                 _matrix(axes, rows)
-                lettering.titled(axes, title)
+                lettering.titled(axes, title, wide=theme.width(axes) - margin)
         return figure
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
