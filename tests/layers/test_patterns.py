@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from switches import DIM, HEADS, PATTERNS, image_tokens
+from switches import DIM, HEADS, PATTERNS, image_tokens, made
 from torch.utils.flop_counter import FlopCounterMode
 
 from vision_attn.layers import (
@@ -208,6 +208,52 @@ def test_cut_or_masked_is_the_same_with_positions_masks_and_gradients(name, simi
             results.append((out, x.grad, *(parameter.grad for parameter in ours.parameters())))
         torch.testing.assert_close(results[0], results[2], rtol=0, atol=1e-10)
         torch.testing.assert_close(results[1], results[2], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("least", [0, 2**12])
+@pytest.mark.parametrize("context", [False, True])
+def test_the_best_keys_of_some_queries_after_others_are_those_of_all_at_once(context, least, monkeypatch):
+    masks = torch.rand(2, HEADS, 20, 26 if context else 20, generator=torch.Generator().manual_seed(1)) > 0.3
+    results = []
+    for allowed in (least, 10**9):
+        monkeypatch.setattr(plan, "MASK", 0)
+        monkeypatch.setattr(plan, "LEAST", allowed)
+        ours = made(pattern="top-k", grid=None if context else (4, 5), context_dim=6 if context else None)
+        x, bias = image_tokens(20).requires_grad_(), torch.zeros(masks.shape, dtype=torch.float64, requires_grad=True)
+        given = {"context": image_tokens(26, dim=6)} if context else {}
+        out = ours(x, attn_mask=torch.where(masks, bias, -torch.inf), **given)
+        out.square().sum().backward()
+        results.append((out, x.grad, bias.grad, *(parameter.grad for parameter in ours.parameters())))
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-10)
+
+
+class DropKeys(torch.nn.Module):
+    """Drops whole keys at random."""
+
+    def forward(self, weights):
+        return weights * (torch.rand(weights.shape[-1]) > 0.3)
+
+
+@pytest.mark.parametrize("name", ["top-k", "window", "axial"])
+def test_a_module_in_the_place_of_dropout_is_called_once(name, monkeypatch):
+    """What it draws at random in a pass forward is what gradients are of."""
+    monkeypatch.setattr(plan, "MASK", 0)
+    monkeypatch.setattr(plan, "LEAST", 0)
+    ours, x, calls = made(pattern=name, grid=(14, 14), num_prefix_tokens=1), image_tokens(197), []
+    ours.attn_drop = DropKeys()
+    ours.attn_drop.register_forward_hook(lambda *given: calls.append(given))
+
+    def out(x):
+        torch.manual_seed(0)
+        return ours(x)
+
+    x, step = x.requires_grad_(), 1e-6 * torch.randn_like(x)
+    (gradient,) = torch.autograd.grad(out(x).sum(), x)
+    number = len(calls)
+    with torch.no_grad():
+        slope = (out(x + step) - out(x - step)).sum() / 2
+    torch.testing.assert_close((gradient * step).sum(), slope, rtol=1e-4, atol=1e-10)
+    assert len(calls) == 3 * number
 
 
 def flops(pattern, side, **options):

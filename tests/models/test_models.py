@@ -214,7 +214,7 @@ def test_without_position_attention_does_not_see_where_patches_lie():
 
 
 def test_drop_path_drops_whole_samples_and_keeps_the_mean():
-    from vision_attn.models.trunk import DropPath
+    from vision_attn.models.drop_path import DropPath
 
     torch.manual_seed(0)
     dropped = DropPath(0.25).train()(torch.ones(10000, 2, 3))

@@ -21,7 +21,10 @@ class TestRegistration:
             features = model.forward_features(x)
             assert model.forward_head(features).shape == (2, 3)
             assert model.forward_head(features, pre_logits=True).shape == (2, model.num_features)
+            assert model.head_hidden_size == model.num_features
             assert timm.data.resolve_data_config(model=model)["input_size"] == size
+            with pytest.raises(InputError, match="global_pool of reset_classifier must be None"):
+                model.reset_classifier(0, "")
             model.reset_classifier(0)
             assert model(x).shape == (2, model.num_features)
             assert model.get_submodule(model.default_cfg["classifier"]) is model.get_classifier()

@@ -69,7 +69,7 @@ def is_fused(path: PathName, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | Non
     """Whether the fused kernel is taken; `path` "auto" leaves it to what is faster and what it can do."""
     if path != "auto" or traced(q):
         return path != "math"
-    if not _only_a_rate(drop) or attention_path(q.device, k.shape[-2], q.dtype) == "math":
+    if not only_a_rate(drop) or attention_path(q.device, k.shape[-2], q.dtype) == "math":
         return False
     # Within a transform a tensor does not say whether what it stands for is learned.
     learned = bias is not None and torch.is_grad_enabled() and (bias.requires_grad or transformed())
@@ -83,7 +83,7 @@ def rate(drop: nn.Module) -> float:
     return drop.p if isinstance(drop, nn.Dropout) and drop.training else 0.0
 
 
-def _only_a_rate(drop: nn.Module) -> bool:
+def only_a_rate(drop: nn.Module) -> bool:
     """Whether a module for dropout is no more than a number, so that the kernel may do its work."""
     hooks = (drop._forward_hooks, drop._forward_pre_hooks, drop._backward_hooks, drop._backward_pre_hooks)
     return type(drop) in (nn.Dropout, nn.Identity) and not any(hooks)

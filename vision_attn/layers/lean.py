@@ -5,7 +5,7 @@ B batch, H heads, N queries, M keys.
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from vision_attn.layers.symbolic import traced
 from vision_attn.layers.tiling import Tiling
 
 Attend: TypeAlias = Callable[..., Tensor]
-Slices: TypeAlias = tuple[slice, slice]
+Slices: TypeAlias = tuple[slice, slice, slice]
 
 
 @contextlib.contextmanager
@@ -53,24 +53,38 @@ def _place(t: Tensor) -> int | None:
     return t.untyped_storage().data_ptr() if stored and not t._is_zerotensor() else None
 
 
-def in_turn(attend: Attend, q: Tensor, k: Tensor, v: Tensor, *others: Tensor | None, heads_at_once: int) -> Tensor:
-    """attend(q, k, v, *others) (B, H, N, E) of q, k, v (B, H, ...), so many heads of samples at a time.
+KEYS = (1, 2, 3)
+"""Which arguments of `attend` are of keys alone: k, v and `spoilt`."""
 
-    The others broadcast to B and H, and are None or tensors. All that `attend` needs gradients for are arguments.
+
+class AtOnce(NamedTuple):
+    """How many heads of samples, and how many of their queries, are computed together; None: all queries."""
+
+    heads: int
+    queries: int | None = None
+
+
+def in_turn(
+    attend: Attend, q: Tensor, k: Tensor, v: Tensor, spoilt: Tensor | None, *pairs: Tensor | None, at_once: AtOnce
+) -> Tensor:
+    """attend(q, k, v, spoilt, *pairs) (B, H, N, E) of q (B, H, N, D), k, v (B, H, M, ...), so much at a time.
+
+    `spoilt` is of keys, `pairs` are of queries and keys; they broadcast to B and H, and are None or tensors. All that
+    `attend` needs gradients for are arguments. Fewer queries than all only where `pairs` are (B, H, N, M).
     """
-    return _InTurn.apply(attend, heads_at_once, q, k, v, *others)
+    return _InTurn.apply(attend, at_once, q, k, v, spoilt, *pairs)
 
 
 class _InTurn(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, attend: Attend, heads_at_once: int, *tensors: Tensor | None) -> Tensor:
+    def forward(ctx: Any, attend: Attend, at_once: AtOnce, *tensors: Tensor | None) -> Tensor:
         q, _, v = tensors[:3]
         assert q is not None
         assert v is not None
         out = v.new_empty(*q.shape[:3], v.shape[-1])
-        for chunk in _chunks(q, heads_at_once):
-            out[chunk] = attend(*(_at(t, chunk) for t in tensors))
-        ctx.attend, ctx.heads_at_once, ctx.known = attend, heads_at_once, [t is not None for t in tensors]
+        for chunk in _chunks(q, at_once):
+            out[chunk] = attend(*_parts(tensors, chunk))
+        ctx.attend, ctx.at_once, ctx.known = attend, at_once, [t is not None for t in tensors]
         ctx.autocast = torch.is_autocast_enabled(q.device.type), torch.get_autocast_dtype(q.device.type)
         ctx.save_for_backward(*(t for t in tensors if t is not None))
         return out
@@ -91,30 +105,36 @@ class _InTurn(torch.autograd.Function):
 
 def _gradients(ctx: Any, tensors: Sequence[Tensor | None], wanted: list[bool], grad: Tensor) -> list[Tensor | None]:
     out = [torch.zeros_like(t) if needs and t is not None else None for t, needs in zip(tensors, wanted, strict=True)]
-    for chunk in _chunks(grad, ctx.heads_at_once):
+    for chunk in _chunks(grad, ctx.at_once):
         leaves = [
-            t if t is None else _at(t, chunk).detach().requires_grad_(needs)
-            for t, needs in zip(tensors, wanted, strict=True)
+            part if part is None else part.detach().requires_grad_(needs)
+            for part, needs in zip(_parts(tensors, chunk), wanted, strict=True)
         ]
         sources = [leaf for leaf, needs in zip(leaves, wanted, strict=True) if needs and leaf is not None]
         found = iter(torch.autograd.grad(ctx.attend(*leaves), sources, grad[chunk]))
-        for whole in out:
+        for whole in _parts(out, chunk):
             if whole is not None:
-                _at(whole, chunk).add_(next(found))
+                whole.add_(next(found))
     return out
 
 
-def _chunks(t: Tensor, heads_at_once: int) -> Iterator[Slices]:
-    """Samples and heads that are computed together: several samples, or of one sample some of its heads."""
-    batch, heads = t.shape[:2]
-    samples = max(1, heads_at_once // heads)
+def _chunks(t: Tensor, at_once: AtOnce) -> Iterator[Slices]:
+    """Samples, heads and queries that are computed together: several samples, or of one sample some of its heads."""
+    batch, heads, queries = t.shape[:3]
+    samples, few = max(1, at_once.heads // heads), at_once.queries
+    rows = [slice(None)] if few is None else [slice(first, first + few) for first in range(0, queries, few)]
     for sample in range(0, batch, samples):
-        for head in range(0, heads, heads_at_once):
-            yield slice(sample, sample + samples), slice(head, head + heads_at_once)
+        for head in range(0, heads, at_once.heads):
+            for row in rows:
+                yield slice(sample, sample + samples), slice(head, head + at_once.heads), row
 
 
-def _at(t: Tensor | None, chunk: Slices) -> Tensor:
-    """The chunk of a tensor that broadcasts to (B, H, ...)."""
-    if t is None:
-        return t  # type: ignore[return-value]
-    return t[tuple(part if size > 1 else slice(None) for part, size in zip(chunk, t.shape[:2], strict=True))]
+def _parts(tensors: Sequence[Tensor | None], chunk: Slices) -> list[Tensor | None]:
+    """The chunk of every argument of `attend`, along what it has more than one of."""
+    found: list[Tensor | None] = []
+    for number, t in enumerate(tensors):
+        own = chunk[:2] if number in KEYS else chunk
+        sizes = () if t is None else t.shape[: len(own)]
+        index = tuple(part if size > 1 else slice(None) for part, size in zip(own[: len(sizes)], sizes, strict=True))
+        found.append(None if t is None else t[index])
+    return found

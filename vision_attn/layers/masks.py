@@ -1,6 +1,6 @@
 """What the queries may see beyond what the pattern says: padding, masks over pairs, the causal order.
 
-B batch, H heads, N queries, M keys; a part is a set of queries with the keys that they meet (layers.tiling).
+B batch, H heads, N queries, M keys; a part is a set of queries with the keys that they meet (layers.parts).
 """
 
 import dataclasses
@@ -8,8 +8,9 @@ import dataclasses
 import torch
 from torch import Tensor
 
+from vision_attn.layers.parts import Part, Rows, Tiles
 from vision_attn.layers.shapes import Bool
-from vision_attn.layers.tiling import Part, Rows, Tiles, Tiling
+from vision_attn.layers.tiling import Tiling
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,9 +12,11 @@ from torch import Tensor
 from vision_attn.layers import kernels
 from vision_attn.layers.calls import Call
 from vision_attn.layers.derivatives import beyond_first_gradients, may_be_asked
+from vision_attn.layers.lean import AtOnce
+from vision_attn.layers.parts import Masked, Part, Rows, Tiles
 from vision_attn.layers.patterns import TopK
 from vision_attn.layers.symbolic import surely
-from vision_attn.layers.tiling import Masked, Part, Rows, Tiles, Tiling
+from vision_attn.layers.tiling import Tiling
 
 if TYPE_CHECKING:
     from vision_attn.layers.attention import Attention
@@ -27,6 +29,10 @@ LEAST = 2**17
 """As many numbers are no matter."""
 MASK = 1
 """How many masks of all tokens the groups and scores that are there at once may be as large as."""
+COPIED = 3
+"""As many times as large as the copies of vectors is what they take with their gradients."""
+SORTED = 8
+"""As many times as the scores takes it to sort them out, with gradients."""
 REORDER = 20
 """The same for a token that is put in order before it is projected."""
 
@@ -61,25 +67,29 @@ def whole(layer: "Attention", call: Call) -> Part:
     return Rows(call.prefix) if seen is None else Masked(call.prefix, seen=seen)
 
 
-def heads_at_once(layer: "Attention", lists: list[list[Part]], q: Tensor, *others: Tensor | None) -> int | None:
-    """How many heads of samples are computed at a time, so that groups and scores take no more than a mask would.
+def at_once(layer: "Attention", lists: list[list[Part]], q: Tensor, k: Tensor, *others: Tensor | None) -> AtOnce | None:
+    """How much is computed at a time, so that groups and scores take no more than a mask would; None: all.
 
-    None: all. Fewer only where nothing is drawn at random and where no more than first gradients are needed of q and
-    the others.
+    Less only where no module sees the weights, as it would once more for the gradients and could draw other random
+    numbers, and where no more than first gradients are needed of q, k and the others.
     """
     own = [part for some in lists for part in some if isinstance(part, Tiles)]
     scored = isinstance(layer.pattern, TopK) and layer.similarity.folds
-    if not (own or scored) or not may_be_asked(q) or kernels.rate(layer.attn_drop) or not layer.similarity.folds:
+    drop = layer.attn_drop
+    drawn = kernels.rate(drop) > 0 or not kernels.only_a_rate(drop)
+    if not (own or scored) or not may_be_asked(q) or drawn or not layer.similarity.folds:
         return None
-    if beyond_first_gradients(q, *(t for t in others if t is not None)):
+    if beyond_first_gradients(q, k, *(t for t in others if t is not None)):
         return None
-    tokens = q.shape[2]
+    pairs = q.shape[2] * k.shape[2]
     copies = sum(2 * groups * (n + m) for groups, n, m in (part.counts for part in own))
     formed = sum(groups * n * m for groups, n, m in (part.counts for part in own)) if len(own) > 1 else 0
-    formed = tokens * tokens if scored else formed
-    held = copies * layer.head_dim + 4 * formed
-    at_once = max(1, max(MASK * tokens * tokens, LEAST) // max(1, held))
-    return None if at_once >= q.shape[0] * q.shape[1] else at_once
+    held = SORTED * pairs if scored else COPIED * copies * layer.head_dim + 4 * formed
+    allowed = max(MASK * pairs, LEAST)
+    if scored and held > allowed:
+        return AtOnce(1, max(1, q.shape[2] * allowed // held))
+    heads = max(1, allowed // max(1, held))
+    return None if heads >= q.shape[0] * q.shape[1] else AtOnce(heads)
 
 
 def _known(tiling: Tiling) -> bool:

@@ -5,6 +5,7 @@ An encoding acts in one of three places: on the tokens, on the queries and keys,
 """
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -192,9 +193,10 @@ class Rotary(Position):
 def a_grid(grid: Any, what: str) -> tuple[int, int]:
     """The grid as two ints. Raises `ValueError` where it is not two numbers, each at least 1."""
     pair = isinstance(grid, tuple | list) and len(grid) == 2
-    if not pair or not all(isinstance(s, int | torch.SymInt) and not isinstance(s, bool) and s >= 1 for s in grid):
+    if not pair or not all(isinstance(s, Integral | torch.SymInt) and not isinstance(s, bool) and s >= 1 for s in grid):
         raise ValueError(f"grid of {what} must be two numbers, each at least 1. Got {grid!r} instead.")
-    return grid[0], grid[1]
+    rows, columns = (side if isinstance(side, torch.SymInt) else int(side) for side in grid)
+    return rows, columns
 
 
 def on_grid(x: Tensor, grid: tuple[int, int], what: str) -> Tensor:

@@ -15,11 +15,11 @@ from vision_attn.layers.calls import Call
 from vision_attn.layers.derivatives import may_be_asked
 from vision_attn.layers.lean import in_groups, in_turn
 from vision_attn.layers.masks import unspoilt
+from vision_attn.layers.parts import Edges, Masked, Part, Tiles
 from vision_attn.layers.patterns import SpatialReduction, TopK
 from vision_attn.layers.positions import coordinates
 from vision_attn.layers.precision import wide_dtype
 from vision_attn.layers.symbolic import traced
-from vision_attn.layers.tiling import Edges, Masked, Part, Tiles
 
 if TYPE_CHECKING:
     from vision_attn.layers.attention import Attention
@@ -97,11 +97,11 @@ def _mixed(layer: "Attention", call: Call, lists: list[list[Part]], *, hiding: b
             return rows[0] if len(rows) == 1 else torch.cat(rows, dim=2)
 
         flat = [tensor for some in seen for one in some for tensor in one]
-        at_once = plan.heads_at_once(layer, lists, q, k, v, *flat)
+        at_once = plan.at_once(layer, lists, q, k, v, *flat)
         if at_once is None:
             out = attend(q, k, v, spoilt, *flat)
         else:
-            out = in_turn(attend, q, k, v, spoilt, *flat, heads_at_once=at_once)
+            out = in_turn(attend, q, k, v, spoilt, *flat, at_once=at_once)
     return out.to(dtype)
 
 

@@ -40,11 +40,23 @@ class Classifier(nn.Module, PyTorchModelHubMixin, library_name="vision-attn", ta
         """A linear map to that many logits; with 0 nothing, the features come out."""
         return nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
 
+    @property
+    def head_hidden_size(self) -> int:
+        """The width of what the head reads: `num_features`, as timm calls it where there are layers between."""
+        return self.num_features
+
     def get_classifier(self) -> nn.Module:
         return self.head
 
-    def reset_classifier(self, num_classes: int) -> None:
-        """A fresh head for that many classes, of the type and device of the rest; with 0 the features come out."""
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """A fresh head for that many classes, of the type and device of the rest; with 0 the features come out.
+
+        Raises `InputError` where another `global_pool` is asked for, as timm allows: here the spec says how tokens are
+        pooled, `forward_features` gives them all.
+        """
+        if global_pool is not None:
+            allowed = "None, as the spec of the model says how tokens are pooled (forward_features gives them all)"
+            raise InputError(f"global_pool of reset_classifier must be {allowed}. Got {global_pool!r} instead.")
         like = next(self.parameters())
         self.num_classes = num_classes
         self.head: nn.Module = self.make_head(num_classes).to(device=like.device, dtype=like.dtype)

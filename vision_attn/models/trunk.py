@@ -7,7 +7,7 @@ Twins differ in the mixer and in nothing else: parameters outside the mixers are
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import ClassVar, Literal, Self
 
 import torch
@@ -17,8 +17,9 @@ from vision_attn.layers import Attention, ConvEmbed, PatchEmbed, TokenMerging, s
 from vision_attn.layers.positions import interpolated
 from vision_attn.layers.symbolic import traced
 from vision_attn.models.base import Mixer, Model
+from vision_attn.models.blocks import Block, in_turn, initialise, told
 from vision_attn.models.classifier import Classifier
-from vision_attn.models.drop_path import DropPath, drop_path_rates
+from vision_attn.models.drop_path import drop_path_rates
 from vision_attn.models.features import Features, Step
 from vision_attn.models.input_size import both_sides
 from vision_attn.models.mimetic import initialise_mimetic
@@ -107,33 +108,6 @@ class ViT(Model):
         return VisionTransformer(self, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
 
 
-class Mlp(nn.Module):
-    """Two linear maps with a GELU between them, on each token by itself."""
-
-    def __init__(self, dim: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1, self.act, self.fc2 = nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(x)))
-
-
-class Block(nn.Module):
-    """x + mixer(norm(x)), then x + mlp(norm(x))."""
-
-    def __init__(self, dim: int, *, hidden: int, drop_path: float) -> None:
-        super().__init__()
-        self.norm1, self.mixer = nn.LayerNorm(dim, eps=1e-6), nn.Module()
-        self.norm2, self.mlp = nn.LayerNorm(dim, eps=1e-6), Mlp(dim, hidden)
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
-
-    def forward(self, x: Tensor, *, grid: tuple[int, int] | None = None) -> Tensor:
-        """`grid` is how the tokens of this call lie, if not as the mixer was built for."""
-        stated = {} if grid is None or not hasattr(self.mixer, "grid") else {"grid": grid}
-        x = x + self.drop_path(self.mixer(self.norm1(x), **stated))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
-
-
 class VisionTransformer(Features, Classifier):
     """The module of `ViT`. `grid` is the token grid (rows, columns) of the first stage, `grids` that of every block.
 
@@ -170,13 +144,13 @@ class VisionTransformer(Features, Classifier):
         self.head = super().make_head(num_classes)
         if isinstance(self.pos_embed, nn.Parameter):
             nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        _initialise(self.modules())
+        initialise(self.modules())
         if spec.num_prefix_tokens:
             self.prefix = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, spec.num_prefix_tokens, dim), std=0.02))
         for block, stage, grid in zip(self.blocks, stages, self.grids, strict=True):
             mixer = spec.mixer.widened(2**stage) if stage else spec.mixer
             block.mixer = mixer.build(dim=dim << stage, grid=grid, num_prefix_tokens=spec.num_prefix_tokens)
-            _initialise(block.mixer.modules())
+            initialise(block.mixer.modules())
             if spec.init == "mimetic":
                 assert isinstance(block.mixer, Attention)
                 initialise_mimetic(block.mixer)
@@ -235,10 +209,10 @@ class VisionTransformer(Features, Classifier):
     def steps(self, images: Tensor | None = None) -> list[Step]:
         """The blocks, each with the merging of tokens before it if there is one."""
         grids = self.grids if images is None or traced(images) else self.grids_of(images)
-        steps = [_told(block, grid, own) for block, grid, own in zip(self.blocks, grids, self.grids, strict=True)]
+        steps = [told(block, grid, own) for block, grid, own in zip(self.blocks, grids, self.grids, strict=True)]
         for number, merge in self.merges.items():
             last, behind = int(number) - 1, int(number)
-            steps[behind] = functools.partial(_in_turn, _told(merge, grids[last], self.grids[last]), steps[behind])
+            steps[behind] = functools.partial(in_turn, told(merge, grids[last], self.grids[last]), steps[behind])
         return steps
 
     def grids_of(self, images: Tensor) -> list[tuple[int, int]]:
@@ -264,23 +238,5 @@ class VisionTransformer(Features, Classifier):
 
     def make_head(self, num_classes: int) -> nn.Module:
         head = super().make_head(num_classes)
-        _initialise([head])
+        initialise([head])
         return head
-
-
-def _told(module: nn.Module, grid: tuple[int, int], own: tuple[int, int]) -> Step:
-    """The module; told the grid of the tokens where it is not its own."""
-    return module if grid == own else functools.partial(module, grid=grid)
-
-
-def _in_turn(first: Step, second: Step, x: Tensor) -> Tensor:
-    return second(first(x))
-
-
-def _initialise(modules: Iterable[nn.Module]) -> None:
-    """Linear maps: truncated normal of standard deviation 0.02 and biases 0, as in timm; the rest as in PyTorch."""
-    for module in modules:
-        if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.02)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vision_attn.data.base import Data, Dataset
 from vision_attn.layers import Attention
 from vision_attn.models.base import Model
-from vision_attn.models.trunk import Block
+from vision_attn.models.blocks import Block
 from vision_attn.probes.attentions import attention_layers, biases_of, exact_copy, generator_of, without_attention
 from vision_attn.probes.base import Probe, Row
 from vision_attn.probes.capture import calls_of
