@@ -13,6 +13,8 @@ from vision_attn.layers import Attention, RelativeBias
 from vision_attn.models import Mixer, SelfAttention, ViT
 from vision_attn.spec import InputError, digest, from_json, to_json
 
+WITH_PREFIX = "relative_with_prefix"
+
 
 def options(field):
     hint = typing.get_type_hints(SelfAttention)[field]
@@ -23,13 +25,14 @@ def options(field):
 def test_the_fields_offer_what_the_layer_offers():
     assert set(options("similarity")) == set(SIMILARITIES)
     assert set(options("scale")) == set(SCALES)
-    assert set(options("position")) == set(POSITIONS)
+    assert set(options("position")) == {*POSITIONS, WITH_PREFIX}
     assert len(options("pattern")) == len(PATTERNS)
 
 
 def refusal(mixer):
+    prefix = int(mixer.position == WITH_PREFIX)
     try:
-        assert isinstance(mixer.build(dim=16, grid=(3, 4)), Attention)
+        assert isinstance(mixer.build(dim=16, grid=(3, 4), num_prefix_tokens=prefix), Attention)
     except InputError as error:
         return str(error)
     return None
@@ -42,17 +45,18 @@ def test_every_combination_builds_or_is_refused_in_a_sentence():
         mixer = SelfAttention(num_heads=2, pattern_size=2, **dict(zip(fields, values, strict=True)))
         assert from_json(json.loads(json.dumps(to_json(mixer))), Mixer) == mixer
         refusals.append(refusal(mixer))
-    assert refusals.count(None) == 20 * 6 * 9 - 20
+    assert refusals.count(None) == 20 * 7 * 9 - 20 * 2
     sentence = r"(scale|position) of Attention must be .*\. Got '\w+' instead\.$"
     assert all(re.match(sentence, said) for said in refusals if said is not None)
 
 
 def test_a_trunk_with_any_position_and_pattern_takes_images():
     for position, pattern in itertools.product(options("position"), options("pattern")):
-        if (position, pattern) == ("relative", "reduced"):
+        if position.startswith("relative") and pattern == "reduced":
             continue
         mixer = SelfAttention(num_heads=2, position=position, pattern=pattern, pattern_size=2)
-        model = ViT(dim=16, depth=1, mixer=mixer).build(image_size=20, in_chans=3, num_classes=5)
+        pool = "token" if position == WITH_PREFIX else "mean"
+        model = ViT(dim=16, depth=1, mixer=mixer, pool=pool).build(image_size=20, in_chans=3, num_classes=5)
         assert model(torch.randn(2, 3, 20, 20)).shape == (2, 5)
 
 

@@ -193,10 +193,15 @@ class Rotary(Position):
 def a_grid(grid: Any, what: str) -> tuple[int, int]:
     """The grid as two ints. Raises `ValueError` where it is not two numbers, each at least 1."""
     pair = isinstance(grid, tuple | list) and len(grid) == 2
-    if not pair or not all(isinstance(s, Integral | torch.SymInt) and not isinstance(s, bool) and s >= 1 for s in grid):
+    if not pair or not all(_whole(side) and side >= 1 for side in grid):
         raise ValueError(f"grid of {what} must be two numbers, each at least 1. Got {grid!r} instead.")
     rows, columns = (side if isinstance(side, torch.SymInt) else int(side) for side in grid)
-    return rows, columns
+    return rows, columns  # type: ignore[return-value]
+
+
+def _whole(side: Any) -> bool:
+    """Whether it is an integer, numpy's and a free size of a graph too; True is none."""
+    return isinstance(side, Integral | torch.SymInt) and not isinstance(side, bool)
 
 
 def on_grid(x: Tensor, grid: tuple[int, int], what: str) -> Tensor:
