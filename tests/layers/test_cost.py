@@ -96,10 +96,10 @@ def peak(layer, x, **masks):
     return highest
 
 
-MORE = {8: {"`SpatialReduction(C, r)`", "`TopK(k)`"}, 24: {"`Neighbourhood(r)`", "`TopK(k)`"}}
-"""What needs more. Top-k attention forms all scores of a head before it drops any, and a fused kernel forms none. The
-convolution that reduces keys has weights and their gradients, whatever the grid. Blocks of a neighbourhood copy the
-keys of their halo, four times as many as their queries, which in small grids is more than the mask.
+MORE = {8: {"`SpatialReduction(C, r)`", "`TopK(k)`"}, 24: set()}
+"""What needs more. Top-k attention forms scores before it drops any, and a fused kernel forms none: so many at a time
+that they take no more than a mask, or than 1 MiB. The convolution that reduces keys has weights and their gradients,
+whatever the grid.
 """
 
 

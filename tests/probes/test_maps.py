@@ -132,6 +132,16 @@ def test_keys_on_a_coarser_grid_and_class_attention_have_their_own():
         _ = last.on_grid
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_registers_are_told_apart_where_the_model_lies_in_another_or_takes_images_of_any_size(swapped):
+    for options in ({}, {"dynamic_img_size": True}):
+        vit = made("vit_small_patch14_reg4_dinov2", **options)
+        vit = replace_attention(vit) if swapped else vit
+        for model in (vit, torch.nn.Sequential(torch.nn.Identity(), vit)):
+            one = next(iter(attention_maps(model, images()).values()))
+            assert (one.prefix, one.grid) == (5, (4, 4))
+
+
 def test_rectangular_images_keep_their_shape():
     maps = attention_maps(made("vit_tiny_patch16_224", img_size=(32, 48)), images(32, 48))
     assert next(iter(maps.values())).grid == (4, 6)

@@ -25,16 +25,16 @@ COPY = 28
 """Copying one vector of a head to its group, or back, takes about as long as so many scores."""
 TOGETHER = 3
 """So many times as long where parts share a softmax: scores are formed, and results weighed and added."""
-LEAST = 2**17
-"""As many numbers are no matter."""
+LEAST = 2**18
+"""As many numbers are no matter: 1 MiB in float32."""
 MASK = 1
 """How many masks of all tokens the groups and scores that are there at once may be as large as."""
 COPIED = 3
 """As many times as large as the copies of vectors is what they take with their gradients."""
-SORTED = 8
-"""As many times as the scores takes it to sort them out, with gradients."""
+SORTED = 4
+"""As many times as large as the scores is what it takes to sort them out."""
 REORDER = 20
-"""The same for a token that is put in order before it is projected."""
+"""The same for a token that is put in order before it is projected, and for rolling the grid and masking its pieces."""
 
 
 def groups(layer: "Attention", call: Call) -> Tiling | None:
@@ -48,7 +48,7 @@ def groups(layer: "Attention", call: Call) -> Tiling | None:
     if acts_on == "queries and keys" and not layer.similarity.turns:
         return None
     own, tokens = tiling.tile[0] * tiling.tile[1], call.grid[0] * call.grid[1]
-    return None if surely(own + 2 * REORDER >= tokens) else tiling
+    return None if surely(own + (3 if tiling.shifted else 2) * REORDER >= tokens) else tiling
 
 
 def parts(layer: "Attention", call: Call) -> list[list[Part]]:

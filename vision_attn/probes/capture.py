@@ -224,12 +224,17 @@ def as_grid(model: nn.Module, name: str, output: Tensor, x: Tensor) -> Tensor:
         _, first, second, third = output.shape
         last = "NHWC" in formats or (second != round(third * ratio) and first == round(second * ratio))
         return output.movedim(3, 1) if last else output
-    declared = int(getattr(model, "num_prefix_tokens", 0))
-    for prefix in (0,) if name in STEMS else (declared, 0, CLASS_TOKEN):
+    for prefix in (0,) if name in STEMS else (declared_prefix(model), 0, CLASS_TOKEN):
         if output.ndim == 3 and (grid := token_grid(output.shape[1] - prefix, ratio)) is not None:
             return output[:, prefix:].transpose(1, 2).unflatten(2, grid)
     allowed = "an image or a grid of tokens shaped as the image"
     raise InputError(f"output of {name} must be {allowed}. Got the shape {tuple(output.shape)} instead.")
+
+
+def declared_prefix(model: nn.Module) -> int:
+    """How many tokens come before the grid, as the model says, or else the first of its parts that does; 0: none."""
+    said = (module.num_prefix_tokens for module in model.modules() if hasattr(module, "num_prefix_tokens"))
+    return int(next(said, 0))  # type: ignore[arg-type]
 
 
 def token_grid(number: int, ratio: float) -> tuple[int, int] | None:

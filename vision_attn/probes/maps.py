@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from vision_attn.layers import Attention
 from vision_attn.models.replacement import attends
-from vision_attn.probes.capture import CLASS_TOKEN, Call, calls_of, token_grid
+from vision_attn.probes.capture import CLASS_TOKEN, Call, calls_of, declared_prefix, token_grid
 from vision_attn.spec import InputError
 from vision_attn.training.evaluate import evaluating
 
@@ -157,9 +157,10 @@ def _weights(layer: nn.Module, name: str, call: Call) -> Tensor:
 
 def _placed(weights: Tensor, model: nn.Module, layer: nn.Module, images: Tensor) -> AttentionMap:
     """With the number of tokens that come before a grid shaped as the image."""
-    declared = int(getattr(layer if isinstance(layer, Attention) else model, "num_prefix_tokens", 0))
+    declared = declared_prefix(model)
+    own = layer.num_prefix_tokens if isinstance(layer, Attention) else declared
     ratio, (queries, keys) = images.shape[2] / images.shape[3], weights.shape[2:]
-    for prefix in dict.fromkeys((declared, CLASS_TOKEN, 0)):
+    for prefix in dict.fromkeys((declared, own, CLASS_TOKEN, 0)):
         grid, key_grid = token_grid(queries - prefix, ratio), token_grid(keys - prefix, ratio)
         if key_grid is not None and (grid is not None or queries == prefix or queries == 1):
             return AttentionMap(weights, prefix, grid, key_grid)
