@@ -148,6 +148,16 @@ def test_paths_of_every_verb_are_looked_at_before_anything_is_made_of_them(place
     assert (place / "mine.py").read_text() == FILE.format(**GOOD)
 
 
+def test_where_the_current_folder_is_gone_a_sentence_says_so(place, capsys, monkeypatch):
+    (place / "gone").mkdir()
+    monkeypatch.chdir(place / "gone")
+    (place / "gone").rmdir()
+    assert said(capsys, "list") == (
+        2,
+        "Error: The current folder must be there. It is not any more: change to another one.\n",
+    )
+
+
 @pytest.mark.parametrize("after", ["import os; os.chdir('/')", "import sys; sys.path.pop(0)"])
 def test_an_experiment_file_that_goes_elsewhere_leaves_the_paths_of_the_command_line_as_they_are(place, capsys, after):
     (place / "mine.py").write_text(FILE.format(**{**GOOD, "after": after}))

@@ -66,6 +66,14 @@ def test_a_fit_without_updates_says_nothing_of_the_time_of_an_update(tmp_path):
     assert of(planned(todo), tmp_path) == of(planned(todo), tmp_path / "trained alone")
 
 
+def test_finished_runs_of_kinds_that_are_not_here_tell_nothing(tmp_path):
+    unknown = run(16, 0)
+    unknown["model"] = {"kind": "OfAnotherLab"}
+    finished(tmp_path, planned(unknown, run(16, 0)), seconds=50)
+    found = of(planned(run(16, 2)), tmp_path)
+    assert (found.seconds, found.alike) == (pytest.approx(50), 1)
+
+
 def test_another_model_takes_as_much_more_as_its_flops(tmp_path):
     finished(tmp_path, planned(run(16, 0)), seconds=50)
     shape = {"image_size": 28, "in_chans": 1, "num_classes": 10}

@@ -116,6 +116,16 @@ def test_weights_of_finished_runs_go_alone_when_asked_for(place, capsys):
     assert folder.result()["state"] == "done"
 
 
+def test_a_checkpoint_that_a_crash_has_left_in_a_finished_run_goes(place, capsys):
+    (key, *_) = keys(place).values()
+    folder = Store(place / "results" / "runs").find(key)
+    (folder.path / "checkpoint.pt").write_bytes(b"0" * 1000)
+    code, text = said(capsys, "gc", "--delete")
+    assert (code, "checkpoint of a finished run, 1.0 kB" in text) == (0, True), text
+    assert not (folder.path / "checkpoint.pt").exists()
+    assert folder.result()["state"] == "done"
+
+
 def test_results_without_an_experiment_are_left_alone(place, capsys):
     (place / "empty").mkdir()
     code, text = said(capsys, "gc", "empty", "--delete")

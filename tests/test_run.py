@@ -13,9 +13,19 @@ from vision_attn.data import Data
 from vision_attn.execution import _classified, execute
 from vision_attn.probes import Size
 from vision_attn.probes.base import Probe, Row
-from vision_attn.run import CHECKPOINT
 from vision_attn.spec import digest, spec, to_json
-from vision_attn.store import RESULT, WEIGHTS, Store, attempts, files, lease, probe_file, read_json, write_json
+from vision_attn.store import (
+    CHECKPOINT,
+    RESULT,
+    WEIGHTS,
+    Store,
+    attempts,
+    files,
+    lease,
+    probe_file,
+    read_json,
+    write_json,
+)
 
 CPU = torch.device("cpu")
 RUN = Run(
@@ -106,6 +116,13 @@ def test_a_run_without_its_weights_is_trained_again_to_the_same_bits(folder):
     (folder.path / WEIGHTS).unlink()
     assert go(folder, Accuracy(), Constant()).name == "done"
     assert weights(folder) == before
+
+
+def test_a_checkpoint_that_an_attempt_has_left_behind_its_result_goes(folder):
+    go(folder)
+    (folder.path / CHECKPOINT).write_bytes(b"left")
+    assert go(folder, Accuracy(), Constant()).name == "done"
+    assert not (folder.path / CHECKPOINT).exists()
 
 
 def test_weights_with_a_flipped_bit_are_not_measured(folder):

@@ -18,7 +18,7 @@ from vision_attn.probes.asking import answers
 from vision_attn.probes.base import Probe
 from vision_attn.run import Attempt, Outcome, Run, Stopped, drive, prepare, sourced, train_stack
 from vision_attn.spec import InputError, digest, to_json
-from vision_attn.store import PROBES, SCHEMA, WEIGHTS, Lease, LeaseLost, RunFolder, probe_file
+from vision_attn.store import CHECKPOINT, PROBES, SCHEMA, WEIGHTS, Lease, LeaseLost, RunFolder, probe_file
 from vision_attn.training.compute import ComputeSettings
 
 HEARTBEAT_SECONDS = 15.0
@@ -95,6 +95,8 @@ def _train_and_measure(
         assert attempt.outcome is not None
         if attempt.outcome.name != "done":
             return attempt.outcome
+    else:
+        lease.remove(CHECKPOINT)  # of an attempt that died once its result was written
     model, data, choices = ready.model, ready.data, ready.choices
     model.eval()
     for file, probe in asked.items():

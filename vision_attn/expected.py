@@ -1,5 +1,6 @@
 """Expected: the time and the disk that the runs to do will take, judged by the finished runs of the pool."""
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -69,7 +70,8 @@ def _paces(plan: Plan, look: Look) -> dict[bytes, float]:
         if result is None or config is None or result["choices"].get("device") != device:
             continue
         seconds = result["measured"].get("total_seconds", 0) / result["choices"].get("stacked", 1)
-        found[_likeness(config["run"])].append(seconds / max(1, result["updates"]))
+        with contextlib.suppress(InputError):  # of an own kind that is not here, or of another version
+            found[_likeness(config["run"])].append(seconds / max(1, result["updates"]))
     return {alike: statistics.median(values) for alike, values in found.items()}
 
 

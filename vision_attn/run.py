@@ -18,7 +18,7 @@ from vision_attn.data import Data, Dataset
 from vision_attn.environment import environment
 from vision_attn.models import FittedModel, Model
 from vision_attn.spec import InputError, Spec, canonical, digest, spec
-from vision_attn.store import RESULT, SCHEMA, WEIGHTS, Lease
+from vision_attn.store import CHECKPOINT, RESULT, SCHEMA, WEIGHTS, Lease
 from vision_attn.training import Recipe, train
 from vision_attn.training.checkpoint import DamagedCheckpoint, TrainState, from_bytes, to_bytes
 from vision_attn.training.compute import ComputeSettings, choose, deterministic
@@ -29,7 +29,7 @@ from vision_attn.training.stacked import Stack
 
 CHECKPOINT_SECONDS = 30.0
 PROGRESS_SECONDS = 0.5
-HISTORY, CHECKPOINT = "history.jsonl", "checkpoint.pt"
+HISTORY = "history.jsonl"
 
 logger = logging.getLogger("vision_attn")
 

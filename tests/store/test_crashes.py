@@ -1,160 +1,61 @@
 """The store through crashes: whatever ends when, no finished run is lost and the same command ends in the same bytes.
 
 Hypothesis plays processes on three places against one store: they take runs, train, die at any call of the file system,
-fall asleep, wake up; files are damaged, mended and collected; clocks jump. Training is a chain of checksums, so what a
-run must leave behind is known without the store.
+fall asleep, wake up; files are damaged, mended and collected; clocks jump.
 """
 
 import contextlib
-import hashlib
 import json
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
+from chained_runs import (
+    ATTEMPTS,
+    CHECKPOINT,
+    CONFIG,
+    EXPECTED,
+    GONE,
+    HISTORY,
+    KEYS,
+    LOCK,
+    MEASURED,
+    OTHER,
+    PROBE,
+    Worker,
+    differing,
+    files_of,
+    is_row,
+    nonce_in,
+    read,
+    rows_in,
+)
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from pretended_crashes import Machines
 
-from vision_attn.spec import json_sha256
 from vision_attn.store import (
     LEASE,
     LEASE_SECONDS,
-    PROBES,
     RESULT,
-    SCHEMA,
     WEIGHTS,
-    DamagedFile,
-    LeaseLost,
     Store,
     discard,
     leftovers_of,
     mend,
     probe_file,
-    read_json,
-    sealed,
     verify,
 )
 
 PLACES = (("node", "boot 1", "1"), ("node", "boot 1", "2"), ("another", "boot 2", "1"))
 """Two containers of one name, and another host."""
-RUNS = [{"kind": "Run", "seed": seed} for seed in range(3)]
-KEYS = {json_sha256(run): run for run in RUNS}
-OTHER = list(KEYS)[-1]
-"""The run that a plan may no longer ask for."""
-UPDATES = 3
-PROBE = {"kind": "Size"}
-CONFIG, HISTORY, CHECKPOINT, MEASURED = "config.json", "history.jsonl", "checkpoint.pt", f"{PROBES}/{probe_file(PROBE)}"
-ATTEMPTS, LOCK = "attempts.jsonl", ".lock"
 
 
-def updated(state):
-    return hashlib.sha256(state).digest()
-
-
-def history(key, updates):
-    state, lines = key.encode(), b""
-    for update in range(1, updates + 1):
-        state = updated(state)
-        lines += b'{"update":%d,"train_loss":%d}\n' % (update, state[0])
-    return lines, state
-
-
-def left_behind(key):
-    """The bytes of every file of a finished run."""
-    lines, state = history(key, UPDATES)
-    files = {HISTORY: lines, WEIGHTS: state}
-    own = {"schema": SCHEMA, "run": key}
-    facts = {"data": {}, "choices": {}, "environment": {}, "measured": {}}
-    sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    files[RESULT] = sealed({**own, "state": "done", "diverged_at": None, **facts, "files": sums})
-    files[MEASURED] = sealed({**own, "probe": PROBE, "records": [{"metric": "sum", "value": sum(state)}]})
-    files[CONFIG] = sealed({"schema": SCHEMA, "digest": key, "hint": "run", "run": KEYS[key]})
-    return files
-
-
-EXPECTED = {key: left_behind(key) for key in KEYS}
-
-
-class Worker:
-    """A process that executes runs as a worker of the package does, a write at a time."""
-
-    def __init__(self, process, store):
-        self.process, self.store = process, store
-        self.folders, self.lease, self.key, self.work, self.nonce = {}, None, None, None, None
-
-    def look(self):
-        for folder in self.folders.values():
-            folder.state([probe_file(PROBE)])
-
-    def drop(self):
-        self.lease = self.key = self.work = None
-
-    def step(self, check):
-        """Go on by one write, with a run that is still to do."""
-        try:
-            if self.work is None:
-                self.work = self._taken(check)
-            next(self.work, None)
-            if self.lease is None:
-                self.drop()
-        except LeaseLost:
-            self.drop()
-
-    def open(self, key):
-        """The folder of a run, kept, so that it is seen over time whether its holder renews the lease."""
-        kept = self.folders.get(key)
-        index = {key: kept} if kept is not None and kept.path.exists() else {}
-        self.folders[key] = self.store.open(key, hint="run", run=KEYS[key], index=index)
-        return self.folders[key]
-
-    def _taken(self, check):
-        for key in KEYS:
-            folder = self.open(key)
-            if folder.state([probe_file(PROBE)]).name not in ("pending", "running"):
-                continue
-            before, lease = nonce_in(folder), folder.acquire()
-            if lease is not None:
-                check(self, key, before)
-                self.lease, self.key, self.nonce, self.process.silent = lease, key, nonce_in(folder), 0.0
-                return self._work(folder, key, lease)
-        return iter(())
-
-    def _work(self, folder, key, lease):
-        files = EXPECTED[key]
-        result = folder.result()
-        if result is None or read(folder.path / WEIGHTS) != files[WEIGHTS]:
-            for update in range(self._resumed(folder) + 1, UPDATES + 1):
-                lines, state = history(key, update)
-                lease.write(HISTORY, lines)
-                yield
-                lease.write(CHECKPOINT, sealed({"update": update, "state": state.hex()}))
-                yield
-            for name in (WEIGHTS, HISTORY, RESULT):
-                lease.write(name, files[name])
-                yield
-            lease.remove(CHECKPOINT)
-            yield
-        if folder.probe(probe_file(PROBE)) is None:
-            lease.write(MEASURED, files[MEASURED])
-            yield
-        lease.release("done")
-        self.lease = None
-
-    def _resumed(self, folder):
-        """The updates that an intact checkpoint has, whose state must be that of an undisturbed training."""
-        try:
-            saved = read_json(folder.path / CHECKPOINT)
-        except (FileNotFoundError, DamagedFile):
-            return 0
-        assert saved["state"] == history(folder.digest, saved["update"])[1].hex()
-        return saved["update"]
-
-
-def read(path):
-    return path.read_bytes() if path.exists() else None
+def may_die(calls):
+    """Usually a process goes on; at times it dies at the call after so many."""
+    return st.one_of(st.none(), st.none(), st.integers(0, calls))
 
 
 class StoreThroughCrashes(RuleBasedStateMachine):
@@ -173,7 +74,7 @@ class StoreThroughCrashes(RuleBasedStateMachine):
             self.patch.undo()
             shutil.rmtree(self.root)
 
-    @initialize(places=st.lists(st.sampled_from(PLACES), min_size=1, max_size=3))
+    @initialize(places=st.lists(st.sampled_from(PLACES), min_size=2, max_size=4))
     def begin(self, places):
         for place in places:
             self.start(place)
@@ -190,13 +91,14 @@ class StoreThroughCrashes(RuleBasedStateMachine):
         return self.alive()[number % len(self.alive())]
 
     @precondition(lambda self: self.alive())
-    @rule(number=st.integers(0, 3), steps=st.integers(1, 12), calls=st.none() | st.integers(0, 25))
+    @rule(number=st.integers(0, 3), steps=st.integers(1, 12), calls=may_die(25))
     def work(self, number, steps, calls):
-        """A worker goes on; with `calls` it dies on the way."""
+        """A worker goes on; with `calls` it dies at the call after so many, or once it is at rest."""
         worker = self.one(number)
         with self.machines.at_work(worker.process, calls=calls):
             for _ in range(steps):
                 worker.step(self._check_taking)
+        worker.process.is_alive &= calls is None
         self._note()
 
     def _check_taking(self, taker, key, before):
@@ -206,13 +108,12 @@ class StoreThroughCrashes(RuleBasedStateMachine):
             is_seen_dead = not process.is_alive and process.place == taker.process.place
             assert is_seen_dead or process.silent >= LEASE_SECONDS, "taken from the living"
 
-    @precondition(lambda self: self.alive())
-    @rule(number=st.integers(0, 3), calls=st.none() | st.integers(0, 6))
+    @precondition(lambda self: any(worker.lease for worker in self.alive()))
+    @rule(number=st.integers(0, 3), calls=may_die(3))
     def fail(self, number, calls):
-        worker = self.one(number)
-        if worker.lease is None:
-            return
-        with self.machines.at_work(worker.process, calls=calls), contextlib.suppress(LeaseLost):
+        at_work = [worker for worker in self.alive() if worker.lease is not None]
+        worker = at_work[number % len(at_work)]
+        with self.machines.at_work(worker.process, calls=calls), contextlib.suppress(*GONE):
             worker.lease.release("failed", "why")
         key = worker.key
         if worker.process.is_alive:
@@ -221,11 +122,6 @@ class StoreThroughCrashes(RuleBasedStateMachine):
             folder = Store(self.root).find(key)
             if folder is not None and folder.failure() is not None and key not in self.finished:
                 self.failed.add(key)
-
-    @precondition(lambda self: self.alive())
-    @rule(number=st.integers(0, 3))
-    def kill(self, number):
-        self.one(number).process.is_alive = False
 
     @rule(asleep=st.sets(st.integers(0, 3)), seconds=st.sampled_from([20, 60, 140]))
     def time_passes(self, asleep, seconds):
@@ -243,7 +139,7 @@ class StoreThroughCrashes(RuleBasedStateMachine):
         try:
             if worker.lease is not None:
                 worker.lease.renew()
-        except LeaseLost:
+        except GONE:
             worker.drop()
         worker.process.silent = 0.0
 
@@ -270,7 +166,7 @@ class StoreThroughCrashes(RuleBasedStateMachine):
         if name in EXPECTED[key]:
             self.finished.discard(key)
 
-    @rule(calls=st.none() | st.integers(0, 4))
+    @rule(calls=may_die(4))
     def verify_and_mend(self, calls):
         process = self.machines.start(PLACES[2])
         with self.machines.at_work(process):
@@ -278,8 +174,11 @@ class StoreThroughCrashes(RuleBasedStateMachine):
         damages = [(key, name) for key in KEYS for name in self._damages(key)]
         named = {str(self.root / fault.file) for fault in faults}
         assert named == {str(self.folder(key) / name) for key, name in damages}
+        holders = [(self.folder(one.key), one.nonce) for one in self.alive() if one.lease is not None]
+        held = {folder: files_of(folder) for folder, nonce in holders if nonce_in(folder) == nonce}
         with self.machines.at_work(process, calls=calls):
             mend(faults)
+            assert held == {folder: files_of(folder) for folder in held}
             idle = [key for key in KEYS if not (self.folder(key) / LEASE).exists()]
             assert {name for key in idle for name in self._damages(key)} <= {CONFIG, ATTEMPTS}
         process.is_alive = False
@@ -296,7 +195,7 @@ class StoreThroughCrashes(RuleBasedStateMachine):
             wrong.add(HISTORY)
         return wrong if all(map(is_row, rows_in(folder / ATTEMPTS))) else wrong | {ATTEMPTS}
 
-    @rule(weights=st.booleans(), is_asked=st.booleans(), calls=st.none() | st.integers(0, 8))
+    @rule(weights=st.booleans(), is_asked=st.booleans(), calls=may_die(8))
     def collect(self, weights, is_asked, calls):
         process = self.machines.start(PLACES[1])
         asked = set(KEYS) - (set() if is_asked else {OTHER})
@@ -316,7 +215,7 @@ class StoreThroughCrashes(RuleBasedStateMachine):
                 folder.forget_failure()
                 self.failed.discard(key)
 
-    @rule(calls=st.none() | st.integers(0, 2))
+    @rule(calls=may_die(2))
     def remember(self, calls):
         process = self.machines.start(PLACES[0])
         with self.machines.at_work(process, calls=calls):
@@ -344,7 +243,17 @@ class StoreThroughCrashes(RuleBasedStateMachine):
             index = Store(self.root).index()
             states = {key: index[key].state([probe_file(PROBE)]).name for key in index}
         assert {states[key] for key in self.finished} <= {"done"}
+        for key in [key for key, state in states.items() if state == "done"]:
+            files = EXPECTED[key]
+            assert {name for name in (RESULT, MEASURED) if read(self.folder(key) / name) != files[name]} == set()
         assert {states.get(key) for key in self.failed - self.finished} <= {"failed", None}
+
+    @invariant()
+    def every_attempt_is_on_record_once(self):
+        for key in KEYS:
+            rows = [json.loads(row) for row in rows_in(self.folder(key) / ATTEMPTS) if is_row(row)]
+            ended = [row["attempt"] for row in rows if row["outcome"] != "retried"]
+            assert len(ended) == len(set(ended)), rows
 
     def _bring_to_an_end(self):
         """Everybody dies; what is damaged is mended, what failed is tried again, and one worker does what is left."""
@@ -370,7 +279,8 @@ class StoreThroughCrashes(RuleBasedStateMachine):
             for one in leftovers_of(Store(self.root), set(KEYS)):
                 discard(one)
         found = self._left_behind()
-        assert {(key[:2], name) for key in KEYS for name in differing(found[key], EXPECTED[key])} == set()
+        wrong = {(key[:2], name) for key in KEYS for name in differing(found[key], EXPECTED[key])}
+        assert wrong == set(), wrong
 
     def _left_behind(self):
         """The files of every run as `EXPECTED` has them, as if weights were there, which may have been collected."""
@@ -381,29 +291,6 @@ class StoreThroughCrashes(RuleBasedStateMachine):
             own = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
             found[key] = {WEIGHTS: EXPECTED[key][WEIGHTS]} | own
         return found
-
-
-def nonce_in(folder):
-    """The number of the lease of a run, which no other has; None where nobody holds it."""
-    content = read(folder.path / LEASE)
-    return None if content is None else json.loads(content)["nonce"]
-
-
-def differing(one, other):
-    return {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
-
-
-def rows_in(path):
-    return [line for line in (read(path) or b"").split(b"\n") if line]
-
-
-def is_row(line):
-    """Whether a row of the attempts has its own checksum."""
-    try:
-        row = json.loads(line)
-        return row.pop("sha256") == json_sha256(row)
-    except (ValueError, KeyError, AttributeError):
-        return False
 
 
 TestStoreThroughCrashes = StoreThroughCrashes.TestCase

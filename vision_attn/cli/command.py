@@ -110,7 +110,11 @@ def execute(arguments: Sequence[str]) -> int:
 
 
 def _check(arguments: Sequence[str]) -> None:
-    """Raise `InputError` where an argument cannot be written down, or is empty."""
+    """Raise `InputError` where an argument cannot be written down, or is empty, or where the current folder is gone."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise InputError("The current folder must be there. It is not any more: change to another one.") from None
     for place, text in enumerate(arguments, start=1):
         try:
             text.encode()

@@ -18,7 +18,7 @@ from vision_attn.store.files import (
     write_atomic,
     write_json,
 )
-from vision_attn.store.folder import ATTEMPTS, LOG, OPEN, PROBES, RESULT, WEIGHTS, RunFolder, State
+from vision_attn.store.folder import ATTEMPTS, CHECKPOINT, LOG, OPEN, PROBES, RESULT, WEIGHTS, RunFolder, State
 from vision_attn.store.holder import LEASE_SECONDS
 from vision_attn.store.lease import LEASE, Lease
 from vision_attn.store.leftovers import Leftover, discard, leftovers_of
@@ -35,6 +35,7 @@ WORKERS_LOG = "workers.log"
 
 __all__ = [
     "ATTEMPTS",
+    "CHECKPOINT",
     "FAILURES",
     "INDEX",
     "LEASE",

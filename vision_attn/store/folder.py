@@ -19,7 +19,7 @@ from vision_attn.store.locks import locked
 from vision_attn.store.seen import Seen
 
 CONFIG, RESULT, PROBES, ATTEMPTS, LOG = "config.json", "result.json", "probes", "attempts.jsonl", "log.txt"
-WEIGHTS = "weights.safetensors"
+WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.pt"
 ENDS = ("done", "diverged")
 OPEN = ("pending", "running")
 """States of runs that are still to do."""

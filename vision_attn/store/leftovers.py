@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Container, Iterator
 from pathlib import Path
 
-from vision_attn.store.folder import WEIGHTS, RunFolder
+from vision_attn.store.folder import CHECKPOINT, WEIGHTS, RunFolder
 from vision_attn.store.pool import Store
 
 GONE = ".gone-"
@@ -39,6 +39,8 @@ def leftovers_of(store: Store, asked: Container[str], *, weights: bool = False) 
             continue
         for path in folder.unfinished():
             yield Leftover(path, "left by a write that was interrupted", _bytes(path), folder)
+        if (path := folder.path / CHECKPOINT).is_file() and folder.result() is not None:
+            yield Leftover(path, "checkpoint of a finished run", _bytes(path), folder)
         if weights and (folder.path / WEIGHTS).is_file() and folder.result() is not None:
             path = folder.path / WEIGHTS
             yield Leftover(path, "weights of a finished run", _bytes(path), folder)
