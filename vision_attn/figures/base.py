@@ -92,7 +92,8 @@ class Figure(Spec, abc.ABC):
 
     def small_print(self, table: pd.DataFrame, records: Records) -> str:
         """What stands below the figure itself: the data, how many runs a mark stands for, what the bars are."""
-        counts = table.loc[table["n"] > 0, "n"] if "n" in table else []
+        counts = pd.to_numeric(table["n"], errors="coerce") if "n" in table else pd.Series(dtype=float)
+        counts = counts[counts > 0]
         said = [wording.data_text(records).removeprefix(" on ")]
         if len(counts):
             least, most = int(min(counts)), int(max(counts))

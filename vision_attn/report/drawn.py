@@ -109,7 +109,8 @@ def _shown(printed: pd.DataFrame) -> pd.DataFrame:
 
 def _unmeasured(table: pd.DataFrame) -> str:
     """What stands in the place of panels that would all be empty."""
-    return "Nothing is measured yet." if "n" in table and not (table["n"] > 0).any() else ""
+    counts = pd.to_numeric(table["n"], errors="coerce") if "n" in table else pd.Series([1.0])
+    return "Nothing is measured yet." if (counts == 0).all() else ""
 
 
 def _told(sheet: theme.Canvas) -> str:
