@@ -230,6 +230,24 @@ def test_matching_keeps_sizes_apart_that_depend_on_another_factor(tmp_path):
     }
 
 
+def test_matching_lists_a_model_once_unless_its_size_changes(tmp_path):
+    plan = made_up.make_plan(**{**SMALL, "models": ("ViT", "ResNet", "later")})
+
+    def rows(probe, factors, index):
+        params = 1000 if index == 0 or factors["train_size"] < 800 else 2000
+        sizes = {"params": params, "flops": params * 100} if probe["kind"] == "Size" else {}
+        return [{"metric": metric, "value": value} for metric, value in sizes.items()]
+
+    made_up.write_store(tmp_path, plan, write=lambda cell: cell["model"] != "later", probe_rows=rows)
+    table = Matching(reference="ViT").table(load(plan, tmp_path))
+    assert table[["model", "train_size", "params_ratio"]].fillna(0).values.tolist() == [
+        ["ViT", "all levels", 1.0],
+        ["ResNet", "50 images and 200 images", 1.0],
+        ["ResNet", 800, 2.0],
+        ["later", "all levels", 0.0],
+    ]
+
+
 def test_colours_follow_names_and_the_plan_not_what_is_drawn(tmp_path, records):
     assert theme.styles(records.plan, "model")["ResNet"] == theme.Style(theme.COLOURS[0], theme.MARKERS[0])
     figure = LearningCurve()

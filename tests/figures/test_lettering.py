@@ -98,13 +98,9 @@ def test_quadrants_are_named_and_those_of_training_are_shaded():
     records = dataclasses.replace(records, plan=records.plan.replace(runs=runs))
     (axes,) = QuadrantAccuracy().plot(records).axes
     axes.figure.draw_without_rendering()
-    named = [text.get_text().split("\n") for text in axes.get_xticklabels()]
-    assert named == [
-        ["upper", "left", "(training)"],
-        ["upper", "right"],
-        ["lower", "left"],
-        ["lower", "right", "(training)"],
-    ]
+    named = [" ".join(text.get_text().split()) for text in axes.get_xticklabels()]
+    assert named == ["upper left", "upper right", "lower left", "lower right"]
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["ViT", "with training images"]
     shaded = [patch.get_x() for patch in axes.patches]
     assert shaded == [-0.5, 2.5]
     assert theme.styles(records.plan, "model")["ViT"].colour in {line.get_color() for line in axes.lines}

@@ -88,8 +88,8 @@ class FittedCurves(SplitLines):
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
         """Nothing: chance is drawn where the axis reaches it, once that is known."""
 
-    def name_chance(self, axes: Axes, rows: pd.DataFrame, places: dict[Any, float], view: View) -> None:
-        """Nothing: it has its name where it is drawn."""
+    def compared(self, view: View) -> None:
+        """None: chance has its name where it is drawn."""
 
     def finish(self, panels: Sequence[Axes], table: pd.DataFrame, view: View) -> None:
         means = table.loc[table["kind"] == MEASURED, "estimate"].dropna()

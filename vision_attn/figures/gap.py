@@ -80,7 +80,10 @@ class Gap(SplitLines):
         return [name for name in view.levels(self.hue) if name != self.reference]
 
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
-        reference_line(axes, 0, view.text(self.hue, self.reference))
+        reference_line(axes, 0)
+
+    def compared(self, view: View) -> tuple[float, str]:
+        return 0.0, view.text(self.hue, self.reference)
 
     def marks(
         self, axes: Axes, own: pd.DataFrame, at: dict[Any, float], style: theme.Style, rows: pd.DataFrame

@@ -112,7 +112,7 @@ class Lines(OverSeeds, abc.ABC):
                 lettering.label_y(axes, self.y_text(view))
             self.finish(panels, drawn, view)
             for axes, (_, rows) in zip(panels if levels else [], parts, strict=False):
-                self.name_chance(axes, rows, places, view)
+                self.name_compared(axes, rows, places, view)
             for axes, (_, rows) in zip(panels, parts, strict=True):
                 if not rows["n"].sum():
                     lettering.blank(axes)
@@ -134,16 +134,21 @@ class Lines(OverSeeds, abc.ABC):
         if (guess := self.chance(view)) is not None:
             marks.reference_line(axes, 100 * guess, dotted=True)
 
-    def name_chance(self, axes: Axes, rows: pd.DataFrame, places: dict[Any, float], view: View) -> None:
-        """Name the line of chance where nothing else is drawn, once the axis has its limits; the caption has it too."""
-        low, high = axes.get_ylim()
-        if (guess := self.chance(view)) is None or not low < 100 * guess < high:
+    def compared(self, view: View) -> tuple[float, str] | None:
+        """The height and the name of the line that others are compared with: chance, of accuracies."""
+        guess = self.chance(view)
+        return None if guess is None else (100 * guess, "chance")
+
+    def name_compared(self, axes: Axes, rows: pd.DataFrame, places: dict[Any, float], view: View) -> None:
+        """Name that line where nothing else is drawn, once the axis has its limits; the caption has it, too."""
+        line, (low, high) = self.compared(view), axes.get_ylim()
+        if line is None or not low < line[0] < high:
             return
         own = rows[rows[self.x_name(view)].isin(list(places)) & rows["estimate"].notna()]
         bounds = [own[end].fillna(own["estimate"]) for end in ("low", "high")]
         taken = np.column_stack([own[self.x_name(view)].map(places).astype(float), *bounds])
-        if (end := marks.free_end(axes, 100 * guess, "chance", taken)) is not None:
-            marks.name_line(axes, 100 * guess, "chance", at=end)
+        if (end := marks.free_end(axes, *line, taken)) is not None:
+            marks.name_line(axes, *line, at=end)
 
     def lines(self, panel: Panel, view: View) -> None:
         """The lines of a panel and single values beside them, moved aside a little so that none hides another."""

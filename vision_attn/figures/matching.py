@@ -202,7 +202,10 @@ def _merged(table: pd.DataFrame, others: list[str], hue: str) -> pd.DataFrame:
         for name in TRAINING:
             row |= {f"{name}_min": rows[f"{name}_min"].min(), f"{name}_max": rows[f"{name}_max"].max()}
         out.append(row)
-    return pd.DataFrame(out, columns=table.columns).astype({hue: table[hue].dtype})
+    merged = pd.DataFrame(out, columns=table.columns).astype({hue: table[hue].dtype})
+    if (merged[others] == ALL).any(axis=None):  # else levels come first, each with all models
+        merged = merged.sort_values(hue, kind="stable")
+    return merged.reset_index(drop=True)
 
 
 def _name(row: dict[Any, Any], by: list[str]) -> str:

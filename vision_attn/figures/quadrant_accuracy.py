@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from vision_attn.figures import marks, theme
@@ -17,6 +18,7 @@ from vision_attn.spec import spec
 NAMES = ("upper left", "upper right", "lower left", "lower right")
 SHADE = "#ececec"
 """Behind the quadrants with training images."""
+SHADED = "with training images"
 
 
 @spec
@@ -46,11 +48,9 @@ class QuadrantAccuracy(AlteredImages):
         return style if style.marker else theme.Style(style.colour, "_")
 
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
-        seen = self._trained(rows, view)
-        for quadrant in seen:
+        for quadrant in self._trained(rows, view):
             axes.axvspan(quadrant - 0.5, quadrant + 0.5, color=SHADE, linewidth=0, zorder=0)
-        names = [name.replace(" ", "\n") + ("\n(training)" if i in seen else "") for i, name in enumerate(NAMES)]
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: names[round(x)]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: NAMES[round(x)].replace(" ", "\n")))
         axes.set_xlim(-0.5, len(NAMES) - 0.5)
         axes.grid(visible=False, axis="x")
         super().under(axes, rows, view)
@@ -80,7 +80,10 @@ class QuadrantAccuracy(AlteredImages):
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
         shown = [name for name in view.styles if name in set(table[self.hue])]
-        return {view.text(self.hue, name): marks.handle(self._style(name, view), line="") for name in shown}
+        entries = {view.text(self.hue, name): marks.handle(self._style(name, view), line="") for name in shown}
+        if any(self._trained(rows, view) for _, rows in view.parts(table)):
+            entries[SHADED] = Line2D([], [], color=SHADE, linewidth=9)
+        return entries
 
     def bars(self) -> str:
         return f"Bars: {100 * self.level:g} % Student-t intervals."
