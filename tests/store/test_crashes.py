@@ -125,15 +125,37 @@ class StoreThroughCrashes(RuleBasedStateMachine):
 
     @rule(asleep=st.sets(st.integers(0, 3)), seconds=st.sampled_from([20, 60, 140]))
     def time_passes(self, asleep, seconds):
+        self._pass(seconds, asleep=[worker for number, worker in enumerate(self.workers) if number % 4 in asleep])
+
+    def _pass(self, seconds, *, asleep):
         """Every twenty seconds those awake renew their leases, and look at the runs."""
         for _ in range(seconds // 20):
             self.machines.seconds += 20
-            for number, worker in enumerate(self.workers):
+            for worker in self.workers:
                 worker.process.silent += 20
-                if worker.process.is_alive and number % 4 not in asleep:
+                if worker.process.is_alive and worker not in asleep:
                     with self.machines.at_work(worker.process):
                         worker.look()
                         self._renew(worker)
+
+    @precondition(lambda self: len(self.alive()) > 1 and any(worker.lease for worker in self.alive()))
+    @rule(number=st.integers(0, 3), seconds=st.sampled_from([60, 140]))
+    def one_oversleeps(self, number, seconds):
+        """The others go on meanwhile, and then it does: whether or not its run was taken from it."""
+        at_work = [worker for worker in self.alive() if worker.lease is not None]
+        sleeper = at_work[number % len(at_work)]
+        others = [worker for worker in self.alive() if worker is not sleeper]
+        self._go(others, steps=1)
+        self._pass(seconds, asleep=[sleeper])
+        self._go(others, steps=14)
+        self._go([sleeper], steps=3)
+        self._note()
+
+    def _go(self, workers, *, steps):
+        for worker in workers:
+            with self.machines.at_work(worker.process):
+                for _ in range(steps):
+                    worker.step(self._check_taking)
 
     def _renew(self, worker):
         try:
