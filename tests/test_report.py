@@ -285,6 +285,17 @@ def test_runs_that_differ_in_threads_are_counted_and_warned_of(tmp_path):
     assert "Runs differ in threads: 1 (6 runs), 2 (6 runs)." in Reader(page_of(folder)).text
 
 
+def test_several_things_in_which_runs_differ_are_one_notice_and_the_data_set_another():
+    differing = [provenance.Origin(name, (("a", 6), ("b", 6)), True) for name in ("data set", "threads", "commit")]
+    assert [one.text for one in provenance._about_origins(differing)] == [
+        "Runs differ in data set: a (6 runs), b (6 runs).",
+        "Runs differ in threads (2) and commit (2): see the values under Provenance.",
+    ]
+    assert [one.text for one in provenance._about_origins(differing[2:])] == [
+        "Made with 2 versions of the code: a (6 runs), b (6 runs)."
+    ]
+
+
 def test_a_choice_may_follow_from_the_model_but_not_vary_within_it(tmp_path):
     plan = made_up.make_plan(**SMALL)
     made_up.write_store(tmp_path / "by model", plan)

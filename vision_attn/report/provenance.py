@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from vision_attn import wording
 from vision_attn.records import BASELINES, Records, column, fitted_levels, pick
 
 NAMES = {
@@ -81,14 +82,7 @@ def notices(records: Records) -> list[Notice]:
     """Warnings about the data first, then about the machine, then what is merely good to know."""
     runs = _ended(records)
     said = [*_about_fingerprints(records, runs), *_about_subsets(records, runs), *_about_baselines(records)]
-    for origin in origins(records):
-        if origin.differs and origin.name != NAMES["fingerprint"]:
-            values = ", ".join(f"{value} ({_runs(count)})" for value, count in origin.values)
-            is_code = origin.name == NAMES["commit"]
-            text = (
-                f"Made with {len(origin.values)} versions of the code" if is_code else f"Runs differ in {origin.name}"
-            )
-            said.append(Notice(f"{text}: {values}."))
+    said += _about_origins([one for one in origins(records) if one.differs and one.name != NAMES["fingerprint"]])
     if "commit" in runs and runs[column(records, "commit")].dropna().astype(str).str.endswith("-dirty").any():
         said.append(Notice("Some runs were made with code that had changes beyond its commit (-dirty)."))
     if records.damaged:
@@ -97,6 +91,25 @@ def notices(records: Records) -> list[Notice]:
         count = len(records.committed)
         said.append(Notice(f"{_runs(count)} {'is' if count == 1 else 'are'} taken from the tables beside this page."))
     return said
+
+
+def _about_origins(differing: list[Origin]) -> list[Notice]:
+    """What runs differ in: the data sets and a single thing with their values, several in one notice without."""
+    data = [one for one in differing if one.name == NAMES["dataset"]]
+    others = [one for one in differing if one not in data]
+    if len(others) > 1:
+        names = wording.listing([f"{one.name} ({len(one.values)})" for one in others], most=len(others))
+        said = [Notice(f"Runs differ in {names}: see the values under Provenance.")]
+    else:
+        said = [Notice(_difference(one)) for one in others]
+    return [*(Notice(_difference(one)) for one in data), *said]
+
+
+def _difference(origin: Origin) -> str:
+    values = ", ".join(f"{value} ({_runs(count)})" for value, count in origin.values)
+    if origin.name == NAMES["commit"]:
+        return f"Made with {len(origin.values)} versions of the code: {values}."
+    return f"Runs differ in {origin.name}: {values}."
 
 
 def _ended(records: Records) -> pd.DataFrame:
