@@ -104,3 +104,20 @@ def test_quadrants_are_named_and_those_of_training_are_shaded():
     shaded = [patch.get_x() for patch in axes.patches]
     assert shaded == [-0.5, 2.5]
     assert theme.styles(records.plan, "model")["ViT"].colour in {line.get_color() for line in axes.lines}
+
+
+def test_letters_of_a_png_are_as_wide_as_those_that_the_layout_measured():
+    """The layout is that of the SVG; hinting makes letters wider, and long names in the margin are cut."""
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    from vision_attn.figures import rendering
+
+    with theme.style(None):
+        sheet, (axes,) = theme.canvas(1, columns=1, size=(6.0, 2.0), into=None)
+        axes.set_yticks([0.5], ["adamw 0.001, decay 0.05, no crop, batch 128, sincos2d, small branch"])
+    image = rendering.rendered(sheet)["png"]
+    ink = np.asarray(Image.open(io.BytesIO(image)).convert("L")) < 128
+    assert not ink[:, :4].any()

@@ -103,6 +103,7 @@ SETTINGS: dict[str, Any] = {
     "lines.markersize": 5.5,
     "svg.fonttype": "path",
     "pdf.fonttype": 42,
+    "text.hinting": "none",  # hinted letters are wider in PNG than the layout, which all formats share, has room for
     "svg.hashsalt": "vision-attn",
     "figure.dpi": 100,
     "savefig.dpi": 200,
