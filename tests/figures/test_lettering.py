@@ -1,12 +1,14 @@
 """What a figure says of itself: names at the ends of lines, small print, and what is told of every mark."""
 
 import dataclasses
+import io
 
 import numpy as np
 import pytest
 from frames import make_records
+from PIL import Image
 
-from vision_attn.figures import DotPlot, LearningCurve, MetricCurve, QuadrantAccuracy, theme
+from vision_attn.figures import DotPlot, LearningCurve, MetricCurve, QuadrantAccuracy, rendering, theme
 from vision_attn.figures.lettering import _apart
 
 ACCURACY = {("ViT", 50): (0.30, 0.34, 0.38), ("ViT", 200): (0.5, 0.5, 0.56), ("ResNet", 50): (0.4, 0.45, 0.47)}
@@ -108,13 +110,6 @@ def test_quadrants_are_named_and_those_of_training_are_shaded():
 
 def test_letters_of_a_png_are_as_wide_as_those_that_the_layout_measured():
     """The layout is that of the SVG; hinting makes letters wider, and long names in the margin are cut."""
-    import io
-
-    import numpy as np
-    from PIL import Image
-
-    from vision_attn.figures import rendering
-
     with theme.style(None):
         sheet, (axes,) = theme.canvas(1, columns=1, size=(6.0, 2.0), into=None)
         axes.set_yticks([0.5], ["adamw 0.001, decay 0.05, no crop, batch 128, sincos2d, small branch"])
