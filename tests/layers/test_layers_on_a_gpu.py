@@ -8,9 +8,11 @@ from vision_attn.layers import Attention
 from vision_attn.layers.named import PATTERNS, POSITIONS
 from vision_attn.layers.similarity import SIMILARITIES
 
+ALONE = [name for name in POSITIONS if name != "relative_with_prefix"]
+"""Positions of layers whose tokens all lie in the grid."""
 KINDS = [
     *(("full", position, similarity) for position in ("none", "relative") for similarity in SIMILARITIES),
-    *((pattern, position, "dot") for pattern in PATTERNS[1:] for position in POSITIONS if pattern != "reduced"),
+    *((pattern, position, "dot") for pattern in PATTERNS[1:] for position in ALONE if pattern != "reduced"),
     *(("reduced", position, "dot") for position in ("none", "learned", "rotary")),
 ]
 

@@ -87,5 +87,6 @@ def _bare(linear: nn.Module) -> bool:
     """
     hooked = (linear._forward_hooks, linear._forward_pre_hooks, linear._backward_hooks, linear._backward_pre_hooks)
     own = type(linear) not in (nn.Linear, PackedProjection) or "forward" in vars(linear)
-    own = own or is_traceable_wrapper_subclass(linear.weight)
-    return not own and not any(hooked) and not hooks_of_all_modules._has_any_global_hook()
+    if own or any(hooked) or hooks_of_all_modules._has_any_global_hook():
+        return False
+    return not is_traceable_wrapper_subclass(linear.weight)

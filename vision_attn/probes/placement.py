@@ -146,10 +146,8 @@ def _outermost(marks: Mapping[int, int], step: float, side: int) -> tuple[float,
 
 
 def _steps(marks: Mapping[int, int]) -> list[float]:
-    """The distances between marks per place: of neighbours, and over the longest way."""
-    places = sorted(marks)
-    ways = [*itertools.pairwise(places), *([(places[0], places[-1])] if places else [])]
-    return [(marks[last] - marks[first]) / (last - first) for first, last in ways if last > first]
+    """The distances between marks per place, of every two."""
+    return [(marks[last] - marks[first]) / (last - first) for first, last in itertools.combinations(sorted(marks), 2)]
 
 
 def _require_raster(
