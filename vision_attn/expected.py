@@ -1,6 +1,5 @@
 """Expected: the time and the disk that the runs to do will take, judged by the finished runs of the pool."""
 
-import contextlib
 import dataclasses
 import functools
 import itertools
@@ -44,12 +43,12 @@ class Expected:
 def expected(plan: Plan, look: Look) -> Expected:
     """What the runs that are still to do will take, as far as the pool tells."""
     todo = [plan.runs[key].run for key, state in look.states.items() if state.name in OPEN]
-    paces = _paces(plan, look)
-    rates = _rates(paces) if any(_likeness(run) not in paces for run in todo) else {}
+    paces, likenesses = _paces(plan, look), list(map(_likeness, todo))
+    rates = _rates(paces) if any(one not in paces for one in likenesses) else {}
     seconds, alike, scaled = 0.0, 0, 0
-    for run in todo:
+    for run, likeness in zip(todo, likenesses, strict=True):
         number = max(1, updates(run))
-        if (known := paces.get(_likeness(run))) is not None:
+        if (known := paces.get(likeness)) is not None:
             alike += 1
             seconds += known * number
         elif (rate := _rate(run, rates)) is not None:
@@ -70,8 +69,7 @@ def _paces(plan: Plan, look: Look) -> dict[bytes, float]:
         if result is None or config is None or result["choices"].get("device") != device:
             continue
         seconds = result["measured"].get("total_seconds", 0) / result["choices"].get("stacked", 1)
-        with contextlib.suppress(InputError):  # of an own kind that is not here, or of another version
-            found[_likeness(config["run"])].append(seconds / max(1, result["updates"]))
+        found[_likeness(config["run"])].append(seconds / max(1, result["updates"]))
     return {alike: statistics.median(values) for alike, values in found.items()}
 
 
@@ -94,7 +92,7 @@ def _rate(run: Json, rates: dict[str, list[float]]) -> float | None:
 def _likeness(run: Json) -> bytes:
     """What two runs must share to take as long an update: as much of a run's JSON."""
     recipe = {"batch_size": run["recipe"].get("batch_size", Recipe.batch_size)}
-    return canonical({**json.loads(_subject(run)), "recipe": recipe, "is_trained": updates(run) > 0})
+    return canonical({**json.loads(_subject(run)), "recipe": recipe, "is_trained": run["recipe"].get("updates") != 0})
 
 
 def _subject(run: Json) -> bytes:

@@ -1,5 +1,6 @@
 """Verbs about results: the report of an experiment, exports, figures of a table of one's own. Needs no torch."""
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -116,7 +117,6 @@ def plot(
     _check_used(figure, given)
     for kind in figure:
         made = _figure(kind, given, metric)
-        _check_distinct(kind, made)
         _check_columns(made, kind, tuple(records.plan.factors), given)
         drawn = made.plot(records, width=_width(width), title=title, labels=labels)
         files = drawn.save(out / kind)
@@ -144,9 +144,15 @@ def _figure(kind: str, given: dict[str, Any], metric: str) -> Any:
 
 
 def _check_columns(made: Any, kind: str, columns: tuple[str, ...], given: dict[str, Any]) -> None:
-    """Raise one `InputError` for all columns that the figure looks for by names of its own and the table lacks."""
-    asked = {name: getattr(made, name, None) for name in ("x", "hue", "over") if name not in given}
-    if missing := {name: text for name, text in asked.items() if isinstance(text, str) and text not in columns}:
+    """Raise `InputError` where a figure would use one column for two ends, or looks for columns the table lacks.
+
+    Those that it looks for by names of its own are told at once.
+    """
+    used = {name: column for name in ("x", "hue", "over") if isinstance(column := getattr(made, name, None), str)}
+    for (other, one), (name, same) in itertools.combinations(used.items(), 2):
+        if one == same:
+            raise InputError(f"{name} of {kind} must be another column than {other}. Both are {same!r}.")
+    if missing := {name: column for name, column in used.items() if name not in given and column not in columns}:
         options = " ".join(f"--{name} COLUMN" for name in missing)
         raise InputError(
             f"{kind} looks for {', '.join(missing.values())}, which the table does not have ({', '.join(columns)}). "
@@ -165,15 +171,6 @@ def _check_used(names: list[str], given: dict[str, Any]) -> None:
     fields = {field.name for kind in known for field in dataclasses.fields(kind)}
     if known and (ignored := [name for name in given if name not in fields]):
         raise InputError(f"{ignored[0]} must be left out: {', '.join(names)} has no such setting.")
-
-
-def _check_distinct(name: str, figure: Any) -> None:
-    """Raise `InputError` where a figure would use one column for two ends."""
-    used = [(field, column) for field in ("x", "hue", "over") if (column := getattr(figure, field, None)) is not None]
-    for place, (field, column) in enumerate(used):
-        for other, same in used[:place]:
-            if same == column:
-                raise InputError(f"{field} of {name} must be another column than {other}. Both are {column!r}.")
 
 
 def _pair(text: str, field: str, *, alone: bool = False) -> tuple[str, str]:

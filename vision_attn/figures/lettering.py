@@ -16,6 +16,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator
 
 from vision_attn.figures import theme
+from vision_attn.statistics import rising
 
 SMALL_PRINT = 7.0
 """The size of the text below a figure, in points."""
@@ -120,19 +121,7 @@ def _apart(heights: np.ndarray, gap: float) -> np.ndarray | None:
     if (len(heights) - 1) * gap > 1:
         return None
     steps = gap * np.arange(len(heights))
-    rising = np.asarray(_isotonic(heights - steps))
-    return np.clip(rising, 0, 1 - steps[-1]) + steps
-
-
-def _isotonic(heights: np.ndarray) -> np.ndarray:
-    """The nearest numbers that nowhere fall (least squares; pool adjacent violators)."""
-    blocks: list[list[float]] = []  # the mean of a block and its size
-    for height in heights:
-        blocks.append([float(height), 1])
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            mean, size = blocks.pop()
-            blocks[-1] = [(blocks[-1][0] * blocks[-1][1] + mean * size) / (blocks[-1][1] + size), blocks[-1][1] + size]
-    return np.repeat([mean for mean, _ in blocks], [int(size) for _, size in blocks])
+    return np.clip(rising(heights - steps), 0, 1 - steps[-1]) + steps
 
 
 def small_print(sheet: theme.Canvas, text: str) -> None:
@@ -162,14 +151,19 @@ def wrap_x(axes: Axes, *, beside: float = 0.0) -> None:
     room = theme.width(axes) - beside / (grid.ncols if grid is not None else 1)
     size = points("axes.labelsize")
     letters = max(12, int((room + 0.25) / (0.6 * size / 72)))
-    axes.set_xlabel("\n".join(line for part in axes.get_xlabel().split("\n") for line in textwrap.wrap(part, letters)))
+    axes.set_xlabel(_wrapped(axes.get_xlabel(), letters))
 
 
 def label_y(axes: Axes, text: str) -> None:
     """Label a y axis, in several lines where the text is longer than the panel is high."""
     size = points("axes.labelsize")
     letters = max(16, int((theme.height(axes) + 0.2) / (0.58 * size / 72)))
-    axes.set_ylabel("\n".join(line for part in text.split("\n") for line in textwrap.wrap(part, letters)))
+    axes.set_ylabel(_wrapped(text, letters))
+
+
+def _wrapped(text: str, letters: int) -> str:
+    """Every line of a text in lines of at most so many letters."""
+    return "\n".join(line for part in text.split("\n") for line in textwrap.wrap(part, letters))
 
 
 def titled(axes: Axes, text: str, *, size: float | None = None, wide: float | None = None) -> None:

@@ -49,7 +49,7 @@ class Page(Figure):
     """A figure of ours: as large as what is drawn on it needs, or of a given width and as high as it then needs."""
 
     def __init__(self, *, width: float | None = None) -> None:
-        super().__init__(layout=ConstrainedLayoutEngine(w_pad=0.08))  # hinted texts are wider than those laid out
+        super().__init__(layout=ConstrainedLayoutEngine(w_pad=0.08))  # no text at the very edge
         self.given_width = width
         self.told: list[tuple[Line2D, list[str]]] = []
         """Marks whose numbers a page shows where one points at them: a text for every point."""

@@ -13,7 +13,7 @@ from vision_attn.layers.patterns import Pattern, SpatialReduction, TopK
 from vision_attn.layers.positions import Position
 from vision_attn.layers.relative import RelativeBias
 from vision_attn.layers.similarity import SIMILARITIES
-from vision_attn.layers.symbolic import traced
+from vision_attn.layers.symbolic import is_integer, traced
 
 if TYPE_CHECKING:
     from vision_attn.layers.attention import Attention
@@ -38,7 +38,7 @@ def one_of(options: Iterable[str]) -> str:
 
 def whole(field: str, value: Any, *, least: int) -> None:
     """An integer of at least so much; 2.0 and True are none."""
-    fits = isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+    fits = is_integer(value) and int(value) >= least
     require(fits, field, f"an integer, at least {least}", value)
 
 

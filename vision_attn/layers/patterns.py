@@ -4,7 +4,6 @@ B batch, H heads, N tokens in raster order, C channels, G groups, n tokens a gro
 A pattern says which parts of the queries and keys meet; parts of one list are normalised together, by one softmax.
 """
 
-from numbers import Integral
 from typing import ClassVar
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from vision_attn.layers.parts import Part, Rows, Surroundings, Tiles
 from vision_attn.layers.positions import as_image, coordinates
 from vision_attn.layers.shapes import Bool, Float
-from vision_attn.layers.symbolic import covering, least, surely
+from vision_attn.layers.symbolic import covering, is_integer, least, surely
 from vision_attn.layers.tiling import Tiling
 
 
@@ -249,19 +248,14 @@ def _near(axis: Tensor, radius: int) -> Tensor:
 
 
 def _at_least(field: str, what: str, value: int, least: int) -> int:
-    if not _whole(value) or value < least:
+    if not is_integer(value) or value < least:
         raise ValueError(f"{field} of {what} must be an integer, at least {least}. Got {value!r} instead.")
     return int(value)
 
 
 def _pair(field: str, what: str, value: int | tuple[int, int], *, least: int) -> tuple[int, int]:
     pair = value if isinstance(value, tuple) else (value, value)
-    if len(pair) != 2 or not all(_whole(side) and side >= least for side in pair):
+    if len(pair) != 2 or not all(is_integer(side) and side >= least for side in pair):
         allowed = f"an integer or two, at least {least}"
         raise ValueError(f"{field} of {what} must be {allowed}. Got {value!r} instead.")
     return int(pair[0]), int(pair[1])
-
-
-def _whole(value: object) -> bool:
-    """Whether it is an integer, numpy's too; True is none."""
-    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -5,7 +5,6 @@ An encoding acts in one of three places: on the tokens, on the queries and keys,
 """
 
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from vision_attn.layers.precision import most_exact, wide
 from vision_attn.layers.shapes import Float
-from vision_attn.layers.symbolic import surely, traced
+from vision_attn.layers.symbolic import is_integer, surely, traced
 
 
 def sincos2d(
@@ -193,15 +192,10 @@ class Rotary(Position):
 def a_grid(grid: Any, what: str) -> tuple[int, int]:
     """The grid as two ints. Raises `ValueError` where it is not two numbers, each at least 1."""
     pair = isinstance(grid, tuple | list) and len(grid) == 2
-    if not pair or not all(_whole(side) and side >= 1 for side in grid):
+    if not pair or not all((is_integer(side) or isinstance(side, torch.SymInt)) and side >= 1 for side in grid):
         raise ValueError(f"grid of {what} must be two numbers, each at least 1. Got {grid!r} instead.")
     rows, columns = (side if isinstance(side, torch.SymInt) else int(side) for side in grid)
     return rows, columns  # type: ignore[return-value]
-
-
-def _whole(side: Any) -> bool:
-    """Whether it is an integer, numpy's and a free size of a graph too; True is none."""
-    return isinstance(side, Integral | torch.SymInt) and not isinstance(side, bool)
 
 
 def on_grid(x: Tensor, grid: tuple[int, int], what: str) -> Tensor:

@@ -1,5 +1,6 @@
-"""Sizes that stay free while a graph is made: asking about them must not fix them."""
+"""Sizes: what counts as one; those that stay free while a graph is made, which asking must not fix."""
 
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -10,6 +11,11 @@ from torch.fx import Proxy
 def traced(x: Any) -> bool:
     """Whether x stands for a tensor in `torch.fx.symbolic_trace`: then nothing may be asked of it."""
     return isinstance(x, Proxy)
+
+
+def is_integer(size: Any) -> bool:
+    """Whether it is an integer, numpy's too; True is none, nor is a free size of a graph."""
+    return isinstance(size, Integral) and not isinstance(size, bool)
 
 
 def surely(holds: bool) -> bool:

@@ -20,9 +20,8 @@ class ResNet(Model):
 
     A 3x3 stem, three stages of `blocks` basic blocks (one number, or one a stage) with `width`, 2 and 4 times `width`
     channels and strides 1, 2, 2, global average pooling, one linear map. Shortcuts that change shape are 1x1
-    convolutions (the paper's option B).
-    `drop_path` is the rate of stochastic depth at the last block (Huang et al. 2016), rising to it from 0; `drop_rate`
-    is the share of the features that dropout sets to 0 before the head.
+    convolutions (the paper's option B). `drop_path` is the rate of stochastic depth at the last block (Huang et al.
+    2016), rising to it from 0; `drop_rate` is the share of the features that dropout sets to 0 before the head.
     """
 
     width_field: ClassVar[str] = "width"

@@ -11,6 +11,7 @@ from vision_attn.layers.projection import PackedProjection
 from vision_attn.layers.relative import PREFIX_OFFSETS
 from vision_attn.models.mixers import SelfAttention
 from vision_attn.models.timm_blocks import BeitAttention, WindowsAttention
+from vision_attn.models.timm_layers import has_separate_biases, has_usual_scale, is_nothing, rate
 from vision_attn.spec import InputError
 
 TABLE = "relative_position_bias_table"
@@ -35,13 +36,13 @@ def settings(theirs: Any, where: str, switches: dict[str, Any]) -> SelfAttention
     """The spec of our layer in the place of theirs. Raises `InputError` for what no switch does."""
     _check(theirs, where, switches)
     kind, own, width = kinds()[type(theirs)], theirs.qkv.out_features // 3, theirs.qkv.in_features
-    separate = kind is BeitAttention and theirs.q_bias is not None
+    separate = has_separate_biases(theirs)
     relative = "relative_with_prefix" if kind is BeitAttention else "relative"
     given = {
         "qkv_bias": separate or theirs.qkv.bias is not None,
-        "qk_norm": not (_is_nothing(theirs, "q_norm") and _is_nothing(theirs, "k_norm")),
-        "attn_drop": _rate(theirs.attn_drop),
-        "proj_drop": _rate(theirs.proj_drop),
+        "qk_norm": not all(is_nothing(getattr(theirs, name, None)) for name in ("q_norm", "k_norm")),
+        "attn_drop": rate(theirs.attn_drop),
+        "proj_drop": rate(theirs.proj_drop),
         "position": relative if getattr(theirs, "window_size", None) else "none",
     }
     if separate:
@@ -52,7 +53,7 @@ def settings(theirs: Any, where: str, switches: dict[str, Any]) -> SelfAttention
 
 def _check(theirs: Any, where: str, switches: dict[str, Any]) -> None:
     """It computes what its class does, with what our layer has, too."""
-    parts = [name for name in ("gate", "norm") if not _is_nothing(theirs, name)]
+    parts = [name for name in ("gate", "norm") if not is_nothing(getattr(theirs, name, None))]
     _require(not parts, "without gate and inner norm", f"a {' and a '.join(parts)} at {where}")
     _require("forward" not in vars(theirs), "one that computes what its class says", f"a forward of its own at {where}")
     for name in ("qkv", "proj"):
@@ -62,8 +63,11 @@ def _check(theirs: Any, where: str, switches: dict[str, Any]) -> None:
         _require(sized, allowed, f"a {type(module).__name__} at {where}.{name}")
     width, out = theirs.qkv.in_features, theirs.proj.out_features
     _require(out == width, f"one that gives tokens of the width {width} it takes", f"{out} at {where}")
-    usual = theirs.fused_attn or theirs.scale == (theirs.qkv.out_features // 3 // theirs.num_heads) ** -0.5
-    _require(usual or "scale" in switches, "of the scale 1/sqrt(head_dim)", f"{theirs.scale:.4g} at {where}")
+    _require(
+        has_usual_scale(theirs) or "scale" in switches,
+        "of the scale 1/sqrt(head_dim)",
+        f"{theirs.scale:.4g} at {where}",
+    )
 
 
 def made(theirs: Any, where: str, switches: dict[str, Any], grid: tuple[int, int] | None, prefix: int) -> Attention:
@@ -166,15 +170,6 @@ def _require_plain(linear: Any, name: str, where: str) -> None:
     if own != {"weight", "bias"}:
         given = f"a {type(linear).__name__} with {', '.join(linear.state_dict())} at {where}"
         raise InputError(f"{name} of the model's attention must be a plain torch.nn.Linear. Got {given} instead.")
-
-
-def _is_nothing(module: nn.Module, name: str) -> bool:
-    part = getattr(module, name, None)
-    return part is None or isinstance(part, nn.Identity)
-
-
-def _rate(drop: nn.Module) -> float:
-    return float(getattr(drop, "p", 0.0))
 
 
 def _require(holds: bool, allowed: str, given: str) -> None:

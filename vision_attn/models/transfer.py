@@ -11,7 +11,8 @@ from vision_attn.layers.relative import PREFIX_OFFSETS
 from vision_attn.models.drop_path import drop_path_rates
 from vision_attn.models.input_size import a_size, allow_any_size
 from vision_attn.models.mixers import SelfAttention
-from vision_attn.models.transferable import POOLS, check, head_dim, rate, require
+from vision_attn.models.timm_layers import has_separate_biases, head_dim, rate
+from vision_attn.models.transferable import POOLS, check, require
 from vision_attn.models.trunk import VisionTransformer, ViT
 from vision_attn.spec import InputError
 
@@ -92,8 +93,8 @@ def _spec(source: Any) -> ViT:
     settings = {
         "num_heads": [block.attn.num_heads for block in source.blocks],
         "attn_head_dim": [head_dim(block.attn) for block in source.blocks],
-        "qkv_bias": [block.attn.qkv.bias is not None or _separate(block.attn) for block in source.blocks],
-        "k_bias": [False if _separate(block.attn) else None for block in source.blocks],
+        "qkv_bias": [block.attn.qkv.bias is not None or has_separate_biases(block.attn) for block in source.blocks],
+        "k_bias": [False if has_separate_biases(block.attn) else None for block in source.blocks],
         "position": [_relative(block.attn) for block in source.blocks],
         "attn_drop_rate": [rate(block.attn.attn_drop) for block in source.blocks],
         "proj_drop_rate": [rate(block.attn.proj_drop) for block in source.blocks],
@@ -124,11 +125,6 @@ def _spec(source: Any) -> ViT:
         pool=POOLS[source.global_pool],  # type: ignore[arg-type]
         reg_tokens=source.num_prefix_tokens - (source.global_pool == "token"),
     )
-
-
-def _separate(attention: Any) -> bool:
-    """Whether queries and values have biases of their own and keys have none, as in BEiT."""
-    return getattr(attention, "q_bias", None) is not None
 
 
 def _relative(attention: Any) -> PositionName:

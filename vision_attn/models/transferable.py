@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from vision_attn.models.timm_layers import has_usual_scale, is_nothing, rate
 from vision_attn.spec import InputError
 
 POOLS = {"token": "token", "avg": "mean"}
@@ -90,8 +91,7 @@ def _check_block(block: Any, where: str) -> None:
         _check_linear(module, f"{where}.{name}", nn.Linear)
     biased = None not in (attention.proj.bias, mlp.fc1.bias, mlp.fc2.bias)
     require(biased, "with proj_bias", f"none at {where}")
-    usual = attention.fused_attn or attention.scale == head_dim(attention) ** -0.5
-    require(usual, "of the scale 1/sqrt(head_dim)", f"{attention.scale:.4g} at {where}.attn")
+    require(has_usual_scale(attention), "of the scale 1/sqrt(head_dim)", f"{attention.scale:.4g} at {where}.attn")
     drop = max(rate(mlp.drop1), rate(mlp.drop2))
     require(drop == 0, "without dropout in the MLP (proj_drop_rate)", f"{drop} at {where}.mlp")
     for name in ("norm1", "norm2"):
@@ -129,20 +129,6 @@ def _pool(source: Any) -> str:
     return repr(source.global_pool) if pool is None else type(pool).__name__
 
 
-def is_nothing(module: nn.Module | None) -> bool:
-    return module is None or type(module) is nn.Identity
-
-
 def require(holds: bool, allowed: str, given: Any) -> None:
     if not holds:
         raise InputError(f"source of from_timm must be {allowed}. Got {given} instead.")
-
-
-def rate(drop: nn.Module) -> float:
-    """The share that a module for dropout drops."""
-    return float(getattr(drop, "p", 0.0))
-
-
-def head_dim(attention: Any) -> int:
-    width: int = attention.qkv.out_features
-    return width // 3 // int(attention.num_heads)

@@ -20,7 +20,7 @@ from vision_attn.spec import InputError
 
 SHORT = 12
 """The longest line all of whose units are asked: borders cut most of them."""
-CHECKED = 4
+CHECKED = 8
 """Units drawn at random that must lie where tokens in raster order lie."""
 
 
@@ -109,7 +109,8 @@ def _places(side: int) -> list[int]:
 def _asked(grid: tuple[int, int], generator: torch.Generator) -> list[tuple[int, int]]:
     """Units of all those rows and columns, none on the diagonal if it can be avoided, and some at random."""
     rows, columns = (_places(side) for side in grid)
-    chosen = [(rows[i % len(rows)], columns[(SHORT - 1 - i) % len(columns)]) for i in range(SHORT)]
+    aside = [2 * (i // len(rows)) for i in range(SHORT)]  # a row that comes again has another column
+    chosen = [(rows[i % len(rows)], columns[(SHORT - 1 - i + aside[i]) % len(columns)]) for i in range(SHORT)]
     drawn = torch.rand(CHECKED, 2, generator=generator, dtype=torch.float64)
     return chosen + [(int(down * grid[0]), int(across * grid[1])) for down, across in drawn.tolist()]
 

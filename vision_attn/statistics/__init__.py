@@ -9,6 +9,7 @@ from vision_attn.statistics.fits import fitted_curves, fitted_error
 from vision_attn.statistics.hierarchical import hierarchical_interval, variance_components
 from vision_attn.statistics.intervals import mean_interval, share_interval
 from vision_attn.statistics.limits import limits
+from vision_attn.statistics.monotone import rising
 from vision_attn.statistics.paired import paired_difference, pairs
 from vision_attn.statistics.psychometric import psychometric_midpoint
 from vision_attn.statistics.search import expected_best, search_leads
@@ -35,6 +36,7 @@ __all__ = [
     "paired_p",
     "pairs",
     "psychometric_midpoint",
+    "rising",
     "search_leads",
     "share_interval",
     "share_tails",

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import isotonic_regression
 
 from vision_attn.statistics.intervals import check_level, resampled_means
+from vision_attn.statistics.monotone import rising
 from vision_attn.statistics.paired import pairs
 
 Crossing = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
@@ -93,7 +93,7 @@ def _last_crossing(sizes: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> f
 
 def _same_value(sizes: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> float:
     """Where theirs, made monotone, has the value that ours has at the largest size."""
-    curve, wanted = isotonic_regression(theirs).x, ours[-1]
+    curve, wanted = rising(theirs), ours[-1]
     if wanted < curve[0]:
         return 0.0
     if wanted > curve[-1]:
