@@ -95,3 +95,17 @@ def test_a_level_of_x_that_a_model_lacks_is_no_missing_seed():
     assert list(table.loc[table["n"] == 0, ["model", "layer"]].itertuples(index=False, name=None)) == [("window", 4)]
     assert "Not all planned seeds" not in figure.caption(table, own)
     assert "Mean over 3 seeds." in figure.caption(table, own)
+
+
+def test_numbers_below_a_dot_plot_have_the_unit_of_the_metric():
+    def bytes_of(cell):
+        yield {"metric": "peak_bytes", "value": 3e7 + 1e6 * cell["seed"] * (1 + (cell["model"] == "full"))}
+
+    own = make_records({"model": list(MODELS), "seed": [0, 1, 2]}, bytes_of)
+    plot = DotPlot(metric="peak_bytes", split=None).plot(own)
+    plot.sheet.draw_without_rendering()
+    (axes,) = plot.sheet.axes
+    shown = [label.get_text() for label in axes.get_xticklabels()]
+    assert shown
+    assert all(text.endswith(" MB") for text in shown)
+    assert axes.xaxis.get_offset_text().get_text() == ""

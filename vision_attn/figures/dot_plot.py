@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from vision_attn import wording
 from vision_attn.figures import marks, theme
@@ -60,6 +61,9 @@ class DotPlot(Dots):
 
     def draw_axis(self, axes: Axes, view: View) -> None:
         axes.set_xlabel(self._quantity(view))
+        if unit := wording.unit_of(self.metric):
+            axes.xaxis.set_major_formatter(EngFormatter(unit))
+            axes.xaxis.set_major_locator(MaxNLocator(4))  # numbers with a unit are wide
         if self.reference is not None:
             axes.axvline(0, color=theme.INK, linewidth=1.1, zorder=1)
 
