@@ -163,8 +163,11 @@ def test_verdicts_are_decided_without_anything_that_draws():
     assert not {"matplotlib", "seaborn"} & loaded_after("import vision_attn.verdicts, vision_attn.wording")
 
 
-def test_the_check_for_matplotlib_can_fail():
-    assert "matplotlib" in loaded_after("import vision_attn.figures")
+def test_an_experiment_is_read_without_what_only_drawing_and_testing_need():
+    """Every command and every worker reads one; scipy.stats takes a second to import, and seaborn imports it."""
+    loaded = loaded_after("import vision_attn.experiment")
+    assert not {"seaborn", "scipy.stats", "scipy.optimize", "sklearn"} & loaded
+    assert "matplotlib" in loaded
 
 
 def test_nothing_but_the_command_line_prints():

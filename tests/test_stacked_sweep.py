@@ -44,8 +44,6 @@ def test_runs_trained_together_say_so_and_end_like_those_trained_alone(place):
         for ours, theirs in zip(*rows, strict=True):
             assert ours == pytest.approx(theirs, rel=1e-2)
         assert not (folder.path / "checkpoint.pt").exists()
-    assert finish(place, *PAIRS)[0] == 0
-    assert outcomes(place) == [("done",)] * 4
 
 
 @pytest.mark.slow

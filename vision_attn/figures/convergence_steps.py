@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 
 from vision_attn import wording
@@ -86,6 +85,8 @@ class ConvergenceSteps(OverSeeds):
 
     def _map(self, table: pd.DataFrame, view: View, into: theme.Canvas | None) -> theme.Canvas:
         """Models in rows, `x` in columns: the colour is the share of runs that reach it, the number their updates."""
+        import seaborn as sns  # as in theme
+
         names, levels = view.levels(self.hue), view.levels(self.x)
         place = table.set_index([self.hue, self.x])
         shares = 100 * place["share"].unstack().reindex(index=names, columns=levels).astype(float)

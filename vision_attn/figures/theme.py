@@ -6,6 +6,7 @@ as text besides.
 """
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,7 +16,6 @@ import matplotlib.colors
 import matplotlib.style
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -81,8 +81,6 @@ def styles(plan: Plan, factor: str) -> dict[Any, Style]:
 
 
 SETTINGS: dict[str, Any] = {
-    **sns.axes_style("ticks"),
-    **sns.plotting_context("paper", font_scale=1.1),
     "font.family": ["DejaVu Sans"],
     "font.size": 9.5,
     "axes.titlesize": 9.5,
@@ -108,7 +106,7 @@ SETTINGS: dict[str, Any] = {
     "figure.dpi": 100,
     "savefig.dpi": 200,
 }
-"""How figures look where the user has not said otherwise."""
+"""How figures look where the user has not said otherwise, beside what seaborn sets."""
 SMALL: dict[str, Any] = {
     "font.size": 8.0,
     "axes.titlesize": 8.0,
@@ -123,6 +121,13 @@ SMALL: dict[str, Any] = {
 """The same for figures of the width of a column or page of a paper."""
 
 
+@functools.cache
+def _settings() -> dict[str, Any]:
+    import seaborn as sns  # and with it scipy.stats: a second that every start of a command and a worker would wait
+
+    return sns.axes_style("ticks") | sns.plotting_context("paper", font_scale=1.1) | SETTINGS
+
+
 @contextlib.contextmanager
 def style(into: Canvas | None = None) -> Iterator[None]:
     """Draw in our style, but for the settings of matplotlib (`rcParams`) that the user has changed.
@@ -132,7 +137,7 @@ def style(into: Canvas | None = None) -> Iterator[None]:
     if into is not None and not isinstance(into, Page):
         yield
         return
-    own = SETTINGS | (SMALL if isinstance(into, Page) and into.given_width else {})
+    own = _settings() | (SMALL if isinstance(into, Page) and into.given_width else {})
     now: Any = mpl.rcParams
     default: Any = mpl.rcParamsDefault
     unchanged: Any = {name: value for name, value in own.items() if now[name] == default[name]}
@@ -202,7 +207,7 @@ def canvas(
         each.xaxis.label.set_visible(i + columns >= panels)
         each.yaxis.label.set_visible(i % columns == 0)
     for each in axes:
-        sns.despine(ax=each)
+        each.spines[["top", "right"]].set_visible(False)
     return page, axes[:panels]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from vision_attn.statistics.intervals import check_level
 
@@ -37,7 +37,7 @@ def paired_p(frame: pd.DataFrame, *, difference: str = "difference", by: Sequenc
         elif np.ptp(values) == 0:
             p = float(values[0] == 0)
         else:
-            p = float(stats.ttest_1samp(values, 0.0).pvalue)
+            p = float(scipy.stats.ttest_1samp(values, 0.0).pvalue)
         rows.append({**dict(zip(by, key, strict=True)), "p": p})
     out = pd.DataFrame(rows, columns=[*by, "p"])
     return out.assign(p_holm=holm(out["p"].to_numpy(float)))
@@ -58,7 +58,7 @@ def outperformance(
         wins, n = (values > 0).sum() + (values == 0).sum() / 2, len(values)
         row = {"estimate": wins / n if n else np.nan, "low": np.nan, "high": np.nan, "n": n}
         if n:
-            row["low"] = stats.binomtest(int(np.floor(wins)), n).proportion_ci(level).low
-            row["high"] = stats.binomtest(int(np.ceil(wins)), n).proportion_ci(level).high
+            row["low"] = scipy.stats.binomtest(int(np.floor(wins)), n).proportion_ci(level).low
+            row["high"] = scipy.stats.binomtest(int(np.ceil(wins)), n).proportion_ci(level).high
         rows.append({**dict(zip(by, key, strict=True)), **row})
     return pd.DataFrame(rows, columns=[*by, "estimate", "low", "high", "n"])

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import brentq
+import scipy
 
 Falling = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -55,7 +55,9 @@ class Fit:
         """The number of images between `low` and `high` at which the error is reached; missing if it is not."""
         if self.failed or not self.error(high) <= error <= self.error(low):
             return np.nan
-        root = brentq(lambda x: float(self.error(np.exp(x)) - error), np.log(low), np.log(high), xtol=1e-10)
+        root = scipy.optimize.brentq(
+            lambda x: float(self.error(np.exp(x)) - error), np.log(low), np.log(high), xtol=1e-10
+        )
         return float(np.exp(root))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 from scipy.special import stdtrit
 
 from vision_attn.statistics.intervals import check_level
@@ -101,7 +101,7 @@ def _components(units: list[np.ndarray], level: float) -> dict[str, float]:
     out["sd_outer"] = max(0.0, between / degrees[0] - within / degrees[1]) / each
     out["sd_inner"] = within / degrees[1]
     for end, tail in (("low", (1 + level) / 2), ("high", (1 - level) / 2)):
-        share = 1 - stats.f.ppf(tail, *degrees) / ratio if ratio > 0 else 0.0
-        out[f"sd_outer_{end}"] = max(0.0, between * share) / (each * stats.chi2.ppf(tail, degrees[0]))
-        out[f"sd_inner_{end}"] = within / stats.chi2.ppf(tail, degrees[1])
+        share = 1 - scipy.stats.f.ppf(tail, *degrees) / ratio if ratio > 0 else 0.0
+        out[f"sd_outer_{end}"] = max(0.0, between * share) / (each * scipy.stats.chi2.ppf(tail, degrees[0]))
+        out[f"sd_inner_{end}"] = within / scipy.stats.chi2.ppf(tail, degrees[1])
     return {name: float(np.sqrt(size)) if name.startswith("sd_") else size for name, size in out.items()}

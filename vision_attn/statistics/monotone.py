@@ -1,9 +1,9 @@
 """Monotone: the nearest numbers that nowhere fall."""
 
 import numpy as np
-from scipy.optimize import isotonic_regression
+import scipy
 
 
 def rising(values: np.ndarray) -> np.ndarray:
     """The numbers (N,) nearest to `values` (N,) by least squares that nowhere fall: isotonic regression."""
-    return np.asarray(isotonic_regression(values).x)
+    return np.asarray(scipy.optimize.isotonic_regression(values).x)

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import isotonic_regression, least_squares
+import scipy
 from scipy.special import expit
-from scipy.stats import ncf
 
 from vision_attn.spec import InputError
 from vision_attn.statistics.intervals import check_level, resampled_means
@@ -94,7 +93,7 @@ def _midpoint(places: np.ndarray, heights: np.ndarray, *, level: float, resample
         return row | {"found": "beyond", "censored": f"> {places[-1]:g}", "low": places[-1]}
     if (means <= 0.5).all():
         return row | {"found": "before", "censored": f"< {places[0]:g}", "high": places[0]}
-    falling = isotonic_regression(means, weights=counts.astype(float), increasing=False).x
+    falling = scipy.optimize.isotonic_regression(means, weights=counts.astype(float), increasing=False).x
     if _is_misfit(heights, falling, parameters=1):
         return row | {"found": "not monotone"}
     middle, scale = _fit(places, means, counts)
@@ -125,7 +124,7 @@ def _is_misfit(heights: np.ndarray, fitted: np.ndarray, *, parameters: int) -> b
     variance = float(np.nansum((heights - means) ** 2)) / degrees if degrees else 0.0
     if variance * CERTAIN <= allowed:
         return bool(total > allowed)
-    return bool(total / free / variance > ncf.ppf(1 - REFUSED, free, degrees, allowed / variance))
+    return bool(total / free / variance > scipy.stats.ncf.ppf(1 - REFUSED, free, degrees, allowed / variance))
 
 
 def _fit(places: np.ndarray, means: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
@@ -138,7 +137,7 @@ def _fit(places: np.ndarray, means: np.ndarray, counts: np.ndarray) -> tuple[flo
         return np.asarray(weights * (expit((free[0] - places) / free[1]) - means))
 
     start = np.clip((middle, scale), np.array(low) + 1e-9, np.array(high) - 1e-9)
-    found = least_squares(residuals, start, bounds=(low, high), xtol=1e-12, ftol=1e-12).x
+    found = scipy.optimize.least_squares(residuals, start, bounds=(low, high), xtol=1e-12, ftol=1e-12).x
     return float(found[0]), float(found[1])
 
 
