@@ -25,7 +25,7 @@ SHAPE = {"image_size": 28, "in_chans": 1, "num_classes": 10}
 SPECS: dict[str, Model] = {
     "ViT": ViT(dim=16, depth=1, patch_size=7),
     "CNN": ResNet(width=8, blocks=1),
-    "timm": Timm(name="resnet10t"),
+    "timm": Timm(name="test_resnet"),
 }
 
 

@@ -48,7 +48,7 @@ MODELS = {
     "ResNet": ResNet(width=4, blocks=1),
     "ResNet-drop": ResNet(width=4, blocks=2, drop_path=0.2),
     "ConvNeXt": ConvNeXt(width=6, blocks=1),
-    "Timm-resnet": Timm(name="resnet10t"),
+    "Timm-resnet": Timm(name="test_resnet"),
     "Timm-vit": Timm(name="vit_tiny_patch16_224", options=(("patch_size", 4), ("embed_dim", 24), ("depth", 2))),
 }
 
@@ -96,9 +96,11 @@ class TestEveryModel:
         for _ in range(60):
             optimizer.zero_grad()
             loss = F.cross_entropy(module(blobs), labels)
+            if loss.item() < 0.3:
+                return
             loss.backward()
             optimizer.step()
-        assert loss.item() < 0.3
+        pytest.fail(f"after 60 updates the loss is {loss.item():.3f}")
 
     def test_bfloat16_is_finite_and_near(self, model):
         module = build(model).eval()
