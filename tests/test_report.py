@@ -237,8 +237,8 @@ def test_what_failed_is_named_with_reason_and_log(tmp_path):
     folder = made(tmp_path, change=change, write=lambda cell: cell != {"model": "ResNet", "train_size": 200, "seed": 0})
     read = Reader(page_of(folder))
     assert "10 of 12 done (1 diverged, 1 pending)" in read.text
-    assert "ViT, train size 50, seed 1 diverged loss or gradient not finite at update 120" in read.text
-    assert "ResNet, train size 200, seed 0 pending" in read.text
+    assert "ViT, train size 50 1 diverged loss or gradient not finite at update 120" in read.text
+    assert "ResNet, train size 200 0 pending" in read.text
     (log,) = [link for link in read.links if link.endswith("log.txt")]
     assert (folder / log).is_file()
 
@@ -354,6 +354,30 @@ def test_the_protocol_shows_what_models_share_once_and_what_differs_each(tmp_pat
     assert rows["batch size"].values == ("64",) * 3
     assert rows["batch size"].common
     assert rows["data"].values == ("Mnist5k(train_size=…, subset_seed=…)",) * 3
+
+
+def test_what_is_fitted_has_no_recipe_and_numbers_stand_in_their_order(tmp_path):
+    plan = made_up.make_plan(**SMALL)
+    for cell in plan.cells:
+        run = plan.runs[cell.run].run
+        run["recipe"].update(batch_size=1024 if cell.factors["seed"] == 0 else 64, updates=cell.factors["train_size"])
+        if cell.factors["model"] == "ResNet":
+            run["model"] = {"kind": "LogisticRegression"}
+            run["recipe"].update(updates=0)
+    rows = {row.name: row for row in protocol.settings(load(plan, tmp_path))}
+    assert rows["batch size"].common
+    assert rows["batch size"].values == ("64, 1,024",) * 3
+    plan.runs[plan.cells[0].run].run["recipe"]["batch_size"] = 8
+    rows = {row.name: row for row in protocol.settings(load(plan, tmp_path))}
+    assert not rows["batch size"].common
+    assert rows["batch size"].values == ("8, 64, 1,024", "64, 1,024", "–")
+
+
+def test_seeds_of_a_cell_that_are_missing_for_one_reason_are_one_row(tmp_path):
+    folder = made(tmp_path, write=lambda cell: (cell["model"], cell["train_size"]) != ("ResNet", 200))
+    (row,) = protocol.missing(load(Plan.read(folder), tmp_path / "runs"), page=folder)
+    assert (row.cell, row.seeds, row.state, row.log) == ("ResNet, train size 200", "0, 1", "pending", "")
+    assert "2 of 12 cells are not in the figures" in Reader(page_of(folder)).text
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Protocol: how every model was trained, and what of the plan is not there, in rows to be printed."""
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from vision_attn.plan import Plan
-from vision_attn.records import Records, column
+from vision_attn.records import BASELINES, Records, column
 from vision_attn.spec import RENAMED, RENAMED_FIELDS
 from vision_attn.store import probe_file
 
 Specs = dict[str, Any]
+NONE = "–"
+"""What stands where a model has no such setting."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,23 +31,28 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True)
 class Missing:
-    """A cell of the plan that is not done: its levels, what became of it, and where the log lies."""
+    """A cell of the plan that is not done: its levels, the seeds, what became of it, and where the log lies."""
 
     cell: str
+    seeds: str
     state: str
     reason: str
     log: str
 
 
 def settings(records: Records) -> list[Setting]:
-    """Model, data and every field of the recipe, a value a model; a range where it changes within a model."""
+    """Model, data and every field of the recipe, a value a model; a range where it changes within a model.
+
+    What is fitted instead of trained has no recipe.
+    """
     plan, flips = records.plan, _flips(records)
     names = plan.labels("model")
+    trained = {key for key, entry in plan.runs.items() if entry.run["model"].get("kind") not in BASELINES}
     keys: dict[str, list[str]] = {name: [] for name in names}
     for cell in plan.cells:
         keys[plan.label(cell, "model")].append(cell.run)
     runs = {name: [plan.runs[key].run for key in own] for name, own in keys.items()}
-    rows = [_setting("model", [[call(run["model"]) for run in runs[name]] for name in names])]
+    rows = [_setting("built as", [[call(run["model"]) for run in runs[name]] for name in names])]
     varied = _varied(plan)
     full = [[{**dict.fromkeys(varied), **run["data"]} for run in runs[name]] for name in names]
     rows.append(_setting("data", [[call(data, without=varied) for data in own] for own in full]))
@@ -55,7 +63,7 @@ def settings(records: Records) -> list[Setting]:
             asked = {key: plan.runs[key].run["recipe"].get(field, usual.get(field, "default")) for key in plan.runs}
             if field == "flip":
                 asked = {key: _flip(value, flips.get(key)) for key, value in asked.items()}
-            values = [[plain(asked[key]) for key in keys[name]] for name in names]
+            values = [[plain(asked[key]) for key in keys[name] if key in trained] for name in names]
             rows.append(_setting(field.replace("_", " "), values))
     if any(run["recipe"].get("patience") is not None for own in runs.values() for run in own):
         rows.append(
@@ -75,12 +83,19 @@ def _capped(records: Records, keys: Sequence[str]) -> str:
 
 
 def _flips(records: Records) -> dict[str, bool]:
-    """Whether the data of a run allow flips, as far as it is known."""
-    name = column(records, "flip")
+    """Whether the data of a run allow flips, as far as it is known of any run on data of that kind and name."""
+    name, plan = column(records, "flip"), records.plan
     if name not in records.runs:
         return {}
     known = records.runs[records.runs[name].notna()]
-    return dict(zip(known["run"], known[name].astype(bool), strict=True))
+    measured = dict(zip(known["run"], known[name].astype(bool), strict=True))
+    varied = _varied(plan)
+    kinds = {
+        key: str({field: value for field, value in entry.run["data"].items() if field not in varied})
+        for key, entry in plan.runs.items()
+    }
+    alike = {kinds[key]: allowed for key, allowed in measured.items()}
+    return {key: alike[kind] for key, kind in kinds.items() if kind in alike}
 
 
 def _flip(asked: Any, allowed: bool | None) -> Any:
@@ -91,16 +106,21 @@ def _flip(asked: Any, allowed: bool | None) -> Any:
 
 
 def missing(records: Records, *, page: Path) -> list[Missing]:
-    """Every cell that is not done, in the order of the plan; logs as paths relative to the folder of the page."""
-    factors = list(records.plan.factors)
-    out = []
+    """Every cell that is not done, in the order of the plan, seeds that say the same in one; logs from the page on."""
+    plan = records.plan
+    factors = [name for name in plan.factors if name != "seed" and len(plan.levels(name)) > 1]
+    found: dict[tuple[str, str, str, str], list[Any]] = {}
     for row in records.runs[records.runs["state"] != "done"].to_dict("records"):
         folder = records.folders.get(row["run"])
         log = folder / "log.txt" if folder is not None else None
         path = os.path.relpath(log, page) if log is not None and log.exists() else ""
-        cell = ", ".join(_level(name, row[name]) for name in factors)
-        out.append(Missing(cell, row["state"], row["reason"], Path(path).as_posix() if path else ""))
-    return out
+        cell = ", ".join(_level(name, row[name]) for name in factors) or "the only cell"
+        key = (cell, row["state"], row["reason"], Path(path).as_posix() if path else "")
+        found.setdefault(key, []).append(row.get("seed"))
+    return [
+        Missing(cell, ", ".join(plain(seed) for seed in seeds if seed is not None), *rest)
+        for (cell, *rest), seeds in found.items()
+    ]
 
 
 def skips(plan: Plan) -> list[tuple[str, str, str]]:
@@ -183,9 +203,13 @@ def _level(factor: str, level: Any) -> str:
 
 
 def _setting(name: str, values: list[list[str]]) -> Setting:
-    texts = tuple(_several(list(dict.fromkeys(own))) for own in values)
-    return Setting(name, texts, len(set(texts)) <= 1)
+    texts = [_several(list(dict.fromkeys(own))) if own else NONE for own in values]
+    shared = set(texts) - {NONE} or {NONE}
+    common = len(shared) == 1
+    return Setting(name, tuple(shared) * len(texts) if common else tuple(texts), common)
 
 
 def _several(values: list[str]) -> str:
+    with contextlib.suppress(ValueError):
+        values = sorted(values, key=lambda value: float(value.replace(",", "")))
     return ", ".join(values) if len(values) <= 4 else f"{', '.join(values[:3])}, … ({len(values)} values)"
