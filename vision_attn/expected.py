@@ -107,12 +107,25 @@ def _work(run: Json) -> int:
     return flops * run["recipe"].get("batch_size", Recipe.batch_size)
 
 
-@functools.lru_cache(maxsize=1024)
 def _counted(count: Callable[..., int], subject: bytes) -> int | None:
     """What `count` says of the model; None where the data, or an own kind, are not here."""
     parts = json.loads(subject)
+    shape = _shape(canonical(parts["data"]))
+    return None if shape is None else _count(count, canonical(parts["model"]), tuple(shape.items()))
+
+
+@functools.lru_cache(maxsize=1024)
+def _shape(data: bytes) -> dict[str, int] | None:
+    """The shape that models are built for; a cache of its own, as data may have to be drawn to be known."""
     try:
-        model, data = from_json(parts["model"], Model), from_json(parts["data"], Dataset)
-        return count(model, **shape_of(data.load()))
+        return shape_of(from_json(json.loads(data), Dataset).load())
+    except InputError:
+        return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _count(count: Callable[..., int], model: bytes, shape: tuple[tuple[str, int], ...]) -> int | None:
+    try:
+        return count(from_json(json.loads(model), Model), **dict(shape))
     except InputError:
         return None
