@@ -20,9 +20,12 @@ def compact(drawing: bytes) -> bytes:
 
 
 def address(drawing: bytes) -> str:
-    """A data URI of the drawing, for an attribute in double quotes: free of `"`, `<` and `&`."""
-    text = drawing.decode()
-    for sign in "%'#<>&\n":
+    """A data URI of the drawing, for an attribute in double quotes: free of `"`, `#` and `&`.
+
+    References have the plain `href` of SVG 2, which every browser reads; other programs may not, so files keep xlink's.
+    """
+    text = drawing.decode().replace(f' xmlns:xlink="{XLINK}"', "").replace(" xlink:href=", " href=")
+    for sign in "%'#&\n":
         text = text.replace(sign, f"%{ord(sign):02X}")
     return "data:image/svg+xml," + text.replace('"', "'")
 
