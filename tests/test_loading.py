@@ -52,6 +52,16 @@ def test_loading_leaves_random_numbers_and_settings_of_the_process_alone(folder)
     assert torch.are_deterministic_algorithms_enabled() is strict
 
 
+def test_a_run_of_an_own_kind_that_is_not_known_says_how_it_becomes_known(tmp_path):
+    run = to_json(RUN) | {"model": {"kind": "KindOfNoFile", "width": 4}}
+    folder = Store(tmp_path).open("ab" * 32, hint="own", run=run, index={}).path
+    with pytest.raises(InputError) as error:
+        load_run(folder)
+    assert str(error.value).startswith(
+        "run of load_run has a KindOfNoFile, which is not known here. Import the module "
+    )
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"folder of load_run must be that of a run, with a config\.json"):
         load_run(tmp_path)

@@ -149,7 +149,11 @@ def test_a_row_without_a_value_is_a_run_that_is_not_measured():
         ),
         (frame(accuracy=120.0), {"percent": True}, "Column 'accuracy' must hold percent between 0 and 100. Got 120"),
         (frame(model=[None, *["a"] * 29]), {}, "Every row needs a level in column 'model'. Row 1 has none."),
-        (frame(run="x"), {}, "A column must not be called 'run': rename it, or name the factors without it."),
+        (
+            frame(run="x"),
+            {},
+            "A column must not be called 'run', as records have one of that name. Rename it (to seed,",
+        ),
         (
             frame(loss=np.linspace(0.1, 0.9, 30)),
             {},

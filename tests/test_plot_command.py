@@ -44,12 +44,12 @@ def test_two_figures_of_ones_own_table(table, tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--figure", "Gap"), "Gap compares models with one of them. Name it: --reference MODEL."),
+        (("--figure", "Gap"), "Gap compares models with one of them. Name it: --reference MODEL ('vit', 'resnet18')."),
         (
             ("--figure", "Gap", "--reference", "vgg"),
             "reference of Gap must be a level of model ('vit', 'resnet18')",
         ),
-        (("--figure", "Curve"), "figure must be one of AttentionDistanceByHead, "),
+        (("--figure", "learning_curve"), "figure must be one of 'LearningCurve', "),
         (
             ("--figure", "LearningCurve", "--value", "acc"),
             "value must be a column of the table ('model', 'train_si",

@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_attn.spec import _KINDS, RENAMED, InputError, Spec, canonical, digest, from_json, kinds, spec, to_json
+from vision_attn.spec import (
+    _KINDS,
+    RENAMED,
+    InputError,
+    Spec,
+    among,
+    canonical,
+    digest,
+    from_json,
+    kinds,
+    spec,
+    to_json,
+)
 
 
 @spec
@@ -85,6 +97,26 @@ def test_json_round_trip_is_the_identity(size, tyre, weights, gears, name):
 def test_any_json_is_a_spec_or_one_clean_error(data):
     with pytest.raises(InputError):
         from_json(data, Bicycle)
+
+
+def test_of_many_options_those_most_like_what_was_given_are_named():
+    assert among([f"level {i}" for i in range(12)], "level 3").count("'") == 24
+    many = [*(f"{i}{i}" for i in range(1000, 1200)), "learning_rate"]
+    said = among(many, "learningrate")
+    assert said.startswith("'learning_rate', ")
+    assert said.endswith(" and 198 others")
+    assert among(range(100), 7).startswith("7, ")
+
+
+def test_what_is_given_is_written_on_one_short_line():
+    class Long:
+        def __repr__(self):
+            return "Long(\n" + "x" * 500 + ")"
+
+    with pytest.raises(InputError) as error:
+        Wheel(size=Long())
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 300
 
 
 def test_unknown_kinds_and_fields_are_refused():

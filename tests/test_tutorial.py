@@ -45,4 +45,5 @@ def test_every_cell_runs_in_order(monkeypatch, capsys):
     assert "before the softmax: rows add up to 1.000" in printed
     assert "after it (tutorial A): rows add up to 0.125" in printed
     assert re.search(r"bias of k: attention changes by \d\.\de-1[5-9], the output by \d\.\de-1[5-9]", printed)
+    assert float(re.search(r"the mended listing and the layer differ by at most (\S+)", printed)[1]) < 1e-5
     assert len(shown) >= 8

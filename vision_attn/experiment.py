@@ -15,7 +15,7 @@ from vision_attn.plan import Cell, Level, Plan, PlannedRun
 from vision_attn.probes.base import Probe
 from vision_attn.records import require_level
 from vision_attn.run import Run
-from vision_attn.spec import InputError, Spec, by_name, canonical, json_sha256, kinds, to_json
+from vision_attn.spec import InputError, Spec, by_name, canonical, json_sha256, kinds, short, to_json
 from vision_attn.store import RUNS, probe_file
 from vision_attn.training import Recipe
 from vision_attn.verdicts import Verdict
@@ -47,7 +47,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         if not isinstance(self.question, str) or not self.question.strip():
-            found = sources.short(self.question) if self.question else "none"
+            found = short(self.question) if self.question else "none"
             allowed = "a text, such as the file's docstring"
             raise InputError(f"question of Experiment must be {allowed}. Got {found} instead.")
         canonical(self.question)
@@ -162,7 +162,7 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
             omitted.append(cell)
             continue
         if not isinstance(run, Run):
-            raise InputError(f"run of {name} must return a Run or None. Got {sources.short(run)} for {cell} instead.")
+            raise InputError(f"run of {name} must return a Run or None. Got {short(run)} for {cell} instead.")
         data = to_json(run)
         key = json_sha256(data)
         cells.append(Cell(factors=cell, run=key))

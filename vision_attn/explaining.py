@@ -15,7 +15,7 @@ from vision_attn.probes.altered import without_class
 from vision_attn.probes.capture import without_layers
 from vision_attn.probes.explained import log_probabilities
 from vision_attn.probes.saliency_maps import fitting
-from vision_attn.spec import InputError
+from vision_attn.spec import InputError, among
 
 MOST_BYTES = 2**28
 """Of the pixels of an image file."""
@@ -47,8 +47,7 @@ def explained(
     if reason := without_class(loaded.run.model) or without_layers(loaded.run.model):
         raise InputError(f"run must have a model of which maps can be made. That one's does not: {reason}.")
     if of_class is not None and of_class not in loaded.classes:
-        allowed = ", ".join(map(repr, loaded.classes))
-        raise InputError(f"class must be one of {allowed}. Got {of_class!r} instead.")
+        raise InputError(f"class must be one of {among(loaded.classes, of_class)}. Got {of_class!r} instead.")
     pixels = _read(image, loaded.data)
     images = loaded.data.normalise(torch.from_numpy(pixels)[None])
     share = log_probabilities(loaded.model, images).exp()[0]

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from vision_attn.plan import Level
-from vision_attn.sources import short
-from vision_attn.spec import InputError, Spec
+from vision_attn.spec import InputError, Spec, short
 
 MOST_LEVELS = 100_000
 LONGEST_LEVEL = 200

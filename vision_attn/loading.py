@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from vision_attn import sources
 from vision_attn.data import Data
 from vision_attn.execution import load_weights
 from vision_attn.run import Run, built, loaded
-from vision_attn.spec import InputError, from_json
+from vision_attn.spec import RENAMED, InputError, Spec, from_json, kinds
 from vision_attn.store import WEIGHTS, DamagedFile, RunFolder
 
 
@@ -38,11 +39,18 @@ def load_run(folder: str | Path, *, device: str = "cpu") -> LoadedRun:
     """
     found = RunFolder(Path(folder))
     try:
-        run = from_json(found.config()["run"], Run)
+        stored = found.config()["run"]
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"folder of load_run must be that of a run, with a config.json. Got '{folder}'.") from None
     except DamagedFile as error:
         raise InputError(f"{error}") from None
+    sources.load_plugins()
+    if unknown := sorted(sources.named(stored) - set(kinds(Spec)) - set(RENAMED)):
+        raise InputError(
+            f"run of load_run has a {unknown[0]}, which is not known here. Import the module that defines it first; to "
+            "a command, name its file: --experiment FILE."
+        )
+    run = from_json(stored, Run)
     result = found.result()
     if result is None or result["state"] != "done":
         state = found.state([]).name if result is None else result["state"]

@@ -14,7 +14,7 @@ import pandas as pd
 
 from vision_attn.metrics import is_share
 from vision_attn.plan import Cell, Plan, PlannedRun
-from vision_attn.spec import InputError, canonical
+from vision_attn.spec import InputError, among, canonical
 
 TAKEN = ("run", "metric", "value", "state", "reason")
 """Columns that records have anyway."""
@@ -133,11 +133,12 @@ def _metrics(value: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
 
 def _factors(frame: pd.DataFrame, values: list[str], factors: Sequence[str] | None) -> list[str]:
     """The columns that are factors, once it is sure that all columns asked for are there and can be."""
-    known = ", ".join(map(repr, frame.columns))
     for field, names in (("value", values), ("factors", factors or ())):
         for one in names:
             if one not in frame:
-                raise InputError(f"{field} must be a column of the table ({known}). Got {one!r} instead.")
+                raise InputError(
+                    f"{field} must be a column of the table ({among(frame.columns, one)}). Got {one!r} instead."
+                )
     if frame.empty:
         raise InputError("The table of results has no rows.")
     left = [str(one) for one in frame.columns if one not in (*values, "split")]
@@ -148,7 +149,10 @@ def _factors(frame: pd.DataFrame, values: list[str], factors: Sequence[str] | No
         raise InputError(f"The table needs columns beside {', '.join(values)} that tell its rows apart, such as model.")
     for one in chosen:
         if one in TAKEN:
-            raise InputError(f"A column must not be called {one!r}: rename it, or name the factors without it.")
+            raise InputError(
+                f"A column must not be called {one!r}, as records have one of that name. Rename it (to seed, where it "
+                "counts repetitions), or leave it out by naming the others: factors=[...], or --factor COLUMN for each."
+            )
         if one in values:
             raise InputError(f"A column must be a factor or a value. Got {one!r} as both.")
         if frame[one].isna().any():

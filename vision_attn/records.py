@@ -15,7 +15,7 @@ import pandas as pd
 from vision_attn import own_results
 from vision_attn.plan import Json, Plan
 from vision_attn.rows import Packed, columns, packed
-from vision_attn.spec import InputError
+from vision_attn.spec import InputError, among
 from vision_attn.store import OPEN, RunFolder, State, Store, rows_of
 from vision_attn.tables import read_tables, typed
 
@@ -205,7 +205,7 @@ def require_level(plan: Plan, field: str, what: str, factor: str, level: Any) ->
     """Raise the standard sentence where a figure asks for a level that a factor does not have."""
     levels = plan.levels(factor)
     if level not in levels:
-        allowed = f"a level of {factor} ({', '.join(map(repr, levels))})"
+        allowed = f"a level of {factor} ({among(levels, level)})"
         raise InputError(f"{field} of {what} must be {allowed}. Got {level!r} instead.")
 
 

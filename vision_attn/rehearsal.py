@@ -21,7 +21,7 @@ from vision_attn.probes.base import Probe
 from vision_attn.records import Records, Row, RunRecords, data_columns, joined
 from vision_attn.rows import packed
 from vision_attn.run import Run, built, provenance
-from vision_attn.spec import InputError, from_json, kind_of
+from vision_attn.spec import InputError, from_json, kind_of, short
 from vision_attn.trial import small
 from vision_attn.verdicts import Finding, Verdict
 
@@ -138,5 +138,5 @@ def _told(own: Figure | Verdict, method: str) -> Iterator[None]:
 def _require(own: Any, part: str, given: Any, wanted: Any, words: str) -> None:
     if not isinstance(given, wanted):
         raise InputError(
-            f"{part} of {kind_of(own)} must be {words}{sources.defined(own, part)}. Got {sources.short(given)} instead."
+            f"{part} of {kind_of(own)} must be {words}{sources.defined(own, part)}. Got {short(given)} instead."
         )

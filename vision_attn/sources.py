@@ -106,14 +106,6 @@ def written_own(spec: Spec, method: str) -> str:
     return next((place for part in _parts(spec) if (place := written_own(part, method))), "")
 
 
-def short(value: Any) -> str:
-    """A value as it is written, on one line and cut where it is long."""
-    if isinstance(value, int) and abs(value) >= 10**100:
-        return f"a number of {value.bit_length():,} bits"
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
 def load_file(path: Path) -> ModuleType:
     """Run an experiment file, which may import files beside it; its kinds are known from then on.
 

@@ -24,6 +24,8 @@ T = TypeVar("T", bound="Spec")
 U = TypeVar("U")
 RESERVED = ("kind", "version")
 """Keys of a spec's JSON that are no fields."""
+MOST_NAMED = 12
+"""Options that are all named where something else was given."""
 
 
 class InputError(ValueError):
@@ -43,6 +45,8 @@ class Spec:
     """
 
     version: ClassVar[int] = 1
+    own_hint: ClassVar[str] = ""
+    """How something of one's own becomes a spec of this role: said where something else was given."""
 
     def __post_init__(self) -> None:
         for name, annotation in _annotations(type(self)).items():  # type: ignore[arg-type]
@@ -188,14 +192,30 @@ def from_json(data: Any, role: type[T]) -> T:
     given = data.get("kind") if isinstance(data, Mapping) else data
     name = RENAMED.get(given, given) if isinstance(given, str) else None
     if not isinstance(data, Mapping) or name not in known:
-        allowed = "one of " + ", ".join(map(repr, known))
-        raise InputError(_sentence("kind", role.__name__, allowed, given))
+        raise InputError(_sentence("kind", role.__name__, f"one of {among(known, given)}", given))
     cls = known[name]
     if (given := data.get("version", 1)) != cls.version:
         raise InputError(_sentence("version", cls.__name__, f"{cls.version}, as its results have changed", given))
     names = RENAMED_FIELDS.get(cls.__name__, {})
     data = {names.get(name, name): value for name, value in data.items()}
     return cls(**{name: _from_plain(value) for name, value in data.items() if name not in RESERVED})
+
+
+def short(value: Any) -> str:
+    """A value as it is written, on one line and cut where it is long."""
+    if isinstance(value, int) and abs(value) >= 10**100:
+        return f"a number of {value.bit_length():,} bits"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def among(options: Iterable[Any], given: Any) -> str:
+    """The options in a sentence; of more than `MOST_NAMED` the three most like what was given, and how many others."""
+    known = {str(option): repr(option) for option in options}
+    if len(known) <= MOST_NAMED:
+        return ", ".join(known.values())
+    near = difflib.get_close_matches(str(given), known, n=3, cutoff=0)
+    return f"{', '.join(known[text] for text in near)} and {len(known) - len(near):,} others"
 
 
 def canonical(data: Any) -> bytes:
@@ -299,7 +319,7 @@ def _from_plain(value: Any) -> Any:
 
 
 def _sentence(field: str, what: str, allowed: str, given: Any) -> str:
-    return f"{field} of {what} must be {allowed}. Got {given!r} instead."
+    return f"{field} of {what} must be {allowed}. Got {short(given)} instead."
 
 
 def _coerced(owner: Spec, field: str, value: Any, annotation: Any) -> Any:
@@ -309,7 +329,11 @@ def _coerced(owner: Spec, field: str, value: Any, annotation: Any) -> Any:
         if fits:
             return result
     allowed = " or ".join(_describe(option) for option in options)
-    hint = f" Write {value.__name__}()." if isinstance(value, type) and issubclass(value, Spec) else ""
+    if isinstance(value, type) and issubclass(value, Spec):
+        hint = f" Write {value.__name__}()."
+    else:
+        roles = [one for one in options if isinstance(one, type) and issubclass(one, Spec) and one.own_hint]
+        hint = f" {roles[0].own_hint}" if roles and not isinstance(value, Spec) else ""
     raise InputError(_sentence(field, type(owner).__name__, allowed, value) + hint)
 
 

@@ -20,7 +20,7 @@ from vision_attn.plan import Json, Plan
 from vision_attn.probes.asking import answers, require_distinct
 from vision_attn.probes.base import Probe
 from vision_attn.run import Run, built
-from vision_attn.spec import InputError, canonical, from_json, kind_of
+from vision_attn.spec import InputError, canonical, from_json, kind_of, short
 from vision_attn.training.fitting import require_fit
 
 IMAGES = 8
@@ -82,7 +82,7 @@ def _loaded(dataset: Dataset) -> Data:
         return data
     place = sources.defined(dataset, "load")
     if not isinstance(data, Data):
-        raise InputError(f"load of {name} must return Data{place}. Got {sources.short(data)} instead.")
+        raise InputError(f"load of {name} must return Data{place}. Got {short(data)} instead.")
     for split, part in (("train", data.train_sample), ("test", data.test)):
         images, labels = part.images, part.labels
         wrong = images.dtype != torch.uint8 or images.ndim != 4 or images.shape[2] != images.shape[3]
@@ -97,7 +97,7 @@ def _loaded(dataset: Dataset) -> Data:
             allowed = f"int64 of shape ({len(images)},) from 0 to {data.num_classes - 1}{place}"
             raise InputError(f"{split} labels of {name} must be {allowed}. Got {given} instead.")
     if not isinstance(dataset.label, str) or not dataset.label.strip():
-        raise InputError(f"label of {name} must be a text, and not empty. Got {sources.short(dataset.label)} instead.")
+        raise InputError(f"label of {name} must be a text, and not empty. Got {short(dataset.label)} instead.")
     size = dataset.train_size
     if size is not None and data.train_size not in (size, None):
         raise InputError(f"load of {name} must give train_size = {size} training images{place}. Got {data.train_size}.")
@@ -142,7 +142,7 @@ def _built(spec: Model, data: Data) -> nn.Module:
     )
     if not trains:
         allowed = f"a module with parameters to be trained{sources.defined(spec, 'build')}"
-        raise InputError(f"build of {name} must return {allowed}. Got {sources.short(model)} instead.")
+        raise InputError(f"build of {name} must return {allowed}. Got {short(model)} instead.")
     images = data.normalise(data.test.images[:2])
     with sources.told(f"forward of {name}", at=at), torch.no_grad(), _mixers_watched(spec, model):
         found = model.eval()(images)
@@ -169,7 +169,7 @@ def _mixers_watched(spec: Model, model: nn.Module) -> Iterator[None]:
         wanted, shape = tuple(given[0].shape), getattr(found, "shape", type(found).__name__)
         if shape != wanted:
             allowed = f"tokens of the shape that it is given, here {wanted}{place}"
-            raise InputError(f"{name} must return {allowed}. Got {sources.short(shape)} instead.")
+            raise InputError(f"{name} must return {allowed}. Got {short(shape)} instead.")
 
     hooks = [block.mixer.register_forward_hook(watch) for block in model.blocks]  # type: ignore[union-attr]
     try:

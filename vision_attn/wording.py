@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vision_attn.metrics import is_share
+from vision_attn.metrics import is_share as is_share
 from vision_attn.records import Records, column
 
 

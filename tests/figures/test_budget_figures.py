@@ -139,6 +139,14 @@ def test_budgets_lie_along_x_with_a_panel_for_every_size(ladder):
     assert not figure.applies(make_records({"model": ["a"], "images_seen": [1], "seed": [0]}, lambda cell: []).plan)
 
 
+def test_a_size_of_which_nothing_is_measured_has_no_panel_and_is_named():
+    records = make_records(LADDER, ladder_rows, state=lambda cell: "done" if cell["train_size"] == 250 else "pending")
+    plot = Budget().plot(records)
+    assert [axes.get_title() for axes in plot.axes] == ["250 images"]
+    assert set(plot.table["train_size"]) == {250, 4000}
+    assert "4k images, ViT, images seen 100 (0 of 3)" in plot.caption
+
+
 def test_baselines_without_a_network_are_grey_lines_without_marks(ladder):
     (axes,) = LearningCurve().plot(ladder).axes
     grey = [line for line in axes.lines if line.get_color() == theme.FAINT and len(line.get_xdata()) == 2 and

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vision_attn import given, sources
 from vision_attn.plan import Plan
-from vision_attn.spec import InputError, canonical
+from vision_attn.spec import InputError, among, canonical
 
 if TYPE_CHECKING:
     from vision_attn.experiment import Experiment
@@ -89,7 +89,7 @@ def _text_level(factor: str, known: list[Any], value: str) -> Any:
     for level in known:
         if str(level) == value:
             return level
-    raise InputError(f"level of {factor} must be one of {', '.join(map(repr, known))}. Got {value!r} instead.")
+    raise InputError(f"level of {factor} must be one of {among(known, value)}. Got {value!r} instead.")
 
 
 def _number(factor: str, text: str) -> int | float:

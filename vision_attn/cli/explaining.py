@@ -33,6 +33,9 @@ def saliency(
     patch_size: Annotated[
         int, typer.Option(min=1, help="Side of the patches of the maps, in pixels of the model.")
     ] = 4,
+    experiment: Annotated[
+        Path | None, typer.Option(callback=paths.usable, help="The experiment file that defines own kinds of the run.")
+    ] = None,
     results: Results = Path("results"),
     data_dir: DataDir = None,
 ) -> None:
@@ -45,10 +48,12 @@ def saliency(
         raise InputError(f"output must be a file that ends in .png. Got '{output}' instead.")
     paths.require_writable("output", output.parent)
     use_data_dirs(data_dir)
-    from vision_attn import explaining
+    from vision_attn import explaining, sources
     from vision_attn.figures import overlay, rendering
     from vision_attn.loading import load_run
 
+    if experiment is not None:
+        sources.load_file(experiment)
     loaded = load_run(run_folder(run, results / RUNS).path)
     found = explaining.explained(loaded, image, methods=method, of_class=of_class, patch_size=patch_size)
     figure = overlay.sheet(found.picture, found.maps, title=f"{found.asked}, {_percent(found.shares[found.asked])}")

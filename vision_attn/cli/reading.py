@@ -1,6 +1,7 @@
 """Verbs about results: the report of an experiment, exports, figures of a table of one's own. Needs no torch."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,7 +80,10 @@ def export(
 
 def plot(
     table: Annotated[Path, typer.Argument(callback=paths.usable, help="Results as CSV, a row per trained model.")],
-    figure: Annotated[list[str], typer.Option("--figure", help="A figure, such as LearningCurve or Gap. Repeatable.")],
+    figure: Annotated[
+        list[str] | None,
+        typer.Option("--figure", help="A figure, such as LearningCurve or Gap. Repeatable. [default: LearningCurve]"),
+    ] = None,
     reference: Annotated[str | None, typer.Option(help="The model that the others are compared with.")] = None,
     value: Annotated[
         list[str] | None, typer.Option(help="A column with results, or COLUMN=METRIC. Repeatable. [default: accuracy]")
@@ -114,9 +118,10 @@ def plot(
         known = records.plan.factors.get(hue or "model", ())
         given["reference"] = next((level for level in known if str(level) == reference), reference)
     metric = next(iter(columns.values()))
-    _check_used(figure, given)
-    for kind in figure:
-        made = _figure(kind, given, metric)
+    kinds = figure or ["LearningCurve"]
+    _check_used(kinds, given)
+    for kind in kinds:
+        made = _figure(kind, given, metric, records.plan.factors.get(hue or "model", ()))
         _check_columns(made, kind, tuple(records.plan.factors), given)
         drawn = made.plot(records, width=_width(width), title=title, labels=labels)
         files = drawn.save(out / kind)
@@ -125,20 +130,23 @@ def plot(
         console.print("  " + escape(", ".join(map(str, files))), soft_wrap=True)
 
 
-def _figure(kind: str, given: dict[str, Any], metric: str) -> Any:
-    """A figure by its name, with those of the given fields that it has."""
+def _figure(kind: str, given: dict[str, Any], metric: str, levels: Sequence[Any]) -> Any:
+    """A figure by its name, with those of the given fields that it has; `levels` may be its reference."""
     import dataclasses
 
     from vision_attn import figures
-    from vision_attn.spec import RENAMED, from_json, kinds
+    from vision_attn.spec import RENAMED, among, from_json, kinds
 
     known = kinds(figures.Figure)
     kind = RENAMED.get(kind, kind)
     if kind not in known:
-        raise InputError(f"figure must be one of {', '.join(sorted(known))}. Got {kind!r} instead.")
+        raise InputError(
+            f"figure must be one of {among(sorted(known), kind)}. Got {kind!r} instead. All are named in "
+            "vision_attn.figures and drawn in the gallery of `vision-attn docs`."
+        )
     names = {field.name for field in dataclasses.fields(known[kind])}
     if "reference" in names and "reference" not in given and known[kind].__name__ != "DotPlot":
-        raise InputError(f"{kind} compares models with one of them. Name it: --reference MODEL.")
+        raise InputError(f"{kind} compares models with one of them. Name it: --reference MODEL ({among(levels, '')}).")
     own = {"metric": metric, **given} if metric != "accuracy" else given
     return from_json({"kind": kind, **{name: level for name, level in own.items() if name in names}}, figures.Figure)
 

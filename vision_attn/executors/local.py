@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vision_attn.executors.base import Event
 from vision_attn.signals import held_back
@@ -79,7 +80,7 @@ class Worker:
             self.process.stdin.write(" ".join(group).encode() + b"\n")
             self.process.stdin.flush()
 
-    def read(self) -> list[dict] | None:
+    def read(self) -> list[dict[str, Any]] | None:
         """The messages that have come, or None at the end of the process."""
         assert self.process.stdout is not None
         chunk = os.read(self.process.stdout.fileno(), 1 << 16)
@@ -91,7 +92,7 @@ class Worker:
             self.has_spoken, self.heard = True, time.monotonic()
         return messages
 
-    def _message(self, line: bytes) -> dict | None:
+    def _message(self, line: bytes) -> dict[str, Any] | None:
         """What the worker says of a run it has; None where something else was printed, as sites do at the start."""
         try:
             message = json.loads(line)

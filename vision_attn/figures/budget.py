@@ -1,6 +1,6 @@
 """Budget: accuracy against how many images a model was trained on, and where the data begin to limit it."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -38,7 +38,9 @@ class Budget(SplitLines):
         out["limited_by"] = out["limited_by"].astype(object).fillna("")
         return out.drop(columns="_x").astype(view.runs[view.rows].dtypes.to_dict())
 
-    def marks(self, axes: Axes, own: pd.DataFrame, at: dict, style: theme.Style, rows: pd.DataFrame) -> None:
+    def marks(
+        self, axes: Axes, own: pd.DataFrame, at: dict[Any, float], style: theme.Style, rows: pd.DataFrame
+    ) -> None:
         mark_hollow(axes, own, at, style)
 
     def x_text(self, view: View) -> str:

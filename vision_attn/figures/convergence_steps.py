@@ -46,7 +46,7 @@ class ConvergenceSteps(OverSeeds):
         if self._is_map(view):
             return self._map(table, view, into)
         with theme.style(into):
-            parts = view.parts(table)
+            parts = view.parts(table, with_empty=True)  # n counts the runs that reach the threshold
             across = 1 if theme.is_narrow(into) else 2
             size = (7.2, 2.7 * len(parts) + 0.6) if across == 2 else (theme.NARROW, 4.2 * len(parts) + 0.4)
             sheet = theme.sheet(size, into=into, is_scaled=across == 2)

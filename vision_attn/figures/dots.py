@@ -52,7 +52,7 @@ class Dots(OverSeeds, abc.ABC):
         with theme.style(into):
             if text := self.instead(table, view):
                 return lettering.sentence(text, into=into)
-            rows, parts = self.rows(view), view.parts(table)
+            rows, parts = self.rows(view), view.parts(table, with_empty=not self.says_nothing)
             size = rows_size(list(rows.values()), len(parts), panel=3.9, row=self.row_height)
             sheet, panels = theme.canvas(len(parts), columns=2, size=size, into=into)
             for axes, (title, own) in zip(panels, parts, strict=True):

@@ -10,6 +10,7 @@ from vision_attn import wording
 from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.axes import rows_axis, rows_size, size_axis
 from vision_attn.figures.base import Figure
+from vision_attn.figures.recipes import RATE, Recipes
 from vision_attn.plan import Plan
 from vision_attn.records import Records, require_factor
 from vision_attn.selection import selections
@@ -27,6 +28,10 @@ class Selection(Figure):
 
     The choice is made anew for every combination of the factors `by`, each a panel. The mean is over all other
     factors. Other figures and verdicts of the experiment show the runs at the chosen level only.
+
+    Levels that are names of whole recipes, such as trials of a search, lie along their learning rates on a logarithmic
+    axis, with a panel for every level of `hue`; what else tells them apart, such as the weight decay or crops, are
+    styles of lines and marks. Where that is not enough, they are rows.
     """
 
     title: ClassVar[str] = "Choice on validation images"
@@ -51,13 +56,17 @@ class Selection(Figure):
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         levels = self._levels(records)
         styles = theme.styles(records.plan, self.hue)
+        shown = wording.percent(table).assign(low=np.nan, high=np.nan, ringed=self._ringed(table))
+        recipes = Recipes.read(records.plan, choose=self.choose, by=[*self.by, self.hue])
+        if recipes is not None and table["n"].sum():
+            return self._by_rate(shown[shown["n"] > 0], recipes, styles, into)
         with theme.style(into):
-            parts = theme.panels(wording.percent(table), self.by)
+            parts = theme.panels(shown, self.by)
             texts = [wording.level_text(self.choose, level) for level in levels]
             is_named = not all(map(wording.is_number, levels)) and max(map(len, texts)) > LONG
             size = rows_size(texts, len(parts), panel=3.6, row=0.28) if is_named else None
             figure, axes = theme.canvas(len(parts), columns=2, size=size, into=into)
-            quantity = self.metric.replace("val_", "validation ").replace("_", " ") + " (%)"
+            quantity = f"{self._quantity} (%)"
             for each, (title, rows) in zip(axes, parts, strict=True):
                 if is_named:
                     self._rows(each, rows, levels, styles)
@@ -83,13 +92,10 @@ class Selection(Figure):
         for i, (name, style) in enumerate(styles.items()):
             at, _ = marks.dodge(places, i, len(styles), logarithmic=axes.get_xscale() == "log")
             of_level = rows[rows[self.hue] == name].set_index(self.choose).reindex(levels)
-            rows_of = of_level.assign(low=np.nan, high=np.nan)
             said = wording.level_text(self.hue, name)
-            marks.interval_line(axes, np.array(list(at.values())), rows_of, style, name=said)
-            best = of_level[of_level["chosen"].astype("boolean").fillna(False) & of_level["estimate"].notna()]
-            ring = {"markersize": RING, "markerfacecolor": "none", "markeredgecolor": style.colour}
-            for level, row in best.iterrows():
-                axes.plot(at[level], row["estimate"], "o", **ring)  # type: ignore[arg-type]
+            marks.interval_line(axes, np.array(list(at.values())), of_level, style, name=said)
+            for level, row in of_level[of_level["ringed"].astype("boolean").fillna(False)].iterrows():
+                _ring(axes, at[level], row["estimate"], style)
 
     def _rows(self, axes: Axes, rows: pd.DataFrame, levels: list[Any], styles: dict[Any, theme.Style]) -> None:
         """Levels that are called by a long name as rows, the first on top."""
@@ -100,27 +106,81 @@ class Selection(Figure):
                     continue
                 at = of_level.at[level, "estimate"]
                 axes.plot(at, place, linestyle="", **marks.mark(style, size=1.1))
-                if of_level.at[level, "chosen"]:
-                    axes.plot(at, place, "o", markersize=RING, markerfacecolor="none", markeredgecolor=style.colour)
+                if of_level.at[level, "ringed"]:
+                    _ring(axes, at, place, style)
+
+    def _by_rate(
+        self, measured: pd.DataFrame, recipes: Recipes, styles: dict[Any, theme.Style], into: theme.Canvas | None
+    ) -> theme.Canvas:
+        """A panel for every level of `hue`, the learning rate along x, a line for every other setting told apart."""
+        by = [*self.by, self.hue]
+        shown = measured.merge(recipes.settings, on=[*by, self.choose])
+        used: dict[str, dict[str, Any]] = {}
+        with theme.style(into):
+            parts = theme.panels(shown, by)
+            columns = min(4, max(2, shown[self.hue].nunique()))
+            figure, axes = theme.canvas(len(parts), columns=columns, into=into)
+            for each, (title, rows) in zip(axes, parts, strict=True):
+                each.margins(y=0.5 * RING / 72 / theme.height(each) + 0.05)
+                style = styles[rows[self.hue].iloc[0]]
+                places = size_axis(each, recipes.rates, label="learning rate")
+                groups = rows.groupby(list(recipes.told), dropna=False) if recipes.told else [((), rows)]
+                for key, own in groups:
+                    look, line = recipes.style(key), own.sort_values(RATE)
+                    name = ", ".join(map(wording.level_text, recipes.told, key))
+                    used.setdefault(name, look)
+                    at = line[RATE].astype(float).map(places).to_numpy(float)
+                    marks.interval_line(each, at, line, style, **look, name=name)
+                for row in rows[rows["ringed"]].to_dict("records"):
+                    _ring(each, places[float(row[RATE])], row["estimate"], style)
+                lettering.titled(each, title)
+                lettering.label_y(each, f"{self._quantity} (%)")
+            ink = theme.Style(theme.INK, "o")
+            if len(used) > 1:
+                lettering.legend(figure, {name: marks.handle(ink, **look) for name, look in sorted(used.items())})
+        return figure
+
+    @property
+    def _quantity(self) -> str:
+        return self.metric.replace("val_", "validation ").replace("_", " ")
+
+    def _ringed(self, table: pd.DataFrame) -> pd.Series:
+        """Whether a row is the best of several levels that are measured of its group: only then it was chosen."""
+        groups = [table[name] for name in (*self.by, self.hue)]
+        measured = (table["n"] > 0).groupby(groups, observed=True, dropna=False).transform("sum")
+        return table["chosen"] & (table["n"] > 0) & (measured > 1)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         if not table["n"].sum():
             return "Nothing is measured yet."
         runs = int(table["n"].sum())
         return (
-            f"Final {self.metric.replace('val_', 'validation ').replace('_', ' ')}{wording.data_text(records)} by "
-            f"{wording.factor_text(self.choose)}, mean over all other factors ({runs:,} runs; one that diverged counts "
-            f"as 0). Ringed: chosen for that {wording.factor_text(self.hue)}, of equal ones the first. Test images "
-            "have no part in the choice."
+            f"Final {self._quantity}{wording.data_text(records)} by {wording.factor_text(self.choose)}, mean over all "
+            f"other factors ({runs:,} runs; one that diverged counts as 0).{self._layout(records)} Ringed: "
+            f"chosen for that {wording.factor_text(self.hue)}, of equal ones the first. "
+            "Test images have no part in the choice."
         )
+
+    def _layout(self, records: Records) -> str:
+        """What the caption says of levels that lie along their learning rates."""
+        recipes = Recipes.read(records.plan, choose=self.choose, by=[*self.by, self.hue])
+        if recipes is None:
+            return ""
+        others = f"; lines and marks tell {wording.listing([*map(wording.factor_text, recipes.told)])} apart"
+        return f" Each lies at its learning rate{others if recipes.told else ''}."
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         cells = [
-            wording.number(row["estimate"], metric=self.metric) + (" (chosen)" if row["chosen"] and row["n"] else "")
-            for row in table.to_dict("records")
+            wording.number(row["estimate"], metric=self.metric) + (" (chosen)" if is_choice else "")
+            for row, is_choice in zip(table.to_dict("records"), self._ringed(table), strict=True)
         ]
         return wording.wide(table, cells, rows=[*self.by, self.hue], columns=self.choose, names=self._levels(records))
 
     def _levels(self, records: Records) -> list[Any]:
         levels = list(records.plan.levels(self.choose))
         return sorted(levels) if all(map(wording.is_number, levels)) else levels
+
+
+def _ring(axes: Axes, x: float, y: float, style: theme.Style) -> None:
+    """A ring around the mark of what is chosen."""
+    axes.plot(x, y, "o", markersize=RING, markerfacecolor="none", markeredgecolor=style.colour)

@@ -116,9 +116,16 @@ class View(Records):
         index = [one for one in self.styles if one in self.fitted].index(name)
         return {"style": theme.Style(theme.FAINT, ""), "line": theme.DASHES[index % len(theme.DASHES)]}
 
-    def parts(self, table: pd.DataFrame, names: Sequence[str] | None = None) -> list[tuple[str, pd.DataFrame]]:
-        """The rows of every panel with its title."""
-        return theme.panels(table, self.panels if names is None else names)
+    def parts(
+        self, table: pd.DataFrame, names: Sequence[str] | None = None, *, with_empty: bool = False
+    ) -> list[tuple[str, pd.DataFrame]]:
+        """The rows of every panel with its title.
+
+        A panel of which nothing is measured is left out where something is of others, unless `with_empty`.
+        """
+        parts = theme.panels(table, self.panels if names is None else names)
+        measured = parts if with_empty or "n" not in table else [one for one in parts if one[1]["n"].sum()]
+        return measured or parts
 
     def heads(self, row: dict[Any, Any], names: Sequence[str] | None = None) -> dict[str, str]:
         """The first cells of a row as it is printed: its levels under the names of their factors."""

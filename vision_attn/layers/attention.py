@@ -137,7 +137,8 @@ class Attention(nn.Module):
         """What the similarity of the heads' q and k, into which a learned scale is folded, is multiplied by."""
         if isinstance(self.scaling, float):
             return self.scaling
-        return {"sqrt": self.head_dim**-0.5, "inverse": 1 / self.head_dim}.get(self.scaling, 1.0)
+        factors: dict[str, float] = {"sqrt": self.head_dim**-0.5, "inverse": 1 / self.head_dim}
+        return factors.get(self.scaling, 1.0)
 
     @property
     def after(self) -> float:
@@ -242,7 +243,8 @@ class Attention(nn.Module):
     def _out(self, mixed: Float[Tensor, "B H N E"]) -> Float[Tensor, "B N C"]:
         if self.scaling == "after_softmax":
             mixed = mixed * self.after
-        return self.proj_drop(self.proj(mixed.transpose(1, 2).flatten(2)))
+        out: Tensor = self.proj_drop(self.proj(mixed.transpose(1, 2).flatten(2)))
+        return out
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """As any module, and from the state of timm's Swin or BEiT attention."""

@@ -51,7 +51,7 @@ def fused(
             bias = (torch.where(seen, 0.0, -torch.inf).to(q.dtype),)
         return products(q, k, v, *bias, scale=scale)
 
-    return TwiceDifferentiable.apply(mixed, plain, q, k, v, *([] if bias is None else [bias]))
+    return TwiceDifferentiable.apply(mixed, plain, q, k, v, *([] if bias is None else [bias]))  # type: ignore[no-untyped-call]
 
 
 def fused_in_groups(

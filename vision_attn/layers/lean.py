@@ -72,7 +72,7 @@ def in_turn(
     `spoilt` is of keys, `pairs` are of queries and keys; they broadcast to B and H, and are None or tensors. All that
     `attend` needs gradients for are arguments. Fewer queries than all only where `pairs` are (B, H, N, M).
     """
-    return _InTurn.apply(attend, at_once, q, k, v, spoilt, *pairs)
+    return _InTurn.apply(attend, at_once, q, k, v, spoilt, *pairs)  # type: ignore[no-untyped-call]
 
 
 class _InTurn(torch.autograd.Function):

@@ -20,7 +20,7 @@ def pair_scores(q: Tensor, k: Tensor, weight: Tensor, *, activation: Literal["ta
     """w . f(q_i + k_j) (B, H, ..., N, M) of q (B, H, ..., N, D), k (B, H, ..., M, D) and w (1, H, ..., D)."""
     if torch.compiler.is_compiling() or traced(q) or beyond_first_gradients(q, k, weight):
         return (_active(q, k, activation) * weight[..., None, None, :]).sum(dim=-1)
-    return _PairScores.apply(q, k, weight, activation)
+    return _PairScores.apply(q, k, weight, activation)  # type: ignore[no-untyped-call]
 
 
 class _PairScores(torch.autograd.Function):
@@ -51,12 +51,12 @@ class _PairScores(torch.autograd.Function):
             dpairs = grad[..., None] * weight[..., None, None, :] * _slope(active, ctx.activation)
             dweight = (grad[..., None] * active).sum(dim=(-3, -2))
             return dpairs.sum(dim=-2), dpairs.sum(dim=-3), _like(weight, dweight), None
-        return *_PairGradients.apply(q, k, weight, grad, ctx.activation), None
+        return *_PairGradients.apply(q, k, weight, grad, ctx.activation), None  # type: ignore[no-untyped-call]
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
         tensors, batch = _one_batch(info.batch_size, in_dims[:3], inputs[:3])
-        return _PairScores.apply(*tensors, inputs[3]).unflatten(0, (info.batch_size, batch)), 0
+        return _PairScores.apply(*tensors, inputs[3]).unflatten(0, (info.batch_size, batch)), 0  # type: ignore[no-untyped-call]
 
 
 class _PairGradients(torch.autograd.Function):
@@ -81,7 +81,7 @@ class _PairGradients(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
         tensors, batch = _one_batch(info.batch_size, in_dims[:4], inputs[:4])
-        found = _PairGradients.apply(*tensors, inputs[4])
+        found = _PairGradients.apply(*tensors, inputs[4])  # type: ignore[no-untyped-call]
         dq, dk, dweight = (d.unflatten(0, (info.batch_size, batch)) for d in found)
         shared = inputs[2].movedim(in_dims[2], 0)[0] if in_dims[2] is not None else inputs[2]
         return (dq, dk, dweight.sum(dim=1, keepdim=True) if len(shared) == 1 else dweight), (0, 0, 0)

@@ -126,7 +126,7 @@ class SinCosPosition(Position):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SinCosPosition":
         """Moved as any module; but the table keeps its precision, and its numbers where memory is left unset."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.reset_parameters()
         return self
 

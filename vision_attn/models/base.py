@@ -14,6 +14,7 @@ class Model(Spec, abc.ABC):
 
     width_field: ClassVar[str] = ""
     depth_field: ClassVar[str] = ""
+    own_hint: ClassVar[str] = "What builds a module becomes a Model by @as_model of vision_attn.models."
 
     @abc.abstractmethod
     def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
@@ -32,6 +33,7 @@ class Mixer(Spec, abc.ABC):
     """
 
     takes_prefix: ClassVar[bool] = False
+    own_hint: ClassVar[str] = "What builds a module becomes a Mixer by @as_mixer of vision_attn.models."
 
     @abc.abstractmethod
     def build(self, *, dim: int, grid: tuple[int, int], num_prefix_tokens: int = 0) -> nn.Module:

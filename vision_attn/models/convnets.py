@@ -185,7 +185,8 @@ class ConvNeXtNetwork(Features, Classifier):
                 nn.init.zeros_(module.bias)
 
     def embed(self, x: Tensor) -> Tensor:
-        return self.stem(x)
+        embedded: Tensor = self.stem(x)
+        return embedded
 
     def steps(self, images: Tensor | None = None) -> list[Step]:
         return list(self.stages)

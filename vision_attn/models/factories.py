@@ -12,7 +12,7 @@ from vision_attn.spec import Spec, spec
 S = TypeVar("S", bound=Spec)
 
 
-def as_model(factory: Callable[..., nn.Module]) -> type[Model]:
+def as_model(factory: Callable[..., nn.Module]) -> Callable[..., Model]:
     """The model whose `build` is a function of `image_size`, `in_chans`, `num_classes` and of the model's fields.
 
     The function may take any of the three. Its other parameters become fields: each has a type, stated or that of its
@@ -29,7 +29,7 @@ def as_model(factory: Callable[..., nn.Module]) -> type[Model]:
     return _as_spec(factory, Model, ("image_size", "in_chans", "num_classes"))
 
 
-def as_mixer(factory: Callable[..., nn.Module]) -> type[Mixer]:
+def as_mixer(factory: Callable[..., nn.Module]) -> Callable[..., Mixer]:
     """The mixer whose `build` is a function of `dim`, `grid`, `num_prefix_tokens` and of the mixer's fields.
 
     The module takes tokens (B, N, dim) to tokens (B, N, dim); else as `as_model`.

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import ClassVar, Literal, Self, overload
+from typing import ClassVar, Literal, Self, TypeVar, overload
 
 from torch import nn
 
@@ -11,6 +11,7 @@ from vision_attn.models.base import Model
 from vision_attn.models.size import count_flops, count_params, flops, params_of
 from vision_attn.spec import InputError
 
+M = TypeVar("M", bound=Model)
 Factory = Callable[[int], nn.Module]
 """A function from a width to a module of that width."""
 
@@ -60,7 +61,7 @@ class Count:
     def error(self, wanted: "Count", on: str) -> float:
         """The largest relative difference of what is to agree."""
         names = ("params", "flops") if on == "both" else (on,)
-        return max(abs(getattr(self, name) / getattr(wanted, name) - 1) for name in names)
+        return max(abs(float(getattr(self, name) / getattr(wanted, name)) - 1) for name in names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Candidate:
 
 @overload
 def match(
-    family: Model,
+    family: M,
     *,
     reference: Model | nn.Module,
     on: Literal["params", "flops", "both"] = "params",
@@ -84,7 +85,7 @@ def match(
     image_size: int,
     in_chans: int,
     num_classes: int,
-) -> Model: ...
+) -> M: ...
 @overload
 def match(
     family: Factory,

@@ -15,10 +15,10 @@ from vision_attn.layers.mixers import (
     RecurrentMixing,
     ZeroMixing,
 )
-from vision_attn.layers.named import PositionName, position_named
+from vision_attn.layers.named import PatternName, PositionName, position_named
 from vision_attn.layers.paths import PathName
 from vision_attn.models.base import Mixer
-from vision_attn.models.patterns import NAMED, STORED_SIZE, Pattern, PatternName
+from vision_attn.models.patterns import NAMED, STORED_SIZE, Pattern
 from vision_attn.spec import InputError, spec
 
 __all__ = ["LSTM", "DepthwiseConv", "IdentityMixer", "PoolingMixer", "RandomMixer", "SelfAttention", "ZeroMixer"]

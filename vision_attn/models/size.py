@@ -135,7 +135,7 @@ class _Uncounted(TorchDispatchMode):
     """Collects the operations that multiply and have no formula."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names: set[str] = set()
         self.is_asked = True
 

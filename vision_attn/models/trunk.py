@@ -200,7 +200,7 @@ class VisionTransformer(Features, Classifier):
 
         They are stored nowhere.
         """
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         fixed = self.pos_embed
         if fixed is not None and not isinstance(fixed, nn.Parameter):
             self.pos_embed = sincos2d(self.grid, fixed.shape[2], device=fixed.device)
@@ -228,7 +228,8 @@ class VisionTransformer(Features, Classifier):
         if self.pool == "none":
             x = self.fc_norm(x[:, self.num_prefix_tokens :])
             x = x if pre_logits else self.head(self.head_drop(x))
-            return x.transpose(1, 2).unflatten(2, self.grids[-1])
+            logits: Tensor = x.transpose(1, 2).unflatten(2, self.grids[-1])
+            return logits
         x = self.fc_norm(x[:, 0] if self.pool == "token" else x[:, self.num_prefix_tokens :].mean(dim=1))
         return x if pre_logits else self.head(self.head_drop(x))
 

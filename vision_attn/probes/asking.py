@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vision_attn import sources
 from vision_attn.data.base import Data
 from vision_attn.probes.base import Probe, Row
-from vision_attn.spec import InputError, kind_of
+from vision_attn.spec import InputError, kind_of, short
 
 RESERVED = "run"
 """The column of records that says which run a row is of."""
@@ -77,7 +77,7 @@ def require_distinct(probe: Probe, rows: Iterable[Row]) -> None:
 
 def _refused(probe: Probe, words: str, given: Any) -> InputError:
     place = sources.defined(probe, "__call__") if sources.is_own(type(probe)) else ""
-    return InputError(f"{kind_of(probe)} {words}{place}. Got {sources.short(given)} instead.")
+    return InputError(f"{kind_of(probe)} {words}{place}. Got {short(given)} instead.")
 
 
 def _plain(cell: Any) -> Any:

@@ -1,7 +1,7 @@
 """Probe: a question asked of a trained model, answered in flat rows."""
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
@@ -27,5 +27,5 @@ class Probe(Spec, abc.ABC):
         return
 
     @abc.abstractmethod
-    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+    def __call__(self, model: nn.Module, data: Data) -> Iterable[Row]:
         """Yield flat rows. Nothing is printed, drawn or averaged over runs; random numbers come from own generators."""

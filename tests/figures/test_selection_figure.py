@@ -1,0 +1,97 @@
+"""Selection: a ring where there was a choice, and searches over recipes along their learning rates."""
+
+import dataclasses
+
+import pytest
+from frames import make_records
+
+from vision_attn.figures import Selection
+
+RATES = {"a": 3e-4, "b": 1e-3, "c": 3e-3, "d": 1e-2}
+TRIALS = [f"{rate}, {decay}, {crop}" for rate in RATES for decay in ("mild", "strong") for crop in ("crop", "whole")]
+FACTORS = {"model": ("ResNet", "ViT"), "train_size": (100, 400), "trial": TRIALS, "seed": (0, 1)}
+
+
+def recipe_of(cell):
+    rate, decay, crop = cell["trial"].split(", ")
+    # half of the trials have batches of 32, which go with no setting of their own
+    found = {"learning_rate": RATES[rate], "batch_size": 32 if (rate in "ab") == (crop == "crop") else 128}
+    strong, whole = {"weight_decay": 0.2} if decay == "strong" else {}, {"crop_padding": 0} if crop == "whole" else {}
+    return found | strong | whole
+
+
+def accuracy_of(cell):
+    best = "b" if cell["model"] == "ViT" else "c"
+    rate, decay, crop = cell["trial"].split(", ")
+    off = abs("abcd".index(rate) - "abcd".index(best))
+    return 0.5 - 0.1 * off + 0.01 * (decay == "strong") + 0.02 * (crop == "crop")
+
+
+def searched(recipe=recipe_of, *, factors=FACTORS, state=lambda cell: "done"):
+    """Records of a search, whose plan has the recipe of every run."""
+    records = make_records(
+        factors, lambda cell: (), history=lambda cell: [{"update": 9, "val_accuracy": accuracy_of(cell)}], state=state
+    )
+    runs = {
+        cell.run: dataclasses.replace(records.plan.runs[cell.run], run={"recipe": recipe(cell.factors)})
+        for cell in records.plan.cells
+    }
+    defaults = {"Recipe": {"learning_rate": 1e-3, "weight_decay": 0.05, "crop_padding": 4, "batch_size": 128}}
+    return dataclasses.replace(records, plan=records.plan.replace(runs=runs, defaults=defaults))
+
+
+@pytest.fixture(scope="module")
+def search():
+    return searched()
+
+
+def test_trials_lie_along_their_learning_rates_with_two_settings_as_styles(search):
+    plot = Selection(choose="trial", by=("train_size",)).plot(search)
+    assert [axes.get_title() for axes in plot.axes] == [
+        f"{size} images, {model}" for size in (100, 400) for model in FACTORS["model"]
+    ]
+    for axes in plot.axes:
+        assert axes.get_xscale() == "log"
+        lines = [line for line in axes.lines if len(line.get_xdata()) > 1]
+        assert all(list(line.get_xdata()) == pytest.approx(list(RATES.values())) for line in lines)
+        drawn = {(line.get_linestyle(), line.get_markerfacecolor() == "white") for line in lines}
+        assert drawn == {(dash, hollow) for dash in ("-", "--") for hollow in (True, False)}
+    (legend,) = plot.sheet.legends
+    assert {text.get_text() for text in legend.texts} == {
+        f"weight decay {decay}, crop padding {crop}" for decay in (0.05, 0.2) for crop in (0, 4)
+    }
+    assert "lines and marks tell weight decay and crop padding apart" in plot.caption
+
+
+def test_a_ring_lies_on_the_best_rate_of_every_model(search):
+    plot = Selection(choose="trial").plot(search)
+    rings = [[line for line in axes.lines if line.get_markerfacecolor() == "none"] for axes in plot.axes]
+    assert [[list(ring.get_xdata()) for ring in own] for own in rings] == [[[3e-3]], [[1e-3]]]
+
+
+def test_only_the_best_of_several_that_are_measured_is_called_chosen():
+    def state(cell):
+        return "done" if cell["model"] == "ViT" or cell["trial"] == TRIALS[5] else "pending"
+
+    records = searched(state=state)
+    figure = Selection(choose="trial")
+    plot = figure.plot(records)
+    printed = figure.printed(plot.table, records).set_index("model")
+    assert not printed.loc["ResNet"].str.contains("chosen").any()
+    assert printed.loc["ViT"].str.contains("chosen").sum() == 1
+    counts = [sum(line.get_markerfacecolor() == "none" for line in axes.lines) for axes in plot.axes]
+    assert counts == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        lambda cell: {"learning_rate": 1e-3},  # nothing to lay out
+        lambda cell: {"learning_rate": RATES[cell["trial"][0]] * (1 + cell["seed"])},  # no one rate a trial
+        lambda cell: {},
+        lambda cell: recipe_of(cell) | {"learning_rate": 1e-3 if cell["trial"][0] in "ab" else 1e-2},  # two at a place
+    ],
+)
+def test_without_a_rate_of_their_own_trials_are_rows(recipe):
+    (axes, *_) = Selection(choose="trial").plot(searched(recipe)).axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == TRIALS

@@ -1,0 +1,83 @@
+"""Recipes: levels that stand for whole recipes, such as the trials of a search, as points along the learning rate."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Self
+
+import pandas as pd
+
+from vision_attn import wording
+from vision_attn.plan import Plan
+
+RATE = "learning_rate"
+STRENGTHS = (
+    "optimizer",
+    "weight_decay",
+    "crop_padding",
+    "rand_augment",
+    "mixup",
+    "cutmix",
+    "patch_drop",
+    "label_smoothing",
+    "warmup_fraction",
+    "batch_size",
+)
+"""Settings by which recipes of one learning rate may differ, the first to be told apart on a figure first."""
+FEWEST = 4
+"""Levels that are worth an axis of their learning rates."""
+DASHES = ("-", "--", ":", "-.")
+MOST = (len(DASHES), 2)
+"""Values of the settings that a figure tells apart: of the first by the line, of the second by filled marks."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipes:
+    """The recipe behind every level of a factor: by group and level the `settings`, and those `told` apart as styles.
+
+    `settings` has a row for every combination of the factors `by` and `choose`: the learning rate and the settings
+    told, which together are those of no other level of the group.
+    """
+
+    settings: pd.DataFrame
+    told: tuple[str, ...]
+
+    @classmethod
+    def read(cls, plan: Plan, *, choose: str, by: Sequence[str]) -> Self | None:
+        """The recipes of a plan; None where levels are numbers or few, learn at one rate, or need more styles."""
+        if len(plan.levels(choose)) < FEWEST or all(map(wording.is_number, plan.levels(choose))):
+            return None
+        keys, defaults = [*by, choose], plan.defaults.get("Recipe", {})
+        rows = [
+            {name: cell.factors[name] for name in keys} | defaults | dict(plan.runs[cell.run].run.get("recipe", {}))
+            for cell in plan.cells
+        ]
+        columns = [name for name in (RATE, *STRENGTHS) if any(name in row for row in rows)]
+        found = pd.DataFrame(rows, columns=[*keys, *columns]).drop_duplicates().reset_index(drop=True)
+        if RATE not in columns or found.duplicated(keys).any() or found[RATE].isna().any():
+            return None
+        groups = found.groupby(list(by), observed=True, dropna=False)
+        if (groups[RATE].nunique() < 2).all():
+            return None
+        varied = [name for name in columns[1:] if (groups[name].nunique(dropna=False) > 1).any()]
+        told: list[str] = []
+        while varied and len(told) < len(MOST) and found.duplicated([*by, RATE, *told]).any():
+            told.append(varied.pop(0))
+        has_styles = all(found[name].nunique() <= most for name, most in zip(told, MOST, strict=False))
+        if not has_styles or found.duplicated([*by, RATE, *told]).any():
+            return None
+        return cls(found[[*keys, RATE, *told]], tuple(told))
+
+    @property
+    def rates(self) -> list[float]:
+        """The learning rates of all levels, in order."""
+        return sorted(set(map(float, self.settings[RATE])))
+
+    def values(self, setting: str) -> list[Any]:
+        """The values of a setting told, in order."""
+        return sorted(self.settings[setting].unique(), key=lambda value: (isinstance(value, str), value))
+
+    def style(self, settings: Sequence[Any]) -> dict[str, Any]:
+        """How the line of some values of the settings told is drawn: arguments of `marks.interval_line`."""
+        places = [self.values(name).index(value) for name, value in zip(self.told, settings, strict=True)]
+        line, mark = (*places, 0, 0)[: len(MOST)]
+        return {"line": DASHES[line], "hollow": bool(mark)}
