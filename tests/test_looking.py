@@ -64,6 +64,17 @@ def test_a_run_that_is_not_there_is_one_sentence(place, capsys):
     assert (code, "Traceback" in text, "Got 'nothing', which means none." in text) == (2, False, True)
 
 
+def test_the_keys_of_all_runs_are_named_with_their_levels_when_asked(place, capsys):
+    code, text = said(capsys, "status", place / "results" / "quickstart")
+    assert (code, "seed=" in text) == (0, False)
+    code, text = said(capsys, "status", place / "results" / "quickstart", "--all")
+    for (model, seed), key in keys(place).items():
+        (line,) = (line for line in text.splitlines() if key[:12] in line)
+        assert f"model={model}" in line
+        assert f"seed={seed}" in line
+        assert line.rstrip().endswith("done")
+
+
 def test_places_name_what_is_nested_and_rows_pair_by_all_but_their_value():
     assert flat({"a": {"b": [1, {"c": 2}], "d": {}}, "e": None}) == {"a.b.0": 1, "a.b.1.c": 2, "a.d": {}, "e": None}
     first = [{"metric": "m", "at": 1, "value": 0.5}, {"metric": "m", "at": 2, "value": 0.6}]

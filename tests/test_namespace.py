@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import vision_attn
+from vision_attn._homes import PACKAGES
 
 STUB = (Path(vision_attn.__file__).with_suffix(".pyi")).read_text()
-NAMES = re.findall(r"(\w+) as \1\b", STUB)
+NAMES = re.findall(r"^from .* import (\w+) as \1\b", STUB, flags=re.MULTILINE)
 
 
 def test_the_top_has_about_twenty_names_and_shows_no_others():
@@ -35,6 +36,28 @@ def test_a_name_is_the_one_of_its_home(name):
 def test_a_name_that_is_not_there_is_an_attribute_error():
     with pytest.raises(AttributeError, match="Zoomed"):
         vision_attn.Zoomed  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("Rotary", "from vision_attn.layers import Rotary"),
+        ("Window", "from vision_attn.layers import Window or from vision_attn.models import Window"),
+        ("LSTM", "from vision_attn.models import LSTM"),
+    ],
+)
+def test_a_name_that_is_elsewhere_says_how_it_is_imported(name, lines):
+    with pytest.raises(ImportError) as error:
+        exec(f"from vision_attn import {name}")
+    assert str(error.value) == f"{name} is not at the top of vision_attn: {lines}."
+    for line in lines.split(" or "):
+        exec(line)
+
+
+def test_the_packages_are_attributes_of_the_top():
+    assert re.findall(r"^import vision_attn\.(\w+) as \1$", STUB, flags=re.MULTILINE) == list(PACKAGES)
+    for package in PACKAGES:
+        assert getattr(vision_attn, package) is importlib.import_module(f"vision_attn.{package}")
 
 
 def test_the_version_is_that_of_the_installation():

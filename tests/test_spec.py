@@ -21,6 +21,7 @@ from vision_attn.spec import (
     spec,
     to_json,
 )
+from vision_attn.training import Recipe
 
 
 @spec
@@ -106,6 +107,11 @@ def test_of_many_options_those_most_like_what_was_given_are_named():
     assert said.startswith("'learning_rate', ")
     assert said.endswith(" and 198 others")
     assert among(range(100), 7).startswith("7, ")
+
+
+def test_the_initials_of_a_field_are_told_its_name():
+    with pytest.raises(InputError, match=r"^Recipe has no field 'lr'\. Did you mean 'learning_rate'\? Its fields are "):
+        Recipe(updates=1, lr=0.1)
 
 
 def test_what_is_given_is_written_on_one_short_line():

@@ -1,5 +1,16 @@
 """The public names at the top; all others are in the packages below."""
 
+import vision_attn.data as data
+import vision_attn.figures as figures
+import vision_attn.layers as layers
+import vision_attn.models as models
+import vision_attn.probes as probes
+import vision_attn.records as records
+import vision_attn.spec as spec
+import vision_attn.statistics as statistics
+import vision_attn.training as training
+import vision_attn.verdicts as verdicts
+
 from .checking import check_model as check_model
 from .data import Cifar10 as Cifar10
 from .data import ImageFolder as ImageFolder

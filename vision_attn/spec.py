@@ -147,11 +147,16 @@ def by_name(cls: type[U]) -> type[U]:
 def _check_names(what: str, given: Iterable[str], names: Sequence[str], needed: Sequence[str]) -> None:
     for name in given:
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
+            close = difflib.get_close_matches(name, names, n=1) or [one for one in names if _initials(one) == name]
             meant = f" Did you mean {close[0]!r}?" if close else ""
             raise InputError(f"{what} has no field {name!r}.{meant} Its fields are {', '.join(names) or 'none'}.")
     if missing := [name for name in needed if name not in given]:
         raise InputError(f"{what} needs the field {missing[0]!r}, which is not there.")
+
+
+def _initials(name: str) -> str:
+    """lr of learning_rate."""
+    return "".join(word[0] for word in name.split("_"))
 
 
 def _is_reloaded(earlier: Home, now: Home) -> bool:

@@ -25,6 +25,7 @@ from vision_attn.models import (
     count_flops,
     count_params,
     flops_of,
+    replace_attention,
 )
 from vision_attn.spec import InputError, from_json, kinds, to_json
 
@@ -289,3 +290,13 @@ def test_what_does_not_fit_is_refused_with_a_sentence(model, sentence):
 def test_meta_and_real_modules_count_alike():
     model = ViT(dim=16, depth=1)
     assert flops_of(build(model).to("meta"), (3, 16, 16)) == count_flops(model, **SHAPE)
+
+
+def test_a_spec_that_is_called_says_how_the_module_is_built():
+    with pytest.raises(TypeError, match=r"^ViT says what to build\. The module is ViT\(\.\.\.\)\.build\("):
+        ViT()(torch.zeros(1, 3, 32, 32))
+
+
+def test_attention_is_replaced_in_a_module_and_not_in_its_name():
+    with pytest.raises(InputError, match=r"^model of replace_attention must be a module, .*\. Got a str instead\.$"):
+        replace_attention("vit_tiny_patch16_224")

@@ -184,3 +184,8 @@ def test_a_map_is_plain_to_hold():
     one = AttentionMap(torch.full((1, 1, 5, 5), 0.2), 1, (2, 2), (2, 2))
     assert one.on_grid.sum().item() == pytest.approx(16 * 0.2)
     assert one.from_prefix.shape == (1, 1, 1, 2, 2)
+
+
+def test_what_is_no_batch_of_images_is_refused_in_a_sentence():
+    with pytest.raises(InputError, match=r"^images of attention_maps must be \(B, C, H, W\)\. Got \(1, 4, 16\)"):
+        attention_maps(nn.Identity(), torch.zeros(1, 4, 16))

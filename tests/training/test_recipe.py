@@ -83,8 +83,8 @@ def test_a_budget_of_epochs_is_rounded_to_updates(epochs, train_size, updates):
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({}, "updates of Recipe must be at least 0 where epochs is None. Got None instead."),
-        ({"updates": -1}, "updates of Recipe must be at least 0 where epochs is None. Got -1 instead."),
+        ({}, "updates of Recipe must be given where epochs is not, and at least 0. Got None instead."),
+        ({"updates": -1}, "updates of Recipe must be given where epochs is not, and at least 0. Got -1 instead."),
         ({"updates": 5, "epochs": 1}, "updates of Recipe must be None where epochs is given. Got 5 instead."),
         ({"epochs": 0}, "epochs of Recipe must be more than 0. Got 0.0 instead."),
         ({"updates": 5, "batch_size": 0}, "batch_size of Recipe must be at least 1. Got 0 instead."),

@@ -150,5 +150,8 @@ def run_folder(text: str, pool: Path) -> RunFolder:
     if len(found) != 1:
         several = f"{len(found)} runs" if found else "none"
         allowed = f"the folder of one run, or the beginning of one's key, among the {len(index)} in '{pool}'"
-        raise InputError(f"run must be {allowed}. Got {text!r}, which means {several}.")
+        raise InputError(
+            f"run must be {allowed}. Got {text!r}, which means {several}. "
+            "`vision-attn status FILE --all` names the keys of an experiment's runs; --results names another folder."
+        )
     return found[0]

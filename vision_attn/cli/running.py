@@ -239,9 +239,11 @@ def status(
         float | None,
         typer.Option(min=1, help="Look again every so many seconds, until no run is left to do."),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Name finished and pending runs, too, all with their keys and levels.")
+    ] = False,
 ) -> None:
     """Show the state of every run. Exit code 0: all done; 1: some failed; 75: some are still to do."""
-
     if experiment.is_dir():
         for option, typed in (("preset", preset), ("levels", levels)):
             if typed:
@@ -259,9 +261,13 @@ def status(
         print_json({key: {"state": state.name, "reason": state.reason} for key, state in states.items()})
     else:
         console = screen()
-        table = Table("run", "state", "reason", box=None, pad_edge=False)
+        table = Table(*(("key", "levels") if every else ("run",)), "state", "reason", box=None, pad_edge=False)
+        cells = {cell.run: cell.factors for cell in reversed(planned.cells)}
         for key, state in states.items():
-            if state.name not in ("done", "pending") or state.reason:
+            if every:
+                levels_of = ", ".join(f"{name}={level}" for name, level in cells[key].items())
+                table.add_row(key[:12], escape(levels_of), state.name, escape(state.reason))
+            elif state.name not in ("done", "pending") or state.reason:
                 table.add_row(escape(f"{planned.runs[key].hint}--{key[:12]}"), state.name, escape(state.reason))
         if table.row_count:
             console.print(table)

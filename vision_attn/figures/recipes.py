@@ -53,12 +53,15 @@ class Recipes:
         ]
         columns = [name for name in (RATE, *STRENGTHS) if any(name in row for row in rows)]
         found = pd.DataFrame(rows, columns=[*keys, *columns]).drop_duplicates().reset_index(drop=True)
+        for name in columns[1:]:
+            has = found[name].notna()
+            found[name] = found[name].astype(object).where(has, f"no {wording.factor_text(name)}")
         if RATE not in columns or found.duplicated(keys).any() or found[RATE].isna().any():
             return None
         groups = found.groupby(list(by), observed=True, dropna=False)
         if (groups[RATE].nunique() < 2).all():
             return None
-        varied = [name for name in columns[1:] if (groups[name].nunique(dropna=False) > 1).any()]
+        varied = [name for name in columns[1:] if (groups[name].nunique() > 1).any()]
         told: list[str] = []
         while varied and len(told) < len(MOST) and found.duplicated([*by, RATE, *told]).any():
             told.append(varied.pop(0))

@@ -114,7 +114,8 @@ class Selection(Figure):
     ) -> theme.Canvas:
         """A panel for every level of `hue`, the learning rate along x, a line for every other setting told apart."""
         by = [*self.by, self.hue]
-        shown = measured.merge(recipes.settings, on=[*by, self.choose])
+        keys = [*by, self.choose]
+        shown = measured.merge(recipes.settings.astype(measured[keys].dtypes.to_dict()), on=keys)
         used: dict[str, dict[str, Any]] = {}
         with theme.style(into):
             parts = theme.panels(shown, by)

@@ -71,7 +71,7 @@ class Position(nn.Module):
         """What is added to the scores, (H, *G, N, M) of places (*G, N, 2) and (*G, M, 2).
 
         `extent` is the part of the grid over which pairs can lie. For pairs farther apart, which do not see each other,
-        any number will do. Where it `places_prefix` it is asked for None, too: for tokens that lie nowhere.
+        any number will do. Where it `places_prefix` it is asked for None, too: for tokens without a grid position.
         """
         raise NotImplementedError
 

@@ -1,7 +1,7 @@
 """Model and Mixer: what `build` takes and returns."""
 
 import abc
-from typing import ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 from torch import nn
 
@@ -15,6 +15,13 @@ class Model(Spec, abc.ABC):
     width_field: ClassVar[str] = ""
     depth_field: ClassVar[str] = ""
     own_hint: ClassVar[str] = "What builds a module becomes a Model by @as_model of vision_attn.models."
+
+    def __call__(self, *images: Any, **options: Any) -> NoReturn:
+        """Raises `TypeError`: the module is what `build` gives."""
+        name = type(self).__name__
+        raise TypeError(
+            f"{name} says what to build. The module is {name}(...).build(image_size=32, in_chans=3, num_classes=10)."
+        )
 
     @abc.abstractmethod
     def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:

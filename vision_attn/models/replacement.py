@@ -43,6 +43,9 @@ def replace_attention(model: nn.Module, **switches: Any) -> nn.Module:
     class beside it, where a switch does not fit it, and where position or pattern are asked of a model other than a
     `VisionTransformer` or `Beit` of timm with a fixed grid of tokens.
     """
+    if not isinstance(model, nn.Module):
+        allowed = "a module, such as timm.create_model gives"
+        raise InputError(f"model of replace_attention must be {allowed}. Got a {type(model).__name__} instead.")
     _check_switches(switches)
     places = _places(model)
     layouts = {name: _layout(model, layer, settings(layer, name, switches)) for name, layer in places.items()}

@@ -60,9 +60,11 @@ def attention_maps(model: nn.Module, images: Tensor) -> dict[str, AttentionMap]:
     image; tokens of other windows get 0, and what padding draws is left out. Attention that pools tokens for the head
     has no map. The model is left as it is.
 
-    Raises `InputError` where the model has no attention, or where the attention of a layer is not one weight for
-    every pair of tokens.
+    Raises `InputError` where images have another shape, the model has no attention, or the attention of a layer is not
+    one weight for every pair of tokens.
     """
+    if images.ndim != 4:
+        raise InputError(f"images of attention_maps must be (B, C, H, W). Got {tuple(images.shape)} instead.")
     maps = dict(each_map(model, images))
     if not maps:
         raise InputError(f"model of attention_maps must have attention. Got {type(model).__name__} instead.")

@@ -130,7 +130,7 @@ class RunFolder:
         if holder is not None and self._is_on_record(holder):
             holder = None
         if holder is not None and self._is_gone(holder):
-            return State("pending", "its worker ended without a word")
+            return State("pending", "its worker died without reporting")
         if holder is not None:
             unseen = "" if is_here(holder) else ", which cannot be seen from here"
             return State("running", f"by process {holder['pid']} on {holder['host']}{unseen}")
@@ -162,7 +162,7 @@ class RunFolder:
             if holder is not None:
                 if not self._is_gone(holder):
                     return None
-                self.write_down(holder, "killed", "the worker ended without a word")
+                self.write_down(holder, "killed", "the worker died without reporting")
             for leftover in self.unfinished():
                 leftover.unlink(missing_ok=True)
             token = attempt_rows.next_number(self.attempts())

@@ -64,7 +64,8 @@ class Recipe(Spec):
 
     def check(self) -> None:
         if self.epochs is None:
-            self.require("updates", self.updates is not None and self.updates >= 0, "at least 0 where epochs is None")
+            fits = self.updates is not None and self.updates >= 0
+            self.require("updates", fits, "given where epochs is not, and at least 0")
         else:
             self.require("updates", self.updates is None, "None where epochs is given")
             self.require("epochs", self.epochs > 0, "more than 0")
