@@ -194,7 +194,9 @@ def _expected(plan: Plan, found: Look) -> str:
     said = expected(plan, found)
     disk = "" if said.bytes is None else f", {filesize.decimal(said.bytes)} of disk with their weights"
     if said.seconds is None:
-        return f"To do: how long it takes no finished run here tells{disk}"
+        seeds = plan.factors.get("seed", ())
+        first = f" (--levels seed={seeds[0]} does some of each)" if len(seeds) > 1 else ""
+        return f"To do: time unknown until runs like these have finished{first}{disk}"
     by = [f"{counted(said.alike, 'run')} by finished ones of the same model"] if said.alike else []
     by += [f"{counted(said.scaled, 'run')} by FLOPs and finished ones of other models"] if said.scaled else []
     return f"To do: about {clock(said.seconds)} of one worker ({', '.join(by)}){disk}"
