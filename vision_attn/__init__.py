@@ -8,7 +8,6 @@ torch as well.
 `vision_attn.layers` needs torch alone: it is imported where the package's other dependencies are not installed.
 """
 
-import importlib
 from typing import Any
 
 from vision_attn import _torchvision, environment
@@ -24,12 +23,11 @@ except ModuleNotFoundError:
         raise AttributeError(f"{name} of vision_attn needs the package lazy-loader. {without}.")
 
 else:
-    _named, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+    _named, __dir__, _all = lazy_loader.attach_stub(__name__, __file__)
+    __all__ = [name for name in _all if name not in PACKAGES]  # the stub names these, too
 
     def __getattr__(name: str) -> Any:
-        if name in PACKAGES:
-            return importlib.import_module(f"{__name__}.{name}")
-        if name not in __all__ and (places := homes(name)):  # an ImportError, as `from ... import` hides all others
+        if name not in _all and (places := homes(name)):  # an ImportError, as `from ... import` hides all others
             lines = " or ".join(f"from {__name__}.{place} import {name}" for place in places)
             raise ImportError(f"{name} is not at the top of {__name__}: {lines}.")
         return _named(name)

@@ -1,16 +1,15 @@
 """The public names at the top; all others are in the packages below."""
 
-import vision_attn.data as data
-import vision_attn.figures as figures
-import vision_attn.layers as layers
-import vision_attn.models as models
-import vision_attn.probes as probes
-import vision_attn.records as records
-import vision_attn.spec as spec
-import vision_attn.statistics as statistics
-import vision_attn.training as training
-import vision_attn.verdicts as verdicts
-
+from . import data as data
+from . import figures as figures
+from . import layers as layers
+from . import models as models
+from . import probes as probes
+from . import records as records
+from . import spec as spec
+from . import statistics as statistics
+from . import training as training
+from . import verdicts as verdicts
 from .checking import check_model as check_model
 from .data import Cifar10 as Cifar10
 from .data import ImageFolder as ImageFolder

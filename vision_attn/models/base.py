@@ -1,9 +1,9 @@
 """Model and Mixer: what `build` takes and returns."""
 
 import abc
-from typing import Any, ClassVar, NoReturn, Self
+from typing import ClassVar, NoReturn, Self
 
-from torch import nn
+from torch import Tensor, nn
 
 from vision_attn.spec import Spec, spec
 
@@ -16,7 +16,7 @@ class Model(Spec, abc.ABC):
     depth_field: ClassVar[str] = ""
     own_hint: ClassVar[str] = "What builds a module becomes a Model by @as_model of vision_attn.models."
 
-    def __call__(self, *images: Any, **options: Any) -> NoReturn:
+    def __call__(self, *images: Tensor) -> NoReturn:
         """Raises `TypeError`: the module is what `build` gives."""
         name = type(self).__name__
         raise TypeError(
