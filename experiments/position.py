@@ -90,7 +90,7 @@ KIND = claim(
 experiment = Experiment(
     question=__doc__,
     factors={"seed": range(5), "data": ("mnist5k",), "pool": tuple(POOLS), "model": tuple(ENCODINGS)},
-    presets={"images": {"data": ("cifar10",)}},
+    presets={"images": {"data": ("cifar10",)}, "other-seeds": {"seed": range(5, 16)}},
     run=run,
     probes=(Accuracy(), AccuracyAtSize(), PatchShuffle(grids=(1, 4), repeats=2, images=500), Size()),
     figures=(

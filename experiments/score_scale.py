@@ -11,7 +11,8 @@ cells (preset "rates"; the first tutorial's code, which divides behind the softm
 over those rates is how sensitive to the rate a scale leaves training (Wortsman et al. 2023, arXiv:2309.14322).
 
 Expected: "random" two minutes on two cores; the preset "networks", digits, 10 minutes; "rates" 320 runs, one hour on
-two cores with fast bfloat16 arithmetic, several hours without.
+two cores with fast bfloat16 arithmetic, up to ten without; "stability", its two scales that the rule asks for at heads
+of 64, a fifth of that.
 """
 
 from vision_attn import Accuracy, Experiment, Mnist5k, Quantity, Recipe, Run, SelfAttention, ViT, cell, claim
@@ -199,6 +200,15 @@ experiment = Experiment(
             "task": ("recall",),
             "head_dim": HEADS,
             "scale": tuple(SCALES),
+            "init": (PLAIN,),
+            "updates": (4000,),
+            "learning_rate": RATES,
+        },
+        "stability": {
+            "seed": range(8),
+            "task": ("recall",),
+            "head_dim": (64,),
+            "scale": (RAW, DIVIDED),
             "init": (PLAIN,),
             "updates": (4000,),
             "learning_rate": RATES,
