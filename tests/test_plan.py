@@ -1,5 +1,6 @@
 """The plan: what it says of runs and probes, and that it comes back from its file."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -190,3 +191,5 @@ def test_of_two_probes_of_one_kind_the_one_that_applies_is_asked_for():
     assert list(plan.runs[key].skips) == [probe_file({"kind": "AccuracyBy", "fact": "colour"})]
     ((probe, models, _),) = skips(plan)
     assert (probe, models) == ("SubgroupAccuracy(attribute='colour')", "all runs (1)")
+    other = dataclasses.replace(plan.runs[key], skips={})
+    assert skips(plan.replace(runs={**plan.runs, "other": other}))[0][1] == "1 of 2 runs"

@@ -132,9 +132,15 @@ def skips(plan: Plan) -> list[tuple[str, str, str]]:
             keys = found.setdefault((names[file], reason), {}).setdefault(plan.label(cell, "model"), set())
             keys.add(cell.run)
     return [
-        (probe, ", ".join(f"{label} ({len(keys)})" for label, keys in by_label.items()), reason)
+        (probe, ", ".join(_some(plan, label, len(keys)) for label, keys in by_label.items()), reason)
         for (probe, reason), by_label in found.items()
     ]
+
+
+def _some(plan: Plan, label: str, number: int) -> str:
+    """How many runs of a model; where no factor names models, how many of all."""
+    is_part = "model" not in plan.factors and number < len(plan.runs)
+    return f"{number} of {len(plan.runs)} runs" if is_part else f"{label} ({number})"
 
 
 def commands(plan: Plan, folder: Path) -> list[str]:
