@@ -18,7 +18,7 @@ from vision_attn import (
     SelfAttention,
     ViT,
 )
-from vision_attn.data import CuedRecall, Parity, Quadrants
+from vision_attn.data import CuedRecall, Parity, PermutedLabels, Quadrants
 from vision_attn.figures import ConditionCurve, DistanceCurve, PsychometricMidpoint, Selection
 from vision_attn.models import (
     LSTM,
@@ -38,6 +38,7 @@ from vision_attn.probes import (
     BranchScale,
     Influence,
     Intervention,
+    MapRanks,
     Occlusion,
     ReceptiveField,
     ShiftConsistency,
@@ -52,6 +53,7 @@ from vision_attn.verdicts import (
     AllOf,
     BoundVerdict,
     ContrastVerdict,
+    CorrelationVerdict,
     DifferenceVerdict,
     EquivalenceVerdict,
     ShareVerdict,
@@ -110,6 +112,9 @@ COMMITTED = {
     EquivalenceVerdict(**SAID, at=FAR, reference=NEAR, margin=0.05): "bd8149ab6f9f9790",
     ContrastVerdict(**SAID, terms=((0.5, FAR), (-1.0, NEAR)), min_seeds=5): "be516455973ab69a",
     ShareVerdict(**SAID, at=FAR, threshold=0.95, bound=0.4): "f1c4bfec89cc8851",
+    CorrelationVerdict(**SAID, at=FAR, reference=NEAR, bound=0.5, side="below"): "b53b616062f9a8b8",
+    PermutedLabels(of=Mnist5k(), label_seed=1, train_size=400): "76957b93126de3c1",
+    MapRanks(methods=("rollout",)): "55a812e8608821fa",
     AllOf(**SAID, parts=(BOUND, BOUND.replace(exact=True))): "60c6233e98efd78b",
     Run(model=ViT(), data=Mnist5k(), recipe=Recipe(updates=1), seed=0): "e1e3dd4fd4436ffd",
 }

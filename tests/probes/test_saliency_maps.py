@@ -159,6 +159,25 @@ def test_captum_agrees(spec):
     torch.testing.assert_close(occlusion(model, IMAGES, CLASSES).double(), theirs.double(), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("is_vit", [False, True], ids=["CNN", "ViT"])
+def test_grad_cam_is_that_of_captum_and_of_torchcam(is_vit):
+    model = vit() if is_vit else built(ResNet(width=8, blocks=1))
+    layer = model.blocks[-1].norm1 if is_vit else model.stages[-1]
+
+    def on_grid(x):
+        return x[:, 1:].transpose(1, 2).unflatten(2, (4, 4)) if is_vit else x
+
+    own = grad_cam(model, IMAGES, CLASSES)
+    if not is_vit:  # what is no picture captum takes for a sequence of channels
+        attr = pytest.importorskip("captum.attr")
+        theirs = attr.LayerGradCam(model, layer).attribute(IMAGES, target=CLASSES, relu_attributions=True)
+        torch.testing.assert_close(own, theirs[:, 0].detach())
+    methods = pytest.importorskip("torchcam.methods")
+    with methods.GradCAM(model, layer, reshape_transform=on_grid) as extract:
+        (theirs,) = extract(CLASSES.tolist(), model(IMAGES), normalized=False)
+    torch.testing.assert_close(own, theirs)
+
+
 def test_attention_and_rollout_say_the_same_of_every_class_and_gradients_do_not():
     model, others = vit(), (CLASSES + 1) % 5
     for method in ("attention", "rollout"):

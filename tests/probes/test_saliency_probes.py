@@ -7,14 +7,14 @@ import pytest
 import torch
 from every_probe import DATA, built
 from known_classifiers import data_of, noise_images
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 from torch import nn
 
 from vision_attn import Mnist5k, ResNet, ViT
 from vision_attn.data import PlantedGlyph, Split
 from vision_attn.figures.overlay import decoded
 from vision_attn.models import LogisticRegression
-from vision_attn.probes import Deletion, Pointing, SaliencyGallery, SaliencySanity, SingleDeletion
+from vision_attn.probes import Deletion, MapRanks, Pointing, SaliencyGallery, SaliencySanity, SingleDeletion
 from vision_attn.probes.explained import rank_correlation
 from vision_attn.probes.pointing import share_covered
 from vision_attn.probes.saliency_gallery import encoded, gallery
@@ -135,6 +135,18 @@ def test_rank_correlation_is_scipys_with_equal_values_too():
     expected = [spearmanr(a, b).statistic for a, b in zip(one.tolist(), other.tolist(), strict=True)]
     assert rank_correlation(one, other).tolist() == pytest.approx(expected)
     assert rank_correlation(torch.zeros(1, 20), other[:1].float()).tolist() == [0]
+
+
+def test_ranks_of_a_map_are_scipys_for_the_class_that_an_image_has():
+    model = built("ViT")
+    rows = list(MapRanks(methods=("gradient x input",), images=3, patch_size=7)(model, DATA))
+    places = [0, 4, 8]  # of twelve images
+    x = DATA.normalise(DATA.test.images[places])
+    maps = saliency(model, x, DATA.test.labels[places], method="gradient x input", patch_size=7).flatten(1)
+    assert [(row["image"], row["patch"]) for row in rows] == [
+        (image, patch) for image in range(3) for patch in range(16)
+    ]
+    assert [row["value"] + 1 for row in rows] == rankdata(maps, axis=1).flatten().tolist()
 
 
 def test_maps_that_know_neither_class_nor_weights_stay_the_same_and_gradients_change():

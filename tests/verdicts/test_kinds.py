@@ -40,9 +40,9 @@ def made(kind, **changes):
     return kind(**values | ({"reference": REFERENCE} if "reference" in values else {}) | changes)
 
 
-def records(seeds=5, *, value=lambda one: 0.5 + 0.1 * np.sin(7 * one["seed"]), **options):
-    factors = {"model": MODELS, "seed": list(range(seeds))}
-    return make_records(factors, lambda one: [{"metric": "accuracy", "value": value(one)}], **options)
+def records(seeds=5, *, value=lambda one: 0.5 + 0.1 * np.sin(7 * one["seed"]), along=(), **options):
+    factors, places = {"model": MODELS, "seed": list(range(seeds))}, dict.fromkeys(along, 0)
+    return make_records(factors, lambda one: [{"metric": "accuracy", "value": value(one), **places}], **options)
 
 
 MADE_UP = {
@@ -92,7 +92,8 @@ def test_a_rule_answers_whatever_the_records_are_and_the_page_shows_it(name, sit
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if issubclass(kind, SeedVerdict)])
 def test_no_kind_decides_with_fewer_seeds_than_it_asks_for(name):
     value = {"value": lambda one: 0.9 if one["model"] == MODELS[0] else 0.1}
-    (found,) = (made(KINDS[name], min_seeds=6).decide(records(5, **value)),)
+    rule = made(KINDS[name], min_seeds=6)
+    found = rule.decide(records(5, along=rule.along, **value))
     assert (found.verdict, found.n) == ("inconclusive", 5)
 
 

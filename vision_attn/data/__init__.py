@@ -9,6 +9,7 @@ from vision_attn.data.idx import Idx
 from vision_attn.data.mnist5k import Mnist5k
 from vision_attn.data.parity import Parity
 from vision_attn.data.permuted import Permuted
+from vision_attn.data.permuted_labels import PermutedLabels
 from vision_attn.data.planted_glyph import PlantedGlyph
 from vision_attn.data.planted_patch import PlantedPatch
 from vision_attn.data.quadrants import Quadrants
@@ -25,6 +26,7 @@ __all__ = [
     "Mnist5k",
     "Parity",
     "Permuted",
+    "PermutedLabels",
     "PlantedGlyph",
     "PlantedPatch",
     "Quadrants",

@@ -16,6 +16,7 @@ from vision_attn.probes.frequency_bands import FrequencyBands
 from vision_attn.probes.influence import Influence
 from vision_attn.probes.intervention import Intervention
 from vision_attn.probes.layer_cka import LayerCKA
+from vision_attn.probes.map_ranks import MapRanks
 from vision_attn.probes.maps import AttentionMap, attention_maps
 from vision_attn.probes.occlusion import Occlusion
 from vision_attn.probes.patch_shuffle import PatchShuffle
@@ -50,6 +51,7 @@ __all__ = [
     "Influence",
     "Intervention",
     "LayerCKA",
+    "MapRanks",
     "Occlusion",
     "PatchShuffle",
     "Pointing",

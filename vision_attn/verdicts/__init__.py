@@ -1,8 +1,9 @@
 """Verdicts: rules that decide a claim, stated in the experiment before it runs and kept in its plan."""
 
-from vision_attn.verdicts.algebra import Contrast, Part, Quantity, Share, claim
+from vision_attn.verdicts.algebra import Contrast, Correlation, Part, Quantity, Share, claim
 from vision_attn.verdicts.base import AllOf, Finding, Verdict
 from vision_attn.verdicts.findings import findings, flat, table
+from vision_attn.verdicts.likeness import CorrelationVerdict
 from vision_attn.verdicts.means import (
     BoundVerdict,
     ContrastVerdict,
@@ -19,6 +20,8 @@ __all__ = [
     "BoundVerdict",
     "Contrast",
     "ContrastVerdict",
+    "Correlation",
+    "CorrelationVerdict",
     "DifferenceVerdict",
     "EquivalenceVerdict",
     "Finding",

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from vision_attn.spec import InputError
 from vision_attn.verdicts.base import AllOf, Verdict
+from vision_attn.verdicts.likeness import CorrelationVerdict
 from vision_attn.verdicts.means import BoundVerdict, ContrastVerdict, DifferenceVerdict, EquivalenceVerdict
 from vision_attn.verdicts.seeds import Cell, Measured, SeedVerdict, Terms, cell
 from vision_attn.verdicts.shares import ShareVerdict
@@ -72,6 +73,12 @@ class Contrast:
             raise InputError(f"share must be asked of one cell. Got {len(self.terms)} terms instead.")
         return Share(self, threshold)
 
+    def correlation(self, other: Self) -> "Correlation":
+        """How alike two cells are item by item, such as maps by their patches: `along` of the quantity says by what."""
+        if [weight for weight, _ in (self + other).terms] != [1, 1]:
+            raise InputError(f"correlation must be asked of two cells. Got {len((self + other).terms)} terms instead.")
+        return Correlation(self + other)
+
     def _one_sided(self, bound: float, side: Literal["above", "below"], statement: str, bound_name: str) -> Part:
         weights = [weight for weight, _ in self.terms]
         if weights == [1]:
@@ -111,6 +118,25 @@ class Share:
     def _part(self, side: str, bound: float, statement: str) -> Part:
         at = self.of.terms[0][1]
         return self.of._part(ShareVerdict, statement, at=at, threshold=self.threshold, bound=bound, side=side)
+
+
+@dataclasses.dataclass(frozen=True)
+class Correlation:
+    """The correlation of two cells over the coordinates that their quantity goes along."""
+
+    of: Contrast
+
+    def above(self, bound: float, statement: str = "") -> Part:
+        """Its mean over seeds is above the bound: the two are alike."""
+        return self._part("above", bound, statement)
+
+    def below(self, bound: float, statement: str = "") -> Part:
+        """Its mean over seeds is below the bound: the two differ."""
+        return self._part("below", bound, statement)
+
+    def _part(self, side: str, bound: float, statement: str) -> Part:
+        at, reference = (at for _, at in self.of.terms)
+        return self.of._part(CorrelationVerdict, statement, at=at, reference=reference, bound=bound, side=side)
 
 
 @dataclasses.dataclass(frozen=True)

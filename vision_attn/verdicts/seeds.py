@@ -151,7 +151,7 @@ class SeedVerdict(Verdict, Measured, abc.ABC):
         columns = [self._values(selected, at) for _, at in places]
         planned = _common([seeds for _, seeds in columns])
         values = pd.concat([column for column, _ in columns], axis=1).reindex(planned).dropna()
-        numbers = values.to_numpy(float) @ np.array([weight for weight, _ in places])
+        numbers = self._joined(values)
         finding = self._finding(numbers, planned, values)
         unshared = dict.fromkeys(str(seed) for _, seeds in columns for seed in seeds if seed not in planned)
         if planned and unshared:
@@ -170,11 +170,20 @@ class SeedVerdict(Verdict, Measured, abc.ABC):
         measured = dataclasses.replace(records, values=budget.rows_at(records.values, {"metric": self.metric, **fixed}))
         values = pick(measured, self.metric, at=coordinates, along=self.along)
         lacking = runs.loc[~runs["run"].isin(values["run"]), self.over]
-        groups = values[~values[self.over].isin(lacking)].groupby(self.over, observed=True)["value"]
+        own = values[~values[self.over].isin(lacking)]
+        return self._of_seeds(own, levels, records), list(runs[self.over].unique())
+
+    def _of_seeds(self, values: pd.DataFrame, levels: dict[str, Any], records: Records) -> pd.Series:
+        """What stands for each seed of a cell, given its records."""
+        groups = values.groupby(self.over, observed=True)["value"]
         if self.reduce == "one" and (groups.size() > 1).any():
             sentence = f"cells of {type(self).__name__} must name one value a {self.over}, or reduce must not be 'one'"
             raise InputError(f"{sentence}. Got several of {self._place(tuple(levels.items()))} instead.")
-        return groups.agg("first" if self.reduce == "one" else self.reduce), list(runs[self.over].unique())
+        return groups.agg("first" if self.reduce == "one" else self.reduce)
+
+    def _joined(self, values: pd.DataFrame) -> np.ndarray:
+        """The number of each seed, given what stands for it in each cell."""
+        return values.to_numpy(float) @ np.array([weight for weight, _ in self.cells])
 
     def _finding(self, numbers: np.ndarray, planned: Sequence[Any], cells: pd.DataFrame) -> Finding:
         """The finding of complete seeds; "not measured" where a planned seed is missing or one has no interval."""
