@@ -12,8 +12,8 @@ apart.
 
 Run it alone on the machine, with -j 1. Expected: 5 minutes on one core, 11 for the eleven further seeds of
 "other-seeds"; "recall" an hour on two cores with fast bfloat16 arithmetic, up to six without, "recall-short" a quarter
-of that. Longer sequences are more sides of `TokenCost`: 128 are 16,384 tokens, where matrix products run out of the 4 GiB that it
-allows.
+of that. Longer sequences are more sides of `TokenCost`: 128 are 16,384 tokens, where matrix products run out of the
+4 GiB that it allows.
 """
 
 from similarity import RECALL_RECIPE
