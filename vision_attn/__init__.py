@@ -11,7 +11,6 @@ torch as well.
 from typing import Any
 
 from vision_attn import _torchvision, environment
-from vision_attn._homes import PACKAGES, homes
 
 _torchvision.install()
 try:
@@ -23,6 +22,8 @@ except ModuleNotFoundError:
         raise AttributeError(f"{name} of vision_attn needs the package lazy-loader. {without}.")
 
 else:
+    from vision_attn._homes import PACKAGES, homes
+
     _named, __dir__, _all = lazy_loader.attach_stub(__name__, __file__)
     __all__ = [name for name in _all if name not in PACKAGES]  # the stub names these, too
 
