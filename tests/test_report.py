@@ -14,6 +14,7 @@ from pathlib import Path
 import made_up
 import pandas as pd
 import pytest
+from frames import make_records
 
 from vision_attn.plan import Plan, folders_in
 from vision_attn.records import Records, load
@@ -150,6 +151,20 @@ def test_the_answer_is_the_difference_to_the_reference_at_the_largest_size(tmp_p
     assert f"points {side} ResNet in test accuracy" in said
     assert "2 seeds." in said
     assert "Speaks for 0.12 million parameters; 50 to 200 training images of mnist5k, 28 px; " in said
+
+
+@pytest.mark.parametrize(("seeds", "said"), [(3, "best mean test accuracy is that of ViT"), (2, "not said")])
+def test_means_over_unequal_sets_of_seeds_are_not_compared(seeds, said):
+    """T30: of the ViT the worst seed may be missing."""
+
+    def measured(cell):
+        return [{"metric": "accuracy", "split": "test", "value": (cell["model"] == "ViT") - cell["seed"] / 10}]
+
+    def became(cell):
+        return "failed" if cell["model"] == "ViT" and cell["seed"] >= seeds else "done"
+
+    records = make_records({"model": ["ViT", "ResNet"], "seed": [0, 1, 2]}, measured, state=became)
+    assert said in answer(records, [])
 
 
 def test_a_smoke_run_and_one_without_runs_have_no_answer(tmp_path):

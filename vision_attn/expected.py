@@ -42,12 +42,13 @@ class Expected:
 
 def expected(plan: Plan, look: Look) -> Expected:
     """What the runs that are still to do will take, as far as the pool tells."""
-    todo = [plan.runs[key].run for key, state in look.states.items() if state.name in OPEN]
+    keys, numbers = [key for key, state in look.states.items() if state.name in OPEN], updates(plan)
+    todo = [plan.runs[key].run for key in keys]
     paces, likenesses = _paces(plan, look), list(map(_likeness, todo))
     rates = _rates(paces) if any(one not in paces for one in likenesses) else {}
     seconds, alike, scaled = 0.0, 0, 0
-    for run, likeness in zip(todo, likenesses, strict=True):
-        number = max(1, updates(run))
+    for key, run, likeness in zip(keys, todo, likenesses, strict=True):
+        number = max(1, numbers[key])
         if (known := paces.get(likeness)) is not None:
             alike += 1
             seconds += known * number

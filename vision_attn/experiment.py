@@ -152,12 +152,15 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
     omitted: list[dict[str, Level]] = []
     runs: dict[str, PlannedRun] = {}
     own: dict[str, str] = {}
-    written = sources.written(experiment.run)
     has_own = any(map(sources.is_own, kinds(Spec).values()))
+    probes = {probe_file(to_json(probe)): probe for probe in experiment.probes}
     for levels in itertools.product(*experiment.factors.values()):
         cell = dict(zip(experiment.factors, levels, strict=True))
-        with sources.told(f"run of {name} for {cell}", at=written):
+        try:
             run = experiment.run(**cell)
+        except (Exception, SystemExit):
+            with sources.told(f"run of {name} for {cell}", at=sources.written(experiment.run)):
+                raise
         if run is None:
             omitted.append(cell)
             continue
@@ -167,7 +170,7 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
         key = json_sha256(data)
         cells.append(Cell(factors=cell, run=key))
         if key not in runs:
-            runs[key] = PlannedRun(hint=run.hint, run=data, skips=_skips(run, experiment.probes))
+            runs[key] = PlannedRun(hint=run.hint, run=data, skips=_skips(run, probes))
             own |= sources.digests(run) if has_own else {}
     _check_seeds(cells, name)
     if not cells:
@@ -193,6 +196,8 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
 def _check_seeds(cells: Sequence[Cell], name: str) -> None:
     """Raise `InputError` where two seeds of one cell are one run, which its intervals would count twice."""
     seen: dict[tuple[Any, ...], Any] = {}
+    if len({cell.run for cell in cells}) == len(cells):
+        return
     for cell in cells:
         others = {factor: level for factor, level in cell.factors.items() if factor != SEED}
         place = (cell.run, *others.values())
@@ -203,13 +208,17 @@ def _check_seeds(cells: Sequence[Cell], name: str) -> None:
             )
 
 
-def _skips(run: Run, probes: Iterable[Probe]) -> dict[str, str]:
-    """The probes that do not fit the run, by their file, each with the reason."""
+def _skips(run: Run, probes: Mapping[str, Probe]) -> dict[str, str]:
+    """The probes, given by their file, that do not fit the run, each with the reason."""
     found = {}
-    for probe in probes:
-        with sources.told(f"skip of {type(probe).__name__}", at=sources.written_own(probe, "skip")):
-            if reason := probe.skip(run.model, run.data):
-                found[probe_file(to_json(probe))] = reason
+    for file, probe in probes.items():
+        try:
+            reason = probe.skip(run.model, run.data)
+        except (Exception, SystemExit):
+            with sources.told(f"skip of {type(probe).__name__}", at=sources.written_own(probe, "skip")):
+                raise
+        if reason:
+            found[file] = reason
     return found
 
 

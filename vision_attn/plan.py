@@ -7,14 +7,16 @@ results reads the plan and not the experiment file. Specs stand in it as their J
 import dataclasses
 import errno
 import functools
+import gzip
 import hashlib
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from vision_attn import form
 from vision_attn.spec import InputError, canonical
-from vision_attn.store import RUNS, DamagedFile, probe_file, read_json, write_json
+from vision_attn.store import RUNS, DamagedFile, probe_file, read_json, sealed, write_atomic, write_json
 
 Level = str | int | float | bool
 Json = dict[str, Any]
@@ -92,7 +94,15 @@ class Plan:
     def asked(self, run: str) -> dict[str, Json]:
         """The probes that a run is asked for, as JSON by the name of their file: all that fit it."""
         skips = self.runs[run].skips
+        if not skips:
+            return self._probe_files
         return {file: probe for file, probe in self._probe_files.items() if file not in skips}
+
+    @functools.cached_property
+    def alike(self) -> dict[str, str]:
+        """By run, the first run of the plan that differs from it by its seeds alone."""
+        first: dict[str, str] = {}
+        return {key: first.setdefault(repr(_without_seeds(entry.run)), key) for key, entry in self.runs.items()}
 
     @functools.cached_property
     def _probe_files(self) -> dict[str, Json]:
@@ -154,7 +164,7 @@ class Plan:
             sources=data.get("sources", {}),
         )
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """sha256, in hex, of the plan's canonical JSON."""
         return hashlib.sha256(canonical(self.to_json())).hexdigest()
@@ -176,18 +186,23 @@ class Plan:
 
     def write(self, folder: Path) -> None:
         """Write the plan into a folder, atomically. Raises `InputError` where that of another experiment is there."""
+        payload = sealed(self.to_json(), by_entry=True)
+        if not _holds(folder / FILE, payload):
+            self._require_own(folder)
+            write_atomic(folder / FILE, gzip.compress(payload, mtime=0))
+        if (folder / EARLIER_FILE).is_file():
+            (folder / EARLIER_FILE).unlink()
+
+    def _require_own(self, folder: Path) -> None:
         try:
             there = _read(_file(folder)).get("name", self.name)
         except (OSError, InputError, AttributeError):
-            there = self.name
+            return
         if there != self.name:
             raise InputError(
                 f"'{folder}' has the results of the experiment {there!r}. Give the file of {self.name!r} another name, "
                 "or other --results."
             )
-        self.save(folder / FILE)
-        if (folder / EARLIER_FILE).is_file():
-            (folder / EARLIER_FILE).unlink()
 
     def save(self, file: Path) -> None:
         """Write the plan into a file, atomically."""
@@ -218,6 +233,19 @@ def folders_in(results: Path) -> list[Path]:
     """The folders of experiments in a folder of results, those that have a plan, sorted."""
     found = {path.parent for name in (FILE, EARLIER_FILE) for path in results.glob(f"*/{name}")}
     return sorted(folder for folder in found if folder.name != RUNS)
+
+
+def _without_seeds(run: Json) -> Json:
+    """The JSON of a run that stands for all that differ from it by their seeds alone."""
+    data = {name: value for name, value in run["data"].items() if name != "subset_seed"}
+    return {**run, "seed": 0, "data": data}
+
+
+def _holds(file: Path, payload: bytes) -> bool:
+    try:
+        return gzip.decompress(file.read_bytes()) == payload
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def _file(folder: Path) -> Path:

@@ -27,7 +27,7 @@ class Progress:
         self, console: Console, plan: Plan, states: Mapping[str, State], *, store: Path, quiet: bool = False
     ) -> None:
         self.console, self.plan, self.quiet, self.store = console, plan, quiet, store
-        self.cost = {key: max(1, updates(entry.run)) for key, entry in plan.runs.items()}
+        self.cost = {key: max(1, number) for key, number in updates(plan).items()}
         self.ended = {key for key, state in states.items() if state.name == "done"}
         self.before = sum(self.cost[key] for key in self.ended)
         self.partial: dict[str, int] = {}

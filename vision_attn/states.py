@@ -5,7 +5,6 @@ import hashlib
 from pathlib import Path
 
 from vision_attn.plan import Plan
-from vision_attn.spec import canonical
 from vision_attn.store import RunFolder, State, Store, signature
 
 HISTORY = "history.jsonl"
@@ -24,7 +23,7 @@ class Look:
         for key, state in self.states.items():
             folder = self.index.get(key)
             files = [] if folder is None else [folder.place, folder.seen.files, signature(f"{folder.place}/{HISTORY}")]
-            found.update(canonical([key, dataclasses.astuple(state), files]))
+            found.update(repr((key, state.name, state.reason, files)).encode())
         return found.hexdigest()
 
 

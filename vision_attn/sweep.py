@@ -1,8 +1,6 @@
 """Sweep: bring the runs of a plan to an end, in worker processes, and say what has become of each."""
 
 import dataclasses
-import functools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +15,12 @@ from vision_attn.models import Model, count_flops, count_params
 from vision_attn.plan import Plan
 from vision_attn.resources import cores
 from vision_attn.run import Run
-from vision_attn.spec import InputError, canonical, from_json
+from vision_attn.spec import InputError, from_json
 from vision_attn.states import Look, look
 from vision_attn.store import FAILURES, RUNS, LeaseLost
 from vision_attn.training import Recipe
 from vision_attn.training.stacked import stackable
-from vision_attn.trial import shape_of, without_seeds
+from vision_attn.trial import shape_of
 from vision_attn.worker import pick_device
 
 STACK_ON_GPU = 16
@@ -30,14 +28,13 @@ STACK_ON_GPU = 16
 parameters made 1.12 times the images a second of one of 16, in four times the memory."""
 
 
-def updates(run: dict[str, Any]) -> int:
-    """The planned updates of a run; 0 where they depend on data not yet loaded."""
-    return _updates(canonical(without_seeds(run)))
+def updates(plan: Plan) -> dict[str, int]:
+    """The planned updates of every run of a plan; 0 where they depend on data not yet loaded."""
+    firsts = {first: _updates(_run(plan, first)) for first in set(plan.alike.values())}
+    return {key: firsts[first] for key, first in plan.alike.items()}
 
 
-@functools.lru_cache(maxsize=4096)
-def _updates(run: bytes) -> int:
-    made = from_json(json.loads(run), Run)
+def _updates(made: Run) -> int:
     if made.recipe.updates is None and made.data.train_size is None:
         return 0
     return made.recipe.num_updates(made.data.train_size or 0)

@@ -16,11 +16,11 @@ from torch.nn import functional as F
 from vision_attn import sources
 from vision_attn.data.base import Data, Dataset, Split
 from vision_attn.models import FittedModel, Model, ViT, count_params
-from vision_attn.plan import Json, Plan
+from vision_attn.plan import Plan
 from vision_attn.probes.asking import answers, require_distinct
 from vision_attn.probes.base import Probe
 from vision_attn.run import Run, built
-from vision_attn.spec import InputError, canonical, from_json, kind_of, short
+from vision_attn.spec import InputError, from_json, kind_of, short
 from vision_attn.training.fitting import require_fit
 
 IMAGES = 8
@@ -34,7 +34,7 @@ def check(plan: Plan, keys: Sequence[str], *, needs_data: bool = True) -> list[s
     """
     kinds: dict[tuple[Any, ...], str] = {}
     for key in keys:
-        kinds.setdefault((canonical(without_seeds(plan.runs[key].run)), *plan.asked(key)), key)
+        kinds.setdefault((plan.alike[key], *plan.runs[key].skips), key)
     keys = list(kinds.values())
     probes = {file: from_json(probe, Probe) for key in keys for file, probe in plan.asked(key).items()}
     alike: dict[Dataset, dict[str, Run]] = {}
@@ -60,12 +60,6 @@ def check(plan: Plan, keys: Sequence[str], *, needs_data: bool = True) -> list[s
                 tried.add(mark)
                 _try(run, data, asked)
     return said
-
-
-def without_seeds(run: Json) -> Json:
-    """The JSON of a run that stands for all that differ from it by their seeds alone."""
-    data = {name: value for name, value in run["data"].items() if name != "subset_seed"}
-    return {**run, "seed": 0, "data": data}
 
 
 def shape_of(data: Data) -> dict[str, int]:

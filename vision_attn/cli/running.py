@@ -87,7 +87,7 @@ def plan(
     for factor, values in planned.factors.items():
         console.print(f"  {escape(factor)}: {escape(' | '.join(map(str, values)))}")
     runs = planned.runs
-    updates = sum(sweep.updates(entry.run) or 0 for entry in runs.values())
+    updates = sum(sweep.updates(planned).values())
     numbers = ((len(planned.cells), "cell"), (len(runs), "run"), (updates, "update"))
     console.print(f"  {', '.join(counted(number, what) for number, what in numbers)} in all")
     if planned.omitted:

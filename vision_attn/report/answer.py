@@ -102,6 +102,8 @@ def _from_means(records: Records) -> str:
         return ""
     others = [name for name in factors if name not in ("model", SEED) and len(factors[name]) > 1]
     values = values[~values["model"].isin(fitted_levels(records.plan, "model"))]
+    if values.groupby(["model", *others], observed=True)[SEED].agg(frozenset).nunique() > 1:
+        return "Which model has the best mean is not said: not all are measured with the same seeds."
     means = mean_interval(values, by=["model", *others])
     if means.empty:
         return ""

@@ -87,8 +87,7 @@ def sealed(content: dict[str, Any], *, by_entry: bool = False) -> bytes:
 
 
 def _by_entry(content: dict[str, Any]) -> str:
-    def text(value: Any) -> str:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
     def entries(value: Any) -> str:
         if isinstance(value, dict) and value:

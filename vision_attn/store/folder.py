@@ -37,6 +37,9 @@ class State:
     reason: str = ""
 
 
+DONE = State("done")
+
+
 class RunFolder:
     """The folder of one run.
 
@@ -47,12 +50,15 @@ class RunFolder:
     def __init__(self, path: Path | str, *, seen: Seen | None = None) -> None:
         self.place = os.fspath(path)
         self.seen = seen or Seen()
-        self._watch = Watch()
 
     @functools.cached_property
     def path(self) -> Path:
         """The folder, as a path; where many runs are looked at, `place` is told faster."""
         return Path(self.place)
+
+    @functools.cached_property
+    def _watch(self) -> Watch:
+        return Watch()
 
     @property
     def digest(self) -> str | None:
@@ -125,7 +131,7 @@ class RunFolder:
         if result is not None and result["state"] == "diverged":
             return State("diverged", f"loss or gradient not finite at update {result['diverged_at']}")
         if result is not None and all(self.has_probe(file) for file in probe_files):
-            return State("done")
+            return DONE
         holder = self.holder()
         if holder is not None and self._is_on_record(holder):
             holder = None

@@ -37,7 +37,7 @@ class Seen:
         if now is None:
             return None
         known = self.files.get(name)
-        if known is not None and known[0] == now[0] and known[1] == now[1] and known[2] == now[2]:
+        if known is not None and (known[0], known[1], known[2]) == now:
             return known[3]
         content = read()
         if content is None:
