@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import re
+import types
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,14 +43,14 @@ def to_csv(frame: pd.DataFrame) -> bytes:
 
     So does text that looks as if it had one already, so that `read_csv` gives every text back.
     """
-    out = frame.copy()
+    out, texts = frame.copy(), set(frame.columns)
     for name in out.columns:
-        if isinstance(out[name].dtype, pd.CategoricalDtype):
-            out[name] = out[name].astype(object)
         if not pd.api.types.is_numeric_dtype(out[name].dtype):
-            out[name] = [_neutral(cell) for cell in out[name]]
+            cells = list(out[name])
+            neutral = {cell: _neutral(cell) for cell in set(cells) if isinstance(cell, str)}
+            out[name] = [neutral.get(cell, cell) for cell in cells]
+            texts |= neutral.keys()
     out.columns = pd.Index([_neutral(name) for name in out.columns])
-    texts = [*out.columns, *(cell for name in out for cell in out[name] if isinstance(cell, str))]
     quoting = csv.QUOTE_NONNUMERIC if any("\r" in text for text in texts) else csv.QUOTE_MINIMAL  # else it ends a row
     return out.to_csv(index=False, lineterminator="\n", quoting=quoting).encode()
 
@@ -179,16 +180,16 @@ def typed(cells: list[Any]) -> Any:
 
     Whole numbers beyond 64 bits make a column of floats. Raises `OverflowError` where one is beyond these, too.
     """
-    present = [cell for cell in cells if cell is not None]
-    if not present:
-        return pd.Series(cells, dtype=object)
-    if all(isinstance(cell, bool) for cell in present):
+    kinds = set(map(type, cells)) - {types.NoneType}
+    if kinds == {bool}:
         return pd.array(cells, dtype="boolean")
-    if all(isinstance(cell, int) and not isinstance(cell, bool) and -(2**63) <= cell < 2**63 for cell in present):
-        return pd.array(cells, dtype="Int64")
-    if all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in present):
-        return pd.Series(cells, dtype=float)
-    return pd.Series(cells, dtype=object)
+    if not kinds or bool in kinds or not all(issubclass(kind, int | float) for kind in kinds):
+        return pd.Series(cells, dtype=object)
+    if all(issubclass(kind, int) for kind in kinds):
+        present = [cell for cell in cells if cell is not None]
+        if min(present) >= -(2**63) and max(present) < 2**63:
+            return pd.array(cells, dtype="Int64")
+    return pd.Series(cells, dtype=float)
 
 
 def _neutral(cell: Any) -> Any:

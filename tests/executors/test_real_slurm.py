@@ -132,7 +132,7 @@ def test_a_preempted_task_is_queued_again_by_slurm_and_resumes(node, place, loca
     assert like(facts(place), local)
 
 
-def test_a_task_near_its_time_limit_queues_itself_again_and_resumes_without_the_driver(node, place, local):
+def test_a_task_near_its_time_limit_queues_itself_again_and_resumes_without_the_driver(node, place):
     """Slurm signals up to a minute early: with one minute it may come soon after the start."""
     limits = ("--sbatch=--time=1", "--sbatch=--signal=B:USR1@15")
     process = start(place, "--levels", "updates=3000", *LONG[2:], *ENGINE, *limits)

@@ -126,9 +126,14 @@ def mark(style: theme.Style, *, size: float = 1.0) -> dict[str, Any]:
     return {"color": style.colour, "marker": style.marker, "markersize": points, **edge}
 
 
+MOST_VECTORS = 2000
+"""Points of a line that an SVG and a PDF hold one by one: 100,000 would make a page of 20 MB."""
+
+
 def seeds_scatter(axes: Axes, x: Sequence[float], y: Sequence[float], style: theme.Style) -> None:
-    """Every single seed as a faint point."""
-    axes.scatter(x, y, s=9, color=style.colour, alpha=0.45, linewidths=0, zorder=1.5)
+    """Every single seed as a faint point; very many of them as one image."""
+    look: dict[str, Any] = {"s": 9, "color": style.colour, "alpha": 0.45, "linewidths": 0, "zorder": 1.5}
+    axes.scatter(x, y, **look, rasterized=len(x) > MOST_VECTORS)
 
 
 def whiten(axes: Axes, rows: pd.DataFrame, at: dict[Any, float], style: theme.Style) -> None:

@@ -51,7 +51,8 @@ def settings(records: Records) -> list[Setting]:
     keys: dict[str, list[str]] = {name: [] for name in names}
     for cell in plan.cells:
         keys[plan.label(cell, "model")].append(cell.run)
-    runs = {name: [plan.runs[key].run for key in own] for name, own in keys.items()}
+    firsts = {name: list(dict.fromkeys(plan.alike[key] for key in own)) for name, own in keys.items()}
+    runs = {name: [plan.runs[key].run for key in own] for name, own in firsts.items()}
     rows = [_setting("built as", [[call(run["model"]) for run in runs[name]] for name in names])]
     varied = _varied(plan)
     full = [[{**dict.fromkeys(varied), **run["data"]} for run in runs[name]] for name in names]
@@ -60,10 +61,11 @@ def settings(records: Records) -> list[Setting]:
     fields = dict.fromkeys(key for own in runs.values() for run in own for key in run["recipe"])
     for field in dict.fromkeys([*usual, *fields]):
         if field != "kind":
-            asked = {key: plan.runs[key].run["recipe"].get(field, usual.get(field, "default")) for key in plan.runs}
+            first = dict.fromkeys(key for own in firsts.values() for key in own)
+            asked = {key: plan.runs[key].run["recipe"].get(field, usual.get(field, "default")) for key in first}
             if field == "flip":
                 asked = {key: _flip(value, flips.get(key)) for key, value in asked.items()}
-            values = [[plain(asked[key]) for key in keys[name] if key in trained] for name in names]
+            values = [[plain(asked[key]) for key in firsts[name] if key in trained] for name in names]
             rows.append(_setting(field.replace("_", " "), values))
     if any(run["recipe"].get("patience") is not None for own in runs.values() for run in own):
         rows.append(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections import Counter
 from typing import Any
 
 import pandas as pd
@@ -71,9 +72,10 @@ def origins(records: Records) -> list[Origin]:
         at = column(records, key)
         if at not in runs or not len(runs):
             continue
-        texts = [ABSENT.get(key, "unknown") if pd.isna(value) else _text(value) for value in runs[at]]
-        counts = pd.Series(texts).value_counts(sort=False)
-        values = sorted(((str(value), int(count)) for value, count in counts.items()), key=lambda pair: -pair[1])
+        counts: Counter[str] = Counter()
+        for value, count in runs[at].value_counts(sort=False, dropna=False).items():
+            counts[ABSENT.get(key, "unknown") if pd.isna(value) else _text(value)] += count
+        values = counts.most_common()
         found.append(Origin(name, tuple(values), len(values) > 1 and _ought_to_agree(records, runs, key)))
     return found
 
