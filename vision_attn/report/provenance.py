@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections import Counter
+from numbers import Integral
 from typing import Any
 
 import pandas as pd
@@ -74,7 +75,7 @@ def origins(records: Records) -> list[Origin]:
             continue
         counts: Counter[str] = Counter()
         for value, count in runs[at].value_counts(sort=False, dropna=False).items():
-            counts[ABSENT.get(key, "unknown") if pd.isna(value) else _text(value)] += count
+            counts[ABSENT.get(key, "unknown") if pd.isna(value) else _text(value)] += int(count)
         values = counts.most_common()
         found.append(Origin(name, tuple(values), len(values) > 1 and _ought_to_agree(records, runs, key)))
     return found
@@ -198,7 +199,7 @@ def _about_baselines(records: Records) -> list[Notice]:
 def _text(value: Any) -> str:
     if isinstance(value, bool) or re.fullmatch("True|False", str(value)):
         return "yes" if str(value) == "True" else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, Integral) else str(value)
 
 
 def _runs(count: int) -> str:
