@@ -8,7 +8,7 @@ from made_up import make_plan, write_store
 from vision_attn.cli.command import execute
 from vision_attn.cli.looking import flat, paired
 from vision_attn.plan import Plan
-from vision_attn.store import RunFolder, Store, discard, leftovers_of, read_json
+from vision_attn.store import RunFolder, Store, discard, leftovers_of, locks, read_json
 
 
 @pytest.fixture
@@ -114,6 +114,17 @@ def test_a_run_at_work_stays(place):
     other.give_back()
     assert discard(mine)
     assert not folder.path.exists()
+
+
+def test_a_run_whose_folder_another_process_keeps_locked_stays(place, capsys, monkeypatch):
+    (key, *_) = keys(place).values()
+    make_plan(models=("ResNet",), sizes=(50,), seeds=(0, 1)).write(place / "results" / "quickstart")
+    monkeypatch.setattr(locks, "LOCK_SECONDS", 0.0)
+    folder = Store(place / "results" / "runs").find(key)
+    with locks.locked(folder.path):
+        code, text = said(capsys, "gc", "--delete")
+    assert (code, "1 thing" in text) == (0, True), text
+    assert folder.ended() is not None
 
 
 def test_weights_of_finished_runs_go_alone_when_asked_for(place, capsys):

@@ -11,7 +11,7 @@ import pytest
 from vision_attn.executors import queue, slurm
 from vision_attn.executors.slurm import Slurm
 from vision_attn.spec import InputError
-from vision_attn.store import Store, probe_file, write_json
+from vision_attn.store import LeaseLost, RunFolder, Store, probe_file, write_json
 
 COMMAND = """#!/bin/sh
 cd {folder}
@@ -246,6 +246,41 @@ def test_an_sbatch_without_an_answer_has_submitted_or_not(cluster, pool, is_made
     made.poll()
     assert len(made.at_work) == 3
     assert len(cluster.asked("sbatch")) == (1 if is_made else 2)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(116, "Stale file handle"), LeaseLost("has been locked"), InputError("no locks")]
+)
+@pytest.mark.parametrize("method", ["attempts", "state", "acquire"])
+def test_a_folder_that_cannot_be_read_costs_its_run_and_one_sentence(cluster, pool, monkeypatch, method, error):
+    bad, whole = pool[1]["a" * 64], getattr(RunFolder, method)
+
+    def refuse(folder, *arguments):
+        if folder.place == bad.place:
+            raise error
+        return whole(folder, *arguments)
+
+    monkeypatch.setattr(RunFolder, method, refuse)
+    made = submitted(cluster, pool)
+    assert polled(made, 1) == []
+    for letter in "bc":
+        finish(pool[1][letter * 64])
+    cluster.show(made, "FAILED")
+    if method == "acquire":
+        monkeypatch.setattr(RunFolder, "holder", lambda folder: {} if folder.place == bad.place else None)
+    ends = dict(polled(made, 1))
+    assert (ends["b"], ends["c"]) == ("done", "done")
+    assert ends["a"] == ("killed" if method == "acquire" else "failed")
+
+
+def test_a_percent_sign_in_the_path_of_the_store_is_no_pattern_of_slurm(cluster, pool, tmp_path):
+    store = Store(tmp_path / "50%j" / "runs")
+    folders = {}
+    store.open("a" * 64, hint="a", run={}, index=folders)
+    submitted(cluster, (store, folders))
+    (asked,) = cluster.asked("sbatch")
+    assert f"--output={tmp_path}/50%%j/runs/slurm/vision-attn-" in asked
+    assert ".%a.log" in asked
 
 
 def test_a_submission_that_is_refused_ends_it_and_beside_others_at_work_it_waits(cluster, pool):

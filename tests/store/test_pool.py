@@ -139,6 +139,15 @@ def test_what_else_lies_in_the_pool_does_no_harm(root, litter):
     assert all_states(root) == {"a" * 64: "done"}
 
 
+def test_a_folder_that_cannot_be_read_costs_its_run_alone(root):
+    store = Store(root)
+    first, second = (store.open(letter * 64, hint=letter, run={}, index=store.index()) for letter in "ab")
+    (first.path / "config.json").unlink()
+    (first.path / "config.json").symlink_to("config.json")  # round in circles: even a look at it is an error
+    assert set(store.index()) == {second.digest}
+    assert store.damaged_configs() == [first.path.relative_to(root).as_posix()]
+
+
 def test_folders_of_which_nobody_can_say_which_run_they_hold_are_named(root):
     folder = opened(root)
     (folder.path / "config.json").write_text("{")

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import math
 import os
 import sys
 import traceback
@@ -22,14 +23,18 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errn
 
 
 class Verb(TyperCommand):
-    """A command that refuses an option given twice where one of them would be ignored."""
+    """A command that refuses an option given twice where one of them would be ignored, and numbers that are none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         given = Counter(self.make_parser(ctx).parse_args(args=list(args))[2])
         for option, times in given.items():
             if times > 1 and not getattr(option, "multiple", False) and not getattr(option, "is_flag", False):
                 ctx.fail(f"{option.opts[0]} must be given once. It is given {times} times.")
-        return super().parse_args(ctx, args)
+        left = super().parse_args(ctx, args)
+        for name, value in ctx.params.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                ctx.fail(f"{name.replace('_', '-')} must be a finite number. Got {value} instead.")
+        return left
 
 
 app = typer.Typer(

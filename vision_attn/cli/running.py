@@ -239,7 +239,7 @@ def status(
     as_json: Json = False,
     watch: Annotated[
         float | None,
-        typer.Option(min=1, help="Look again every so many seconds, until no run is left to do."),
+        typer.Option(min=1, max=86_400, help="Look again every so many seconds, until no run is left to do."),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Name finished and pending runs, too, all with their keys and levels.")

@@ -1,15 +1,21 @@
 """Remote: what executors have in common whose runs are executed elsewhere: the store says what becomes of each."""
 
+import contextlib
 import dataclasses
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from vision_attn.executors.base import Event
-from vision_attn.store import FAILURES, RunFolder
+from vision_attn.spec import InputError
+from vision_attn.store import FAILURES, LeaseLost, RunFolder
 
 MOST_TRIES = 5
 """Tasks that may end without finishing a run before the run counts as failed."""
+
+UNREADABLE = (LeaseLost, InputError, OSError)
+"""What a file system, or another process, can have against a look into a run's folder."""
 
 Group = tuple[str, ...]
 End = Literal["cancelled", "again", "died", "oom"]
@@ -38,6 +44,7 @@ class Task:
 class Watch:
     """What has become of runs since they were handed over, from their folders alone.
 
+    A folder that cannot be read costs its run alone: once its task has ended, the run counts as failed for now.
     `asked` are the files of the probes that each run is asked for.
     """
 
@@ -51,7 +58,9 @@ class Watch:
     def hand_over(self, task: Task) -> None:
         """Remember what is on record of the runs: only what comes after it is news."""
         for key in task.keys:
-            self.before[key] = len(self.folders[key].attempts())
+            self.before[key] = sys.maxsize
+            with contextlib.suppress(*UNREADABLE):
+                self.before[key] = len(self.folders[key].attempts())
 
     def look(self, task: Task, *, whole: bool = False) -> list[Event]:
         """What is new; runs at their end leave the task. Unless `whole`, no further than to the group at work."""
@@ -87,8 +96,13 @@ class Watch:
 
     def _ended(self, key: str, task: Task, events: list[Event], whole: bool) -> bool:
         """Whether a run is at its end. A failure that shows once may be one that a new attempt is just writing down."""
-        state = self.folders[key].state(self.asked[key])
-        is_new = len(self.folders[key].attempts()) > self.before[key]
+        try:
+            state, attempts = self.folders[key].state(self.asked[key]), self.folders[key].attempts()
+        except UNREADABLE as error:
+            if whole:
+                events.append(Event("finished", key, outcome="failed", error=str(error)))
+            return whole
+        is_new = len(attempts) > self.before[key]
         is_failed = state.name in FAILURES and is_new
         if state.name in ("done", "diverged") or (is_failed and (whole or key in self.suspects)):
             events.append(Event("finished", key, outcome=state.name, error=state.reason or None))
@@ -107,12 +121,15 @@ class Watch:
 
     def _bury(self, key: str, outcome: str, why: str) -> Event | None:
         """Write a failure down, where the run has not ended after all; None where a living process has it."""
-        lease = self.folders[key].acquire()
-        if lease is None:
-            return None
-        state = self.folders[key].state(self.asked[key])
-        if state.name in ("done", "diverged"):
-            lease.give_back()
-            return Event("finished", key, outcome=state.name, error=state.reason or None)
-        lease.release(outcome, why)
+        try:
+            lease = self.folders[key].acquire()
+            if lease is None:
+                return None
+            state = self.folders[key].state(self.asked[key])
+            if state.name in ("done", "diverged"):
+                lease.give_back()
+                return Event("finished", key, outcome=state.name, error=state.reason or None)
+            lease.release(outcome, why)
+        except UNREADABLE as problem:
+            why = f"{why}; that is not on record: {problem}"
         return Event("finished", key, outcome=outcome, error=why)

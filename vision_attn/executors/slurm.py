@@ -264,7 +264,7 @@ class Slurm:
         own = {
             "job-name": name,
             "array": f"0-{len(made) - 1}{limit}",
-            "output": str(self.place / f"{name}.%a.log"),
+            "output": str(self.place / name).replace("%", "%%") + ".%a.log",
             "open-mode": "append",
             "signal": f"B:USR1@{WARNING_SECONDS}",
             "time": str(minutes),

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 
 from vision_attn.store.folder import CHECKPOINT, WEIGHTS, RunFolder
+from vision_attn.store.locks import LeaseLost
 from vision_attn.store.pool import Store
 
 GONE = ".gone-"
@@ -47,11 +48,14 @@ def leftovers_of(store: Store, asked: Container[str], *, weights: bool = False) 
 
 
 def discard(one: Leftover) -> bool:
-    """Remove it; False where a process is at work on its run. Raises `OSError`, `LeaseLost`."""
+    """Remove it; False where a process is at work on its run, or keeps its folder locked. Raises `OSError`."""
     if one.folder is None:
         shutil.rmtree(one.path, ignore_errors=True)
         return True
-    lease = one.folder.acquire()
+    try:
+        lease = one.folder.acquire()
+    except LeaseLost:
+        lease = None
     if lease is None:
         return False
     if one.path != one.folder.path:

@@ -41,13 +41,16 @@ class Store:
         by_digest: dict[str, list[str]] = {}
         for name in self._names():
             folder = RunFolder(f"{root}/{name}", seen=known.get(name))
-            found = folder.seen.look(folder.place, CONFIG, folder.read_config, keep=("digest",))
+            try:
+                found = folder.seen.look(folder.place, CONFIG, folder.read_config, keep=("digest",))
+                is_run = found is not None or signature(f"{folder.place}/{CONFIG}") is not None
+            except OSError:  # another user's, or on a bad disk: it costs this run alone
+                found, is_run = None, True
             folder.seen.digest = None if found is None else found["digest"]
             if folder.seen.digest is not None:
                 by_digest.setdefault(folder.seen.digest, []).append(name)
-            elif signature(f"{folder.place}/{CONFIG}") is None:
-                continue
-            self.folders[name] = folder
+            if is_run:
+                self.folders[name] = folder
         return {digest: self.folders[self._furthest(names)] for digest, names in by_digest.items()}
 
     def remember(self) -> None:
