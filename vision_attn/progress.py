@@ -1,5 +1,6 @@
 """Progress of a sweep: a bar with the remaining time on a terminal, plain lines elsewhere."""
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from rich.markup import escape
 
 from vision_attn.executors.base import Event
 from vision_attn.plan import Plan
+from vision_attn.spec import InputError
 from vision_attn.store import FAILURES, LOG, WORKERS_LOG, State, Store
 from vision_attn.sweep import updates
 from vision_attn.wording import clock
@@ -87,7 +89,9 @@ class Progress:
         seconds = time.monotonic() - self.since.get(event.run, self.begun)
         if event.outcome in FAILURES or event.outcome == "diverged":
             self._line(f"{event.outcome.upper()} {name}: {event.error}", always=True)
-            folder = Store(self.store).find(event.run)
+            folder = None
+            with contextlib.suppress(OSError, InputError):  # a pool that cannot be read has been told of already
+                folder = Store(self.store).find(event.run)
             log = None if folder is None else folder.path / LOG
             self._line(f"  log: {log if log and log.exists() else self.store / WORKERS_LOG}", always=True)
         elif not self.bar:
