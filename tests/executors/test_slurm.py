@@ -254,6 +254,7 @@ def test_an_sbatch_without_an_answer_has_submitted_or_not(cluster, pool, is_made
 @pytest.mark.parametrize("method", ["attempts", "state", "acquire"])
 def test_a_folder_that_cannot_be_read_costs_its_run_and_one_sentence(cluster, pool, monkeypatch, method, error):
     bad, whole = pool[1]["a" * 64], getattr(RunFolder, method)
+    lease = bad.acquire() if method == "acquire" else None
 
     def refuse(folder, *arguments):
         if folder.place == bad.place:
@@ -262,15 +263,13 @@ def test_a_folder_that_cannot_be_read_costs_its_run_and_one_sentence(cluster, po
 
     monkeypatch.setattr(RunFolder, method, refuse)
     made = submitted(cluster, pool)
-    assert polled(made, 1) == []
+    assert {what for _, what in polled(made, 1)} <= {"started"}
     for letter in "bc":
         finish(pool[1][letter * 64])
     cluster.show(made, "FAILED")
-    if method == "acquire":
-        monkeypatch.setattr(RunFolder, "holder", lambda folder: {} if folder.place == bad.place else None)
     ends = dict(polled(made, 1))
     assert (ends["b"], ends["c"]) == ("done", "done")
-    assert ends["a"] == ("killed" if method == "acquire" else "failed")
+    assert ends["a"] == ("failed" if lease is None else "killed")
 
 
 def test_a_percent_sign_in_the_path_of_the_store_is_no_pattern_of_slurm(cluster, pool, tmp_path):
