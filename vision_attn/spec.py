@@ -105,7 +105,9 @@ def spec(cls: type[T]) -> type[T]:
             raise TypeError(
                 f"default of the field {name} of {cls.__name__} must be {allowed}. Got {default!r} instead."
             )
-    made = by_name(_filled_at_once(dataclasses.dataclass(frozen=True, kw_only=True)(cls)))
+    has_init = "__init__" in vars(cls)
+    made = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    made = by_name(made if has_init else _filled_at_once(made))
     taken = [field.name for field in dataclasses.fields(made) if field.name in RESERVED]  # type: ignore[arg-type]
     if taken:
         raise TypeError(f"A field of {made.__name__} must not be named {taken[0]}: the name has a meaning in the JSON.")
