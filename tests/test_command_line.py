@@ -137,7 +137,7 @@ def test_a_wrong_command_line_is_one_sentence(place, capsys, words, sentence):
         (("run-one", "abcdef", "--plan", "pipe.json", "--store", "mine.py"), "store must be a folder"),
         (("doctor", "--engine", "slurm", "--store", "mine.py"), "store must be a folder"),
         (("show", "x" * 300), "run must be the folder of one run"),
-        (("run", "mine.py", "--timeout", "nan"), "timeout must be a finite number. Got nan instead."),
+        (("run", "mine.py", "--timeout", "inf"), "timeout must be a finite number. Got inf instead."),
         (("run", "mine.py", "--stop-after", "inf"), "stop-after must be a finite number. Got inf instead."),
         (("status", "mine.py", "--watch", "1e300"), "--watch"),
     ],
