@@ -143,7 +143,7 @@ def _filled_at_once(cls: type[T]) -> type[T]:
         vars(self).update(given)
         self.__post_init__()
 
-    cls.__init__ = fill  # type: ignore[method-assign,assignment]
+    cls.__init__ = fill  # type: ignore[method-assign]
     return cls
 
 
