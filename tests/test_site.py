@@ -77,7 +77,7 @@ def test_a_figure_of_the_gallery_says_that_it_is_made_up(name):
 
 
 def test_docstrings_are_translated_to_the_markup_of_sphinx():
-    written = """What it is, of |x|.
+    written = """What it is, of |x|, and *never* of (B, *G, N) or **options, `*G`.
 
     With
 
@@ -93,7 +93,8 @@ def test_docstrings_are_translated_to_the_markup_of_sphinx():
     The end.
     """
     assert docstrings.markup(inspect.cleandoc(written).splitlines()) == [
-        *("What it is, of \\|x\\|.", "", "With", "", "::", "", "    y = |x|", "      + 1", "", "for every `|x|`.", ""),
+        "What it is, of \\|x\\|, and *never* of (B, \\*G, N) or \\*\\*options, `*G`.",
+        *("", "With", "", "::", "", "    y = |x|", "      + 1", "", "for every `|x|`.", ""),
         *("`name, other`", "    what it means,", "    on two lines", "`third`", "    \\|q\\|", "", "The end."),
     ]
 

@@ -68,7 +68,7 @@ class Position(nn.Module):
         return t
 
     def bias(self, q_places: Tensor | None, k_places: Tensor | None, extent: tuple[int, int]) -> Tensor:
-        """What is added to the scores, (H, *G, N, M) of places (*G, N, 2) and (*G, M, 2).
+        """What is added to the scores, (H, ..., N, M) of places (..., N, 2) and (..., M, 2).
 
         `extent` is the part of the grid over which pairs can lie. For pairs farther apart, which do not see each other,
         any number will do. Where it `places_prefix` it is asked for None, too: for tokens without a grid position.

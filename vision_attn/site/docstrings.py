@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 COLUMNS = re.compile(r"(?P<term>`?\w[\w`, ]*?)(?P<gap> {2,})(?P<text>\S.*)")
 CODE = re.compile(r"(`[^`]*`)")
+SIGNS = re.compile(r"\||\*+(?=\w+\b(?!\*))")
 
 
 def markup(lines: Sequence[str]) -> list[str]:
@@ -36,5 +37,9 @@ def markup(lines: Sequence[str]) -> list[str]:
 
 
 def _text(line: str) -> str:
-    """A line with its bars escaped, but for those in code."""
-    return "".join(part if part.startswith("`") else part.replace("|", r"\|") for part in CODE.split(line))
+    """A line with its bars escaped, and the stars that open no emphasis, as in (B, *G, N), but for those in code."""
+    return "".join(part if part.startswith("`") else SIGNS.sub(_escaped, part) for part in CODE.split(line))
+
+
+def _escaped(signs: re.Match[str]) -> str:
+    return "".join(rf"\{sign}" for sign in signs[0])
