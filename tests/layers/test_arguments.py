@@ -52,6 +52,27 @@ def test_dropout_is_on_where_its_module_is_in_training():
         assert not torch.allclose(layer(x), plain)
 
 
+def ragged(layout):
+    return torch.nested.nested_tensor([torch.randn(5, DIM), torch.randn(9, DIM)], layout=layout)
+
+
+@pytest.mark.parametrize("options", [{}, {"pattern": "reduced"}, {"similarity": "cosine"}], ids=str)
+@pytest.mark.parametrize("call", ["forward", "weights", "heads"])
+def test_tokens_without_a_number_at_every_place_are_refused(call, options):
+    ask = getattr(made(**options), call)
+    for x in (ragged(torch.jagged), ragged(torch.strided), image_tokens().to_sparse()):
+        with pytest.raises(ValueError, match=r"^x of Attention must be a dense tensor, shorter samples padded \(key_"):
+            ask(x)
+    for x in ([[1.0]], None, image_tokens().numpy()):
+        with pytest.raises(
+            ValueError, match=rf"^x of Attention must be a tensor\. Got '{type(x).__name__}' instead\.$"
+        ):
+            ask(x)
+    if not options:
+        with pytest.raises(ValueError, match=r"^context of Attention must be a dense tensor"):
+            ask(image_tokens(), context=ragged(torch.jagged))
+
+
 @pytest.mark.parametrize("name", ["key_padding_mask", "attn_mask"])
 def test_a_mask_that_is_no_tensor_is_refused(name):
     for layer in (made(), made(pattern="reduced")):

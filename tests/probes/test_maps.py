@@ -142,6 +142,36 @@ def test_registers_are_told_apart_where_the_model_lies_in_another_or_takes_image
             assert (one.prefix, one.grid) == (5, (4, 4))
 
 
+def compiled(model, what):
+    """The model, its blocks or its attention compiled, and run once without hooks."""
+    inner = model.layers[0].blocks if hasattr(model, "layers") else model.blocks
+    if what == "model":
+        model = torch.compile(model, backend="eager")
+    elif what == "in place":
+        model.compile(backend="eager")
+    for place, block in enumerate(inner):
+        if what == "blocks":
+            inner[place] = torch.compile(block, backend="eager")
+        elif what == "attention":
+            block.attn = torch.compile(block.attn, backend="eager")
+    with torch.no_grad():
+        model(images())
+    return model
+
+
+@pytest.mark.parametrize("what", ["model", "in place", "blocks", "attention"])
+@pytest.mark.parametrize("name", ["vit_small_patch14_reg4_dinov2", "swin_tiny_patch4_window7_224"])
+def test_compiled_models_have_the_same_maps(name, what):
+    model = made(name)
+    expected = attention_maps(model, images())
+    torch.compiler.reset()
+    found = attention_maps(compiled(model, what), images())
+    assert [place.replace("_orig_mod.", "").removesuffix("._orig_mod") for place in found] == list(expected)
+    for own, other in zip(found.values(), expected.values(), strict=True):
+        assert (own.prefix, own.grid) == (other.prefix, other.grid)
+        torch.testing.assert_close(own.weights, other.weights)
+
+
 def test_rectangular_images_keep_their_shape():
     maps = attention_maps(made("vit_tiny_patch16_224", img_size=(32, 48)), images(32, 48))
     assert next(iter(maps.values())).grid == (4, 6)

@@ -111,6 +111,21 @@ def covers_grid(position: Position, pattern: Pattern) -> bool:
     return not isinstance(position, RelativeBias) or UNBOUNDED in pattern.extent((UNBOUNDED, UNBOUNDED))
 
 
+def is_dense(x: Any) -> bool:
+    """Whether it is a tensor with a number at every place: samples of different lengths and lists of places are not."""
+    return isinstance(x, Tensor) and not x.is_nested and x.layout == torch.strided
+
+
+def dense(field: str, x: Any, *, allowed: str = "") -> None:
+    """Raise the sentence unless it is a dense tensor, or stands for one while a graph is made."""
+    if traced(x) or is_dense(x):
+        return
+    if isinstance(x, Tensor):
+        given = "nested" if x.is_nested else str(x.layout)
+        require(False, field, f"{allowed}a dense tensor, shorter samples padded (key_padding_mask)", given)
+    require(False, field, f"{allowed}a tensor", type(x).__name__)
+
+
 def tokens(layer: "Attention", x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """x and context as tokens (B, N, C)."""
     cross = layer.context_dim is not None
@@ -130,7 +145,6 @@ def tokens(layer: "Attention", x: Tensor, context: Tensor | None) -> tuple[Tenso
 def _tokens(layer: "Attention", x: Tensor, field: str, width: int) -> Tensor:
     if traced(x):
         return _followed(layer, x)
-    require(isinstance(x, Tensor), field, "a tensor", type(x).__name__)
     shaped = x.ndim in (3, 4) and x.shape[2 if x.ndim == 3 else 1] == width
     require(shaped, field, f"(B, N, {width}) or (B, {width}, H, W)", tuple(x.shape))
     if x.ndim == 3:
@@ -161,7 +175,8 @@ def masks(
 ) -> Tensor | None:
     """The masks have the shapes of the call; `attn_mask` comes back as (B or 1, heads or 1, N, M)."""
     for name, mask in (("key_padding_mask", key_padding_mask), ("attn_mask", attn_mask)):
-        require(mask is None or isinstance(mask, Tensor), name, "None or a tensor", type(mask).__name__)
+        if mask is not None:
+            dense(name, mask, allowed="None or ")
         if mask is not None and mask.device != keys.device:
             require(False, name, f"on {keys.device}, the device of the tokens", str(mask.device))
     reduced = isinstance(layer.pattern, SpatialReduction)

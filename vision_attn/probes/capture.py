@@ -6,6 +6,7 @@ B batch, N tokens, M keys, C channels, H heads.
 import contextlib
 import dataclasses
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -161,7 +162,8 @@ def giving(model: nn.Module, attribute: str) -> Iterator[None]:
 def _recording(modules: dict[str, nn.Module], *, stop: bool = False) -> Iterator[dict[str, Call]]:
     """Inside, forward passes write down the first call of each module, in order of the calls.
 
-    With `stop` they end, by `_Enough`, when every module has been called.
+    With `stop` they end, by `_Enough`, when every module has been called. Compiled models run as they are written:
+    what was compiled before does not know the hooks.
     """
     calls: dict[str, Call] = {}
     enough = len(modules) if stop else math.inf
@@ -169,10 +171,16 @@ def _recording(modules: dict[str, nn.Module], *, stop: bool = False) -> Iterator
         module.register_forward_hook(_writer(calls, name, enough), with_kwargs=True) for name, module in modules.items()
     ]
     try:
-        yield calls
+        with _as_written():
+            yield calls
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _as_written() -> contextlib.AbstractContextManager[object]:
+    """Inside, nothing that `torch.compile` has made runs; where it was never asked for there is nothing to import."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else contextlib.nullcontext()
 
 
 def _writer(calls: dict[str, Call], name: str, enough: float) -> Any:

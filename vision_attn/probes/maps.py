@@ -20,6 +20,8 @@ from vision_attn.probes.capture import CLASS_TOKEN, Call, calls_of, declared_pre
 from vision_attn.spec import InputError
 from vision_attn.training.evaluate import evaluating
 
+COMPILED = "_orig_mod"
+"""The name of a module in what `torch.compile` makes of it."""
 SOFTMAXES = (torch.softmax, Tensor.softmax, F.softmax)
 
 
@@ -77,7 +79,7 @@ def each_map(model: nn.Module, images: Tensor) -> Iterator[tuple[str, AttentionM
     The model is in eval mode until the last one is taken.
     """
     layers = {name: module for name, module in model.named_modules() if attends(module)}
-    blocks = {name: model.get_submodule(name.rpartition(".")[0]) for name in layers}
+    blocks = {name: model.get_submodule(_place(name)[0]) for name in layers}
     watched = {**layers, **{f"{name} in": block for name, block in blocks.items()}}
     with evaluating(model), torch.no_grad():
         calls = calls_of(watched, lambda: model(images))
@@ -87,6 +89,12 @@ def each_map(model: nn.Module, images: Tensor) -> Iterator[tuple[str, AttentionM
                 yield name, _put_back(weights, name, blocks[name], calls.get(f"{name} in"), len(images))
             else:
                 yield name, _placed(weights, model, layers[name], images)
+
+
+def _place(name: str) -> tuple[str, str]:
+    """The block that a layer stands in and its name there; a layer that is compiled by itself stands in a wrapper."""
+    block, _, own = name.removesuffix(f".{COMPILED}").rpartition(".")
+    return block, own
 
 
 class _Weights(TorchFunctionMode):
@@ -185,7 +193,7 @@ def _put_back(weights: Tensor, name: str, block: nn.Module, outer: Call | None, 
     rows, columns = outer.tokens.shape[1:3]
     numbers = torch.arange(1, rows * columns + 1, device=weights.device, dtype=torch.float64)
     stub: Any = copy.copy(block)
-    stub._modules = {**block._modules, name.rpartition(".")[2]: _Keep()}
+    stub._modules = {**block._modules, _place(name)[1]: _Keep()}
     stub._attn(numbers.reshape(1, rows, columns, 1))
     seen = stub.attn.tokens[..., 0].long()
     windows = weights.unflatten(0, (batch, -1)).transpose(1, 2)
