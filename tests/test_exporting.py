@@ -5,8 +5,11 @@ import pytest
 from made_up import make_plan, write_store
 
 from vision_attn.cli.command import execute
+from vision_attn.cli.running import undrawn
+from vision_attn.figures import LearningCurve
 from vision_attn.plan import Plan
 from vision_attn.records import load
+from vision_attn.spec import to_json
 
 
 @pytest.fixture
@@ -44,6 +47,24 @@ def test_every_figure_is_a_table_in_latex_and_a_pdf(place, capsys):
     assert r"\toprule" in (place / "paper" / "Gap.tex").read_text()
     code, _ = said(capsys, "--to", "pdf", "--out", "paper", "--width", "column")
     assert (code, {path.stem for path in (place / "paper").glob("*.pdf")}) == (0, names)
+
+
+@pytest.mark.parametrize("to", ["latex", "pdf"])
+def test_a_figure_that_names_no_factor_costs_no_other(place, capsys, to):
+    folder = place / "results" / "quickstart"
+    plan = Plan.read(folder)
+    plan.replace(figures=(to_json(LearningCurve(x="width")), *plan.figures)).write(folder)
+    code, text = said(capsys, "--to", to, "--out", "paper")
+    assert code == 2
+    assert "All else is written. x of LearningCurve must be a factor of the experiment (model, train_size, " in text
+    assert len(list((place / "paper").iterdir())) == len(plan.figures)
+
+
+def test_plan_names_the_figures_that_have_no_factor(place):
+    plan = Plan.read(place / "results" / "quickstart")
+    assert undrawn(plan) == []
+    (sentence,) = undrawn(plan.replace(figures=(to_json(LearningCurve(x="width")), *plan.figures)))
+    assert sentence.startswith("x of LearningCurve must be a factor of the experiment (model, train_size, ")
 
 
 def test_parquet_and_tensorboard_say_which_package_they_need_or_have_every_number(place, capsys):

@@ -63,20 +63,39 @@ def _parquet(records: Records, folder: Path, _: Any) -> Iterator[Path]:
 
 
 def _latex(records: Records, folder: Path, _: Any) -> Iterator[Path]:
+    lost = []
     for name, figure in _figures(records):
-        table = figure.table(records)
-        content = latex(figure.printed(table, records), caption=figure.caption(table, records))
+        try:
+            table = figure.table(records)
+            content = latex(figure.printed(table, records), caption=figure.caption(table, records))
+        except InputError as error:
+            lost.append(str(error))
+            continue
         write_atomic(folder / f"{name}.tex", content.encode())
         yield folder / f"{name}.tex"
     if ruled := findings(records):
         columns = ["claim", "statement", "estimate", "low", "high", "n", "verdict"]
         write_atomic(folder / "verdicts.tex", latex(verdict_table(ruled)[columns].fillna("")).encode())
         yield folder / "verdicts.tex"
+    _tell(lost)
 
 
 def _pdf(records: Records, folder: Path, width: Any) -> Iterator[Path]:
+    lost = []
     for name, figure in _figures(records):
-        yield from figure.plot(records, width=width).save(folder / name, formats=("pdf",))
+        try:
+            plot = figure.plot(records, width=width)
+        except InputError as error:
+            lost.append(str(error))
+            continue
+        yield from plot.save(folder / name, formats=("pdf",))
+    _tell(lost)
+
+
+def _tell(lost: list[str]) -> None:
+    """Raise `InputError`, once all else is written, where figures could not be made."""
+    if lost:
+        raise InputError(f"All else is written. {' '.join(lost)}")
 
 
 def _tensorboard(records: Records, folder: Path, _: Any) -> Iterator[Path]:

@@ -90,6 +90,8 @@ def plan(
     updates = sum(sweep.updates(planned).values())
     numbers = ((len(planned.cells), "cell"), (len(runs), "run"), (updates, "update"))
     console.print(f"  {', '.join(counted(number, what) for number, what in numbers)} in all")
+    for sentence in undrawn(planned):
+        console.print(f"  not drawn: {escape(sentence)}", soft_wrap=True)
     if planned.omitted:
         whole = len(planned.cells) + len(planned.omitted)
         console.print(f"  {len(planned.omitted)} of {whole} combinations are excluded by the experiment file")
@@ -185,6 +187,24 @@ def run(
         console.print(f"report: {escape(str(page))}{'' if is_new else ' (nothing has changed)'}", soft_wrap=True)
     is_cut = bool(ended.refusal) or ended.why in ("disk full", "failures in a row")
     raise typer.Exit(FAILED if is_cut else exit_code(ended.states))
+
+
+def undrawn(plan: Plan) -> list[str]:
+    """A sentence for every figure that names a factor which the plan does not have."""
+    from vision_attn.figures import Figure
+    from vision_attn.records import require_factor
+    from vision_attn.spec import from_json
+
+    said = []
+    for figure in (from_json(data, Figure) for data in plan.figures):
+        fields = getattr(figure, "factor_fields", ()) if figure.applies(plan) else ()
+        try:
+            for field in fields:
+                if (name := getattr(figure, field)) is not None:
+                    require_factor(plan, field, type(figure).__name__, name)
+        except InputError as error:
+            said.append(str(error))
+    return said
 
 
 def _expected(plan: Plan, found: Look) -> str:
