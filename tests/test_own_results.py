@@ -184,7 +184,12 @@ def test_an_index_that_pandas_has_written_and_spaces_after_commas_are_no_part_of
     assert list(read(tmp_path / "x.csv")) == list(read(tmp_path / "y.csv")) == list(frame())
 
 
-@pytest.mark.parametrize("level", ["inf", "-inf", "1e300", "9" * 400])
+LONG = pytest.param(
+    "9" * 400, marks=pytest.mark.skipif(int(pd.__version__.split(".")[0]) < 3, reason="pandas 2 reads it as a name")
+)
+
+
+@pytest.mark.parametrize("level", ["inf", "-inf", "1e300", LONG])
 def test_levels_that_no_plan_can_hold_are_refused(tmp_path, level):
     (tmp_path / "x.csv").write_text(f"model,train_size,accuracy\na,{level},0.5\nb,50,0.5\n")
     with pytest.raises(InputError, match=r"Column 'train_size' must have levels between -2\*\*63 and 2\*\*63\. Got "):
