@@ -100,6 +100,30 @@ def test_the_deciding_number_is_that_of_the_part_that_contradicts(folder):
     assert one.decisive.n == 3
 
 
+@pytest.mark.parametrize(
+    ("whole", "said"),
+    [
+        ("inconclusive", "2 of 3 parts support it: −6.0 points (n = 5): is worse"),
+        ("contradicts", ""),
+        ("supports", ""),
+    ],
+)
+def test_what_is_supported_of_an_undecided_rule_is_told_beside_it(whole, said):
+    verdicts = {"is open": "inconclusive", "is worse": "supports", "is worse, too": "supports"}
+    parts = [
+        Part(f"C2.{i}", name, verdict, "−6.0 points", 5, "accuracy", False)
+        for i, (name, verdict) in enumerate(verdicts.items())
+    ]
+    one = Evidence("x", "x.py", Part("C2", "all", whole, "", 0, "", False), tuple(parts), "")
+    assert one.supported == said
+    (claim,) = [row.claim for row in judged(Path("nowhere")) if row.id == "C2"]
+    row = Judged("C2", claim, (one,))
+    assert row.advice.startswith("Not decided as a whole") == bool(said)
+    text = markdown([row], page="x", link="y")
+    assert ("<br>" + said in text) == bool(said)
+    assert "−6.0 points (n = 5): is open" in text or whole != "inconclusive"
+
+
 def test_what_the_log_withdraws_is_withdrawn_and_decides_nothing(folder):
     row = row_of(folder, "C3")
     (one,) = row.evidence

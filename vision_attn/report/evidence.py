@@ -35,6 +35,12 @@ class Part:
     is_exact: bool
     p_holm: float = 1.0
 
+    @property
+    def told(self) -> str:
+        """The number and its statement in a line."""
+        of = f" (n = {self.n})" if self.n else ""
+        return f"{self.effect}{of}: {self.statement}" if self.effect else self.statement
+
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
@@ -65,6 +71,15 @@ class Evidence:
         if self.whole.verdict == "contradicts":
             same.sort(key=lambda part: part.p_holm)
         return next(iter(same), self.parts[0] if self.parts else self.whole)
+
+    @property
+    def supported(self) -> str:
+        """What is supported of a rule that is inconclusive as a whole: how many parts, and the first of them."""
+        parts = [part for part in self.parts if part.verdict == "supports"] if self.verdict == "inconclusive" else []
+        if not parts:
+            return ""
+        verb = "support" if len(parts) > 1 else "supports"
+        return f"{len(parts)} of {len(self.parts)} parts {verb} it: {parts[0].told}"
 
     @property
     def kind(self) -> str:
@@ -99,6 +114,8 @@ class Judged:
             return self.claim.advice[self.verdict]
         if self.verdict == "mixed":
             return "The rules do not agree: go by the statements beside, each for itself."
+        if any(one.supported for one in self.evidence):
+            return "Not decided as a whole: go by the parts beside, each for itself."
         return "None: nothing is decided. Measure it on your own data before you rely on it."
 
 
@@ -202,10 +219,7 @@ def _numbers(row: Judged) -> str:
 
 
 def _number(one: Evidence) -> str:
-    part = one.decisive
-    if not part.effect:
-        return _cell(part.statement)
-    return f"{part.effect}{f' (n = {part.n})' if part.n else ''}: {_cell(part.statement)}"
+    return "<br>".join(_cell(text) for text in (one.decisive.told, one.supported) if text)
 
 
 def _cell(text: str) -> str:
