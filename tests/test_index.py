@@ -207,6 +207,17 @@ def test_the_page_has_every_claim_its_range_and_the_command_that_measures_what_i
     assert claims()[0].original in read.text
 
 
+def test_the_page_holds_every_picture_once_and_shows_it_wherever_it_is_asked_for(folder):
+    build_all(folder, pages=False)
+    text = (folder / "index.html").read_text()
+    held = re.findall(r'<image id="(\S+)"[^>]*href="(data:image/png[^"]+)"', text)
+    shown = re.findall(r'<use href="#(\S+)"', text)
+    assert len({name for name, _ in held}) == len({image for _, image in held}) == len(held)
+    assert set(shown) == {name for name, _ in held}
+    assert len(shown) > len(held)
+    assert text.count("data:image") == len(held)
+
+
 def test_a_page_says_what_the_log_says_of_its_verdicts(tmp_path):
     folder = results(tmp_path, "## 2026-01-02 · Gone\n- Withdrawn: `second` C2: a fault.\n", second=(MORE,))
     build_all(folder)

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import hashlib
 import io
 import re
 from collections import Counter
@@ -37,6 +38,13 @@ class Thumbnail:
     name: str
     title: str
     image: str
+    width: int
+    height: int
+
+    @property
+    def id(self) -> str:
+        """What the page calls the image, which it holds once."""
+        return "picture-" + hashlib.sha256(self.image.encode()).hexdigest()[:12]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,18 +131,18 @@ def _thumbnail(records: Records, metric: str) -> Thumbnail | None:
                 drawing = rendering.rendered(figure.plot(records).sheet, kinds=("png",))["png"]
         except (Exception, SystemExit):  # noqa: S112  # a figure must not cost the page: its own page says what failed
             continue
-        return Thumbnail(name, figure.heading() or figure.title, _small(drawing))
+        return Thumbnail(name, figure.heading() or figure.title, *_small(drawing))
     return None
 
 
-def _small(png: bytes) -> str:
-    """An image as a data URI, at most `WIDTH` pixels wide and in 64 colours: some 20 kB, where an SVG has up to 180."""
+def _small(png: bytes) -> tuple[str, int, int]:
+    """An image as a data URI, with its width and height, in 64 colours: some 20 kB, where an SVG has up to 180."""
     with Image.open(io.BytesIO(png)) as image:
         small = image.convert("RGB")
     small.thumbnail((WIDTH, 2 * WIDTH))
     out = io.BytesIO()
     small.quantize(64).save(out, format="png", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode(), *small.size
 
 
 def _words(name: str) -> set[str]:
@@ -148,6 +156,7 @@ def _page(results: Path, rows: list[Judged], entries: dict[str, Entry]) -> str:
         summary=summary(rows),
         rows=rows,
         entries=entries,
+        pictures={one.id: one for entry in entries.values() for one in entry.thumbnails.values()},
         tutorials=tutorials(),
         commands={row.id: command(row, results) for row in rows},
         has_log=(results / "LOG.md").is_file(),
