@@ -92,7 +92,7 @@ def test_with_positions_of_sine_and_cosine_tokens_attend_to_those_near_them():
 def test_what_the_formula_does_not_speak_of_is_refused(mixer):
     with pytest.raises(InputError) as error:
         ViT(mixer=mixer, init="mimetic")
-    assert str(error.value) == (
+    assert str(error.value).startswith(
         "mixer of ViT must be SelfAttention with the similarity 'dot', as wide as the tokens, without qk_norm, with "
-        f"init 'mimetic'. Got {mixer!r} instead."
+        f"init 'mimetic'. Got {type(mixer).__name__}("
     )
