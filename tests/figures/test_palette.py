@@ -14,8 +14,7 @@ def test_a_model_looks_alike_on_all_pages_of_results():
         for name, place in palette.places(levels).items():
             found.setdefault(name, set()).add(palette.style(place))
     assert len(found) > 20
-    # in the preset "short" of data_size, which has fewer models, these two have the places that others take elsewhere
-    assert {name for name, own in found.items() if len(own) > 1} == {"ViT, zero mixer", "linear on patches"}
+    assert {name: own for name, own in found.items() if len(own) > 1} == {}
 
 
 def test_twelve_models_of_any_name_share_neither_colour_nor_marker():

@@ -16,7 +16,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("ViT", "attention, learned"),
     ("ViT, 3x3 convolution", "CNN, radius 1"),
     ("ViT, convolutional stem", "attention, relative"),
-    ("ViT, to radius 1", "attention to radius 1"),
+    ("ViT, to radius 1", "attention to radius 1", "ViT, zero mixer"),
     ("ConvNeXt", "CNN, radius 2", "no mixer"),
     ("LSTM", "ViT, LSTM"),
     ("attention, no position", "logistic regression"),
@@ -24,6 +24,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("attention, rotary",),
     ("attention, sine-cosine",),
     ("attention, convolutional",),
+    ("linear on patches",),
 )
 """The models of the suite, in the order of colours and markers; names in one row are never compared."""
 
@@ -46,7 +47,7 @@ def places(levels: Sequence[Any]) -> dict[Any, int]:
     out: dict[Any, int] = {}
     for level in sorted(levels, key=lambda level: level not in own):  # stable: those of the suite first
         first = own.get(level, zlib.crc32(level.encode()) % len(COLOURS) if isinstance(level, str) else 0)
-        around = [*range(first, len(COLOURS)), *range(first), *range(len(COLOURS), len(COLOURS) + len(levels))]
+        around = [first, *range(first, len(COLOURS)), *range(len(COLOURS) + len(levels))]
         out[level] = next(place for place in around if place not in out.values())
     return {level: out[level] for level in levels}
 
