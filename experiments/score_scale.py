@@ -175,6 +175,16 @@ OF_KEYS = (("inputs", "normal"), ("layer", 1))
 OF_DIGITS = cell(task="digits", learning_rate=RATE)
 COMMON = {"hue": "scale", "choose": None}
 
+AT_RATES = {
+    "seed": range(8),
+    "task": ("recall",),
+    "head_dim": HEADS,
+    "scale": tuple(SCALES),
+    "init": (PLAIN,),
+    "updates": (4000,),
+    "learning_rate": RATES,
+}
+
 experiment = Experiment(
     question=__doc__,
     factors={
@@ -195,33 +205,9 @@ experiment = Experiment(
             "init": (PLAIN, AS_DERIVED),
             "updates": (0, 100, 400),
         },
-        "rates": {
-            "seed": range(8),
-            "task": ("recall",),
-            "head_dim": HEADS,
-            "scale": tuple(SCALES),
-            "init": (PLAIN,),
-            "updates": (4000,),
-            "learning_rate": RATES,
-        },
-        "stability": {
-            "seed": range(8),
-            "task": ("recall",),
-            "head_dim": (64,),
-            "scale": (RAW, DIVIDED),
-            "init": (PLAIN,),
-            "updates": (4000,),
-            "learning_rate": RATES,
-        },
-        "rates-as-derived": {
-            "seed": range(8),
-            "task": ("recall",),
-            "head_dim": HEADS,
-            "scale": tuple(SCALES),
-            "init": (AS_DERIVED,),
-            "updates": (4000,),
-            "learning_rate": RATES,
-        },
+        "rates": AT_RATES,
+        "stability": AT_RATES | {"head_dim": (64,), "scale": (RAW, DIVIDED)},
+        "rates-as-derived": AT_RATES | {"init": (AS_DERIVED,)},
     },
     run=run,
     probes=(Accuracy(), Saturation(inputs="normal", draws=1024), Saturation(images=32)),

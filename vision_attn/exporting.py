@@ -5,7 +5,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import pandas as pd
 
@@ -20,6 +20,7 @@ from vision_attn.verdicts import findings
 from vision_attn.verdicts import table as verdict_table
 
 Format = Literal["csv", "parquet", "latex", "pdf", "tensorboard"]
+T = TypeVar("T")
 NEEDS = {"parquet": ("pyarrow",), "tensorboard": ("tensorboard",)}
 """What a format needs beside the suite."""
 
@@ -63,14 +64,12 @@ def _parquet(records: Records, folder: Path, _: Any) -> Iterator[Path]:
 
 
 def _latex(records: Records, folder: Path, _: Any) -> Iterator[Path]:
-    lost = []
-    for name, figure in _figures(records):
-        try:
-            table = figure.table(records)
-            content = latex(figure.printed(table, records), caption=figure.caption(table, records))
-        except InputError as error:
-            lost.append(str(error))
-            continue
+    def made(figure: Figure) -> str:
+        table = figure.table(records)
+        return latex(figure.printed(table, records), caption=figure.caption(table, records))
+
+    lost: list[str] = []
+    for name, content in _made(records, made, lost):
         write_atomic(folder / f"{name}.tex", content.encode())
         yield folder / f"{name}.tex"
     if ruled := findings(records):
@@ -81,15 +80,21 @@ def _latex(records: Records, folder: Path, _: Any) -> Iterator[Path]:
 
 
 def _pdf(records: Records, folder: Path, width: Any) -> Iterator[Path]:
-    lost = []
-    for name, figure in _figures(records):
-        try:
-            plot = figure.plot(records, width=width)
-        except InputError as error:
-            lost.append(str(error))
-            continue
+    lost: list[str] = []
+    for name, plot in _made(records, lambda figure: figure.plot(records, width=width), lost):
         yield from plot.save(folder / name, formats=("pdf",))
     _tell(lost)
+
+
+def _made(records: Records, make: Callable[[Figure], T], lost: list[str]) -> Iterator[tuple[str, T]]:
+    """What is made of every figure, by its name; why one could not be made is `lost`."""
+    for name, figure in _figures(records):
+        try:
+            made = make(figure)
+        except InputError as error:
+            lost.append(str(error))
+        else:
+            yield name, made
 
 
 def _tell(lost: list[str]) -> None:

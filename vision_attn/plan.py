@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from vision_attn import form
 from vision_attn.spec import InputError, canonical
-from vision_attn.store import RUNS, DamagedFile, probe_file, read_json, sealed, write_atomic, write_json
+from vision_attn.store import RUNS, DamagedFile, probe_file, read_json, sealed, write_json, write_sealed
 
 Level = str | int | float | bool
 Json = dict[str, Any]
@@ -189,7 +189,7 @@ class Plan:
         payload = sealed(self.to_json(), by_entry=True)
         if not _holds(folder / FILE, payload):
             self._require_own(folder)
-            write_atomic(folder / FILE, gzip.compress(payload, mtime=0))
+            write_sealed(folder / FILE, payload)
         if (folder / EARLIER_FILE).is_file():
             (folder / EARLIER_FILE).unlink()
 

@@ -192,16 +192,14 @@ def run(
 def undrawn(plan: Plan) -> list[str]:
     """A sentence for every figure that names a factor which the plan does not have."""
     from vision_attn.figures import Figure
-    from vision_attn.records import require_factor
+    from vision_attn.figures.base import OverSeeds
     from vision_attn.spec import from_json
 
     said = []
     for figure in (from_json(data, Figure) for data in plan.figures):
-        fields = getattr(figure, "factor_fields", ()) if figure.applies(plan) else ()
         try:
-            for field in fields:
-                if (name := getattr(figure, field)) is not None:
-                    require_factor(plan, field, type(figure).__name__, name)
+            if isinstance(figure, OverSeeds) and figure.applies(plan):
+                figure.named_factors(plan)
         except InputError as error:
             said.append(str(error))
     return said
@@ -284,7 +282,7 @@ def status(
     else:
         console = screen()
         table = Table(*(("key", "levels") if every else ("run",)), "state", "reason", box=None, pad_edge=False)
-        cells = {cell.run: cell.factors for cell in reversed(planned.cells)}
+        cells = {cell.run: cell.factors for cell in reversed(planned.cells)} if every else {}
         for key, state in states.items():
             if every:
                 levels_of = ", ".join(f"{name}={level}" for name, level in cells[key].items())

@@ -280,3 +280,13 @@ class Dataset(Spec, abc.ABC):
     @abc.abstractmethod
     def label(self) -> str:
         """The name that stands in tables and captions, such as 'cifar10-jpeg'."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no subset is asked for: one data set within another leaves that to the outer one."""
+        return (self.train_size, self.subset_seed, self.val_size) == (None, 0, 0)
+
+    def subset_of(self, of: "Dataset") -> Data:
+        """Another data set, loaded with the subset of this one. Raises `InputError` as `load` does."""
+        subset = {"train_size": self.train_size, "subset_seed": self.subset_seed, "val_size": self.val_size}
+        return of.replace(**subset).load()

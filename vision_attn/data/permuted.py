@@ -25,8 +25,7 @@ class Permuted(Dataset):
     permutation_seed: int = 0
 
     def check(self) -> None:
-        alone = (self.of.train_size, self.of.subset_seed, self.of.val_size)
-        plain = alone == (None, 0, 0) and not isinstance(self.of, Permuted)
+        plain = self.of.is_whole and not isinstance(self.of, Permuted)
         self.require("of", plain, "a data set with its subset left to Permuted, and not permuted itself")
         self.require("patch_size", self.patch_size >= 1, "at least 1")
 
@@ -35,8 +34,7 @@ class Permuted(Dataset):
         return f"{self.of.label}-permuted-{self.patch_size}"
 
     def load(self) -> Data:
-        own = {"train_size": self.train_size, "subset_seed": self.subset_seed, "val_size": self.val_size}
-        data = self.of.replace(**own).load()
+        data = self.subset_of(self.of)
         if data.image_size % self.patch_size:
             allowed = f"a divisor of the image size {data.image_size}"
             raise InputError(f"patch_size of Permuted must be {allowed}. Got {self.patch_size} instead.")

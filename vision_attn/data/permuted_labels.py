@@ -23,8 +23,7 @@ class PermutedLabels(Dataset):
     label_seed: int = 0
 
     def check(self) -> None:
-        alone = (self.of.train_size, self.of.subset_seed, self.of.val_size)
-        plain = alone == (None, 0, 0) and not isinstance(self.of, PermutedLabels)
+        plain = self.of.is_whole and not isinstance(self.of, PermutedLabels)
         self.require("of", plain, "a data set with its subset left to PermutedLabels, its labels not permuted already")
 
     @property
@@ -36,8 +35,7 @@ class PermutedLabels(Dataset):
         return f"{self.of.label}-permuted-labels"
 
     def load(self) -> Data:
-        own = {"train_size": self.train_size, "subset_seed": self.subset_seed, "val_size": self.val_size}
-        data = self.of.replace(**own).load()
+        data = self.subset_of(self.of)
         if not isinstance(data.train, Split) or data.label_shape:
             raise InputError(f"PermutedLabels needs images that are held, one label each. Got {data.name} instead.")
         order = permutation(len(data.train), purpose="permuted labels", seed=self.label_seed)

@@ -33,8 +33,7 @@ class PlantedGlyph(Dataset):
     step: int = 4
 
     def check(self) -> None:
-        alone = (self.of.train_size, self.of.subset_seed, self.of.val_size) == (None, 0, 0)
-        self.require("of", alone, "a data set with its subset left to PlantedGlyph")
+        self.require("of", self.of.is_whole, "a data set with its subset left to PlantedGlyph")
         self.require("num_glyphs", 2 <= self.num_glyphs <= 32, "from 2 to 32")
         self.require("side", self.side >= CELL and self.side % CELL == 0, f"a multiple of {CELL}")
         self.require("step", self.step >= 1, "at least 1")

@@ -31,8 +31,7 @@ class Quadrants(Dataset):
     inset: int = 0
 
     def check(self) -> None:
-        alone = (self.of.train_size, self.of.subset_seed, self.of.val_size) == (None, 0, 0)
-        self.require("of", alone, "a data set with its subset left to Quadrants")
+        self.require("of", self.of.is_whole, "a data set with its subset left to Quadrants")
         rising = list(self.train_quadrants) == sorted(set(self.train_quadrants) & set(range(4)))
         self.require("train_quadrants", bool(self.train_quadrants) and rising, "rising numbers from 0 to 3")
         self.require("inset", self.inset >= 0, "at least 0")
@@ -42,8 +41,7 @@ class Quadrants(Dataset):
         return f"{self.of.label}-quadrants-{''.join(map(str, self.train_quadrants))}"
 
     def load(self) -> Data:
-        own = {"train_size": self.train_size, "subset_seed": self.subset_seed, "val_size": self.val_size}
-        data = self.of.replace(**own).load()
+        data = self.subset_of(self.of)
         if data.image_size % 2 or not isinstance(data.train, Split) or data.label_shape:
             raise InputError(f"Quadrants needs images of an even size with one label each. Got {data.name} instead.")
         self.require("inset", self.inset <= data.image_size // 4, f"at most {data.image_size // 4} on {data.name}")

@@ -161,15 +161,18 @@ class OverSeeds(Figure, abc.ABC):
     def _lacks_others(self, plan: Plan) -> bool:
         return self.shows_differences_only and set(plan.factors.get(self.hue, ())) == {self.reference_level}
 
+    def named_factors(self, plan: Plan) -> list[str]:
+        """The factors that its fields name. Raises `InputError` where the plan has not one of them."""
+        fields = {field: name for field in self.factor_fields if (name := getattr(self, field)) is not None}
+        for field, name in fields.items():
+            require_factor(plan, field, type(self).__name__, name)
+        return list(fields.values())
+
     def view(self, records: Records) -> View:
         """The records that it shows. Raises `InputError` where a field names no factor, or the plan lacks a level."""
         if isinstance(records, View) and records.figure == self:
             return records
-        what = type(self).__name__
-        fields = {field: name for field in self.factor_fields if (name := getattr(self, field)) is not None}
-        for field, name in fields.items():
-            require_factor(records.plan, field, what, name)
-        used = [*fields.values(), *self.coordinates()]
+        what, used = type(self).__name__, [*self.named_factors(records.plan), *self.coordinates()]
         budget = self.budget_factor(records)
         budget = budget if len(records.plan.factors.get(budget, ())) > 1 else ""
         own = at_largest(records, budget, over=self.over) if budget else records

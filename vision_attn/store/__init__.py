@@ -17,6 +17,7 @@ from vision_attn.store.files import (
     sealed,
     write_atomic,
     write_json,
+    write_sealed,
 )
 from vision_attn.store.folder import ATTEMPTS, CHECKPOINT, LOG, OPEN, PROBES, RESULT, WEIGHTS, RunFolder, State
 from vision_attn.store.holder import LEASE_SECONDS
@@ -71,4 +72,5 @@ __all__ = [
     "verify",
     "write_atomic",
     "write_json",
+    "write_sealed",
 ]

@@ -101,7 +101,11 @@ def _by_entry(content: dict[str, Any]) -> str:
 
 def write_json(path: Path, content: dict[str, Any], *, by_entry: bool = False) -> None:
     """Write sealed JSON atomically, by gzip where the name ends so. Raises `ValueError` on NaN and infinity."""
-    payload = sealed(content, by_entry=by_entry)
+    write_sealed(path, sealed(content, by_entry=by_entry))
+
+
+def write_sealed(path: Path, payload: bytes) -> None:
+    """Write what `sealed` gave atomically, by gzip where the name ends so."""
     write_atomic(path, gzip.compress(payload, mtime=0) if path.suffix == ".gz" else payload)
 
 
