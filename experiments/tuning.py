@@ -6,8 +6,9 @@ of attention, the same behind a convolutional stem, and a CIFAR ResNet of as man
 learning rates in half-decade steps, two weight decays, and random crops or none, balanced over batches of 32 and 128
 images, two position encodings and two scales of the mixers at the start, the same for attention and convolution. Then,
 preset "refine", nine more about the best of them: other learning rates with all else equal, which bracket the best,
-and NAdaMuon at five rates. Last, preset "final", the best three of all train four times as long. The presets read what
-the rounds before have committed. On two cores the first round takes about two hours with fast bf16 arithmetic, the
+and NAdaMuon at five rates, which tell whether another optimiser would change the order of the families. Last, preset
+"final", the best three of AdamW train four times as long: what other experiments take, so that all models of a
+comparison have one optimiser. The presets read what the rounds before have committed. On two cores the first round takes about two hours with fast bf16 arithmetic, the
 second one, the last one and a half.
 """
 
@@ -107,10 +108,11 @@ def _refined(model, train_size, trial):
 
 
 def ranked(model, train_size):
-    """The trials of both rounds, best first by mean validation accuracy; as they are listed before the first round."""
+    """The trials of both rounds with AdamW, best first by mean validation accuracy; before the first, as listed."""
     rows = [*_means("tuning").get((model, train_size), ()), *_means("tuning-refine").get((model, train_size), ())]
     labels = [label for _, label in sorted(rows, key=lambda row: -row[0])]
-    return [TRIALS.get(label) or _refined(model, train_size, label) for label in labels] or list(TRIALS.values())
+    trials = [TRIALS.get(label) or _refined(model, train_size, label) for label in labels] or list(TRIALS.values())
+    return [trial for trial in trials if trial.optimizer == "adamw"]
 
 
 def settings(model, train_size, trial):

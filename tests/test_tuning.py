@@ -1,5 +1,6 @@
 """The search for recipes: equal trials for every family, balanced, on validation images alone."""
 
+import dataclasses
 import itertools
 from collections import Counter
 from pathlib import Path
@@ -83,6 +84,19 @@ def test_the_second_round_brackets_the_best_rate_with_all_else_equal(after_a_fir
 def test_the_last_round_takes_the_best_of_both(after_a_first_round):
     best, other = after_a_first_round
     assert [TUNING.settings("ViT", 1000, place) for place in TUNING.FINALISTS] == [best, other, None]
+
+
+def test_another_optimiser_is_tried_and_not_taken(after_a_first_round, tmp_path):
+    best, other = after_a_first_round
+    folder = tmp_path / "results" / "tuning-refine" / "tables"
+    folder.mkdir(parents=True)
+    (folder / "Choice.csv").write_text(
+        TABLE + "1000,ViT,nadamuon 0.01,0.9,2,True\n1000,ViT,rate x0.3,0.45,2,False\n"
+    )
+    TUNING._means.cache_clear()
+    slower = dataclasses.replace(best, learning_rate=3e-3)
+    assert [TUNING.settings("ViT", 1000, place) for place in TUNING.FINALISTS] == [best, slower, other]
+    assert TUNING.chosen("ViT", 1000) == best
 
 
 def test_what_other_experiments_take_is_the_best_of_the_last_round(after_a_first_round, tmp_path):
