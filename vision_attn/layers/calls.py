@@ -74,9 +74,9 @@ def read(
     grid: tuple[int, int] | None = None,
 ) -> Call:
     """The call, its positions on tokens added. Raises `ValueError` where an argument does not fit."""
-    checks.dense("x", x)
+    checks.numbers("x", x)
     if context is not None:
-        checks.dense("context", context)
+        checks.numbers("context", context)
     shape = grid_of(layer, x, grid)
     tokens, source = checks.tokens(layer, x, context)
     visible = Visible()

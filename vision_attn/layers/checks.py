@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from vision_attn.layers import inputs
+from vision_attn.layers.inputs import is_dense
 from vision_attn.layers.paths import PATHS
 from vision_attn.layers.patterns import Pattern, SpatialReduction, TopK
 from vision_attn.layers.positions import Position
@@ -111,11 +113,6 @@ def covers_grid(position: Position, pattern: Pattern) -> bool:
     return not isinstance(position, RelativeBias) or UNBOUNDED in pattern.extent((UNBOUNDED, UNBOUNDED))
 
 
-def is_dense(x: Any) -> bool:
-    """Whether it is a tensor with a number at every place: samples of different lengths and lists of places are not."""
-    return isinstance(x, Tensor) and not x.is_nested and x.layout == torch.strided
-
-
 def dense(field: str, x: Any, *, allowed: str = "") -> None:
     """Raise the sentence unless it is a dense tensor, or stands for one while a graph is made."""
     if traced(x) or is_dense(x):
@@ -124,6 +121,12 @@ def dense(field: str, x: Any, *, allowed: str = "") -> None:
         given = "nested" if x.is_nested else str(x.layout)
         require(False, field, f"{allowed}a dense tensor, shorter samples padded (key_padding_mask)", given)
     require(False, field, f"{allowed}a tensor", type(x).__name__)
+
+
+def numbers(field: str, x: Any) -> None:
+    """Raise the sentence unless it is a dense tensor of a floating type, or stands for one while a graph is made."""
+    dense(field, x)
+    inputs.numbers(x, "Attention", field=field)
 
 
 def tokens(layer: "Attention", x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers.inputs import numbers
 from vision_attn.layers.positions import a_grid, on_grid
 
 
@@ -153,7 +154,7 @@ class RandomMixing(nn.Module):
         self.register_buffer("weights", torch.rand(num_tokens, num_tokens).softmax(dim=-1))
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 3 or x.shape[1] != len(self.weights):
+        if numbers(x, "RandomMixing").ndim != 3 or x.shape[1] != len(self.weights):
             allowed = f"(B, {len(self.weights)}, C), as num_tokens says"
             raise ValueError(f"x of RandomMixing must be {allowed}. Got {tuple(x.shape)} instead.")
         return self.weights.to(x.dtype) @ x

@@ -8,6 +8,7 @@ import itertools
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers.inputs import images
 from vision_attn.layers.positions import a_grid, on_grid
 
 
@@ -15,14 +16,16 @@ class PatchEmbed(nn.Module):
     """Non-overlapping patches, each mapped linearly to a token: (B, in_chans, H, W) to (B, N, dim), raster order.
 
     The weights have timm's layout, that of a convolution with stride = kernel = patch_size (Dosovitskiy et al. 2021).
+    Raises `ValueError` for images of another shape or not of a floating type.
     """
 
     def __init__(self, *, patch_size: int, in_chans: int, dim: int) -> None:
         super().__init__()
+        self.in_chans = in_chans
         self.proj = nn.Conv2d(in_chans, dim, patch_size, stride=patch_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.proj(x).flatten(2).transpose(1, 2)
+        return self.proj(images(x, "PatchEmbed", self.in_chans)).flatten(2).transpose(1, 2)
 
 
 class ConvEmbed(nn.Module):
@@ -31,11 +34,12 @@ class ConvEmbed(nn.Module):
     log2(patch_size) times: a 3x3 convolution without bias, ReLU, 3x3 max pooling of stride 2. Channels double up to
     `dim` (halves are rounded down). This is the tokeniser of the compact convolutional transformer, with its
     initialisation (Hassani et al. 2021, arXiv:2104.05704). Raises `ValueError` where `patch_size` is no power of two
-    from 2 on.
+    from 2 on, and for images of another shape or not of a floating type.
     """
 
     def __init__(self, *, patch_size: int, in_chans: int, dim: int) -> None:
         super().__init__()
+        self.in_chans = in_chans
         if patch_size < 2 or patch_size.bit_count() > 1:
             raise ValueError(f"patch_size of ConvEmbed must be a power of two, at least 2. Got {patch_size!r} instead.")
         steps = patch_size.bit_length() - 1
@@ -46,6 +50,7 @@ class ConvEmbed(nn.Module):
         self.convs = nn.ModuleList(convs)
 
     def forward(self, x: Tensor) -> Tensor:
+        images(x, "ConvEmbed", self.in_chans)
         for conv in self.convs:
             x = F.max_pool2d(F.relu(conv(x)), 3, stride=2, padding=1)
         return x.flatten(2).transpose(1, 2)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers.inputs import numbers
 from vision_attn.layers.parts import Part, Rows, Surroundings, Tiles
 from vision_attn.layers.positions import as_image, coordinates
 from vision_attn.layers.shapes import Bool, Float
@@ -200,7 +201,7 @@ class SpatialReduction(Pattern):
         """The tokens that keys and values are computed from."""
         if self.ratio == 1:
             return x
-        image = as_image(x[:, prefix:], grid)
+        image = as_image(numbers(x, "SpatialReduction")[:, prefix:], grid)
         below, right = (covering(side, self.ratio) * self.ratio - side for side in grid)
         image = F.pad(image, (0, right, 0, below))
         small = self.norm(self.sr(image).flatten(2).transpose(1, 2))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from vision_attn.layers import projection
-from vision_attn.layers.checks import is_dense
+from vision_attn.layers.inputs import is_dense
 from vision_attn.layers.patterns import Pattern
 from vision_attn.layers.shapes import Float
 from vision_attn.layers.similarity import Dot
@@ -28,7 +28,7 @@ def is_plain(layer: "Attention", x: Any) -> bool:
         return False
     if type(layer.pattern) is not Pattern or type(layer.similarity) is not Dot:
         return False
-    if not is_dense(x) or x.ndim != 3 or x.shape[2] != layer.dim:
+    if not is_dense(x) or not x.is_floating_point() or x.ndim != 3 or x.shape[2] != layer.dim:
         return False
     behind = x.shape[1] - layer.num_prefix_tokens
     return behind >= 0 if layer.grid is None else behind == layer.grid[0] * layer.grid[1]

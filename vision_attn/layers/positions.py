@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers.inputs import numbers
+from vision_attn.layers.places import OfPlaces
 from vision_attn.layers.precision import most_exact, wide
 from vision_attn.layers.shapes import Float
 from vision_attn.layers.symbolic import is_integer, surely, traced
@@ -54,7 +56,12 @@ class Position(nn.Module):
         self.grid = a_grid(grid, type(self).__name__)
 
     def forward(self, *given: Any) -> Tensor:
-        """What the one method gives that `acts_on` names: `tokens`, `rotate` or `bias`."""
+        """What the one method gives that `acts_on` names: `tokens`, `rotate` or `bias`.
+
+        Raises `ValueError` for tokens, queries and keys that are not of a floating type.
+        """
+        if self.acts_on != "scores":
+            numbers(given[0], type(self).__name__, field="tokens" if self.acts_on == "tokens" else "queries or keys")
         of: dict[str, Callable[..., Tensor]]
         of = {"tokens": self.tokens, "queries and keys": self.rotate, "scores": self.bias}
         return of[self.acts_on](*given)
@@ -83,10 +90,11 @@ class Position(nn.Module):
         return f"grid={self.grid}"
 
 
-class LearnedPosition(Position):
+class LearnedPosition(OfPlaces, Position):
     """A learned vector for every place, added to the tokens (Dosovitskiy et al. 2021, arXiv:2010.11929).
 
-    At another grid: the grid of vectors is interpolated (bicubic, antialiased, in float32), as timm does.
+    At another grid: the grid of vectors is interpolated (bicubic, antialiased, in float32), as timm does. The state of
+    another is refused: load it at its own, then `set_grid`.
     """
 
     def __init__(self, grid: tuple[int, int], dim: int) -> None:
@@ -199,9 +207,9 @@ def a_grid(grid: Any, what: str) -> tuple[int, int]:
 
 
 def on_grid(x: Tensor, grid: tuple[int, int], what: str) -> Tensor:
-    """x (B, N, C). Raises `ValueError` where N is not that of the grid."""
+    """x (B, N, C). Raises `ValueError` where it is not of a floating type or N is not that of the grid."""
     number = grid[0] * grid[1]
-    if x.ndim != 3 or x.shape[1] != number:
+    if numbers(x, what).ndim != 3 or x.shape[1] != number:
         allowed = f"(B, {number}, C), {grid[0]} x {grid[1]} tokens"
         raise ValueError(f"x of {what} must be {allowed}. Got {tuple(x.shape)} instead.")
     return x

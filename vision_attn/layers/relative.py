@@ -3,10 +3,13 @@
 B batch, H heads, N queries, M keys, G groups, T offsets; a grid is (rows, columns).
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers.places import OfPlaces
 from vision_attn.layers.positions import Position, same_grid
 from vision_attn.layers.precision import wide
 from vision_attn.layers.shapes import Float
@@ -15,13 +18,13 @@ PREFIX_OFFSETS = 3
 """From a prefix token to the grid, from the grid to a prefix token, from one prefix token to another or itself."""
 
 
-class RelativeBias(Position):
+class RelativeBias(OfPlaces, Position):
     """A learned number for every head and 2-D offset between two tokens, added to the score (Liu et al. 2021, Swin).
 
     `grid` is the part of the token grid over which pairs lie: the window with a window pattern, else the whole.
     At another: the table is interpolated (bicubic, in float32), its corners on the new corners, so that an offset
     means the same share of the grid. timm's rule for BEiT and Swin is another: it keeps the numbers of near offsets.
-    arXiv:2103.14030.
+    The state of another is refused: load it at its own, then `set_grid`. arXiv:2103.14030.
 
     With `prefix` three more numbers a head are learned, the last rows of the table: for what prefix tokens take from
     the grid, for what the grid takes from them, and for what they take from each other, as with the class token of
@@ -33,12 +36,15 @@ class RelativeBias(Position):
     def __init__(self, grid: tuple[int, int], num_heads: int, *, prefix: bool = False) -> None:
         super().__init__(grid)
         self.num_heads, self.places_prefix = num_heads, prefix
-        offsets = (2 * grid[0] - 1) * (2 * grid[1] - 1) + PREFIX_OFFSETS * prefix
+        offsets = self.numbers_of(self.grid) + PREFIX_OFFSETS * prefix
         self.relative_position_bias_table = nn.Parameter(torch.empty(offsets, num_heads))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+    def numbers_of(self, grid: tuple[int, ...]) -> int:
+        return math.prod(2 * side - 1 for side in grid)
 
     def bias(self, q_places: Tensor | None, k_places: Tensor | None, extent: tuple[int, int]) -> Tensor:
         if q_places is None or k_places is None:

@@ -25,7 +25,7 @@ def rename(layer: "Attention", state: dict[str, Any], prefix: str) -> None:
     if prefix + TABLE in state and isinstance(layer.position, RelativeBias):
         table = state.pop(prefix + TABLE)
         state[f"{prefix}position.{TABLE}"] = _of_the_grid(table, layer.position)
-        state.pop(f"{prefix}relative_position_index", None)  # computed here, from where tokens lie
+        _check_index(state.pop(f"{prefix}relative_position_index", None), layer.position)
     biases = {name: state[f"{prefix}{name}_bias"] for name in "qkv" if f"{prefix}{name}_bias" in state}
     qkv = getattr(layer, "qkv", None)
     if not biases or not (isinstance(qkv, PackedProjection) or getattr(qkv, "bias", None) is not None):
@@ -38,6 +38,18 @@ def rename(layer: "Attention", state: dict[str, Any], prefix: str) -> None:
         like = next(iter(biases.values()))
         parts = [biases.get(name, like.new_zeros(width)) for name, width in layer.widths.items()]
         state[f"{prefix}qkv.bias"] = torch.cat(parts)
+
+
+def _check_index(index: Tensor | None, position: RelativeBias) -> None:
+    """The index that older files hold is computed here, from where tokens lie; it tells of which window a table is."""
+    if index is None or index.is_meta:
+        return
+    (rows, columns), number = position.grid, position.grid[0] * position.grid[1]
+    y, x = (place.flatten() for place in torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij"))
+    first = (rows - 1 - y) * (2 * columns - 1) + columns - 1 - x  # what the first token takes from each
+    if len(index) < number or not torch.equal(index[len(index) - number, len(index) - number :].cpu(), first):
+        allowed = f"of the grid {position.grid}, that of RelativeBias"
+        raise ValueError(f"relative_position_index of the state must be {allowed}. Got one of another instead.")
 
 
 def _unpacked(qkv: PackedProjection, state: dict[str, Any], biases: dict[str, Tensor], prefix: str) -> None:

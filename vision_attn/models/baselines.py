@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers.places import OfPlaces
 from vision_attn.models.fitted import FittedClassifier, FittedModel, choose, fit_linear, folds
 from vision_attn.spec import InputError, spec
 
@@ -77,12 +78,24 @@ class KMeansFeatures(FittedModel):
         return KMeansClassifier(self, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
 
 
-class LogisticRegressor(FittedClassifier):
+class OfPixels(OfPlaces, FittedClassifier):
+    """A classifier with numbers for every pixel of images, or of patches, of a side."""
+
+    placed_on = "(channels, rows, columns)"
+    elsewhere = ""
+    pixels_a_side: int
+
+    def places(self) -> tuple[int, int, int]:
+        return self.in_chans, self.pixels_a_side, self.pixels_a_side
+
+
+class LogisticRegressor(OfPixels):
     """The module of `LogisticRegression`."""
 
     def __init__(self, spec: LogisticRegression, *, image_size: int, in_chans: int, num_classes: int) -> None:
         super().__init__(spec, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
-        self.strengths, self.num_features = spec.strengths, in_chans * image_size**2
+        self.strengths, self.pixels_a_side = spec.strengths, image_size
+        self.num_features = in_chans * image_size**2
         self.head = self.make_head(num_classes)
 
     def features(self, x: Tensor) -> Tensor:
@@ -94,12 +107,13 @@ class LogisticRegressor(FittedClassifier):
         fit_linear(self.head, features, labels.cpu(), strengths=self.strengths, what="LogisticRegression", seed=seed)
 
 
-class NeighbourClassifier(FittedClassifier):
+class NeighbourClassifier(OfPixels):
     """The module of `NearestNeighbours`: principal components, then the votes of the nearest."""
 
     def __init__(self, spec: NearestNeighbours, *, image_size: int, in_chans: int, num_classes: int) -> None:
         super().__init__(spec, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
-        self.neighbours, pixels = spec.neighbours, in_chans * image_size**2
+        self.neighbours, self.pixels_a_side = spec.neighbours, image_size
+        pixels = in_chans * image_size**2
         self.num_features = min(spec.components, pixels)
         self.projection = nn.Linear(pixels, self.num_features)
         self.head = self.make_head(num_classes)
@@ -177,7 +191,7 @@ class Votes(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-class KMeansClassifier(FittedClassifier):
+class KMeansClassifier(OfPixels):
     """The module of `KMeansFeatures`."""
 
     mean: Tensor
@@ -186,7 +200,7 @@ class KMeansClassifier(FittedClassifier):
 
     def __init__(self, spec: KMeansFeatures, *, image_size: int, in_chans: int, num_classes: int) -> None:
         super().__init__(spec, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
-        self.strengths, self.patch_size = spec.strengths, spec.patch_size
+        self.strengths, self.patch_size, self.pixels_a_side = spec.strengths, spec.patch_size, spec.patch_size
         self.side, pixels = image_size - spec.patch_size + 1, in_chans * spec.patch_size**2
         self.num_features = 4 * spec.centroids
         self.register_buffer("mean", torch.zeros(pixels))

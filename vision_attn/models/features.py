@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vision_attn.models.images import require_images
 from vision_attn.models.input_size import resize
 from vision_attn.spec import InputError
 
@@ -54,7 +55,8 @@ class Features(nn.Module):
         resize(self, img_size)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Images (B, in_chans, H, W) to what the last block or stage gives."""
+        """Images (B, in_chans, H, W) to what the last block or stage gives. Raises `InputError` for anything else."""
+        require_images(x, self)
         steps, x = self.steps(x), self.embed(x)
         for step in steps:
             x = self._run(step, x)
@@ -85,6 +87,7 @@ class Features(nn.Module):
             raise InputError(
                 f"output_fmt of forward_intermediates must be 'NCHW' or 'NLC'. Got {output_fmt!r} instead."
             )
+        require_images(x, self)
         steps, grids = self.steps(x), self.grids_of(x)
         wanted = self.feature_places(indices)
         x, found = self.embed(x), {}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vision_attn.models.base import Model
 from vision_attn.models.classifier import Classifier
+from vision_attn.models.images import require_images
 from vision_attn.spec import InputError, spec
 
 FOLDS = 5
@@ -50,6 +51,8 @@ class FittedClassifier(Classifier):
         raise NotImplementedError
 
     def forward_features(self, x: Tensor) -> Tensor:
+        """Images (B, in_chans, image_size, image_size) to features (B, F). Raises `InputError` for anything else."""
+        require_images(x, self, size=self.image_size)
         with _without_autocast(x):
             return self.features(x.float())
 

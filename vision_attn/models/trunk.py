@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vision_attn.layers import Attention, ConvEmbed, PatchEmbed, TokenMerging, sincos2d
+from vision_attn.layers.places import OfPlaces
 from vision_attn.layers.positions import interpolated
 from vision_attn.layers.symbolic import traced
 from vision_attn.models.base import Mixer, Model
@@ -108,7 +109,7 @@ class ViT(Model):
         return VisionTransformer(self, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
 
 
-class VisionTransformer(Features, Classifier):
+class VisionTransformer(OfPlaces, Features, Classifier):
     """The module of `ViT`. `grid` is the token grid (rows, columns) of the first stage, `grids` that of every block.
 
     With `dynamic_img_size` (models.input_size.allow_any_size) a forward pass takes images of any size that the patches
@@ -117,6 +118,7 @@ class VisionTransformer(Features, Classifier):
 
     spec: ViT
     dynamic_img_size = False
+    elsewhere = "; set_input_size brings it to another"
 
     def __init__(self, spec: ViT, *, image_size: int | tuple[int, int], in_chans: int, num_classes: int) -> None:
         super().__init__(spec, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
@@ -161,6 +163,10 @@ class VisionTransformer(Features, Classifier):
             {"module": f"blocks.{i}", "num_chs": width, "reduction": spec.patch_size << stage}
             for i, (width, stage) in enumerate(zip(widths, stages, strict=True))
         ]
+
+    def places(self) -> tuple[int, int] | None:
+        """The grid of the learned positions."""
+        return self.grid if isinstance(self.pos_embed, nn.Parameter) else None
 
     def embed(self, x: Tensor) -> Tensor:
         """Images (B, in_chans, H, W) to the tokens of the first block, class token and registers first.
