@@ -212,6 +212,23 @@ def test_attention_to_neighbours_leaves_units_in_their_patches():
         assert where.first == (2, 2)
 
 
+@pytest.mark.parametrize(
+    ("layers", "first", "step"),
+    [
+        ((nn.ZeroPad2d((8, 0, 8, 0)), nn.Conv2d(3, 4, 9)), 0.5 - 4, 1),
+        ((nn.ZeroPad2d((0, 8, 0, 8)), nn.Conv2d(3, 4, 9)), 0.5 + 4, 1),
+        ((nn.Conv2d(3, 4, 3, stride=3, padding=1), nn.ConvTranspose2d(4, 4, 5, 3, 1, 2)), None, 1),
+        ((nn.Conv2d(3, 4, 5, stride=2, padding=2, padding_mode="circular"),), 0.5, 2),
+    ],
+    ids=["causal", "anticausal", "padded output", "circular"],
+)
+def test_units_may_lie_beside_what_is_left_of_their_field(layers, first, step):
+    where = placed(nn.Sequential(*layers), ["1" if len(layers) > 1 else "0"])
+    (found,) = where.values()
+    assert found.step == (step, step)
+    assert first is None or found.first == (first, first)
+
+
 class Unet(nn.Module):
     """Pooled and spread again: units of both phases lie in their own pixels, on average."""
 

@@ -382,3 +382,41 @@ def test_holes_of_dilated_kernels_at_a_border_between_do_not_shorten_the_field(l
     """A border that takes one tap of a dilated kernel cuts a field well inside of the image."""
     found = support(nn.Sequential(*layers), image_size=image_size, layers=[OUTPUT])[OUTPUT]
     assert (found.height, found.width, found.extent) == (expected, expected, "exact")
+
+
+def circular(kernel, *, stride=1, dilation=1):
+    padding = kernel // 2 * dilation
+    return nn.Conv2d(3, 3, kernel, stride=stride, padding=padding, dilation=dilation, padding_mode="circular")
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ((circular(3), circular(3)), field((3, 1), (3, 1))),
+        ((circular(5, stride=2), circular(3)), field((5, 2), (3, 1))),
+        ((circular(3, dilation=3), circular(3)), field((3, 1, 3), (3, 1))),
+        ((nn.Conv2d(3, 3, 3, padding=1), nn.CircularPad2d(2), nn.Conv2d(3, 3, 5)), field((3, 1), (5, 1))),
+        ((circular(9),) * 4, field(*[(9, 1)] * 4)),
+    ],
+    ids=["plain", "strided", "dilated", "a module", "beyond the image"],
+)
+def test_a_field_that_goes_on_at_the_other_end_of_the_image_has_an_end(layers, expected):
+    """With circular padding no unit's field is cut, and one in the corner sees as much as one in the middle."""
+    found = support(nn.Sequential(*layers), image_size=24, layers=[OUTPUT])[OUTPUT]
+    half = (expected - 1) / 2
+    assert (found.height, found.box, found.extent) == (expected, (-half, -half, half, half), "exact")
+    assert found.corner == found.centre == min(24, expected) ** 2 / 24**2
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (nn.ZeroPad2d((4, 0, 4, 0)), nn.Conv2d(3, 3, 5)) * 2,
+        (nn.ZeroPad2d((0, 4, 0, 4)), nn.Conv2d(3, 3, 5)) * 2,
+    ],
+    ids=["causal", "anticausal"],
+)
+def test_units_may_lie_beside_the_image_where_padding_is_on_one_side(layers):
+    found = support(nn.Sequential(*layers), image_size=24, layers=[OUTPUT])[OUTPUT]
+    assert (found.height, found.box, found.extent) == (9, (-4, -4, 4, 4), "exact")
+    assert found.centre == 9**2 / 24**2

@@ -35,13 +35,40 @@ def spots(grid: Sequence[int]) -> list[tuple[int, int]]:
     return [(grid[0] // 2, grid[1] // 2), (0, grid[1] // 2), (0, 0), (grid[0] - 1, grid[1] - 1)]
 
 
+def unrolled(lines: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    """The lines without what circular padding shows at the other end of the image, by the unit's place on the line.
+
+    There units near a border see both ends, and between them a hole that no field of another unit has. Kept is the end
+    at which the unit lies, as if the image ended there.
+    """
+    around = {place: line for place, line in lines.items() if line[0] and line[-1]}
+    others = [line for place, line in lines.items() if place not in around and line.any()]
+    widest = max(map(hole, others), default=0)
+    middle = sorted(lines)[len(lines) // 2]
+    if middle in around or not others or 2 * widest >= len(lines[middle]):
+        return dict(lines)
+    return {place: _one_end(line, widest, place < middle) if place in around else line for place, line in lines.items()}
+
+
+def _one_end(line: Tensor, widest: int, first: bool) -> Tensor:
+    """The part of a line before its longest hole, or behind it; all of it where no hole is longer than `widest`."""
+    places = line.nonzero().flatten()
+    gaps = places.diff()
+    if not len(gaps) or int(gaps.max()) <= widest:
+        return line
+    before = torch.arange(len(line)) <= places[int(gaps.argmax())]
+    return line & (before if first else ~before)
+
+
 def free_ends(
-    lines: Mapping[int, Tensor], borders: tuple[int, int] | None = None
+    lines: Mapping[int, Tensor], borders: tuple[int, int] | None = None, *, circular: bool = True
 ) -> tuple[dict[int, int], dict[int, int]]:
     """The first and the last pixels seen, by the unit's place on the line, that no border can have cut.
 
-    `borders` are the first and the last pixel of what units may see; None: those of the image.
+    `borders` are the first and the last pixel of what units may see; None: those of the image. With `circular` fields
+    may go on at the other end of the image (`unrolled`).
     """
+    lines = unrolled(lines) if circular else lines
     margin = max(map(hole, lines.values()))
     known = {place: seen for place, line in lines.items() if (seen := ends(line)) is not None}
     low, high = borders or (0, max(map(len, lines.values())) - 1)
@@ -50,17 +77,18 @@ def free_ends(
     return starts, stops
 
 
-def offsets(lines: Mapping[int, Tensor], centre: Callable[[int], float]) -> list[float | None]:
+def offsets(lines: Mapping[int, Tensor], centre: Callable[[int], float], *, circular: bool) -> list[float | None]:
     """The first and the last pixel of a field as offsets from its unit's centre, from lines by the unit's place.
 
     Of either side asked is the unit in the middle, and where its field may be cut there, also by the border of a layer
     between, the unit farthest from that side; None where that one's is cut too, 0 where nothing is seen. Strides may
     leave pixels at the image's border unseen: what counts as border is the outermost pixel that any unit sees.
+    `circular` is as in `free_ends`.
     """
     middle = sorted(lines)[len(lines) // 2]
     longest = max(int(line.sum()) for line in lines.values())
     seen = ends(torch.stack(list(lines.values())).any(dim=0))
-    sides = zip(free_ends(lines, seen), free_ends(lines), strict=True)
+    sides = zip(*(free_ends(lines, limits, circular=circular) for limits in (seen, None)), strict=True)
     free_sides = [within or free for within, free in sides]
     found: list[float | None] = []
     for free, farthest, border in zip(free_sides, (max(lines), min(lines)), (0, len(lines[0]) - 1), strict=True):

@@ -167,7 +167,8 @@ def _require_raster(
         line = ends(field.any(dim=1 - axis))
         if line is None:
             continue
-        centre = first + step * unit[axis]
+        length = field.shape[axis]
+        centre = min(max(first + step * unit[axis], 0.0), float(length))  # of a field that a border cuts, the part left
         if step <= 0 or not line[0] - step <= centre <= line[1] + 1 + step:
             allowed = "in raster order over the image"
             raise InputError(

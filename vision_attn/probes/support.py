@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vision_attn.probes import capture
-from vision_attn.probes.canvas import LARGEST, canvases, ends, offsets, spots
+from vision_attn.probes.canvas import LARGEST, canvases, ends, offsets, spots, unrolled
 from vision_attn.probes.capture import NUMBERS
 from vision_attn.probes.gradients import Gradients, Unit
 from vision_attn.probes.placement import Placement, placements
@@ -99,10 +99,11 @@ def support(
     drawn = canvases(gradients, wanted, image_size=image_size, draws=draws, largest=largest)
     for axis, name, x, output in drawn:
         middle, _, *corners = spots(output.shape[2:])
-        first, last = (gradients.seen_by(x, output, unit) for unit in corners)
-        if _last_seen(first, axis) < _last_seen(last, axis):
-            fields = torch.stack([gradients.seen_by(x, output, middle), first, last])
-            sides[name][axis] = _sides([middle, *corners], fields, where[name], axis)
+        of_corners = [gradients.seen_by(x, output, unit) for unit in corners]
+        if not all(field.any(dim=1 - axis).all() for field in of_corners):
+            fields = torch.stack([gradients.seen_by(x, output, middle), *of_corners])
+            if _passes(fields, axis):
+                sides[name][axis] = _sides([middle, *corners], fields, where[name], axis)
     found: dict[str, Support] = {}
     for name in names:
         extent = _extent(seen[name], sides[name], where[name], found.values(), image_size)
@@ -123,16 +124,18 @@ def leaks_between_samples(module: nn.Module, x: Tensor) -> bool:
     return bool((gradient[1:] != 0).any())
 
 
+def _passes(fields: Tensor, axis: int) -> bool:
+    """Whether a canvas is long enough: the first unit sees less far than the last; fields of the middle and these."""
+    middle, first, last = (field.any(dim=1 - axis) for field in fields)
+    lines = unrolled({0: first, 1: middle, 2: last})
+    seen, seen_last = ends(lines[0]), ends(lines[2])
+    return seen_last is not None and (seen is None or seen[1] < seen_last[1])
+
+
 def _sides(units: Sequence[tuple[int, int]], seen: Tensor, where: Placement, axis: int) -> Sides:
     """The ends of the field along an axis, from what some units see."""
     lines = {unit[axis]: field.any(dim=1 - axis) for unit, field in zip(units, seen, strict=True)}
-    return offsets(lines, lambda place: where.centre(place, axis))
-
-
-def _last_seen(field: Tensor, axis: int) -> int:
-    """The last row (axis 0) or column (axis 1) of a field; -1 where nothing is seen."""
-    seen = ends(field.any(dim=1 - axis))
-    return -1 if seen is None else seen[1]
+    return offsets(lines, lambda place: where.centre(place, axis), circular=where.length[axis] < math.inf)
 
 
 def _extent(
