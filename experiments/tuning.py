@@ -8,8 +8,8 @@ images, two position encodings and two scales of the mixers at the start, the sa
 preset "refine", nine more about the best of them: other learning rates with all else equal, which bracket the best,
 and NAdaMuon at five rates, which tell whether another optimiser would change the order of the families. Last, preset
 "final", the best three of AdamW train four times as long: what other experiments take, so that all models of a
-comparison have one optimiser. The presets read what the rounds before have committed. On two cores the first round takes about two hours with fast bf16 arithmetic, the
-second one, the last one and a half.
+comparison have one optimiser. The presets read what the rounds before have committed. On two cores the first round
+takes about two hours with fast bf16 arithmetic, the second one, the last one and a half.
 """
 
 import csv

@@ -90,9 +90,7 @@ def test_another_optimiser_is_tried_and_not_taken(after_a_first_round, tmp_path)
     best, other = after_a_first_round
     folder = tmp_path / "results" / "tuning-refine" / "tables"
     folder.mkdir(parents=True)
-    (folder / "Choice.csv").write_text(
-        TABLE + "1000,ViT,nadamuon 0.01,0.9,2,True\n1000,ViT,rate x0.3,0.45,2,False\n"
-    )
+    (folder / "Choice.csv").write_text(TABLE + "1000,ViT,nadamuon 0.01,0.9,2,True\n1000,ViT,rate x0.3,0.45,2,False\n")
     TUNING._means.cache_clear()
     slower = dataclasses.replace(best, learning_rate=3e-3)
     assert [TUNING.settings("ViT", 1000, place) for place in TUNING.FINALISTS] == [best, slower, other]
