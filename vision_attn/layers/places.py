@@ -16,6 +16,7 @@ class OfPlaces(nn.Module):
     `ValueError` for another grid with as many places; where their number differs, the shapes say so.
     """
 
+    grid: tuple[int, int]
     placed_on: ClassVar[str] = "grid"
     """What the places are those of."""
     elsewhere: ClassVar[str] = "; set_grid brings it to another"
@@ -23,8 +24,7 @@ class OfPlaces(nn.Module):
 
     def places(self) -> tuple[int, ...] | None:
         """The sides of the grid; None where nothing that is stored belongs to its places."""
-        grid: tuple[int, int] = self.grid
-        return grid
+        return self.grid
 
     def numbers_of(self, grid: tuple[int, ...]) -> int:
         """How many numbers a grid has, those of one place and head counted once."""
