@@ -124,3 +124,10 @@ def test_the_address_of_a_drawing_gives_it_back_and_is_safe_in_an_attribute(befo
         if svg.HREF in element.attrib:
             element.attrib = {"href" if name == svg.HREF else name: value for name, value in element.attrib.items()}
     assert ElementTree.tostring(back) == ElementTree.tostring(there)
+
+
+def test_what_many_marks_share_stands_once(before):
+    small = svg.compact(before).decode()
+    for run in re.findall(r"(?:<use [^>]*/>){2,}", small):
+        styles = re.findall(r'style="([^"]*)"', run)
+        assert len(set(styles)) == len(styles)

@@ -1,5 +1,6 @@
 """SVG in fewer bytes: the drawing that matplotlib wrote, without what nobody sees, and as the address of an image."""
 
+import itertools
 import re
 from xml.etree import ElementTree
 
@@ -7,6 +8,9 @@ SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 ElementTree.register_namespace("", SVG)
 ElementTree.register_namespace("xlink", XLINK)
 HREF = f"{{{XLINK}}}href"
+INHERITED = {"fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width", "stroke-dasharray", "stroke-dashoffset"}
+"""Properties that a group hands down, but for joins and caps, which matplotlib sets of every element by itself."""
+
 DIGITS = 2
 """Decimals of a coordinate: 0.005 points are less than a seventieth of a pixel of a screen."""
 
@@ -54,6 +58,35 @@ def _shrink(element: ElementTree.Element, names: dict[str, str]) -> None:
         element.set(name, _renamed(value, names))
     if element.tag != f"{{{SVG}}}image":
         _round(element)
+    _hand_down(element)
+
+
+def _hand_down(element: ElementTree.Element) -> None:
+    """Neighbours of one style have it from a group: their parent, where that is a group without any other child."""
+    children: list[ElementTree.Element] = []
+    for style, run in itertools.groupby(element, key=_style_of):
+        alike = list(run)
+        if not style or len(alike) == 1:
+            children.extend(alike)
+            continue
+        is_all = element.tag == f"{{{SVG}}}g" and "style" not in element.attrib and len(alike) == len(element)
+        group = element if is_all else ElementTree.Element(f"{{{SVG}}}g")
+        group.set("style", style)
+        for child in alike:
+            del child.attrib["style"]
+        if is_all:
+            return
+        group.extend(alike)
+        children.append(group)
+    element[:] = children
+
+
+def _style_of(element: ElementTree.Element) -> str:
+    """The style of a mark or path, if a group can hand it down."""
+    style = element.get("style", "")
+    is_drawn = element.tag in (f"{{{SVG}}}use", f"{{{SVG}}}path") and "id" not in element.attrib
+    names = {declared.partition(":")[0].strip() for declared in style.split(";") if declared.strip()}
+    return style if is_drawn and names <= INHERITED else ""
 
 
 def _renamed(value: str, names: dict[str, str]) -> str:
@@ -74,6 +107,7 @@ def _round(element: ElementTree.Element) -> None:
         moved = re.sub(r"translate\([^)]*\)", lambda match: _rounded(match[0]), element.attrib["transform"])
         element.set("transform", moved)
         _place(element)
+        _coarsen(element)
 
 
 def _place(element: ElementTree.Element) -> None:
@@ -84,6 +118,13 @@ def _place(element: ElementTree.Element) -> None:
         for name, value in zip("xy", match.groups(), strict=True):
             if value != "0":
                 element.set(name, value)
+
+
+def _coarsen(element: ElementTree.Element) -> None:
+    """A letter's outline in units eight times as large: a letter of 10 points is moved by less than 0.01 of one."""
+    if "d" in element.attrib and element.attrib["transform"] == "scale(0.015625)":
+        outline = re.sub(r"-?\d+(\.\d+)?", lambda match: str(round(float(match[0]) / 8)), element.attrib["d"])
+        element.attrib |= {"d": outline, "transform": "scale(0.125)"}
 
 
 def _rounded(text: str) -> str:
