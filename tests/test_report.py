@@ -21,6 +21,7 @@ from vision_attn.records import Records, load
 from vision_attn.report import build, protocol, provenance
 from vision_attn.report.answer import answer
 from vision_attn.report.doubts import doubts
+from vision_attn.report.evidence import Evidence, Part
 from vision_attn.spec import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -165,6 +166,20 @@ def test_means_over_unequal_sets_of_seeds_are_not_compared(seeds, said):
 
     records = make_records({"model": ["ViT", "ResNet"], "seed": [0, 1, 2]}, measured, state=became)
     assert said in answer(records, [])
+
+
+def test_what_is_supported_of_the_first_question_is_the_answer_though_a_later_rule_decides():
+    def part(rule, verdict, effect="", n=0):
+        return Part(rule, f"Statement {rule}.", verdict, effect, n, "accuracy", is_exact=False)
+
+    parts = (part("C2.1", "inconclusive", "-0.1", 5), part("C2.2", "supports", "-5.5 points", 5))
+    first = Evidence("data_size", "data_size", part("C2", "inconclusive"), parts, "")
+    second = Evidence("data_size", "data_size", part("used", "contradicts", "-2.0 points", 5), (), "")
+    records = make_records({"model": ["ViT"], "seed": [0]}, lambda one: [{"metric": "accuracy", "value": 0.5}])
+    told = "1 of 2 parts supports it: -5.5 points (n = 5): Statement C2.2. 1 more rule below."
+    assert answer(records, [first, second]).startswith(f"Undecided as a whole: Statement C2. But {told}")
+    decided = "Contradicted: Statement used; -2.0 points, 5 seeds. 1 more rule below."
+    assert answer(records, [dataclasses.replace(first, parts=()), second]).startswith(decided)
 
 
 def test_a_smoke_run_and_one_without_runs_have_no_answer(tmp_path):

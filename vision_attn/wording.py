@@ -33,14 +33,29 @@ def percent(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def number(value: Any, *, metric: str = "", signed: bool = False) -> str:
-    """A value of the metric in a table: percent with one decimal for shares, else three significant digits."""
+    """A value of the metric in a table: percent with one decimal for shares, else three significant digits.
+
+    Seconds have their unit, and below one of them are milliseconds.
+    """
     if pd.isna(value):
         return "–"
+    factor, unit = _in_unit(value, metric)
+    return _digits(factor * value, metric=metric, signed=signed) + unit
+
+
+def _digits(value: float, *, metric: str, signed: bool) -> str:
     sign = "+" if signed else ""
     text = f"{100 * value:{sign}.1f}" if is_share(metric) else f"{value:{sign}.3g}"
     if "e+" in text and abs(value) < 1e15:
         text = f"{float(text):{sign},.0f}"
     return text.replace("-", "−")
+
+
+def _in_unit(value: float, metric: str) -> tuple[int, str]:
+    """What a value of the metric is multiplied by to be read, and the unit behind it."""
+    if unit_of(metric) != "s":
+        return 1, ""
+    return (1000, " ms") if abs(value) < 1 else (1, " s")
 
 
 def quantity(value: Any, *, metric: str, signed: bool = False, unit: str = "%") -> str:
@@ -53,10 +68,10 @@ def interval(row: Any, *, metric: str, signed: bool = False) -> str:
     """Estimate and bounds in a table: 91.2 [90.1, 92.3]; no bounds where there are none, n where seeds are missing."""
     if pd.isna(row["estimate"]):
         return "–"
-    text = number(row["estimate"], metric=metric, signed=signed)
-    if not pd.isna(row["low"]):
-        low, high = (number(row[key], metric=metric, signed=signed) for key in ("low", "high"))
-        text += f" [{low}, {high}]"
+    factor, unit = _in_unit(row["estimate"], metric)
+    keys = ("estimate",) if pd.isna(row["low"]) else ("estimate", "low", "high")
+    text, *bounds = (_digits(factor * row[key], metric=metric, signed=signed) for key in keys)
+    text += (f" [{', '.join(bounds)}]" if bounds else "") + unit
     return text if row["n"] == row["planned"] else f"{text} (n = {row['n']})"
 
 

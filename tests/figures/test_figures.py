@@ -323,6 +323,9 @@ def test_numbers_in_tables():
     assert wording.interval(row, metric="accuracy") == "50.0 [40.0, 60.0]"
     assert wording.interval({**row, "n": 2}, metric="accuracy") == "50.0 [40.0, 60.0] (n = 2)"
     assert wording.interval({**row, "low": np.nan}, metric="accuracy") == "50.0"
+    timed = {**row, "estimate": -0.0134, "low": -0.0143, "high": -0.0125}
+    assert wording.interval(timed, metric="latency_seconds", signed=True) == "−13.4 [−14.3, −12.5] ms"
+    assert wording.number(1.25, metric="latency_seconds") == "1.25 s"
     assert wording.listing(["a", "b", "c"]) == "a, b and c"
     assert [wording.exact(n) for n in (250, 1500, 1936, 4000, 48_000, 2**20)] == [
         *("250", "1.5k", "1,936", "4k", "48k", "1,048,576")

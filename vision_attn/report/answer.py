@@ -27,7 +27,7 @@ NOTHING = "No answer yet: no run is done."
 
 
 def answer(records: Records, evidence: Sequence[Evidence]) -> str:
-    """The first rule that decides, else the difference to the reference, else the best model; with the range."""
+    """The first rule that decides, if only in part, else the difference to the reference, else the best model; with the range."""
     if records.plan.smoke:
         return SMOKE
     if not (records.runs["state"] == "done").any():
@@ -43,10 +43,12 @@ def answer(records: Records, evidence: Sequence[Evidence]) -> str:
 def _from_rules(evidence: Sequence[Evidence]) -> str:
     if not evidence:
         return ""
-    one = next((one for one in evidence if one.whole.verdict in DECIDES), evidence[0])
+    one = next((one for one in evidence if one.whole.verdict in DECIDES or one.supported), evidence[0])
     text = f"{BEGINNINGS.get(one.whole.verdict, one.whole.verdict.capitalize())}: {one.whole.statement.rstrip('.')}"
     part = one.decisive
-    if part.effect:
+    if one.supported:
+        text = text.replace(":", " as a whole:", 1) + f". But {one.supported.rstrip('.')}"
+    elif part.effect:
         text += f"; {_number(part, of=one.whole)}"
     others = len(evidence) - 1
     return f"{text}." + (f" {others} more rule{'s' * (others > 1)} below." if others else "")
