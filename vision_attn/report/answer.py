@@ -27,7 +27,7 @@ NOTHING = "No answer yet: no run is done."
 
 
 def answer(records: Records, evidence: Sequence[Evidence]) -> str:
-    """The first rule that decides, if only in part, else the difference to the reference or the best model; its range."""
+    """The first rule that decides, if only in part, else the difference to the reference, else the best mean."""
     if records.plan.smoke:
         return SMOKE
     if not (records.runs["state"] == "done").any():
