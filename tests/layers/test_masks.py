@@ -70,6 +70,21 @@ def test_a_masked_key_has_weight_0_however_large_its_score(dtype, path):
     torch.testing.assert_close(layer(x, key_padding_mask=padding)[0, 0], x[0, 2], rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("options", [{"path": "math"}, {"path": "fused"}, {"pattern": "top_k"}], ids=str)
+def test_so_it_is_where_its_score_is_more_than_the_type_can_hold(options):
+    """In float16 400 x 400 is infinite, and infinity less infinity is no number."""
+    layer = Attention(DIM, 1, scale="none", **options).half()
+    with torch.no_grad():
+        layer.qkv.weight.copy_(torch.eye(DIM).repeat(3, 1))
+        layer.qkv.bias.zero_()
+    x = torch.zeros(1, 3, DIM, dtype=torch.float16)
+    x[0, 0, 0], x[0, 1, 0], x[0, 2, 1] = 400.0, 400.0, 1.0
+    seen = torch.tensor([[False, False, True]]).expand(3, 3)
+    for masks in ({"attn_mask": seen}, {"attn_mask": torch.where(seen, 0.0, -math.inf)}):
+        assert layer.weights(x, **masks)[0, 0].tolist() == [[0, 0, 1]] * 3
+        torch.testing.assert_close(layer(x, **masks)[0, :2], layer(x, **masks)[0, 2:].expand(2, -1), rtol=0, atol=0)
+
+
 def shapes():
     generator = torch.Generator().manual_seed(3)
     for shape in ((12, 7), (2, 12, 7), (2, HEADS, 12, 7), (2, 1, 12, 7)):

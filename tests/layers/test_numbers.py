@@ -91,6 +91,19 @@ def test_masks_of_another_type_are_refused_by_name():
                 layer(x, key_padding_mask=mask)
 
 
+@pytest.mark.parametrize("given", [torch.ones(12, 12), torch.tensor(True), 1, "yes"], ids=repr)
+def test_a_mask_in_the_place_of_the_causal_order_is_told_where_it_belongs(given):
+    with pytest.raises(ValueError, match=r"^is_causal of Attention must be True or False; a mask is attn_mask\. Got"):
+        Attention(DIM, HEADS)(image_tokens().float(), is_causal=given)
+
+
+@pytest.mark.parametrize("grid", [4, (4.0, 4.0), (0, 4)])
+def test_a_grid_of_a_call_that_is_none_is_refused(grid):
+    mixer = DepthwiseConvolution(DIM, grid=GRID)
+    with pytest.raises(ValueError, match=r"^grid of DepthwiseConvolution must be two numbers, each at least 1"):
+        mixer(image_tokens(16).float(), grid=grid)
+
+
 MODELS = {
     "VisionTransformer": ViT(dim=8, depth=1, mixer=SelfAttention(num_heads=2)),
     "ConvolutionStack": ConvStack(width=4, kernels=(3,)),

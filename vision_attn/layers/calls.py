@@ -81,6 +81,7 @@ def read(
     tokens, source = checks.tokens(layer, x, context)
     visible = Visible()
     if masks is not None and any(mask is not None and mask is not False for mask in masks):
+        checks.order(masks.is_causal)
         padding, keys = masks.key_padding_mask, tokens if source is None else source
         pairs = checks.masks(layer, tokens, keys, key_padding_mask=padding, attn_mask=masks.attn_mask)
         visible = Visible(None if padding is None else ~padding, pairs, causal=masks.is_causal)

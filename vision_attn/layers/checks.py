@@ -173,6 +173,13 @@ def _followed(layer: "Attention", x: Any) -> Any:
     return x
 
 
+def order(is_causal: Any) -> None:
+    """Whether tokens see only those up to themselves is a bool, and no mask."""
+    fits = is_causal is None or isinstance(is_causal, bool | torch.SymBool)
+    what = "True or False; a mask is attn_mask"
+    require(fits, "is_causal", what, is_causal if isinstance(is_causal, str | int) else type(is_causal).__name__)
+
+
 def masks(
     layer: "Attention", queries: Tensor, keys: Tensor, *, key_padding_mask: Tensor | None, attn_mask: Tensor | None
 ) -> Tensor | None:

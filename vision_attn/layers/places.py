@@ -37,8 +37,9 @@ class OfPlaces(nn.Module):
             metadata[ENTRY] = own
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: Any, *rest: Any) -> None:
-        own, stored = self.places(), local_metadata.get(ENTRY)
-        if own is not None and stored not in (None, own) and self.numbers_of(stored) == self.numbers_of(own):
+        own, noted = self.places(), local_metadata.get(ENTRY)
+        stored = own if noted is None else tuple(noted)
+        if own is not None and stored is not None and stored != own and self.numbers_of(stored) == self.numbers_of(own):
             allowed = f"{own}, that of the {type(self).__name__} at {prefix[:-1] or 'the top'}{self.elsewhere}"
             raise ValueError(f"{self.placed_on} of the state must be {allowed}. Got {stored} instead.")
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)

@@ -207,10 +207,11 @@ def a_grid(grid: Any, what: str) -> tuple[int, int]:
 
 
 def on_grid(x: Tensor, grid: tuple[int, int], what: str) -> Tensor:
-    """x (B, N, C). Raises `ValueError` where it is not of a floating type or N is not that of the grid."""
-    number = grid[0] * grid[1]
+    """x (B, N, C). Raises `ValueError` where it is not of a floating type, N not that of the grid, or that none."""
+    rows, columns = a_grid(grid, what)
+    number = rows * columns
     if numbers(x, what).ndim != 3 or x.shape[1] != number:
-        allowed = f"(B, {number}, C), {grid[0]} x {grid[1]} tokens"
+        allowed = f"(B, {number}, C), {rows} x {columns} tokens"
         raise ValueError(f"x of {what} must be {allowed}. Got {tuple(x.shape)} instead.")
     return x
 

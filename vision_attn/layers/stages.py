@@ -212,7 +212,7 @@ def _scores(layer: "Attention", q: Tensor, k: Tensor, bias: Tensor | None) -> Te
         scores = scores * layer.temperature().reshape(-1, *[1] * (dimensions - 2)).to(scores.dtype)
     elif not folds and factor != 1:
         scores = scores * factor
-    return layer.pattern.select(scores if bias is None else scores + bias)
+    return layer.pattern.select(scores if bias is None else kernels.raised(scores, bias))
 
 
 def _projected(layer: "Attention", call: Call) -> tuple[Tensor, ...]:
