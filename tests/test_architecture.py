@@ -56,8 +56,8 @@ MAY_IMPORT = {
     "figures": {"spec", "store", "plan", "records", "statistics", "selection", "wording"},
     "verdicts": {"sources", "spec", "records", "statistics", "selection", "wording"},
     "report": {
-        *("environment", "sources", "spec", "store", "plan", "tables", "records", "statistics", "wording", "figures"),
-        "verdicts",
+        *("environment", "sources", "spec", "store", "plan", "states", "tables", "records", "statistics", "wording"),
+        *("figures", "verdicts"),
     },
 }
 HEAVY = {

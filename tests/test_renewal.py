@@ -20,20 +20,21 @@ def place(tmp_path, monkeypatch):
     folder.mkdir()
     plan.write(folder)
 
-    def build(folder, pool):
+    def write(records, folder):
         (folder / renewal.SUMS).write_text("sums")
         (folder / PAGE).write_text("page")
         return folder / PAGE
 
-    monkeypatch.setattr(renewal, "build", build)
+    monkeypatch.setattr(renewal, "gather", lambda *found, committed: None)
+    monkeypatch.setattr(renewal, "write", write)
     monkeypatch.setattr(renewal, "environment", lambda *names: {"commit": "abc"})
     return tmp_path, plan
 
 
 def renewed(place):
     root, plan = place
-    mark = look(plan, root / "runs").mark()
-    page, is_new = renewal.renew(plan, root / "quickstart", root / "runs", mark=mark)
+    plan.write(root / "quickstart")
+    page, is_new = renewal.renew(plan, root / "quickstart", look(plan, root / "runs"))
     assert page == root / "quickstart" / PAGE
     return is_new
 

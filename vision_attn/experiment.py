@@ -156,11 +156,7 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
     probes = {probe_file(to_json(probe)): probe for probe in experiment.probes}
     for levels in itertools.product(*experiment.factors.values()):
         cell = dict(zip(experiment.factors, levels, strict=True))
-        try:
-            run = experiment.run(**cell)
-        except (Exception, SystemExit):
-            with sources.told(f"run of {name} for {cell}", at=sources.written(experiment.run)):
-                raise
+        run = _run(experiment, cell, name)
         if run is None:
             omitted.append(cell)
             continue
@@ -193,6 +189,14 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
     )
 
 
+def _run(experiment: Experiment, cell: dict[str, Level], name: str) -> Any:
+    return sources.tried(
+        lambda: experiment.run(**cell),
+        what=lambda: f"run of {name} for {cell}",
+        at=lambda: sources.written(experiment.run),
+    )
+
+
 def _check_seeds(cells: Sequence[Cell], name: str) -> None:
     """Raise `InputError` where two seeds of one cell are one run, which its intervals would count twice."""
     seen: dict[tuple[Any, ...], Any] = {}
@@ -210,16 +214,16 @@ def _check_seeds(cells: Sequence[Cell], name: str) -> None:
 
 def _skips(run: Run, probes: Mapping[str, Probe]) -> dict[str, str]:
     """The probes, given by their file, that do not fit the run, each with the reason."""
-    found = {}
-    for file, probe in probes.items():
-        try:
-            reason = probe.skip(run.model, run.data)
-        except (Exception, SystemExit):
-            with sources.told(f"skip of {type(probe).__name__}", at=sources.written_own(probe, "skip")):
-                raise
-        if reason:
-            found[file] = reason
-    return found
+    reasons = {file: _skip(probe, run) for file, probe in probes.items()}
+    return {file: reason for file, reason in reasons.items() if reason}
+
+
+def _skip(probe: Probe, run: Run) -> str | None:
+    return sources.tried(
+        lambda: probe.skip(run.model, run.data),
+        what=lambda: f"skip of {type(probe).__name__}",
+        at=lambda: sources.written_own(probe, "skip"),
+    )
 
 
 def _defaults(kind: type[Spec]) -> dict[str, Any]:

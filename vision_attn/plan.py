@@ -29,7 +29,7 @@ EARLIER_FILE = "plan.json"
 """What versions before 2026-11-27 have left in its place; it is read where the other is not there."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
     """One combination of levels, and the digest of the run that answers it."""
 
@@ -37,7 +37,7 @@ class Cell:
     run: str
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedRun:
     """A run of the plan: a readable hint for its folder, its spec as JSON, and the probes that do not fit it.
 

@@ -16,7 +16,7 @@ from vision_attn import own_results
 from vision_attn.plan import Json, Plan
 from vision_attn.rows import Packed, columns, packed
 from vision_attn.spec import InputError, among
-from vision_attn.store import OPEN, RunFolder, State, Store, rows_of
+from vision_attn.store import OPEN, RunFolder, State, Store, read_bytes, rows_of
 from vision_attn.tables import read_tables, typed
 
 Row = dict[str, Any]
@@ -85,7 +85,7 @@ class Records:
         )
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class RunRecords:
     """What is known of one run: its state, a row of its provenance, its records, its history, its damaged files."""
 
@@ -103,7 +103,11 @@ def load(plan: Plan, store_root: Path, *, committed: Path | None = None) -> Reco
     Raises `InputError` where it is needed and one of them is missing, damaged or of another experiment.
     """
     store = Store(store_root)
-    index = store.index()
+    return gather(plan, store, store.index(), committed=committed)
+
+
+def gather(plan: Plan, store: Store, index: Mapping[str, RunFolder], *, committed: Path | None = None) -> Records:
+    """The same of a pool that was looked through already: `index` is what the store has found."""
     folders = {key: index[key] for key in plan.runs if key in index}
     found = {key: _from_pool(plan, key, folder) for key, folder in folders.items()}
     store.remember()
@@ -182,11 +186,8 @@ BASELINES = ("LogisticRegression", "NearestNeighbours", "KMeansFeatures")
 
 def fitted_levels(plan: Plan, factor: str, kinds: Sequence[str] = BASELINES) -> set[Any]:
     """The levels of a factor all of whose runs have a model of those kinds, fitted instead of trained."""
-    found: dict[Any, set[str]] = {}
-    for cell in plan.cells:
-        model = plan.runs[cell.run].run.get("model", {})
-        found.setdefault(cell.factors[factor], set()).add(model.get("kind", ""))
-    return {level for level, own in found.items() if own <= set(kinds)}
+    found = {(cell.factors[factor], plan.runs[cell.run].run.get("model", {}).get("kind", "")) for cell in plan.cells}
+    return {level for level, _ in found} - {level for level, kind in found if kind not in kinds}
 
 
 def require_factor(plan: Plan, field: str, what: str, name: str) -> None:
@@ -266,8 +267,7 @@ def _sources(result: Row, *probes: Row | None) -> str:
 def _history(folder: RunFolder, sha256: str | None) -> bytes | None:
     """The history as it lies there; None where it is not that of the result, b"" where the result knows of none."""
     try:
-        with open(f"{folder.place}/history.jsonl", "rb") as file:
-            content = file.read()
+        content = read_bytes(f"{folder.place}/history.jsonl")
     except FileNotFoundError:
         return b"" if sha256 is None else None
     return content if sha256 is None or hashlib.sha256(content).hexdigest() == sha256 else None

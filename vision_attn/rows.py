@@ -11,8 +11,8 @@ Packed = tuple[tuple[str, ...], tuple[Any, ...]]
 
 def packed(row: Mapping[str, Any]) -> Packed:
     """A row in little memory: rows of the same names share these, equal texts are one."""
-    cells = tuple(sys.intern(cell) if type(cell) is str else cell for cell in row.values())
-    return _one(tuple(row)), cells
+    cells = [sys.intern(cell) if type(cell) is str else cell for cell in row.values()]
+    return _one(tuple(row)), tuple(cells)
 
 
 def columns(rows: Iterable[tuple[str, Packed]], *, always: Sequence[str]) -> dict[str, list[Any]]:
@@ -20,16 +20,19 @@ def columns(rows: Iterable[tuple[str, Packed]], *, always: Sequence[str]) -> dic
 
     The columns `always` come first, the others in the order in which they are met.
     """
-    found: dict[str, list[Any]] = {name: [] for name in ("run", *always)}
-    count = 0
-    for run, (names, cells) in rows:
-        for name, cell in zip(("run", *names), (run, *cells), strict=True):
-            column = found.setdefault(name, [])
-            column.extend([None] * (count - len(column)))
-            column.append(cell)
-        count += 1
-    for column in found.values():
-        column.extend([None] * (count - len(column)))
+    runs: list[Any] = []
+    alike: dict[tuple[str, ...], tuple[list[int], list[tuple[Any, ...]]]] = {}
+    for place, (run, (names, cells)) in enumerate(rows):
+        runs.append(run)
+        places, members = alike.setdefault(names, ([], []))
+        places.append(place)
+        members.append(cells)
+    found = {"run": runs} | {name: [None] * len(runs) for name in always}
+    for names, (places, members) in alike.items():
+        for name, column in zip(names, zip(*members, strict=True), strict=True):
+            into = found.setdefault(name, [None] * len(runs))
+            for place, cell in zip(places, column, strict=True):
+                into[place] = cell
     return found
 
 

@@ -18,12 +18,14 @@ import sys
 import sysconfig
 import tokenize
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from vision_attn.spec import InputError, Spec, kind_of, kinds
+
+T = TypeVar("T")
 
 PLUGINS = "vision_attn.plugins"
 PACKAGE = Path(__file__).resolve().parent
@@ -49,6 +51,15 @@ def told(what: str, *, at: str = "") -> Iterator[None]:
         raise _placed(f"{error} ({place})", place) from error
     except (Exception, SystemExit) as error:
         raise _placed(f"{what} fails: {fault(error, at=at)}", _place(own_frames(error)) or at) from error
+
+
+def tried(call: Callable[[], T], *, what: Callable[[], str], at: Callable[[], str]) -> T:
+    """What a call of own code returns; its exceptions are `told`, by texts that are made only where one fails."""
+    try:
+        return call()
+    except (Exception, SystemExit):
+        with told(what(), at=at()):
+            raise
 
 
 def _placed(sentence: str, place: str) -> InputError:

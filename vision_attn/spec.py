@@ -49,8 +49,9 @@ class Spec:
     """How something of one's own becomes a spec of this role: said where something else was given."""
 
     def __post_init__(self) -> None:
+        own = vars(self)
         for name, default, fits in _tests(type(self)):  # type: ignore[arg-type]
-            value = getattr(self, name)
+            value = own[name]
             if value is not default and not fits(value):
                 object.__setattr__(self, name, _coerced(self, name, value, _annotations(type(self))[name]))  # type: ignore[arg-type]
         self.check()
@@ -138,9 +139,11 @@ def _filled_at_once(cls: type[T]) -> type[T]:
 
     @functools.wraps(cls.__init__)
     def fill(self: Any, **given: Any) -> None:
-        vars(self).update(defaults)
-        vars(self).update((name, make()) for name, make in factories.items() if name not in given)
-        vars(self).update(given)
+        own = vars(self)
+        own.update(defaults)
+        if factories:
+            own.update((name, make()) for name, make in factories.items() if name not in given)
+        own.update(given)
         self.__post_init__()
 
     cls.__init__ = fill  # type: ignore[method-assign]
@@ -156,7 +159,7 @@ def by_name(cls: type[U]) -> type[U]:
 
     @functools.wraps(build)
     def built(self: Any, *places: Any, **given: Any) -> None:
-        if isinstance(self, Spec) and "__dataclass_fields__" not in vars(type(self)):
+        if type(self) is not cls and isinstance(self, Spec) and "__dataclass_fields__" not in vars(type(self)):
             raise InputError(f"class {type(self).__name__} must be decorated with @spec. It is not.")
         if places:
             example = f"{cls.__name__}({next(iter(names))}=...)" if names else f"{cls.__name__}()"
@@ -198,8 +201,12 @@ def kinds(role: type[T]) -> dict[str, type[T]]:
 
 def kind_of(value: Spec) -> str:
     """The name that stands in JSON for what the spec is: that of its class, or the class's earlier name."""
-    name = type(value).__name__
-    return next(stored for stored, now in RENAMED.items() if now == name) if name in RENAMED.values() else name
+    return _stored_name(type(value))  # type: ignore[arg-type]
+
+
+@functools.cache
+def _stored_name(cls: type[Spec]) -> str:
+    return next((stored for stored, now in RENAMED.items() if now == cls.__name__), cls.__name__)
 
 
 def to_json(value: Spec) -> dict[str, Any]:

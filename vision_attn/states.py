@@ -14,6 +14,7 @@ HISTORY = "history.jsonl"
 class Look:
     """What a look at the pool has found: every run of the pool by its id, and the states of those of a plan."""
 
+    store: Store
     index: dict[str, RunFolder]
     states: dict[str, State]
 
@@ -33,7 +34,7 @@ def look(plan: Plan, pool: Path) -> Look:
     index = store.index()
     states = {key: state_of(plan, key, index) for key in plan.runs}
     store.remember()
-    return Look(index, states)
+    return Look(store, index, states)
 
 
 def state_of(plan: Plan, key: str, index: dict[str, RunFolder]) -> State:

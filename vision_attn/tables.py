@@ -27,6 +27,9 @@ HEADER = "# tables of "
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 """How a text begins that a spreadsheet would run as a formula, with the apostrophes that keep it from that."""
 
+NARROW = ("float16", "float32")
+"""Numbers of fewer digits than Python's have."""
+
 TEXTS = frozenset(
     {
         *("run", "metric", "state", "reason", "ended", "dataset", "fingerprint", "subset_sha256", "device"),
@@ -43,16 +46,24 @@ def to_csv(frame: pd.DataFrame) -> bytes:
 
     So does text that looks as if it had one already, so that `read_csv` gives every text back.
     """
-    out, texts = frame.copy(), set(frame.columns)
-    for name in out.columns:
-        if not pd.api.types.is_numeric_dtype(out[name].dtype):
-            cells = list(out[name])
-            neutral = {cell: _neutral(cell) for cell in set(cells) if isinstance(cell, str)}
-            out[name] = [neutral.get(cell, cell) for cell in cells]
-            texts |= neutral.keys()
-    out.columns = pd.Index([_neutral(name) for name in out.columns])
-    quoting = csv.QUOTE_NONNUMERIC if any("\r" in text for text in texts) else csv.QUOTE_MINIMAL  # else it ends a row
-    return out.to_csv(index=False, lineterminator="\n", quoting=quoting).encode()
+    names, columns, texts = [_neutral(name) for name in frame], [], set(frame)
+    for _, column in frame.items():
+        cells = column
+        if not pd.api.types.is_numeric_dtype(column.dtype):
+            plain = column.tolist()
+            own = {cell for cell in plain if isinstance(cell, str)}
+            neutral = {cell: text for cell in own if (text := _neutral(cell)) != cell}
+            cells = pd.Series([neutral.get(cell, cell) for cell in plain] if neutral else plain)
+            texts |= own
+        elif column.dtype in NARROW:
+            cells = column.astype(str).astype(float)  # 0.1 and not 0.10000000149011612
+        columns.append(cells.astype(object).where(column.notna().array, "").tolist())
+    ends_rows = any("\r" in text for text in texts)  # unless it stands in quotes
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if ends_rows else csv.QUOTE_MINIMAL)
+    writer.writerow(names)
+    writer.writerows(zip(*columns, strict=True))
+    return out.getvalue().encode()
 
 
 def read_csv(path: Path) -> pd.DataFrame:

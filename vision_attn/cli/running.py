@@ -183,7 +183,7 @@ def run(
         console.print(f"Stopped: {why}. The same command continues: {escape(command)}", soft_wrap=True)
     if ended.why != "disk full":
         now = before if ended.states is before.states else look(planned, results / RUNS)
-        page, is_new = renew(planned, results / name, results / RUNS, mark=now.mark())
+        page, is_new = renew(planned, results / name, now)
         console.print(f"report: {escape(str(page))}{'' if is_new else ' (nothing has changed)'}", soft_wrap=True)
     is_cut = bool(ended.refusal) or ended.why in ("disk full", "failures in a row")
     raise typer.Exit(FAILED if is_cut else exit_code(ended.states))
