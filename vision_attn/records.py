@@ -39,7 +39,7 @@ class Records:
     history: pd.DataFrame
     runs: pd.DataFrame
     plan: Plan
-    folders: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    folders: Mapping[str, str] = dataclasses.field(default_factory=dict)
     damaged: tuple[str, ...] = ()
     committed: tuple[str, ...] = ()
 
@@ -121,7 +121,7 @@ def gather(plan: Plan, store: Store, index: Mapping[str, RunFolder], *, committe
     return joined(
         plan,
         found,
-        folders={key: folder.path for key, folder in folders.items()},
+        folders={key: folder.place for key, folder in folders.items()},
         damaged=tuple(sorted(damaged)),
         committed=tuple(earlier),
     )

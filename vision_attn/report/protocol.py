@@ -13,7 +13,7 @@ from typing import Any
 from vision_attn.plan import Plan
 from vision_attn.records import BASELINES, Records, column
 from vision_attn.spec import RENAMED, RENAMED_FIELDS
-from vision_attn.store import probe_file
+from vision_attn.store import LOG, probe_file
 
 Specs = dict[str, Any]
 NONE = "–"
@@ -114,10 +114,10 @@ def missing(records: Records, *, page: Path) -> list[Missing]:
     found: dict[tuple[str, str, str, str], list[Any]] = {}
     for row in records.runs[records.runs["state"] != "done"].to_dict("records"):
         folder = records.folders.get(row["run"])
-        log = folder / "log.txt" if folder is not None else None
-        path = os.path.relpath(log, page) if log is not None and log.exists() else ""
+        log = "" if folder is None else f"{folder}/{LOG}"
+        path = Path(os.path.relpath(log, page)).as_posix() if os.path.exists(log) else ""
         cell = ", ".join(_level(name, row[name]) for name in factors) or "the only cell"
-        key = (cell, row["state"], row["reason"], Path(path).as_posix() if path else "")
+        key = (cell, row["state"], row["reason"], path)
         found.setdefault(key, []).append(row.get("seed"))
     return [
         Missing(cell, ", ".join(plain(seed) for seed in seeds if seed is not None), *rest)
