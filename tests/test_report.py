@@ -182,6 +182,18 @@ def test_what_is_supported_of_the_first_question_is_the_answer_though_a_later_ru
     assert answer(records, [dataclasses.replace(first, parts=()), second]).startswith(decided)
 
 
+def test_a_sheet_of_figures_that_are_on_the_page_is_written_and_not_shown_again(tmp_path):
+    curve, gap = {"kind": "LearningCurve"}, {"kind": "Gap", "reference": "ViT"}
+    sheet = {"kind": "Summary", "parts": [curve, gap]}
+    for name, figures, images in (("both", (curve, gap, sheet), 2), ("one", (curve, sheet), 2)):
+        folder = made(tmp_path, name=name, figures=figures)
+        page = page_of(folder)
+        assert page.count('src="data:image') == images
+        assert ("on one sheet" in page) == (name == "both")
+        assert (folder / "figures" / "Summary.pdf").stat().st_size
+        assert (folder / "tables" / "Summary.csv").stat().st_size
+
+
 def test_a_smoke_run_and_one_without_runs_have_no_answer(tmp_path):
     plan = made_up.make_plan(**SMALL)
     assert answer(load(plan, tmp_path), []) == "No answer yet: no run is done."

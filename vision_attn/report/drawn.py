@@ -22,7 +22,8 @@ Json = dict[str, Any]
 class Drawn:
     """A figure on the page. `problem` says in place of everything else why it could not be drawn.
 
-    `told` is what is said of every mark where one points at it; `instead` a sentence in the place of the image.
+    `told` is what is said of every mark where one points at it; `instead` a sentence in the place of the image, which
+    a sheet of figures that are on the page has, too, beside its files.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Drawn:
     image: str = ""
     told: str = ""
     instead: str = ""
+    has_files: bool = False
     width: int = 0
     header: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
@@ -81,16 +83,18 @@ def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Dr
     """A figure as it stands on the page, and its files, which have their text as text."""
     plot = figure.plot(records)
     instead = figure.instead(plot.table, plot.records) or _unmeasured(plot.table)
-    page = "" if instead else svg.address(rendering.rendered(plot.sheet, kinds=("svg",))["svg"])
+    repeats = "" if instead else _repeats(name, data, records.plan.figures)
+    page = "" if instead or repeats else svg.address(rendering.rendered(plot.sheet, kinds=("svg",))["svg"])
     own = ", ".join(_said(field, value) for field, value in data.items() if field != "kind" and value is not None)
-    printed = _shown(plot.printed)
+    printed = _shown(plot.printed) if not repeats else pd.DataFrame()
     drawn = Drawn(
         name,
         figure.heading() or (f"{figure.title}: {own}" if name != data["kind"] and own else figure.title),
-        caption=plot.caption.replace(instead, "").strip() if instead else plot.caption,
+        caption=plot.caption.replace(instead, "").strip() if instead else "" if repeats else plot.caption,
         image=page,
-        told="" if instead else _told(plot.sheet),
-        instead=instead,
+        told="" if instead or repeats else _told(plot.sheet),
+        instead=instead or repeats,
+        has_files=not instead,
         width=round(theme.inches(plot.sheet) * 96),
         header=tuple(map(str, printed.columns)),
         rows=tuple(tuple(map(str, row)) for row in printed.itertuples(index=False)),
@@ -99,6 +103,13 @@ def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Dr
         levels=tuple(part.level for part in getattr(figure, "parts", (figure,)) if hasattr(part, "level")),
     )
     return drawn, {} if instead else plot.rendered(kinds=figure.files)
+
+
+def _repeats(name: str, data: Json, figures: Sequence[Json]) -> str:
+    """What stands in the place of a sheet whose parts are all on the page themselves."""
+    parts = data.get("parts") or ()
+    is_all = bool(parts) and all(part in figures for part in parts)
+    return f"Figures of this page on one sheet, for a paper: figures/{name}.pdf, .svg and .png." if is_all else ""
 
 
 def _shown(printed: pd.DataFrame) -> pd.DataFrame:

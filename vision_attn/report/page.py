@@ -46,7 +46,7 @@ def write(records: Records, folder: Path) -> Path:
     tables |= {f"tables/{figure.name}.csv": figure.table for figure in drawn if not figure.problem}
     tables |= {"verdicts.csv": to_csv(verdict_table(found))} if found else {}
     write_tables(folder, tables, experiment=records.plan.name)
-    _delete_others(folder, {figure.name for figure in drawn if figure.image}, set(tables))
+    _delete_others(folder, {figure.name for figure in drawn if figure.has_files}, set(tables))
     left_out = [name for name, figure in made.items() if figure is None]
     told = evidence.of_rows(
         verdict_table(found).to_dict("records"),
