@@ -47,13 +47,13 @@ LEARNED = claim(
     *(
         rank(method=method, task=task, labels=PERMUTED)
         .correlation(rank(method=method, task=task, labels=TRUE))
-        .below(HALF)
+        .below(HALF, f"{method.capitalize()}, {task}: the maps of both networks correlate by less than {HALF:g}.")
         for method in ATTENTION
         for task in (GLYPHS, IMAGES)
     ),
     *(
         (hits(method=method, labels=PERMUTED) - hits(method=method, labels=TRUE)).below(
-            0, f"{method}: it points at the glyph less often where the glyph is not the label."
+            0, f"{method.capitalize()} points at the glyph less often where the glyph is not the label."
         )
         for method in ATTENTION
     ),

@@ -54,11 +54,12 @@ def run(seed, data, task, model):
     return Run(model=NETWORKS[data][model], data=shown, recipe=recipe, seed=seed)
 
 
-def lead(metric, method, task, model, **at):
+def lead(does, metric, method, task, model, **at):
     """What a method is better than each of the two baselines, one rule each."""
     value = Quantity(metric, given=cell(task=task, model=model, **at))
     for baseline in ("random", "centred Gaussian"):
-        yield (value(method=method) - value(method=baseline)).above(0)
+        statement = f"{method.capitalize()} {does} than a {baseline} map."
+        yield (value(method=method) - value(method=baseline)).above(0, statement)
 
 
 def points_and_knows(method, statement, model=VIT):
@@ -66,10 +67,12 @@ def points_and_knows(method, statement, model=VIT):
     return claim(
         "C11",
         statement,
-        *lead("hit_share", method, GLYPHS, model),
-        *lead("deletion_correlation", method, IMAGES, model),
-        *lead("deletion_gap", method, IMAGES, model, fill="mean"),
-        *lead("deletion_gap", method, IMAGES, model, fill="other"),
+        *lead("points at the glyph that decides more often", "hit_share", method, GLYPHS, model),
+        *lead("ranks patches by what each is worth better", "deletion_correlation", method, IMAGES, model),
+        *lead(
+            "names patches that matter more, filled with the mean,", "deletion_gap", method, IMAGES, model, fill="mean"
+        ),
+        *lead("names patches that matter more, filled by others,", "deletion_gap", method, IMAGES, model, fill="other"),
     )
 
 
@@ -91,7 +94,9 @@ LEARNED = claim(
     "C11",
     "Maps of attention show what was learned: they are others when the weights are put in random order.",
     *(
-        same(method=method, task=task).below(HALF)
+        same(method=method, task=task).below(
+            HALF, f"{method.capitalize()}, {task}: the maps before and after correlate by less than {HALF:g}."
+        )
         for method in ("attention", "rollout", "gradient x attention")
         for task in (GLYPHS, IMAGES)
     ),

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -91,12 +91,17 @@ def size_axis(axes: Axes, levels: Sequence[Any], *, label: str, linear: bool = F
     return places
 
 
-def share_axis(axes: Axes) -> None:
+def share_axis(axes: Axes, *, along: Literal["x", "y"] = "y") -> None:
     """Shares in percent, once all panels are drawn: their common axis ends at 0 and 100 %, intervals or not.
 
-    It goes on beyond them for as long as marks there are drawn whole.
+    It goes on beyond them for as long as marks there are drawn whole, without numbers.
     """
-    low, high = axes.get_ylim()
-    mark = (0.5 * mpl.rcParams["lines.markersize"] * 1.25 + 1) / 72 / theme.height(axes)
+    axis, length = (axes.xaxis, theme.width(axes)) if along == "x" else (axes.yaxis, theme.height(axes))
+    low, high = axis.get_view_interval()
+    mark = (0.5 * mpl.rcParams["lines.markersize"] * 1.25 + 1) / 72 / length
     margin = max(2.0, mark * (min(high, 100) - max(low, 0)))
-    axes.set_ylim(max(low, -margin), min(high, 100 + margin))
+    low, high = max(low, -margin), min(high, 100 + margin)
+    (axes.set_xlim if along == "x" else axes.set_ylim)(low, high)
+    if low < 0 or high > 100:
+        numbers = [tick for tick in axis.get_majorticklocs() if 0 <= tick <= 100]
+        axis.set_major_locator(FixedLocator(numbers))

@@ -59,6 +59,10 @@ class DotPlot(Dots):
         out = out[out[self.hue] != self.reference].reset_index(drop=True)
         return out[[*view.rows, "estimate", "low", "high", "n", "sd", "planned"]]
 
+    @property
+    def is_of_shares(self) -> bool:
+        return wording.is_share(self.metric) and self.reference is None
+
     def draw_axis(self, axes: Axes, view: View) -> None:
         axes.set_xlabel(self._quantity(view))
         if unit := wording.unit_of(self.metric):
@@ -101,7 +105,9 @@ class DotPlot(Dots):
         if (table["n"] > 1).any():
             each = "" if self.reference is None else ", no correction for multiple comparisons"
             out.append(f"Bars: {100 * self.level:g} % Student-t intervals{each}; faint points: single {self.over}s.")
-        return " ".join(out)
+        if self.is_of_shares:
+            out.append(wording.cut_text(table, self.metric))
+        return " ".join(filter(None, out))
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         view = self.view(records)

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn.figures import lettering, theme
-from vision_attn.figures.axes import rows_axis, rows_size
+from vision_attn.figures.axes import rows_axis, rows_size, share_axis
 from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.view import View
 from vision_attn.records import Records
@@ -40,8 +40,16 @@ class Dots(OverSeeds, abc.ABC):
     def draw_axis(self, axes: Axes, view: View) -> None:
         """The x axis of a panel, and what lies under the rows."""
 
+    @property
+    def is_of_shares(self) -> bool:
+        """Whether the x axis has shares in percent, none of which is below 0 or above 100."""
+        return False
+
     def finish(self, panels: list[Axes], table: pd.DataFrame, view: View) -> None:
         """What is common to all panels, once they are drawn."""
+        if self.is_of_shares:
+            for axes in panels:
+                share_axis(axes, along="x")
 
     def legend(self, view: View) -> dict[str, Any]:
         """The entries of the legend; the rows have their names beside them."""

@@ -66,6 +66,10 @@ class MethodPlot(Dots):
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         return super().draw(table[table["n"] > 0], records, into=into)
 
+    @property
+    def is_of_shares(self) -> bool:
+        return wording.is_share(self.metric)
+
     def draw_axis(self, axes: Axes, view: View) -> None:
         axes.set_xlabel(self._what() + (" (%)" if wording.is_share(self.metric) else ""))
 
@@ -93,7 +97,9 @@ class MethodPlot(Dots):
         out = [said, wording.seeds_text(counted, view.rows[::-1], unit=self.over)]
         if (table["n"] > 1).any():
             out.append(f"Bars: {100 * self.level:g} % Student-t intervals; faint points: single {self.over}s.")
-        return " ".join(out)
+        if self.is_of_shares:
+            out.append(wording.cut_text(table, self.metric))
+        return " ".join(filter(None, out))
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         view = self.view(records)
