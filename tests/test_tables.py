@@ -35,6 +35,13 @@ def test_whole_numbers_beyond_64_bits_are_floats():
     assert typed([2**63, 1, None]).tolist()[:2] == [2.0**63, 1.0]
 
 
+def test_numbers_are_written_with_the_digits_they_have():
+    frame = pd.DataFrame(
+        {"a": pd.Series([0.1, 1 / 3], dtype="float32"), "b": [0.1, 1e-5], "c": typed([2**60 + 1, None])}
+    )
+    assert to_csv(frame) == b"a,b,c\n0.1,0.1,1152921504606846977\n0.33333334,1e-05,\n"
+
+
 def test_a_compressed_table_is_an_ordinary_csv_for_pandas_and_gunzip(tmp_path):
     path = written(tmp_path) / "long.csv.gz"
     pd.testing.assert_frame_equal(pd.read_csv(path), FRAME)
