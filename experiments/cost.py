@@ -10,7 +10,7 @@ times as many tokens as channels. Beside the clock stand the multiply-adds, coun
 loses is asked by the preset "recall": can it still relate two cells, 2 or 6 apart? "recall-short" asks it of four, 6
 apart.
 
-Run it alone on the machine, with -j 1. Expected: 5 minutes on one core, 11 for the eleven further seeds of
+Run it alone on the machine, with -j 1. Expected: 10 minutes on one core, 24 for the eleven further seeds of
 "other-seeds"; "recall" an hour on two cores with fast bfloat16 arithmetic, up to six without, "recall-short" a quarter
 of that. Longer sequences are more sides of `TokenCost`: 128 are 16,384 tokens, where matrix products run out of the
 4 GiB that it allows.
