@@ -124,6 +124,23 @@ def test_what_is_supported_of_an_undecided_rule_is_told_beside_it(whole, said):
     assert "−6.0 points (n = 5): is open" in text or whole != "inconclusive"
 
 
+def test_of_what_is_supported_a_part_about_the_same_measure_is_told():
+    known = Part("C11.1", "is known by heart", "supports", "100.0 %", 5, "accuracy", False)
+    far = Part("C11.2", "is far", "inconclusive", "+0.3", 5, "correlation", False)
+    near = Part("C11.3", "is near", "supports", "+0.1", 5, "correlation", False)
+    whole = Part("C11", "all", "inconclusive", "", 0, "", False)
+    assert Evidence("x", "x.py", whole, (known, far, near), "").supported == (
+        "2 of 3 parts support it: +0.1 (n = 5): is near"
+    )
+    assert Evidence("x", "x.py", whole, (known, far), "").supported.endswith("100.0 % (n = 5): is known by heart")
+
+
+def test_an_interval_that_only_the_budget_leaves_open_says_so():
+    part = Part("C3.1", "has caught up", "budget-limited", "−8.1 [−9.7, −6.5] points", 5, "accuracy", False)
+    one = Evidence("x", "x.py", Part("C3", "all", "inconclusive", "", 0, "", False), (part,), "")
+    assert one.decisive.told == "−8.1 [−9.7, −6.5] points (n = 5, budget-limited): has caught up"
+
+
 def test_what_the_log_withdraws_is_withdrawn_and_decides_nothing(folder):
     row = row_of(folder, "C3")
     (one,) = row.evidence

@@ -157,7 +157,7 @@ class Selection(Figure):
         runs = int(table["n"].sum())
         return (
             f"Final {self._quantity}{wording.data_text(records)} by {wording.factor_text(self.choose)}, mean over all "
-            f"other factors ({runs:,} runs; one that diverged counts as 0).{self._layout(records)} Ringed: "
+            f"other factors ({runs:,} runs; any that diverges counts as 0).{self._layout(records)} Ringed: "
             f"chosen for that {wording.factor_text(self.hue)}, of equal ones the first. "
             "Test images have no part in the choice."
         )

@@ -18,6 +18,7 @@ from vision_attn.tables import read_tables
 TABLE = "verdicts"
 NEEDED = ("claim", "statement", "estimate", "low", "high", "n", "verdict", "words", "rule", "metric")
 DECIDES = ("supports", "contradicts")
+BUDGET = "budget-limited"
 Row = dict[Any, Any]
 Log = Mapping[tuple[str, str], Entry]
 
@@ -37,8 +38,9 @@ class Part:
 
     @property
     def told(self) -> str:
-        """The number and its statement in a line."""
-        of = f" (n = {self.n})" if self.n else ""
+        """The number and its statement in a line; an interval that looks decided says what leaves it open."""
+        limited = f", {BUDGET}" if self.verdict == BUDGET else ""
+        of = f" (n = {self.n}{limited})" if self.n else ""
         return f"{self.effect}{of}: {self.statement}" if self.effect else self.statement
 
 
@@ -74,12 +76,17 @@ class Evidence:
 
     @property
     def supported(self) -> str:
-        """What is supported of a rule that is inconclusive as a whole: how many parts, and the first of them."""
+        """What is supported of a rule that is inconclusive as a whole: how many parts, and one of them.
+
+        It is the first about what the deciding part is about, if there is one: parts that only say whether a rule can
+        be tested stand first, and measure something else.
+        """
         parts = [part for part in self.parts if part.verdict == "supports"] if self.verdict == "inconclusive" else []
         if not parts:
             return ""
         verb = "support" if len(parts) > 1 else "supports"
-        return f"{len(parts)} of {len(self.parts)} parts {verb} it: {parts[0].told}"
+        shown = next((part for part in parts if part.metric == self.decisive.metric), parts[0])
+        return f"{len(parts)} of {len(self.parts)} parts {verb} it: {shown.told}"
 
     @property
     def kind(self) -> str:
