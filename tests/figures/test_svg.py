@@ -131,3 +131,9 @@ def test_what_many_marks_share_stands_once(before):
     for run in re.findall(r"(?:<use [^>]*/>){2,}", small):
         styles = re.findall(r'style="([^"]*)"', run)
         assert len(set(styles)) == len(styles)
+
+
+def test_names_that_differ_by_what_is_rounded_off_make_no_difference(before):
+    other = re.sub(rb"\b(p|m|i)([0-9a-f]{10})\b", lambda match: match[1] + match[2][::-1], before)
+    assert other != before
+    assert svg.compact(other) == svg.compact(before)

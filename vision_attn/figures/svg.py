@@ -18,7 +18,7 @@ DIGITS = 2
 def compact(drawing: bytes) -> bytes:
     """The same drawing without metadata, comments, unused names and empty groups, coordinates with two decimals."""
     root = ElementTree.fromstring(drawing)  # noqa: S314  # ours, of a moment ago
-    names = {name: f"a{i:x}" for i, name in enumerate(sorted(_referred(root)))}
+    names = {name: f"a{i:x}" for i, name in enumerate(_referred(root))}
     _shrink(root, names)
     return ElementTree.tostring(root)
 
@@ -34,11 +34,11 @@ def address(drawing: bytes) -> str:
     return "data:image/svg+xml," + text.replace('"', "'")
 
 
-def _referred(root: ElementTree.Element) -> set[str]:
-    """The ids that something in the drawing points to."""
+def _referred(root: ElementTree.Element) -> list[str]:
+    """The ids that something in the drawing points to, in order: they are made of places not yet rounded."""
     values = [value for element in root.iter() for value in element.attrib.values()]
     found = [re.match(r"#(.+)|url\(#(.+)\)", value) for value in values]
-    return {match[1] or match[2] for match in found if match}
+    return list(dict.fromkeys(match[1] or match[2] for match in found if match))
 
 
 def _shrink(element: ElementTree.Element, names: dict[str, str]) -> None:
