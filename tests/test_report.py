@@ -176,10 +176,25 @@ def test_what_is_supported_of_the_first_question_is_the_answer_though_a_later_ru
     first = Evidence("data_size", "data_size", part("C2", "inconclusive"), parts, "")
     second = Evidence("data_size", "data_size", part("used", "contradicts", "-2.0 points", 5), (), "")
     records = make_records({"model": ["ViT"], "seed": [0]}, lambda one: [{"metric": "accuracy", "value": 0.5}])
-    told = "1 of 2 parts supports it: -5.5 points (n = 5): Statement C2.2. 1 more rule below."
+    told = "1 of 2 parts supports it: -5.5 points for “Statement C2.2”, 5 seeds. 1 more rule below."
     assert answer(records, [first, second]).startswith(f"Undecided as a whole: Statement C2. But {told}")
     decided = "Contradicted: Statement used; -2.0 points, 5 seeds. 1 more rule below."
     assert answer(records, [dataclasses.replace(first, parts=()), second]).startswith(decided)
+
+
+def test_the_answer_of_a_search_is_what_its_winners_have_on_validation_images():
+    best = {"ViT": 0.003, "ResNet": 0.01}
+
+    def trained(cell):
+        share = 0.5 + 0.1 * (cell["model"] == "ResNet") + 0.05 * (cell["train_size"] > 100)
+        return [{"update": 9, "val_accuracy": share - 0.2 * (cell["rate"] != best[cell["model"]])}]
+
+    factors = {"model": ["ViT", "ResNet"], "rate": [0.003, 0.01], "train_size": [100, 200], "seed": [0, 1]}
+    tested = [{"metric": "accuracy", "split": "test", "value": 0.9}]
+    figures = [{"kind": "Selection", "choose": "rate", "by": ["train_size"]}]
+    records = make_records(factors, lambda cell: tested, history=trained, figures=figures)
+    said = "Best on validation images with 200 training images: ResNet 65.0 %; ViT 55.0 %."
+    assert answer(records, []).startswith(said)
 
 
 def test_a_sheet_of_figures_that_are_on_the_page_is_written_and_not_shown_again(tmp_path):

@@ -1,12 +1,12 @@
 """Answer: what the records say to the question of their experiment, in one sentence at the top of its page."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from vision_attn import wording
-from vision_attn.figures import Gap
+from vision_attn.figures import Figure, Gap, Selection
 from vision_attn.records import Records, fitted_levels, pick
 from vision_attn.report.drawn import made
 from vision_attn.report.evidence import DECIDES, Evidence, Part
@@ -24,6 +24,7 @@ BEGINNINGS = {
 SMOKE = "No answer: this is a smoke run, with two updates a run, and its numbers mean nothing."
 WITHDRAWN = "No answer: the verdicts of these runs are withdrawn."
 NOTHING = "No answer yet: no run is done."
+F = TypeVar("F", bound=Figure)
 
 
 def answer(records: Records, evidence: Sequence[Evidence]) -> str:
@@ -35,7 +36,8 @@ def answer(records: Records, evidence: Sequence[Evidence]) -> str:
     counted = [one for one in evidence if not one.is_withdrawn]
     if evidence and not counted:
         return WITHDRAWN
-    found = _from_rules(counted) or _from_gap(records) or _from_means(records) or _from_counts(records)
+    of_figures = _from_gap(records) or _from_selection(records)
+    found = _from_rules(counted) or of_figures or _from_means(records) or _from_counts(records)
     range_of = scope(records)
     return f"{found} Speaks for {wording.listing(range_of)}." if range_of else found
 
@@ -43,11 +45,12 @@ def answer(records: Records, evidence: Sequence[Evidence]) -> str:
 def _from_rules(evidence: Sequence[Evidence]) -> str:
     if not evidence:
         return ""
-    one = next((one for one in evidence if one.whole.verdict in DECIDES or one.supported), evidence[0])
+    one = next((one for one in evidence if one.whole.verdict in DECIDES or one.supporting), evidence[0])
     text = f"{BEGINNINGS.get(one.whole.verdict, one.whole.verdict.capitalize())}: {one.whole.statement.rstrip('.')}"
     part = one.decisive
-    if one.supported:
-        text = text.replace(":", " as a whole:", 1) + f". But {one.supported.rstrip('.')}"
+    if one.supporting:
+        told = f"{one.count_of_supporting}: {_number(one.supporting[0], of=one.whole)}"
+        text = f"{text.replace(':', ' as a whole:', 1)}. But {told}"
     elif part.effect:
         text += f"; {_number(part, of=one.whole)}"
     others = len(evidence) - 1
@@ -62,18 +65,40 @@ def _number(part: Part, *, of: Part) -> str:
 
 def _from_gap(records: Records) -> str:
     """The first model beside the reference of the first `Gap`, at the largest level along its axis."""
+    for figure, table in _measured(records, Gap, metric="accuracy"):
+        rows = table.dropna(subset=["estimate"])
+        if len(rows):
+            return _gap_text(rows[rows[figure.x] == rows[figure.x].max()].to_dict("records")[0], figure)
+    return ""
+
+
+def _measured(records: Records, kind: type[F], *, metric: str) -> Iterator[tuple[F, pd.DataFrame]]:
+    """The figures of a kind and of a metric that have a table with rows."""
     for data in records.plan.figures:
-        if data.get("kind") != "Gap" or data.get("metric", "accuracy") != "accuracy":
-            continue
         try:
             figure = made(data, records)
+            if not isinstance(figure, kind) or getattr(figure, "metric", metric) != metric:
+                continue
             table = figure.table(records) if figure.applies(records.plan) else pd.DataFrame()
         except InputError:
             continue
-        assert isinstance(figure, Gap)
-        rows = table.dropna(subset=["estimate"]) if len(table) else table
-        if len(rows):
-            return _gap_text(rows[rows[figure.x] == rows[figure.x].max()].to_dict("records")[0], figure)
+        if len(table):
+            yield figure, table
+
+
+def _from_selection(records: Records) -> str:
+    """What the best of a search has on validation images, model by model, at the last level of the factors beside."""
+    for figure, table in _measured(records, Selection, metric="val_accuracy"):
+        rows, at = table[table["chosen"] & (table["n"] > 0)], []
+        for name in figure.by:
+            level = records.plan.levels(name)[-1]
+            rows = rows[rows[name] == level]
+            at.append(f"{level:,} training images" if name == "train_size" else wording.level_text(name, level))
+        best = rows.sort_values("estimate", ascending=False, kind="stable").to_dict("records")
+        if best:
+            where = f" with {wording.listing(at)}" if at else ""
+            shares = [f"{row[figure.hue]} {wording.number(row['estimate'], metric=figure.metric)} %" for row in best]
+            return f"Best on validation images{where}: {'; '.join(shares)}."
     return ""
 
 
@@ -112,7 +137,9 @@ def _from_means(records: Records) -> str:
     row = means.sort_values("estimate", ascending=False).to_dict("records")[0]
     said = wording.interval({**row, "planned": row["n"]}, metric="accuracy")
     at = "".join(f", {wording.level_text(name, row[name])}" for name in others)
-    return f"The best mean test accuracy is that of {row['model']}{at}: {said} %, {row['n']} seeds."
+    return (
+        f"The best mean test accuracy is that of {row['model']}{at}: {said} %, {row['n']} seed{'s' * (row['n'] != 1)}."
+    )
 
 
 def _from_counts(records: Records) -> str:

@@ -75,18 +75,24 @@ class Evidence:
         return next(iter(same), self.parts[0] if self.parts else self.whole)
 
     @property
-    def supported(self) -> str:
-        """What is supported of a rule that is inconclusive as a whole: how many parts, and one of them.
+    def supporting(self) -> list[Part]:
+        """The parts that support a rule that is inconclusive as a whole.
 
-        It is the first about what the deciding part is about, if there is one: parts that only say whether a rule can
-        be tested stand first, and measure something else.
+        First stands one about what the deciding part is about, if there is one: parts that only say whether a rule can
+        be tested measure something else.
         """
         parts = [part for part in self.parts if part.verdict == "supports"] if self.verdict == "inconclusive" else []
-        if not parts:
-            return ""
-        verb = "support" if len(parts) > 1 else "supports"
-        shown = next((part for part in parts if part.metric == self.decisive.metric), parts[0])
-        return f"{len(parts)} of {len(self.parts)} parts {verb} it: {shown.told}"
+        return sorted(parts, key=lambda part: part.metric != self.decisive.metric)
+
+    @property
+    def count_of_supporting(self) -> str:
+        """How many they are: 2 of 6 parts support it."""
+        return f"{len(self.supporting)} of {len(self.parts)} parts support{'s' * (len(self.supporting) == 1)} it"
+
+    @property
+    def supported(self) -> str:
+        """How many parts support a rule that is inconclusive as a whole, and one of them; nothing where none does."""
+        return f"{self.count_of_supporting}: {self.supporting[0].told}" if self.supporting else ""
 
     @property
     def kind(self) -> str:
