@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from frames import make_records
 
+from vision_attn.figures import Figure
 from vision_attn.plan import Plan, folders_in
 from vision_attn.records import Records, load
 from vision_attn.report import build, protocol, provenance
@@ -26,6 +27,18 @@ from vision_attn.spec import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {"sizes": (50, 200), "seeds": (0, 1)}
+
+
+@pytest.fixture
+def all_files():
+    """Asked for by tests of the kinds of files that a figure is written in."""
+
+
+@pytest.fixture(autouse=True)
+def one_file(request, monkeypatch):
+    """Drawing is what takes time here: elsewhere a figure is written once."""
+    if "all_files" not in request.fixturenames:
+        monkeypatch.setattr(Figure, "files", ("svg",))
 
 
 def made(tmp_path, *, write=lambda cell: True, change=lambda cell, result: None, name="quickstart", **plan):
@@ -71,7 +84,7 @@ class Reader(html.parser.HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def test_a_full_sweep_gives_all_files_and_a_page_that_names_what_matters(tmp_path):
+def test_a_full_sweep_gives_all_files_and_a_page_that_names_what_matters(tmp_path, all_files):
     folder = made(tmp_path)
     read = Reader(page_of(folder))
     names = ("LearningCurve", "Gap", "Generalisation", "Matching")
@@ -197,7 +210,7 @@ def test_the_answer_of_a_search_is_what_its_winners_have_on_validation_images():
     assert answer(records, []).startswith(said)
 
 
-def test_a_sheet_of_figures_that_are_on_the_page_is_written_and_not_shown_again(tmp_path):
+def test_a_sheet_of_figures_that_are_on_the_page_is_written_and_not_shown_again(tmp_path, all_files):
     curve, gap = {"kind": "LearningCurve"}, {"kind": "Gap", "reference": "ViT"}
     sheet = {"kind": "Summary", "parts": [curve, gap]}
     for name, figures, images in (("both", (curve, gap, sheet), 2), ("one", (curve, sheet), 2)):
@@ -253,7 +266,7 @@ def test_the_page_stands_alone(tmp_path):
     assert len(pictures) == len(set(pictures)) == 4
 
 
-def test_the_same_records_give_the_same_bytes(tmp_path):
+def test_the_same_records_give_the_same_bytes(tmp_path, all_files):
     folder = made(tmp_path)
     contents = []
     for _ in range(2):
@@ -538,7 +551,7 @@ def test_the_command_names_the_levels_that_were_asked_for():
     assert command == f"vision-attn run experiments/quickstart.py {levels} --smoke"
 
 
-def test_what_an_earlier_report_had_and_this_one_has_not_is_gone(tmp_path):
+def test_what_an_earlier_report_had_and_this_one_has_not_is_gone(tmp_path, all_files):
     folder = made(tmp_path)
     page_of(folder)
     (folder / "tables" / "my own.csv").write_text("kept")

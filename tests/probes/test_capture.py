@@ -71,7 +71,7 @@ def test_gradients_pass_from_a_grid_to_the_image_and_no_hook_stays():
 
 def test_hooks_are_removed_when_the_forward_pass_fails():
     model = built(ViT(dim=8, depth=1))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(InputError, match="images of VisionTransformer must be"):
         grids(model, torch.randn(1, 5, 32, 32), ["blocks.0"])
     assert hooks(model) == 0
 
