@@ -36,8 +36,13 @@ def answer(records: Records, evidence: Sequence[Evidence]) -> str:
     counted = [one for one in evidence if not one.is_withdrawn]
     if evidence and not counted:
         return WITHDRAWN
-    of_figures = _from_gap(records) or _from_selection(records)
-    found = _from_rules(counted) or of_figures or _from_means(records) or _from_counts(records)
+    found = (
+        _from_rules(counted)
+        or _from_gap(records)
+        or _from_selection(records)
+        or _from_means(records)
+        or _from_counts(records)
+    )
     range_of = scope(records)
     return f"{found} Speaks for {wording.listing(range_of)}." if range_of else found
 
@@ -60,7 +65,7 @@ def _from_rules(evidence: Sequence[Evidence]) -> str:
 def _number(part: Part, *, of: Part) -> str:
     """The number that decides, after its own sentence where the rule has several."""
     about = "" if part.rule == of.rule else f" for “{part.statement.rstrip('.')}”"
-    return f"{part.effect}{about}, {part.n} seed{'s' * (part.n != 1)}" if part.n else f"{part.effect}{about}"
+    return f"{part.effect}{about}, {_count(part.n, 'seed')}" if part.n else f"{part.effect}{about}"
 
 
 def _from_gap(records: Records) -> str:
@@ -93,7 +98,7 @@ def _from_selection(records: Records) -> str:
         for name in figure.by:
             level = records.plan.levels(name)[-1]
             rows = rows[rows[name] == level]
-            at.append(f"{level:,} training images" if name == "train_size" else wording.level_text(name, level))
+            at.append(_level(name, level))
         best = rows.sort_values("estimate", ascending=False, kind="stable").to_dict("records")
         if best:
             where = f" with {wording.listing(at)}" if at else ""
@@ -103,8 +108,6 @@ def _from_selection(records: Records) -> str:
 
 
 def _gap_text(row: dict[Any, Any], figure: Gap) -> str:
-    level = row[figure.x]
-    where = f"{level:,} training images" if figure.x == "train_size" else wording.level_text(figure.x, level)
     bounds = [row["low"], row["high"]]
     behind = row["estimate"] < 0
     if behind:
@@ -114,11 +117,20 @@ def _gap_text(row: dict[Any, Any], figure: Gap) -> str:
     if not pd.isna(bounds[0]):
         said += f" [{', '.join(wording.number(bound, metric='accuracy') for bound in bounds)}]"
     side = "behind" if behind else "ahead of"
-    seeds = f"{row['n']} {figure.over}{'s' * (row['n'] != 1)}"
     return (
-        f"With {where} {row[figure.hue]} is {said} points {side} {row['reference']} in {figure.split} accuracy"
-        f"{certain}, {seeds}."
+        f"With {_level(figure.x, row[figure.x])} {row[figure.hue]} is {said} points {side} {row['reference']} in "
+        f"{figure.split} accuracy{certain}, {_count(row['n'], figure.over)}."
     )
+
+
+def _level(factor: str, level: Any) -> str:
+    """A level in a sentence, the number of images whole: 4,000 training images."""
+    return f"{level:,} training images" if factor == "train_size" else wording.level_text(factor, level)
+
+
+def _count(number: int, of: str) -> str:
+    """How many there are: 1 seed, 5 seeds."""
+    return f"{number} {of}{'s' * (number != 1)}"
 
 
 def _from_means(records: Records) -> str:
@@ -137,9 +149,7 @@ def _from_means(records: Records) -> str:
     row = means.sort_values("estimate", ascending=False).to_dict("records")[0]
     said = wording.interval({**row, "planned": row["n"]}, metric="accuracy")
     at = "".join(f", {wording.level_text(name, row[name])}" for name in others)
-    return (
-        f"The best mean test accuracy is that of {row['model']}{at}: {said} %, {row['n']} seed{'s' * (row['n'] != 1)}."
-    )
+    return f"The best mean test accuracy is that of {row['model']}{at}: {said} %, {_count(row['n'], SEED)}."
 
 
 def _from_counts(records: Records) -> str:

@@ -84,15 +84,15 @@ def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Dr
     plot = figure.plot(records)
     instead = figure.instead(plot.table, plot.records) or _unmeasured(plot.table)
     repeats = "" if instead else _repeats(name, data, records.plan.figures)
-    page = "" if instead or repeats else svg.address(rendering.rendered(plot.sheet, kinds=("svg",))["svg"])
+    is_shown = not (instead or repeats)
     own = ", ".join(_said(field, value) for field, value in data.items() if field != "kind" and value is not None)
-    printed = _shown(plot.printed) if not repeats else pd.DataFrame()
+    printed = pd.DataFrame() if repeats else _shown(plot.printed)
     drawn = Drawn(
         name,
         figure.heading() or (f"{figure.title}: {own}" if name != data["kind"] and own else figure.title),
-        caption=plot.caption.replace(instead, "").strip() if instead else "" if repeats else plot.caption,
-        image=page,
-        told="" if instead or repeats else _told(plot.sheet),
+        caption="" if repeats else plot.caption.replace(instead, "").strip(),
+        image=svg.address(rendering.rendered(plot.sheet, kinds=("svg",))["svg"]) if is_shown else "",
+        told=_told(plot.sheet) if is_shown else "",
         instead=instead or repeats,
         has_files=not instead,
         width=round(theme.inches(plot.sheet) * 96),

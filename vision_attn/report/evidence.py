@@ -115,7 +115,7 @@ class Judged:
     def verdict(self) -> str:
         """The verdict on which all that counts agrees; else mixed. What a budget leaves open counts last."""
         current = {one.whole.verdict for one in self.evidence if not one.is_withdrawn} - {"not measured"}
-        current = current - {"budget-limited"} or current
+        current = current - {BUDGET} or current
         if not current:
             return "withdrawn" if any(one.is_withdrawn for one in self.evidence) else "not measured"
         return current.pop() if len(current) == 1 else "mixed"
