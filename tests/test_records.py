@@ -40,7 +40,7 @@ def test_every_number_of_every_probe_file_is_one_row(swept):
     plan, root = swept
     records = load(plan, root)
     expected = sorted(
-        (content["run"], row["metric"], row.get("split", ""), float(row["value"]))
+        (content["run"], row["metric"], row.get("split", ""), float(f"{row['value']:.9g}"))
         for path in root.glob("*/probes/*.json")
         for content in [json.loads(path.read_text())]
         for row in content["records"]

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import made_up
+import numpy as np
 import pandas as pd
 import pytest
 from documents import FILES, links
@@ -15,7 +16,7 @@ from documents import FILES, links
 from vision_attn.plan import folders_in
 from vision_attn.report import build
 from vision_attn.spec import InputError
-from vision_attn.tables import read_csv, read_table, read_tables, to_csv, typed, write_tables
+from vision_attn.tables import read_csv, read_table, read_tables, to_csv, to_digits, typed, with_digits, write_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAME = pd.DataFrame({"run": ["a", "b"], "value": [0.1, 2.5]})
@@ -40,6 +41,19 @@ def test_numbers_are_written_with_the_digits_they_have():
         {"a": pd.Series([0.1, 1 / 3], dtype="float32"), "b": [0.1, 1e-5], "c": typed([2**60 + 1, None])}
     )
     assert to_csv(frame) == b"a,b,c\n0.1,0.1,1152921504606846977\n0.33333334,1e-05,\n"
+
+
+def test_measured_numbers_keep_nine_digits_and_counts_and_empty_cells_are_as_they_were():
+    frame = pd.DataFrame({"a": [1 / 3, 12345678912345.0], "b": [-1e-9 / 3, None], "n": [2**60 + 1, 1]})
+    kept = with_digits(frame)
+    assert kept["a"].tolist() == [0.333333333, 12345678912345.0]
+    assert kept["b"].iloc[0] == -3.33333333e-10
+    assert kept["b"].isna().tolist() == [False, True]
+    assert kept["n"].tolist() == [2**60 + 1, 1]
+    every = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
+    assert (np.float32(to_digits(every)) == every).all(), "numbers of 32 bits stay what they are"
+    assert to_digits(every).tolist() == [float(f"{number:.9g}") for number in every]
+    pd.testing.assert_frame_equal(with_digits(kept), kept)
 
 
 def test_a_compressed_table_is_an_ordinary_csv_for_pandas_and_gunzip(tmp_path):

@@ -1,7 +1,8 @@
 """Records: run folders as tidy frames, one row per measured number, one per logged update, one per planned cell.
 
 What was measured is joined to the plan by the run's digest alone, so labels and levels are the plan's, and folder
-names mean nothing. A measured column that has the name of a factor is called `measured_<name>`.
+names mean nothing. A measured column that has the name of a factor is called `measured_<name>`. Values and histories
+have nine digits, as many as the 32-bit numbers they are made from can tell apart; coordinates have all of theirs.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ from vision_attn.plan import Json, Plan
 from vision_attn.rows import Packed, columns, packed
 from vision_attn.spec import InputError, among
 from vision_attn.store import OPEN, RunFolder, State, Store, read_bytes, rows_of
-from vision_attn.tables import read_tables, typed
+from vision_attn.tables import read_tables, to_digits, typed, with_digits
 
 Row = dict[str, Any]
 
@@ -335,7 +336,9 @@ def _joined(cells: pd.DataFrame, rows: Iterable[tuple[str, Packed]], always: Seq
     names = list(found)
     frame = pd.DataFrame({name: typed(found.pop(name)) for name in names})
     if "value" in names:
-        frame["value"] = frame["value"].astype(float)
+        frame["value"] = to_digits(frame["value"].astype(float))
+    elif "update" in names:
+        frame = with_digits(frame)
     frame["run"] = frame["run"].astype("str")
     frame = frame.rename(
         columns={name: f"measured_{name}" for name in names if name in cells.columns and name != "run"}

@@ -13,10 +13,12 @@ import io
 import re
 import types
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from vision_attn.spec import InputError
@@ -29,6 +31,12 @@ FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 NARROW = ("float16", "float32")
 """Numbers of fewer digits than Python's have."""
+
+DIGITS = 9
+"""Digits of a measured number that are kept: as many as tell any two numbers of 32 bits apart."""
+
+POWERS = np.array([float(f"1e{power}") for power in range(23)])
+"""The powers of ten that 64 bits hold exactly."""
 
 TEXTS = frozenset(
     {
@@ -64,6 +72,22 @@ def to_csv(frame: pd.DataFrame) -> bytes:
     writer.writerow(names)
     writer.writerows(zip(*columns, strict=True))
     return out.getvalue().encode()
+
+
+def to_digits(column: Iterable[float]) -> npt.NDArray[np.float64]:
+    """Numbers to nine digits; whole numbers, which counts are, and those beyond 1e-14 and 1e9, to all."""
+    cells = np.asarray(column, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        power = DIGITS - 1 - np.floor(np.log10(np.abs(cells)))
+        shortened = (power >= 0) & (power < len(POWERS)) & (cells != np.rint(cells))
+        scale = POWERS[np.where(shortened, power, 0).astype(int)]
+        return np.where(shortened, np.rint(cells * scale) / scale, cells)
+
+
+def with_digits(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its columns of floats to nine digits."""
+    floats = [name for name in frame if pd.api.types.is_float_dtype(frame[name].dtype)]
+    return frame.assign(**{name: to_digits(frame[name]) for name in floats})
 
 
 def read_csv(path: Path) -> pd.DataFrame:

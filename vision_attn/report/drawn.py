@@ -13,7 +13,7 @@ from vision_attn.records import Records
 from vision_attn.report import protocol
 from vision_attn.spec import InputError, from_json, kinds
 from vision_attn.store import write_atomic
-from vision_attn.tables import to_csv
+from vision_attn.tables import to_csv, with_digits
 
 Json = dict[str, Any]
 
@@ -99,7 +99,7 @@ def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Dr
         header=tuple(map(str, printed.columns)),
         rows=tuple(tuple(map(str, row)) for row in printed.itertuples(index=False)),
         is_open=figure.opens_table,
-        table=to_csv(plot.table),
+        table=to_csv(with_digits(plot.table)),
         levels=tuple(part.level for part in getattr(figure, "parts", (figure,)) if hasattr(part, "level")),
     )
     return drawn, {} if instead else plot.rendered(kinds=figure.files)
