@@ -383,7 +383,10 @@ def test_damaged_files_are_named(tmp_path):
     folder = made(tmp_path)
     victim = next((tmp_path / "runs").glob("*/result.json"))
     victim.write_text("{")
-    assert f"Damaged files, counted as absent: {victim.parent.name}/result.json." in Reader(page_of(folder)).text
+    assert (
+        f"Files that are damaged or cannot be read, counted as absent: {victim.parent.name}/result.json."
+        in Reader(page_of(folder)).text
+    )
 
 
 def test_probes_that_were_skipped_are_listed_with_the_reason(tmp_path):

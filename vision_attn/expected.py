@@ -66,7 +66,10 @@ def _paces(plan: Plan, look: Look) -> dict[bytes, float]:
     own = (key for key in plan.runs if key in look.index)
     others = (key for key in look.index if key not in plan.runs)
     for key in itertools.islice(itertools.chain(own, others), MOST_READ):
-        result, config = look.index[key].result(), look.index[key].read_config()
+        try:
+            result, config = look.index[key].result(), look.index[key].read_config()
+        except OSError:  # another user's
+            continue
         if result is None or config is None or result["choices"].get("device") != device:
             continue
         seconds = result["measured"].get("total_seconds", 0) / result["choices"].get("stacked", 1)

@@ -110,7 +110,7 @@ def load(plan: Plan, store_root: Path, *, committed: Path | None = None) -> Reco
 def gather(plan: Plan, store: Store, index: Mapping[str, RunFolder], *, committed: Path | None = None) -> Records:
     """The same of a pool that was looked through already: `index` is what the store has found."""
     folders = {key: index[key] for key in plan.runs if key in index}
-    found = {key: _from_pool(plan, key, folder) for key, folder in folders.items()}
+    found = {key: _readable(plan, key, folder) for key, folder in folders.items()}
     store.remember()
     unknown = [key for key in plan.runs if key not in found or found[key].state in OPEN]
     earlier = _from_tables(committed, unknown, plan) if committed is not None and unknown else {}
@@ -221,6 +221,13 @@ def chance(records: Records) -> float | None:
     name = column(records, "num_classes")
     classes = set(records.runs[name].dropna()) if name in records.runs else set()
     return 1 / int(classes.pop()) if len(classes) == 1 else None
+
+
+def _readable(plan: Plan, key: str, folder: RunFolder) -> RunRecords:
+    try:
+        return _from_pool(plan, key, folder)
+    except OSError as error:  # another user's, or on a bad disk: it costs this run alone
+        return RunRecords("failed", packed({"state": "failed", "reason": f"{error.strerror}: '{error.filename}'"}))
 
 
 def _from_pool(plan: Plan, key: str, folder: RunFolder) -> RunRecords:

@@ -1,6 +1,9 @@
 """Verify: every damage is named and can be mended; what is whole is not complained of."""
 
+import builtins
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import pytest
 from made_up_runs import finish
 
 from vision_attn.cli.command import app
-from vision_attn.store import Store, mend, read_json, verify, write_json
+from vision_attn.store import Store, leftovers_of, mend, read_json, verify, write_json
 
 SCHEMA_1 = Path(__file__).parent / "schema-1" / "runs"
 
@@ -131,3 +134,64 @@ def test_a_made_up_run_of_another_kind_of_name_is_whole(tmp_path):
     store = Store(tmp_path)
     finish(store.open("a" * 64, hint="x", run={"kind": "Run"}, index={}))
     assert [fault.file.rpartition("/")[2] for fault in faults(store)] == ["config.json"]
+
+
+@pytest.fixture
+def refused(monkeypatch):
+    """A set of paths that this user may not read."""
+    paths = set()
+
+    def refusing(function):
+        def refuse(path, *arguments, **options):
+            if str(path) in paths:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return function(path, *arguments, **options)
+
+        return refuse
+
+    monkeypatch.setattr(builtins, "open", refusing(open))
+    monkeypatch.setattr(os, "listdir", refusing(os.listdir))
+    return paths
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("config.json", "result.json", "history.jsonl", "weights.safetensors"),
+        "probes",
+        "probes/Size-3109a4754d1b.json",
+    ],
+)
+def test_what_this_user_may_not_read_is_to_be_made_readable_and_never_removed(store, refused, name):
+    path = done(store) / name
+    refused.add(str(path))
+    (fault,) = faults(store)
+    assert (fault.file, fault.wrong) == (str(path), "cannot be read: Permission denied")
+    assert "make it readable" in fault.remedy
+    assert mend([fault]) == []
+    refused.clear()
+    assert faults(store) == []
+
+
+def test_a_plan_that_this_user_may_not_read_ends_no_verification(store, refused):
+    (store.root / "plans").mkdir()
+    path = store.root / "plans" / f"{'a' * 64}.json"
+    path.write_text("{}")
+    refused.add(str(path))
+    assert [fault.file for fault in faults(store)] == [str(path)]
+
+
+def test_of_two_folders_of_one_run_the_one_that_can_be_read_counts(store, refused):
+    shutil.copytree(done(store), store.root / "zz")
+    refused.add(str(store.root / "zz" / "result.json"))
+    key = next(key for key in store.index() if key.startswith("3a88"))
+    assert store.index()[key].path == done(store)
+    assert [fault.wrong for fault in faults(store)] == ["cannot be read: Permission denied"]  # it may have got further
+
+
+def test_what_cannot_be_read_is_no_leftover(store, refused):
+    key = next(key for key in store.index() if key.startswith("3a88"))
+    refused.add(str(done(store) / "result.json"))
+    (done(store) / "checkpoint.pt").write_bytes(b"left")
+    found = leftovers_of(store, {key}, weights=True)
+    assert done(store).name not in {one.path.parent.name for one in found}

@@ -11,7 +11,7 @@ from rich.table import Table
 from vision_attn.cli.options import Json, Results
 from vision_attn.cli.output import print_json, screen
 from vision_attn.spec import InputError, canonical
-from vision_attn.store import PROBES, RUNS, RunFolder, Store
+from vision_attn.store import RUNS, RunFolder, Store
 
 MOST_ROWS = 12
 """Numbers of one probe that are printed; --json has them all."""
@@ -125,9 +125,9 @@ def _found(folder: RunFolder) -> dict[str, Any]:
     """What the files of a run say."""
     result = folder.result()
     probes = {}
-    for file in sorted((folder.path / PROBES).glob("*.json")):
-        if (content := folder.probe(file.name)) is not None:
-            probes[file.stem] = content["records"]
+    for file in folder.probe_files():
+        if (content := folder.probe(file)) is not None:
+            probes[file.removesuffix(".json")] = content["records"]
     return {
         "folder": str(folder.path),
         "run": folder.config()["run"],

@@ -89,7 +89,9 @@ def notices(records: Records) -> list[Notice]:
     if "commit" in runs and runs[column(records, "commit")].dropna().astype(str).str.endswith("-dirty").any():
         said.append(Notice("Some runs were made with code that had changes beyond its commit (-dirty)."))
     if records.damaged:
-        said.append(Notice(f"Damaged files, counted as absent: {', '.join(records.damaged)}."))
+        said.append(
+            Notice(f"Files that are damaged or cannot be read, counted as absent: {', '.join(records.damaged)}.")
+        )
     if records.committed:
         count = len(records.committed)
         said.append(Notice(f"{_runs(count)} {'is' if count == 1 else 'are'} taken from the tables beside this page."))

@@ -1,6 +1,5 @@
 """The folder of one run: what it holds, what has become of the run, who is at work on it."""
 
-import contextlib
 import dataclasses
 import functools
 import os
@@ -73,10 +72,8 @@ class RunFolder:
         return read_json(self.path / CONFIG)
 
     def read_config(self) -> Json | None:
-        """What the run is, or None where no intact file that can be read says it. Raises `InputError` as `state`."""
-        content = None
-        with contextlib.suppress(OSError):
-            content = self._read(CONFIG)
+        """What the run is, or None where no intact file says it. Raises `InputError` as `state`, and `OSError`."""
+        content = self._read(CONFIG)
         if content is None or not has_known_schema(content, f"{self.place}/{CONFIG}"):
             return None
         return content if isinstance(content.get("digest"), str) and isinstance(content.get("run"), dict) else None
@@ -87,6 +84,13 @@ class RunFolder:
         if content is None or content.get("state") not in ENDS:
             return None
         return content if all(isinstance(content.get(part), dict) for part in _PARTS) else None
+
+    def probe_files(self) -> list[str]:
+        """The names of the files in `probes/`, sorted. Raises `OSError` where they cannot be listed."""
+        try:
+            return sorted(name for name in os.listdir(f"{self.place}/{PROBES}") if name.endswith(".json"))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def probe(self, file: str) -> Json | None:
         """The content of a probe file, by its name in `probes/`, or None where there is none that is intact."""
@@ -101,8 +105,7 @@ class RunFolder:
         names = [] if self.read_config() is not None or not os.path.lexists(self.path / CONFIG) else [CONFIG]
         if os.path.lexists(self.path / RESULT) and self.result() is None:
             names.append(RESULT)
-        files = sorted(path.name for path in self.path.glob(f"{PROBES}/*.json"))
-        names += [f"{PROBES}/{file}" for file in files if self.probe(file) is None]
+        names += [f"{PROBES}/{file}" for file in self.probe_files() if self.probe(file) is None]
         return names + [ATTEMPTS] * any(row["outcome"] == DAMAGED for row in self.attempts())
 
     def attempts(self) -> list[Json]:

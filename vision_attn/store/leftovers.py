@@ -1,5 +1,6 @@
 """Leftovers: what a pool holds that no plan asks for any more, and what can be made again."""
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -27,24 +28,29 @@ class Leftover:
 def leftovers_of(store: Store, asked: Container[str], *, weights: bool = False) -> Iterator[Leftover]:
     """What can be removed of a pool: runs that are not `asked` for and not at work, and what a crash has left.
 
-    With `weights` those of finished runs too. What lies in a folder that says no run's name is left alone.
+    With `weights` those of finished runs too. What lies in a folder that says no run's name, or cannot be read, is left
+    alone.
     """
     index = store.index()
     for path in sorted(store.root.glob(f"**/{GONE}*")):
         yield Leftover(path, "left by a removal that was interrupted", _bytes(path))
     for key, folder in index.items():
-        if folder.is_at_work():
-            continue
-        if key not in asked:
-            yield Leftover(folder.path, "no plan asks for it", _bytes(folder.path), folder)
-            continue
-        for path in folder.unfinished():
-            yield Leftover(path, "left by a write that was interrupted", _bytes(path), folder)
-        if (path := folder.path / CHECKPOINT).is_file() and folder.result() is not None:
-            yield Leftover(path, "checkpoint of a finished run", _bytes(path), folder)
-        if weights and (folder.path / WEIGHTS).is_file() and folder.result() is not None:
-            path = folder.path / WEIGHTS
-            yield Leftover(path, "weights of a finished run", _bytes(path), folder)
+        with contextlib.suppress(PermissionError):  # another user's
+            yield from _of_run(folder, is_asked=key in asked, weights=weights)
+
+
+def _of_run(folder: RunFolder, *, is_asked: bool, weights: bool) -> Iterator[Leftover]:
+    if folder.is_at_work():
+        return
+    if not is_asked:
+        yield Leftover(folder.path, "no plan asks for it", _bytes(folder.path), folder)
+        return
+    for path in folder.unfinished():
+        yield Leftover(path, "left by a write that was interrupted", _bytes(path), folder)
+    if (path := folder.path / CHECKPOINT).is_file() and folder.result() is not None:
+        yield Leftover(path, "checkpoint of a finished run", _bytes(path), folder)
+    if weights and (path := folder.path / WEIGHTS).is_file() and folder.result() is not None:
+        yield Leftover(path, "weights of a finished run", _bytes(path), folder)
 
 
 def discard(one: Leftover) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_attn.store.files import SCHEMA, sealed, write_atomic
-from vision_attn.store.folder import CONFIG, PROBES, RunFolder
+from vision_attn.store.folder import CONFIG, RunFolder
 from vision_attn.store.locks import locked
 from vision_attn.store.seen import Seen, signature
 
@@ -121,10 +121,11 @@ class Store:
 
         def rank(name: str) -> tuple[Any, ...]:
             folder = self.folders[name]
-            probes = [path.name for path in folder.path.glob(f"{PROBES}/*.json")]
-            is_at_work = folder.holder() is not None
-            measured = sum(map(folder.has_probe, probes))
-            return folder.ended() is not None, measured, is_at_work, len(folder.attempts()), name
+            try:
+                measured = sum(map(folder.has_probe, folder.probe_files()))
+                return folder.ended() is not None, measured, folder.holder() is not None, len(folder.attempts()), name
+            except OSError:  # another user's: what can be read comes first
+                return False, -1, False, 0, name
 
         return names[0] if len(names) == 1 else max(names, key=rank)
 

@@ -18,6 +18,7 @@ from vision_attn.store.locks import LeaseLost, locked
 from vision_attn.store.pool import PLANS, Store
 
 AGAIN = "`vision-attn run` makes it again once `vision-attn verify STORE --mend` has removed what is damaged"
+UNREAD = "cannot be read"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +34,16 @@ class Fault:
 
 def verify(store: Store) -> Iterator[tuple[str, list[Fault]]]:
     """Every folder of the pool by its name, with its faults; last the plans and the runs that lie there twice."""
-    index = store.index()
+    index, unread = store.index(), set()
     for name, folder in store.folders.items():
-        yield name, list(_faults(name, folder))
+        found = list(_faults(name, folder))
+        unread |= {name for fault in found if fault.wrong.startswith(UNREAD)}
+        yield name, found
     for path in sorted((store.root / PLANS).glob("*.json")):
         yield f"{PLANS}/{path.name}", _plan_faults(path)
     chosen = {folder.path for folder in index.values()}
     for name, folder in store.folders.items():
-        if folder.seen.digest is not None and folder.path not in chosen:
+        if folder.seen.digest is not None and folder.path not in chosen and name not in unread:
             other = index[folder.seen.digest].path.relative_to(store.root)
             yield name, [Fault(name, f"holds the run of {other} again, which got further", "the folder can be removed")]
 
@@ -79,13 +82,15 @@ def _faults(name: str, folder: RunFolder) -> Iterator[Fault]:
             yield Fault(f"{name}/{CONFIG}", "does not say which run the folder holds", remedy)
             return
         yield from _file_faults(name, folder)
-    except (OSError, InputError) as error:
-        yield Fault(name, f"cannot be read: {error}", "see to the file system, or to the version of vision-attn")
+    except OSError as error:
+        yield _unread(error.filename or folder.path, error)
+    except InputError as error:
+        yield Fault(name, f"{UNREAD}: {error}", "read it with that version")
 
 
 def _file_faults(name: str, folder: RunFolder) -> Iterator[Fault]:
     """Of the sealed files, and of those whose checksums the result has."""
-    probes = tuple(f"{PROBES}/{path.name}" for path in sorted((folder.path / PROBES).glob("*.json")))
+    probes = tuple(f"{PROBES}/{file}" for file in folder.probe_files())
     for file in folder.damaged():
         if file == ATTEMPTS:
             yield Fault(f"{name}/{file}", "has a row that is altered", "harmless; the other attempts are kept")
@@ -104,10 +109,19 @@ def _file_faults(name: str, folder: RunFolder) -> Iterator[Fault]:
             yield Fault(f"{name}/{file}", wrong, AGAIN, folder, (*in_the_way, RESULT, *probes))
 
 
+def _unread(place: Path | str, error: OSError) -> Fault:
+    """What cannot be read may be whole: nothing of it is to be removed."""
+    is_refused = isinstance(error, PermissionError)
+    remedy = "let its owner make it readable (chmod -R u+rwX,g+rX)" if is_refused else "see to the file system"
+    return Fault(str(place), f"{UNREAD}: {error.strerror}", remedy)
+
+
 def _plan_faults(path: Path) -> list[Fault]:
     try:
         if json_sha256(read_json(path)) == path.stem:
             return []
     except DamagedFile:
         pass
+    except OSError as error:
+        return [_unread(path, error)]
     return [Fault(f"{PLANS}/{path.name}", "is damaged or not that of its name", "`vision-attn run` writes it again")]
