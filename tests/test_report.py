@@ -22,7 +22,9 @@ from vision_attn.records import Records, load
 from vision_attn.report import build, protocol, provenance
 from vision_attn.report.answer import answer
 from vision_attn.report.doubts import doubts
+from vision_attn.report.drawn import Drawn
 from vision_attn.report.evidence import Evidence, Part
+from vision_attn.report.scope import scope
 from vision_attn.spec import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -189,9 +191,9 @@ def test_what_is_supported_of_the_first_question_is_the_answer_though_a_later_ru
     first = Evidence("data_size", "data_size", part("C2", "inconclusive"), parts, "")
     second = Evidence("data_size", "data_size", part("used", "contradicts", "-2.0 points", 5), (), "")
     records = make_records({"model": ["ViT"], "seed": [0]}, lambda one: [{"metric": "accuracy", "value": 0.5}])
-    told = "1 of 2 parts supports it: -5.5 points for “Statement C2.2”, 5 seeds. 1 more rule below."
+    told = "1 of 2 parts supports it: -5.5 points for “Statement C2.2”, 5 seeds. 1 more rule below: 1 contradicted."
     assert answer(records, [first, second]).startswith(f"Undecided as a whole: Statement C2. But {told}")
-    decided = "Contradicted: Statement used; -2.0 points, 5 seeds. 1 more rule below."
+    decided = "Contradicted: Statement used; -2.0 points, 5 seeds. 1 more rule below: 1 undecided."
     assert answer(records, [dataclasses.replace(first, parts=()), second]).startswith(decided)
 
 
@@ -208,6 +210,42 @@ def test_the_answer_of_a_search_is_what_its_winners_have_on_validation_images():
     records = make_records(factors, lambda cell: tested, history=trained, figures=figures)
     said = "Best on validation images with 200 training images: ResNet 65.0 %; ViT 55.0 %."
     assert answer(records, []).startswith(said)
+    assert "runs are done" not in answer(records, [])
+    part = make_records(
+        factors,
+        lambda cell: tested,
+        history=trained,
+        figures=figures,
+        state=lambda cell: "done" if cell["seed"] == 0 else "pending",
+    )
+    assert answer(part, []).startswith(f"{said} Only 8 of 16 runs are done.")
+
+
+def test_the_answer_on_mistakes_is_how_many_two_models_share_beside_two_seeds_of_one():
+    def measured(cell):
+        wrong = {"ViT": (0, 1), "twin": (0, 2), "ResNet": (5, 6)}[cell["model"]]
+        return [{"metric": "correct", "image": image, "value": image not in wrong} for image in range(8)]
+
+    factors = {"model": ["ViT", "twin", "ResNet"], "seed": [0, 1, 2]}
+    records = make_records(factors, measured, figures=[{"kind": "ErrorConsistency"}])
+    said = answer(records, [])
+    assert "ViT and ResNet −0.333 [−0.333, −0.333]; two seeds of ViT 1 [1, 1]; two seeds of ResNet 1 [1, 1]; 3" in said
+
+
+def test_networks_that_are_not_trained_have_no_number_of_training_images_in_their_range():
+    def seen(images):
+        rows = [{"metric": "accuracy", "split": "test", "value": 0.1}]
+        own = make_records({"model": ["ViT"], "seed": [0, 1]}, lambda cell: rows)
+        about = {"images_seen": images, "dataset": "parity", "train_size": 10, "image_size": 32}
+        return scope(dataclasses.replace(own, runs=own.runs.assign(**about)))
+
+    assert seen(0) == ["networks before training"]
+    assert seen(640)[:2] == ["10 training images of parity, 32 px", "640 images seen in training"]
+
+
+def test_columns_of_words_are_told_from_those_of_numbers():
+    rows = (("16", "dot product", "89.5 [88.8, 90.2]", "–"), ("16", "–", "–", "none up to 8"))
+    assert Drawn("x", "X", rows=rows).texts == {1, 3}
 
 
 def test_a_sheet_of_figures_that_are_on_the_page_is_written_and_not_shown_again(tmp_path, all_files):

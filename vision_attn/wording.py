@@ -2,6 +2,7 @@
 
 import itertools
 import numbers
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,12 @@ def level_text(factor: str, level: Any) -> str:
         return f"{short(level)} images"
     if isinstance(level, bool | np.bool_):
         return factor.replace("_", " ") if level else f"not {factor.replace('_', ' ')}"
-    return f"{factor.replace('_', ' ')} {short(level)}" if is_number(level) else str(level)
+    return f"{factor.replace('_', ' ')} {short(level)}" if is_number(level) else _words(str(level))
+
+
+def _words(text: str) -> str:
+    """A name as code has it, unit_variance, in words; any other text as it is."""
+    return text.replace("_", " ") if re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)+", text) else text
 
 
 def cut_text(table: pd.DataFrame, metric: str) -> str:
@@ -35,7 +41,7 @@ def percent(table: pd.DataFrame) -> pd.DataFrame:
 def number(value: Any, *, metric: str = "", signed: bool = False) -> str:
     """A value of the metric in a table: percent with one decimal for shares, else three significant digits.
 
-    Seconds have their unit, and below one of them are milliseconds.
+    Seconds and bytes have their unit: 12.3 ms, 7.66 MB.
     """
     if pd.isna(value):
         return "–"
@@ -51,8 +57,11 @@ def _digits(value: float, *, metric: str, signed: bool) -> str:
     return text.replace("-", "−")
 
 
-def _in_unit(value: float, metric: str) -> tuple[int, str]:
+def _in_unit(value: float, metric: str) -> tuple[float, str]:
     """What a value of the metric is multiplied by to be read, and the unit behind it."""
+    if unit_of(metric) == "B":
+        name, unit = next((one for one in BYTES.items() if abs(value) >= one[1]), ("B", 1))
+        return 1 / unit, f" {name}"
     if unit_of(metric) != "s":
         return 1, ""
     return (1000, " ms") if abs(value) < 1 else (1, " s")
@@ -76,7 +85,24 @@ def interval(row: Any, *, metric: str, signed: bool = False) -> str:
 
 
 UNITS = {"G": 1e9, "M": 1e6, "k": 1e3}
+BYTES = {"GB": 1e9, "MB": 1e6, "kB": 1e3}
 IN_WORDS = {"cka": "CKA", "latency_seconds": "time of a pass", "peak_bytes": "peak memory"}
+IN_PLACE = {
+    "quantile 0.5": "median",
+    "part mixer": "mixer alone",
+    "part blocks": "whole blocks",
+    "split test": "test images",
+    "split train": "training images",
+    "band low": "low frequencies",
+    "band high": "high frequencies",
+    "estimator unbiased": "unbiased estimate",
+    "estimator biased": "biased estimate",
+    "inputs normal": "normal inputs",
+    "inputs images": "inputs from images",
+}
+"""Coordinates of records that read better than by their name and level."""
+PLAIN = ("passes", "corruption")
+"""Coordinates whose levels say what they are: forward and backward, noise."""
 SYMBOLS = {"seconds": "s", "bytes": "B"}
 
 
@@ -87,9 +113,14 @@ def metric_text(metric: str) -> str:
 
 
 def at_text(at: Sequence[tuple[str, Any]]) -> str:
-    """Coordinates of records in a sentence: fill mean, layer 1; no name before a level that has it: other images."""
-    said = [(name.replace("_", " "), str(level)) for name, level in at]
-    return ", ".join(level if level.startswith(name) else f"{name} {level}" for name, level in said)
+    """Coordinates of records in a sentence: fill mean, layer 1; no name before a level that says it: other images."""
+    return ", ".join(_coordinate(name, str(level)) for name, level in at)
+
+
+def _coordinate(name: str, level: str) -> str:
+    if known := IN_PLACE.get(f"{name} {level}"):
+        return known
+    return _words(level) if level.startswith(name) or name in PLAIN else f"{name.replace('_', ' ')} {_words(level)}"
 
 
 def headed(text: str) -> str:

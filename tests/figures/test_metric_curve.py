@@ -1,10 +1,13 @@
 """Any metric against a factor or a coordinate, and dots of a metric at coordinates."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from frames import make_records
 from scipy import stats
 
+from vision_attn import wording
 from vision_attn.figures import DotPlot, MetricCurve
 
 MODELS = ("full", "window")
@@ -71,7 +74,7 @@ def test_dots_are_of_the_coordinates_that_are_named():
     table = figure.table(own)
     found = table.set_index(["model", "width"])["estimate"]
     assert found["full", 16] == pytest.approx(1.1 * 256**2)
-    assert "(part mixer, tokens 256)" in figure.caption(table, own)
+    assert "(mixer alone, tokens 256)" in figure.caption(table, own)
 
 
 def test_figures_of_one_kind_are_told_apart_by_their_headings():
@@ -109,3 +112,65 @@ def test_numbers_below_a_dot_plot_have_the_unit_of_the_metric():
     assert shown
     assert all(text.endswith(" MB") for text in shown)
     assert axes.xaxis.get_offset_text().get_text() == ""
+    assert list(plot.printed["peak memory"]) == ["32 [27, 37] MB", "31 [28.5, 33.5] MB"]
+
+
+def test_layers_are_evenly_spaced_and_sizes_are_not():
+    def layers(cell):
+        return [{"metric": "cka", "layer": layer, "value": 0.1 * layer} for layer in (1, 2, 3)]
+
+    own = make_records({"model": list(MODELS), "seed": [0, 1, 2]}, layers)
+    figure = MetricCurve(metric="cka", x="layer", at=())
+    assert figure.draw(figure.table(own), own).axes[0].get_xscale() == "linear"
+    figure = MetricCurve(metric="latency_seconds", x="tokens", at=(("part", "mixer"),))
+    assert figure.draw(figure.table(records()), records()).axes[0].get_xscale() == "log"
+
+
+def test_intervals_of_two_seeds_leave_the_axis_to_those_of_more():
+    """With two seeds an interval has 12.7 standard errors to each side, with five 2.8."""
+
+    def entropy(cell):
+        return [{"metric": "entropy", "value": 0.5 + 0.1 * (cell["seed"] % 2) + 0.2 * (cell["model"] == "full")}]
+
+    def state(cell):
+        return "pending" if cell["seed"] > 1 and cell["model"] == "full" else "done"
+
+    factors = {"model": list(MODELS), "width": [16, 32], "seed": [0, 1, 2, 3, 4]}
+    figure = MetricCurve(metric="entropy", x="width", at=())
+    own = make_records(factors, entropy, state=state)
+    table = figure.table(own)
+    assert table["high"].max() > 1.3
+    low, high = figure.draw(table, own).axes[0].get_ylim()
+    assert table.loc[table["n"] > 2, "low"].min() > low > 0.4
+    assert own.values["value"].max() < high < 0.9
+    assert "two seeds are cut at the axis" in figure.caption(table, own)
+    alike = make_records({**factors, "seed": [0, 1]}, entropy)
+    assert figure.draw(figure.table(alike), alike).axes[0].get_ylim()[1] > 1.3
+    assert "cut" not in figure.caption(figure.table(alike), alike)
+
+
+def test_a_level_of_which_nothing_is_planned_has_no_row_among_the_dots():
+    def measured(cell):
+        return [{"metric": "accuracy", "split": "test", "value": 0.5 + 0.01 * cell["seed"]}]
+
+    factors = {"model": ["all", "none", "normed"], "weights": ["fresh", "trained"], "seed": [0, 1, 2]}
+    whole = make_records(factors, measured)
+    cells = [one for one in whole.plan.cells if (one.factors["model"], one.factors["weights"]) != ("normed", "trained")]
+    keys = {cell.run for cell in cells}
+    own = dataclasses.replace(
+        whole,
+        plan=whole.plan.replace(cells=tuple(cells)),
+        values=whole.values[whole.values["run"].isin(keys)],
+        runs=whole.runs[whole.runs["run"].isin(keys)],
+    )
+    figure = DotPlot(reference="all", given=(("weights", "trained"),))
+    (axes,) = figure.plot(own).axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["none"]
+
+
+def test_coordinates_and_levels_are_told_in_words():
+    at = (("part", "mixer"), ("passes", "forward and backward"), ("quantile", 0.5), ("layer", 1))
+    assert wording.at_text(at) == "mixer alone, forward and backward, median, layer 1"
+    assert wording.at_text((("split", "test"), ("corruption", "noise"))) == "test images, noise"
+    assert wording.level_text("init", "unit_variance") == "unit variance"
+    assert wording.level_text("model", "my_net v2") == "my_net v2"

@@ -87,11 +87,24 @@ def test_only_the_best_of_several_that_are_measured_is_called_chosen():
     records = searched(state=state)
     figure = Selection(choose="trial")
     plot = figure.plot(records)
-    printed = figure.printed(plot.table, records).set_index("model")
-    assert not printed.loc["ResNet"].str.contains("chosen").any()
-    assert printed.loc["ViT"].str.contains("chosen").sum() == 1
+    printed = figure.printed(plot.table, records).set_index("trial")  # long names are rows
+    assert list(printed) == ["ViT", "ResNet"]
+    assert not printed["ResNet"].str.contains("chosen").any()
+    assert printed["ViT"].str.contains("chosen").sum() == 1
     counts = [sum(line.get_markerfacecolor() == "none" for line in axes.lines) for axes in plot.axes]
     assert counts == [1, 0]
+
+
+def test_a_group_of_which_nothing_is_measured_keeps_the_others_in_their_columns():
+    def state(cell):
+        return "pending" if (cell["train_size"], cell["model"]) == (100, "ViT") else "done"
+
+    plot = Selection(choose="trial", by=("train_size",)).plot(searched(state=state))
+    titles = [axes.get_title() for axes in plot.axes]
+    assert titles == [f"{size} images, {model}" for size in (100, 400) for model in FACTORS["model"]]
+    assert [axes.get_subplotspec().colspan.start for axes in plot.axes] == [0, 1, 0, 1]
+    assert [text.get_text() for text in plot.axes[0].texts] == ["nothing measured yet"]
+    assert not plot.axes[0].lines
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ class Dots(OverSeeds, abc.ABC):
     """Whether a panel of which nothing is measured says so; else its rows do."""
 
     def rows(self, view: View) -> dict[Any, str]:
-        """The rows of every panel, with their texts, by what `key` makes of a row of the table."""
+        """The rows that a panel may have, with their texts, by what `key` makes of a row of the table."""
         return {name: view.text(self.hue, name) for name in view.styles if name != self.reference_level}
 
     def key(self, row: dict[Any, Any]) -> Any:
@@ -60,7 +60,9 @@ class Dots(OverSeeds, abc.ABC):
         with theme.style(into):
             if text := self.instead(table, view):
                 return lettering.sentence(text, into=into)
-            rows, parts = self.rows(view), view.parts(table, with_empty=not self.says_nothing)
+            planned = {self.key(row) for row in table.to_dict("records")}
+            rows = {key: text for key, text in self.rows(view).items() if key in planned}
+            parts = view.parts(table, with_empty=not self.says_nothing)
             size = rows_size(list(rows.values()), len(parts), panel=3.9, row=self.row_height)
             sheet, panels = theme.canvas(len(parts), columns=2, size=size, into=into)
             for axes, (title, own) in zip(panels, parts, strict=True):

@@ -17,6 +17,8 @@ from vision_attn.figures.view import View
 from vision_attn.records import Records, chance
 from vision_attn.spec import spec
 
+CUT_TEXT = "Intervals of two seeds are cut at the axis; full values in the table."
+
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
@@ -105,11 +107,14 @@ class Lines(OverSeeds, abc.ABC):
                 singles = wording.percent(singles)
             for axes, (title, rows) in zip(panels, parts, strict=True):
                 if levels:
-                    places = size_axis(axes, levels, label=self.x_text(view), linear=self.is_linear)
+                    is_linear = self.is_linear or levels == list(range(1, len(levels) + 1))  # layers are counted
+                    places = size_axis(axes, levels, label=self.x_text(view), linear=is_linear)
                     self.under(axes, rows, view)
                     self.lines(Panel(axes, rows, self.styles(rows, names, view), places, singles), view)
                 lettering.titled(axes, title)
                 lettering.label_y(axes, self.y_text(view))
+            if (limits := self.cut(table, view)) and panels[0].get_yscale() == "linear":
+                panels[0].set_ylim(*(100 * np.array(limits) if self.is_percent() else limits))
             self.finish(panels, drawn, view)
             for axes, (_, rows) in zip(panels if levels else [], parts, strict=False):
                 self.name_compared(axes, rows, places, view)
@@ -120,6 +125,24 @@ class Lines(OverSeeds, abc.ABC):
             if not (is_one and lettering.at_ends(panels[0], self.ends(drawn, places, view))):
                 lettering.legend(sheet, self.legend(table, view))
         return sheet
+
+    def cut(self, table: pd.DataFrame, view: View) -> tuple[float, float] | None:
+        """The limits of y where intervals of two seeds, of 12.7 standard errors, go beyond all else; others need three.
+
+        None where they are within, or where no mark stands for more than two.
+        """
+        few = table["n"] == 2
+        if not (few.any() and (table["n"] > 2).any()):
+            return None
+        singles, line = self.singles(view), self.compared(view)
+        rest = [table["estimate"], table.loc[~few, "low"], table.loc[~few, "high"]]
+        rest += [] if singles is None else [singles["value"]]
+        rest += [] if line is None else [pd.Series([line[0] / (100 if self.is_percent() else 1)])]
+        values = pd.concat(rest).astype(float)
+        margin = 0.07 * (values.max() - values.min())
+        low, high = values.min() - margin, values.max() + margin
+        is_cut = (table.loc[few, "low"] < low).any() or (table.loc[few, "high"] > high).any()
+        return (low, high) if is_cut and margin > 0 else None
 
     def columns(self, panels: int, view: View) -> int:
         """How many of so many panels stand side by side."""
@@ -209,7 +232,9 @@ class Lines(OverSeeds, abc.ABC):
         view = self.view(records)
         said = [self.sentence(table, view), wording.seeds_text(*self.counted(table, view), unit=self.over)]
         if (table["n"] > 1).any():
-            said += [self.bars(), wording.cut_text(table, self.metric_name()) if self.ends_at_100 else ""]
+            cut = "" if self.cut(table, view) is None else CUT_TEXT
+            clipped = table[table["n"] != 2] if cut else table
+            said += [self.bars(), cut, wording.cut_text(clipped, self.metric_name()) if self.ends_at_100 else ""]
         guess = self.chance(view)
         dotted = "" if guess is None else f"Dotted: chance, {100 * guess:.3g} %."
         return " ".join(filter(None, [*said, *self.remarks(table, view), dotted]))

@@ -62,8 +62,7 @@ class Selection(Figure):
             return self._by_rate(shown[shown["n"] > 0], recipes, styles, into)
         with theme.style(into):
             parts = theme.panels(shown, self.by)
-            texts = [wording.level_text(self.choose, level) for level in levels]
-            is_named = not all(map(wording.is_number, levels)) and max(map(len, texts)) > LONG
+            texts, is_named = list(map(self._text, levels)), self._are_names(levels)
             size = rows_size(texts, len(parts), panel=3.6, row=0.28) if is_named else None
             figure, axes = theme.canvas(len(parts), columns=2, size=size, into=into)
             quantity = f"{self._quantity} (%)"
@@ -113,18 +112,21 @@ class Selection(Figure):
         self, measured: pd.DataFrame, recipes: Recipes, styles: dict[Any, theme.Style], into: theme.Canvas | None
     ) -> theme.Canvas:
         """A panel for every level of `hue`, the learning rate along x, a line for every other setting told apart."""
-        by = [*self.by, self.hue]
-        keys = [*by, self.choose]
+        keys = [*self.by, self.hue, self.choose]
         shown = measured.merge(recipes.settings.astype(measured[keys].dtypes.to_dict()), on=keys)
         used: dict[str, dict[str, Any]] = {}
         with theme.style(into):
-            parts = theme.panels(shown, by)
+            parts = self._grid(shown, styles)
             columns = min(4, max(2, shown[self.hue].nunique()))
             figure, axes = theme.canvas(len(parts), columns=columns, into=into)
             for each, (title, rows) in zip(axes, parts, strict=True):
                 each.margins(y=0.5 * RING / 72 / theme.height(each) + 0.05)
-                style = styles[rows[self.hue].iloc[0]]
                 places = size_axis(each, recipes.rates, label="learning rate")
+                if rows.empty:
+                    lettering.titled(each, title)
+                    lettering.blank(each)
+                    continue
+                style = styles[rows[self.hue].iloc[0]]
                 groups = rows.groupby(list(recipes.told), dropna=False) if recipes.told else [((), rows)]
                 for key, own in groups:
                     look, line = recipes.style(key), own.sort_values(RATE)
@@ -140,6 +142,16 @@ class Selection(Figure):
             if len(used) > 1:
                 lettering.legend(figure, {name: marks.handle(ink, **look) for name, look in sorted(used.items())})
         return figure
+
+    def _grid(self, shown: pd.DataFrame, styles: dict[Any, theme.Style]) -> list[tuple[str, pd.DataFrame]]:
+        """The rows of every panel: a line of panels a combination of `by`, in each the same levels of `hue`."""
+        names = [name for name in styles if (shown[self.hue] == name).any()]
+        out = []
+        for title, rows in theme.panels(shown, self.by):
+            for name in names:
+                said = wording.level_text(self.hue, name)
+                out.append((f"{title}, {said}" if title else said, rows[rows[self.hue] == name]))
+        return out
 
     @property
     def _quantity(self) -> str:
@@ -175,7 +187,17 @@ class Selection(Figure):
             wording.number(row["estimate"], metric=self.metric) + (" (chosen)" if is_choice else "")
             for row, is_choice in zip(table.to_dict("records"), self._ringed(table), strict=True)
         ]
-        return wording.wide(table, cells, rows=[*self.by, self.hue], columns=self.choose, names=self._levels(records))
+        levels, names = self._levels(records), records.plan.levels(self.hue)
+        if self._are_names(levels):
+            return wording.wide(table, cells, rows=[*self.by, self.choose], columns=self.hue, names=names)
+        return wording.wide(table, cells, rows=[*self.by, self.hue], columns=self.choose, names=levels)
+
+    def _are_names(self, levels: list[Any]) -> bool:
+        """Whether levels have names so long that they are rows."""
+        return not all(map(wording.is_number, levels)) and max(map(len, map(self._text, levels))) > LONG
+
+    def _text(self, level: Any) -> str:
+        return wording.level_text(self.choose, level)
 
     def _levels(self, records: Records) -> list[Any]:
         levels = list(records.plan.levels(self.choose))

@@ -83,8 +83,12 @@ class View(Records):
 
     @functools.cached_property
     def styles(self) -> dict[Any, theme.Style]:
-        """The colour and marker of every level of `hue`."""
-        return theme.styles(self.plan, self.hue)
+        """The colour and marker of every level of `hue`; baselines are grey."""
+        styles = theme.styles(self.plan, self.hue)
+        return {
+            name: theme.Style(theme.FAINT, style.marker) if name in self.fitted else style
+            for name, style in styles.items()
+        }
 
     @functools.cached_property
     def fitted(self) -> set[Any]:

@@ -1,12 +1,13 @@
 """Answer: what the records say to the question of their experiment, in one sentence at the top of its page."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import pandas as pd
 
 from vision_attn import wording
-from vision_attn.figures import Figure, Gap, Selection
+from vision_attn.figures import ErrorConsistency, Figure, Gap, Selection
 from vision_attn.records import Records, fitted_levels, pick
 from vision_attn.report.drawn import made
 from vision_attn.report.evidence import DECIDES, Evidence, Part
@@ -40,6 +41,7 @@ def answer(records: Records, evidence: Sequence[Evidence]) -> str:
         _from_rules(counted)
         or _from_gap(records)
         or _from_selection(records)
+        or _from_mistakes(records)
         or _from_means(records)
         or _from_counts(records)
     )
@@ -58,8 +60,9 @@ def _from_rules(evidence: Sequence[Evidence]) -> str:
         text = f"{text.replace(':', ' as a whole:', 1)}. But {told}"
     elif part.effect:
         text += f"; {_number(part, of=one.whole)}"
-    others = len(evidence) - 1
-    return f"{text}." + (f" {others} more rule{'s' * (others > 1)} below." if others else "")
+    others = [BEGINNINGS.get(other.whole.verdict, other.whole.verdict) for other in evidence if other is not one]
+    counts = wording.listing([f"{count} {word.lower()}" for word, count in Counter(others).items()])
+    return f"{text}." + (f" {_count(len(others), 'more rule')} below: {counts}." if others else "")
 
 
 def _number(part: Part, *, of: Part) -> str:
@@ -103,8 +106,35 @@ def _from_selection(records: Records) -> str:
         if best:
             where = f" with {wording.listing(at)}" if at else ""
             shares = [f"{row[figure.hue]} {wording.number(row['estimate'], metric=figure.metric)} %" for row in best]
-            return f"Best on validation images{where}: {'; '.join(shares)}."
+            return f"Best on validation images{where}: {'; '.join(shares)}.{_part_done(records)}"
     return ""
+
+
+def _part_done(records: Records) -> str:
+    """Said where runs are missing, as one of them may be better than what was found."""
+    runs = records.runs.drop_duplicates("run")
+    done = int((runs["state"] == "done").sum())
+    return f" Only {done:,} of {len(runs):,} runs are done." if done < len(runs) else ""
+
+
+def _from_mistakes(records: Records) -> str:
+    """The two models that share the fewest mistakes, beside two seeds of each of them."""
+    for figure, table in _measured(records, ErrorConsistency, metric="correct"):
+        pairs = table.dropna(subset="estimate").drop_duplicates(["first", "second"])
+        between = pairs[pairs["first"] != pairs["second"]].sort_values("estimate", kind="stable").to_dict("records")
+        if not between:
+            continue
+        least = between[0]
+        same = {row["first"]: row for row in pairs.to_dict("records") if row["first"] == row["second"]}
+        names = [name for name in (least["first"], least["second"]) if name in same]
+        seeds = [f"two {figure.over}s of {name} {_kappa(same[name])}" for name in names]
+        told = "; ".join([f"{least['first']} and {least['second']} {_kappa(least)}", *seeds])
+        return f"Mistakes in common (kappa; 1: the same, 0: by chance): {told}; {_count(least['n'], figure.over)}."
+    return ""
+
+
+def _kappa(row: dict[Any, Any]) -> str:
+    return wording.interval({**row, "planned": row["n"]}, metric="")
 
 
 def _gap_text(row: dict[Any, Any], figure: Gap) -> str:

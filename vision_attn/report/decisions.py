@@ -41,7 +41,7 @@ def decisions(found: Sequence[Finding], *, withdrawn: Collection[str] = ()) -> l
             statement=one.statement,
             estimate=_estimate(one),
             n="all runs" if one.is_exact and one.n else str(one.n or "–"),
-            baseline=one.baseline or "–",
+            baseline=(one.baseline or "–").replace(" %", "\u00a0%"),
             verdict="withdrawn" if (gone := claim.partition(".")[0] in withdrawn) else one.verdict,
             words=f"Said before: {one.verdict}. {one.words}".strip() if gone else one.words,
             rule=one.rule,

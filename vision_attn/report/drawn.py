@@ -9,6 +9,7 @@ import pandas as pd
 
 from vision_attn import sources, wording
 from vision_attn.figures import Figure, rendering, svg, theme
+from vision_attn.plan import Plan
 from vision_attn.records import Records
 from vision_attn.report import protocol
 from vision_attn.spec import InputError, from_json, kinds
@@ -40,6 +41,12 @@ class Drawn:
     problem: str = ""
     table: bytes = b""
     levels: tuple[float, ...] = ()
+
+    @property
+    def texts(self) -> set[int]:
+        """The places of the columns whose cells all begin with a letter: those of words, not of numbers."""
+        columns = [[cell for cell in column if cell != "–"] for column in zip(*self.rows, strict=True)]
+        return {i for i, cells in enumerate(columns) if cells and all(cell[:1].isalpha() for cell in cells)}
 
 
 def named(figures: Sequence[Json]) -> list[tuple[str, Json]]:
@@ -79,6 +86,13 @@ def made(data: Json, records: Records) -> Figure:
     return from_json(data, Figure)
 
 
+def heading(figure: Figure, plan: Plan) -> str:
+    """The heading of a figure, without levels of factors that have no others in this plan."""
+    given = getattr(figure, "given", ())
+    told = tuple(one for one in given if len(plan.factors.get(one[0], ())) != 1)
+    return (figure if told == given else figure.replace(given=told)).heading()
+
+
 def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Drawn, dict[str, bytes]]:
     """A figure as it stands on the page, and its files, which have their text as text."""
     plot = figure.plot(records)
@@ -89,7 +103,7 @@ def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Dr
     printed = pd.DataFrame() if repeats else _shown(plot.printed)
     drawn = Drawn(
         name,
-        figure.heading() or (f"{figure.title}: {own}" if name != data["kind"] and own else figure.title),
+        heading(figure, records.plan) or (f"{figure.title}: {own}" if name != data["kind"] and own else figure.title),
         caption="" if repeats else plot.caption.replace(instead, "").strip(),
         image=svg.address(rendering.rendered(plot.sheet, kinds=("svg",))["svg"]) if is_shown else "",
         told=_told(plot.sheet) if is_shown else "",

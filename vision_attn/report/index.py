@@ -17,7 +17,7 @@ from vision_attn.records import Records, load
 from vision_attn.report import page, protocol
 from vision_attn.report.answer import answer
 from vision_attn.report.claims import tutorials
-from vision_attn.report.drawn import made, named
+from vision_attn.report.drawn import heading, made, named
 from vision_attn.report.evidence import Judged, folders, judged, markdown
 from vision_attn.report.html import render
 from vision_attn.report.scope import scope
@@ -131,7 +131,7 @@ def _thumbnail(records: Records, metric: str) -> Thumbnail | None:
                 drawing = rendering.rendered(figure.plot(records).sheet, kinds=("png",))["png"]
         except (Exception, SystemExit):  # noqa: S112  # a figure must not cost the page: its own page says what failed
             continue
-        return Thumbnail(name, figure.heading() or figure.title, *_small(drawing))
+        return Thumbnail(name, heading(figure, records.plan) or figure.title, *_small(drawing))
     return None
 
 

@@ -131,8 +131,9 @@ def _headline(records: Records, drawn: Sequence[Drawn]) -> list[tuple[str, str]]
     if shares:
         texts = [f"{100 * share:g} %" for share in shares]
         said.append(("Intervals", f"{wording.listing(texts)}, of the kind that each caption and rule names"))
-    if "train_seconds" in single and single["train_seconds"].notna().any():
-        said.append(("Training time", f"{_duration(float(single['train_seconds'].sum()))} in all"))
+    seconds = float(single["train_seconds"].sum()) if "train_seconds" in single else 0
+    if seconds > 0:
+        said.append(("Training time", f"{_duration(seconds)} in all"))
     return said
 
 

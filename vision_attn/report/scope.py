@@ -34,7 +34,7 @@ def data_text(records: Records) -> str:
     """How many training images, of which data set and size."""
     runs = _done(records)
     names = _values(runs, column(records, "dataset"))
-    if not names:
+    if not names or _is_untrained(records):
         return ""
     pixels = _values(runs, column(records, "image_size"))
     where = f"{wording.listing(_families(names), most=3)}{f', {_span(pixels, str)} px' if pixels else ''}"
@@ -46,6 +46,8 @@ def data_text(records: Records) -> str:
 
 def budget_text(records: Records) -> str:
     """How many images were seen in training: 48,000 images seen in training."""
+    if _is_untrained(records):
+        return "networks before training"
     seen = [value for value in _values(_done(records), column(records, "images_seen")) if value > 0]
     return f"{_span(seen, _count)} images seen in training" if seen else ""
 
@@ -80,6 +82,12 @@ def limited_cells(records: Records) -> pd.DataFrame:
 
 def _done(records: Records) -> pd.DataFrame:
     return records.runs[records.runs["state"] == "done"].drop_duplicates("run")
+
+
+def _is_untrained(records: Records) -> bool:
+    """Whether no run has seen an image in training."""
+    seen = _values(_done(records), column(records, "images_seen"))
+    return bool(seen) and not any(seen)
 
 
 def _one_each(values: pd.DataFrame, by: list[str]) -> pd.DataFrame:
