@@ -25,6 +25,9 @@ CONFIG = {
     "default_role": "code",  # single backticks in docstrings are code
     "autodoc_member_order": "bysource",
     "autodoc_inherit_docstrings": False,
+    "autodoc_preserve_defaults": True,  # LayerNorm, not <class '...'>, with which no signature can be read
+    "python_use_unqualified_type_names": True,
+    "python_maximum_signature_line_length": 88,
     "myst_heading_anchors": 2,
 }
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
