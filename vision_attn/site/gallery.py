@@ -93,7 +93,8 @@ def page(folder: Path) -> str:
         write_atomic(folder / FOLDER / f"{name}.svg", drawn)
         says = (inspect.getdoc(type(figure)) or "").split("\n\n")[0]
         used = dict.fromkeys([name, *(type(part).__name__ for part in getattr(figure, "parts", ()))])
-        code = f'from vision_attn.figures import {", ".join(used)}\n\nplot = {lines(figure)}.plot(records)\nplot.save("{name}.pdf")'
+        code = f"from vision_attn.figures import {', '.join(used)}\n\nplot = {lines(figure)}.plot(records)\n"
+        code += f'plot.save("{name}.pdf")'
         parts.append(
             f"## {name}\n\n{says}\n\n```python\n{code}\n```\n\n![{name}]({FOLDER}/{name}.svg)\n\n{plot.caption}\n"
         )
