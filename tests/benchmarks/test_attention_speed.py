@@ -172,28 +172,37 @@ def test_no_other_way_to_compute_full_attention_is_faster(dtype):
     report(f"{dtype}: ours over the best of the others", rows, AT_MOST)
 
 
+def images_of(side: int, dtype: torch.dtype) -> torch.Tensor:
+    """Tokens of square grids, about as many a batch whatever the side."""
+    batch = max(1, BATCHED_TOKENS // side**2)
+    return torch.randn(batch, side * side, DIM, device=DEVICE, dtype=dtype).requires_grad_()
+
+
 PATTERNS = ("window", "shifted_window", "neighbourhood", "dilated", "axial", "segmented", "reduced", "top_k")
 
 
-def test_no_pattern_is_slower_than_full_attention():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_no_pattern_is_slower_than_full_attention(dtype):
     """Top-k attention forms all scores and sorts them out: it is printed, and held to nothing."""
 
     def rows():
         for side in (8, 14, 24, 32, 64):
-            x = torch.randn(max(1, BATCHED_TOKENS // side**2), side * side, DIM, device=DEVICE).requires_grad_()
+            x = images_of(side, dtype)
             options = {"grid": (side, side), "pattern_size": 7}
             layers = {"full": Attention(DIM, HEADS)}
             layers |= {name: Attention(DIM, HEADS, pattern=name, **options) for name in PATTERNS}
             for backward in (False, True):
-                ratios = times({name: one.to(DEVICE) for name, one in layers.items()}, x, backward=backward, rounds=9)
+                sides = {name: one.to(DEVICE, dtype) for name, one in layers.items()}
+                ratios = times(sides, x, backward=backward, rounds=9)
                 for name in PATTERNS[:-1]:
                     yield side * side, "forward+backward" if backward else "forward", name, ratios[name]
                 print(f"{side * side:>18} top_k {ratios['top_k']:.2f}")
 
-    report("float32: time of a pattern over that of full attention", rows, AT_MOST)
+    report(f"{dtype}: time of a pattern over that of full attention", rows, AT_MOST)
 
 
-def test_windows_with_relative_bias_are_not_slower_than_timms_swin():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_windows_with_relative_bias_are_not_slower_than_timms_swin(dtype):
     from timm.models.swin_transformer import WindowAttention, window_partition, window_reverse
 
     class Swin(nn.Module):
@@ -211,11 +220,12 @@ def test_windows_with_relative_bias_are_not_slower_than_timms_swin():
 
     def rows():
         for side in (14, 28, 56):
-            x = torch.randn(max(1, BATCHED_TOKENS // side**2), side * side, DIM, device=DEVICE).requires_grad_()
+            x = images_of(side, dtype)
             parts = {"pattern": Window(7), "position": RelativeBias((7, 7), HEADS), "grid": (side, side)}
-            sides = {"swin": Swin().to(DEVICE), "ours": Attention(DIM, HEADS, **parts).to(DEVICE)}
+            sides = {"swin": Swin(), "ours": Attention(DIM, HEADS, **parts)}
+            sides = {name: one.to(DEVICE, dtype) for name, one in sides.items()}
             for backward in (False, True):
                 ratio = times(sides, x, backward=backward)["ours"]
                 yield side * side, "forward+backward" if backward else "forward", "window 7", ratio
 
-    report("float32: time of ours over that of timm's Swin", rows, AT_MOST)
+    report(f"{dtype}: time of ours over that of timm's Swin", rows, AT_MOST)

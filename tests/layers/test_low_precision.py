@@ -8,7 +8,7 @@ import torch
 from switches import DIM, GRID, HEADS, PATTERNS, POSITIONS, SIMILARITIES, image_tokens, made
 from torch.autograd import forward_ad
 
-from vision_attn.layers import Attention, LearnedPosition, Rotary, SinCosPosition
+from vision_attn.layers import Attention, LearnedPosition, Rotary, SinCosPosition, plan, stages
 
 HALVES = (torch.bfloat16, torch.float16)
 
@@ -145,3 +145,45 @@ def test_dual_numbers_pass_where_tokens_are_cut_into_groups_or_heads_taken_in_tu
 def test_so_do_those_of_another_context_alone():
     layer = made(pattern="top-k", context_dim=6, grid=None)
     tangent_agrees(layer, "kv.weight", image_tokens(130), context=image_tokens(140, dim=6))
+
+
+@pytest.mark.parametrize("at_once", [500, 72, 36, 20])
+@pytest.mark.parametrize("what", ["full", "causal", "padding", "mask", "relative"])
+def test_scores_that_are_formed_some_at_a_time_give_what_all_do(what, at_once, monkeypatch):
+    layer, x = made(position="relative" if what == "relative" else "none", grid=(6, 6), path="math"), image_tokens(36)
+    masks = {
+        "causal": {"is_causal": True},
+        "padding": {"key_padding_mask": torch.arange(36).expand(2, -1) > torch.tensor([[30], [20]])},
+        "mask": {"attn_mask": image_tokens(36 * 36, dim=HEADS).reshape(2, HEADS, 36, 36)},
+    }.get(what, {})
+
+    def found():
+        given = x.clone().requires_grad_()
+        out = layer(given, **masks)
+        with torch.no_grad():
+            unlearned = layer(given, **masks)
+        (first,) = torch.autograd.grad(out.square().sum(), given, create_graph=True)
+        return out, unlearned, first, *torch.autograd.grad(first.square().sum(), [given, *layer.parameters()])
+
+    expected = found()
+    monkeypatch.setattr(plan, "SCORES", at_once)
+    monkeypatch.setattr(plan, "HELD", at_once)
+    taken = []
+    in_turn = stages.in_turn
+    monkeypatch.setattr(stages, "in_turn", lambda *given, **so: taken.append(so["at_once"]) or in_turn(*given, **so))
+    for one, other in zip(found(), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+    assert taken  # it was done in turn
+
+
+def test_long_bfloat16_sequences_hold_no_matrix_of_all_scores():
+    layer, number = Attention(DIM, HEADS, path="math").bfloat16(), 2400
+    x = torch.randn(1, number, DIM, dtype=torch.bfloat16).requires_grad_()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        layer(x).sum().backward()
+    held = highest = 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            highest = max(highest, held)
+    assert highest < 2 * HEADS * number**2

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vision_attn.layers.derivatives import TwiceDifferentiable, beyond_first_gradients, transformed
+from vision_attn.layers.derivatives import TwiceDifferentiable, beyond_first_gradients, may_be_asked, transformed
 from vision_attn.layers.paths import PathName, attention_path
 from vision_attn.layers.shapes import Float
 from vision_attn.layers.symbolic import traced
@@ -76,13 +76,20 @@ def is_fused(path: PathName, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | Non
     """Whether the fused kernel is taken; `path` "auto" leaves it to what is faster and what it can do."""
     if path != "auto" or traced(q):
         return path != "math"
-    if not only_a_rate(drop) or attention_path(q.device, k.shape[-2], q.dtype) == "math":
+    tensors = (q, k, v) if bias is None else (q, k, v, bias)
+    in_turn = may_be_asked(q) and not learned_from(*tensors)
+    if not only_a_rate(drop) or attention_path(q.device, k.shape[-2], q.dtype, in_turn=in_turn) == "math":
         return False
     # Within a transform a tensor does not say whether what it stands for is learned.
     learned = bias is not None and torch.is_grad_enabled() and (bias.requires_grad or transformed())
     if q.device.type == "cpu" and (learned or rate(drop)):
         return False  # PyTorch would take products, too
-    return not beyond_first_gradients(q, k, v, *([] if bias is None else [bias]))
+    return not beyond_first_gradients(*tensors)
+
+
+def learned_from(*tensors: Tensor) -> bool:
+    """Whether gradients are taken to some of the tensors."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def rate(drop: nn.Module) -> float:

@@ -14,10 +14,14 @@ import torch
 PathName = Literal["auto", "fused", "math"]
 PATHS: tuple[str, ...] = get_args(PathName)
 
-_THRESHOLDS: dict[str, dict[torch.dtype, int]] = {
-    unit: {getattr(torch, name): tokens for name, tokens in entry["math_up_to"].items()}
-    for unit, entry in json.loads(Path(__file__).with_name("thresholds.json").read_text())["units"].items()
-}
+_UNITS = json.loads(Path(__file__).with_name("thresholds.json").read_text())["units"]
+_WHOLE, _IN_TURN = (
+    {
+        unit: {getattr(torch, name): keys for name, keys in entry.get(field, {}).items()}
+        for unit, entry in _UNITS.items()
+    }
+    for field in ("math_up_to", "in_turn_up_to")
+)
 
 
 _CPU = next(
@@ -36,17 +40,24 @@ def units(device: torch.device) -> str:
     return _CPU if kind == "cpu" else kind if kind == "cuda" else "other"
 
 
-def math_up_to(device: torch.device, dtype: torch.dtype) -> int:
-    """Up to how many keys matrix products are the faster way; 0: never."""
-    return _THRESHOLDS.get(units(device), {}).get(dtype, 0)
+def math_up_to(device: torch.device, dtype: torch.dtype, *, in_turn: bool = False) -> int:
+    """Up to how many keys matrix products are the faster way; 0: never.
+
+    `in_turn` says that no gradients are needed, so that some of the scores can be formed at a time.
+    """
+    unit = units(device)
+    whole = _WHOLE.get(unit, {}).get(dtype, 0)
+    return max(whole, _IN_TURN.get(unit, {}).get(dtype, 0)) if in_turn else whole
 
 
-def attention_path(device: torch.device, tokens: int, dtype: torch.dtype = torch.bfloat16) -> Literal["math", "fused"]:
+def attention_path(
+    device: torch.device, tokens: int, dtype: torch.dtype = torch.bfloat16, *, in_turn: bool = False
+) -> Literal["math", "fused"]:
     """Which of the two exact ways is taken: matrix products and a softmax, or PyTorch's fused kernel.
 
-    `tokens` is the number of keys that a query meets.
+    `tokens` is the number of keys that a query meets; `in_turn` as in `math_up_to`.
     """
     if torch.compiler.is_exporting():
         return "fused"
-    threshold = math_up_to(device, dtype)
+    threshold = math_up_to(device, dtype, in_turn=in_turn)
     return "math" if threshold and tokens <= threshold else "fused"

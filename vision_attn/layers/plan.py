@@ -35,6 +35,10 @@ SORTED = 4
 """As many times as large as the scores is what it takes to sort them out."""
 REORDER = 20
 """The same for a token that is put in order before it is projected, and for rolling the grid and masking its pieces."""
+SCORES = 2**20
+"""So many scores are formed at a time by products on a CPU: their memory is used again, and stays near the processor.
+With gradients, for which they are formed once more, all are where a head has at most HELD."""
+HELD = 4 * SCORES
 
 
 def groups(layer: "Attention", call: Call) -> Tiling | None:
@@ -90,6 +94,18 @@ def at_once(layer: "Attention", lists: list[list[Part]], q: Tensor, k: Tensor, *
         return AtOnce(1, max(1, q.shape[2] * allowed // held))
     heads = max(1, allowed // max(1, held))
     return None if heads >= q.shape[0] * q.shape[1] else AtOnce(heads)
+
+
+def scores_at_once(layer: "Attention", q: Tensor, k: Tensor, v: Tensor, *bias: Tensor) -> AtOnce | None:
+    """How many of the scores of q (B, H, N, D) and k (B, H, M, D) are formed at a time by products; None: all."""
+    drop = layer.attn_drop
+    if not may_be_asked(q) or q.ndim != 4 or kernels.rate(drop) or not kernels.only_a_rate(drop):
+        return None
+    pairs = q.shape[2] * k.shape[2]
+    few = pairs <= HELD if kernels.learned_from(q, k, v, *bias) else q.shape[0] * q.shape[1] * pairs <= SCORES
+    if few or beyond_first_gradients(q, k, v, *bias):
+        return None
+    return AtOnce(SCORES // pairs) if pairs <= SCORES else AtOnce(1, max(1, SCORES // k.shape[2]))
 
 
 def _known(tiling: Tiling) -> bool:

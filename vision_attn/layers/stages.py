@@ -180,7 +180,15 @@ def attended(layer: "Attention", q: Tensor, k: Tensor, v: Tensor, bias: Tensor |
     """softmax(factor q k^T + bias) v, with groups (B, H, G, n, E), by the fused kernel or by products."""
     drop = layer.attn_drop
     if not kernels.is_fused(layer.path, q, k, v, bias, drop):
-        return kernels.products(q, k, v, bias, scale=layer.factor, drop=drop)
+        added = () if bias is None else (bias,)
+        at_once = plan.scores_at_once(layer, q, k, v, *added)
+        if at_once is None:
+            return kernels.products(q, k, v, bias, scale=layer.factor, drop=drop)
+
+        def some(q: Tensor, k: Tensor, v: Tensor, _: None, *bias: Tensor) -> Tensor:
+            return kernels.products(q, k, v, *bias, scale=layer.factor)
+
+        return in_turn(some, q, k, v, None, *added, at_once=at_once)
     fused = kernels.fused if traced(q) or q.ndim == 4 else kernels.fused_in_groups
     return fused(q, k, v, bias, scale=layer.factor, dropout=kernels.rate(drop))
 
