@@ -60,7 +60,7 @@ def start(place, *arguments, **options):
 
 def finish(place, *arguments, **options):
     process = start(place, *arguments, **options)
-    output, _ = process.communicate(timeout=250)
+    output, _ = process.communicate(timeout=500)
     return process.returncode, output
 
 

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "executors": {"signals", "spec", "store"},
     "driving": {"signals", "store", "executors"},
     "engines": {"spec", "store", "plan", "executors"},
-    "run_one": {"spec", "store", "plan", "executors", "driving"},
+    "run_one": {"spec", "store", "plan", "states", "executors", "driving"},
     "start": set(),
     "tables": {"spec", "store"},
     "metrics": set(),

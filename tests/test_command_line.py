@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_up import make_plan, write_store
+from PIL import Image
 
 from vision_attn.cli.command import execute
 from vision_attn.cli.output import count_line
@@ -138,6 +139,15 @@ def test_a_wrong_command_line_is_one_sentence(place, capsys, words, sentence):
         (("doctor", "--engine", "slurm", "--store", "mine.py"), "store must be a folder"),
         (("show", "x" * 300), "run must be the folder of one run"),
         (("run", "mine.py", "--timeout", "inf"), "timeout must be a finite number. Got inf instead."),
+        (("run", "mine.py", "--device", "tpu"), "device must be auto, cpu, cuda, or cuda: and a number, as cuda:1."),
+        (("data", "list", "--data-dir", "mine.py"), "data-dir must be a folder that is there. Got 'mine.py' instead."),
+        (("data", "import", "nowhere"), "path must be a folder or an archive"),
+        (("data", "import", "mine.py"), "must be a whole tar or zip archive"),
+        (("data", "import", ".", "--name", "../x"), "name of a data set must be 1 to 64 of a-z, 0-9"),
+        (("data", "fetch", "cifar"), "name must be one of 'cifar10', 'cifar100'. Got 'cifar' instead."),
+        (("doctor", "--engine", "sge"), "engine to check must be 'slurm' or 'ray'. Got 'sge' instead."),
+        (("doctor", "--store", "."), "store needs --engine slurm or --engine ray. Got '.' alone."),
+        (("doctor", "--engine", "slurm", "--address", "x"), "address needs --engine ray. Got 'x' without it."),
         (("run", "mine.py", "--stop-after", "inf"), "stop-after must be a finite number. Got inf instead."),
         (("status", "mine.py", "--watch", "1e300"), "--watch"),
     ],
@@ -149,6 +159,41 @@ def test_paths_of_every_verb_are_looked_at_before_anything_is_made_of_them(place
     assert (code, sentence in text) == (2, True), text
     assert stat.S_ISFIFO(os.stat("pipe.json").st_mode)
     assert (place / "mine.py").read_text() == FILE.format(**GOOD)
+
+
+def test_a_plan_that_has_another_run_for_a_key_is_refused_before_it_gets_into_the_pool(place, capsys):
+    assert said(capsys, "plan", "mine.py", "--save", "plan.json")[0] == 0
+    plan = json.loads((place / "plan.json").read_text())
+    del plan["sha256"]
+    key, other = plan["runs"]
+    plan["runs"][key] = plan["runs"][other]
+    (place / "other.json").write_bytes(sealed(plan))
+    code, text = said(capsys, "run-one", key, "--plan", "other.json", "--store", "pool")
+    assert (code, "key of a run must be its digest." in text) == (2, True), text
+    assert not (place / "pool").exists()
+    wrong = [("zz", "means none of them"), (f"{key},", "Got '' instead"), (key[:5], "at least 6")]
+    for text, sentence in wrong:
+        code, output = said(capsys, "run-one", text, "--plan", "plan.json", "--store", "pool")
+        assert (code, sentence in output) == (2, True), output
+    code, output = said(capsys, "run-one", key, "--plan", "plan.json", "--store", "pool", "--experiment", "no.py")
+    assert (code, "experiment must be the file that defines" in output) == (2, True), output
+
+
+def test_decoded_data_are_verified_and_a_damage_is_exit_code_1(place, capsys, monkeypatch):
+    monkeypatch.setenv("VISION_ATTN_CACHE", str(place / "cache"))
+    for split in ("train", "test"):
+        for label in "ab":
+            (place / "images" / split / label).mkdir(parents=True)
+            Image.new("RGB", (8, 8), (ord(label), 0, 0)).save(place / "images" / split / label / "0.png")
+    assert said(capsys, "data", "import", "images", "--name", "mine")[0] == 0
+    code, text = said(capsys, "data", "verify")
+    assert (code, text.split()[0]) == (0, "ok")
+    for path in (place / "cache").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:-7])
+    code, text = said(capsys, "data", "verify", "--json")
+    assert (code, [row["ok"] for row in json.loads(text)]) == (1, [False])
+    assert said(capsys, "data", "verify")[1].startswith("damaged  mine")
 
 
 def test_where_the_current_folder_is_gone_a_sentence_says_so(place, capsys, monkeypatch):

@@ -5,12 +5,15 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from sweeping import EXPERIMENT, ROOT, facts
 
+from vision_attn import Mnist5k, Recipe, Run, ViT, worker
 from vision_attn.executors import local
 from vision_attn.plan import Plan, PlannedRun
+from vision_attn.run import Outcome
 from vision_attn.run_one import read_plan, resolve, run
-from vision_attn.spec import InputError
+from vision_attn.spec import InputError, json_sha256, to_json
 from vision_attn.store import Store
 
 BANNER = """import sys
@@ -62,6 +65,31 @@ def test_a_run_that_was_killed_before_is_executed_again_and_one_that_failed_is_n
     ended = run(plan_of(*keys), [(key,) for key in keys], store=tmp_path, tell=told.append, **options)
     assert [(event.run, event.outcome) for event in told if event] == [(keys[0], "done")]
     assert ended.states[keys[1]].name == "failed"
+
+
+def test_a_folder_that_holds_another_run_or_none_costs_that_run_and_not_the_worker(tmp_path, monkeypatch):
+    """As a plan by someone else's hand may have left it in a shared pool."""
+    wanted, other = (
+        to_json(Run(model=ViT(), data=Mnist5k(train_size=50), recipe=Recipe(updates=1), seed=seed)) for seed in (0, 1)
+    )
+    unknown, store, told = {"kind": "Nothing"}, Store(tmp_path), []
+    for key, lies_there in ((wanted, other), (unknown, unknown), (other, other)):
+        store.open(json_sha256(key), hint="run", run=lies_there, index={})
+    monkeypatch.setattr(worker, "execute", lambda *given, **options: Outcome("done"))
+    options = {"device": torch.device("cpu"), "threads": 1, "stopping": lambda: False}
+
+    def tell(kind, key, **more):
+        if kind == "finished":
+            told.append((key, more["outcome"], more["error"]))
+
+    keys = [json_sha256(wanted), json_sha256(unknown), "f" * 64, json_sha256(other)]
+    for key in keys:
+        worker._execute([key], Store(tmp_path), {}, [], options, tell)
+    assert [(key, outcome) for key, outcome, _ in told] == [*((key, "failed") for key in keys[:3]), (keys[3], "done")]
+    for sentence, (_, _, error) in zip(
+        ("must hold the run", "kind of Run must be", "has no folder"), told, strict=False
+    ):
+        assert sentence in error
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Run-one: some runs of a plan, each named by its key, executed here and now. What every engine has executed."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -7,7 +8,8 @@ from vision_attn.driving import FINAL, Ended, drive
 from vision_attn.executors.base import Event
 from vision_attn.executors.local import Local
 from vision_attn.plan import Plan
-from vision_attn.spec import InputError
+from vision_attn.spec import InputError, json_sha256
+from vision_attn.states import state_of
 from vision_attn.store import PLANS, WORKERS_LOG, Folders, RunFolder, State, Store
 
 SHORTEST = 6
@@ -49,17 +51,32 @@ def _key(plan: Plan, text: str) -> str:
     return found[0]
 
 
+def require_own(plan: Plan, groups: Sequence[tuple[str, ...]]) -> None:
+    """Raise `InputError` where a key of the groups is not that of the run that the plan has for it.
+
+    A pool that is shared would have that run as the one that the key stands for.
+    """
+    for key in (key for group in groups for key in group):
+        if json_sha256(plan.runs[key].run) != key:
+            raise InputError(
+                f"key of a run must be its digest. The plan has another run for {key[:12]}: plan it again."
+            )
+
+
 def folders(store: Path, groups: Sequence[tuple[str, ...]]) -> dict[str, RunFolder]:
-    """The folders of the runs that have one, by their keys."""
-    pool = Store(store)
-    found = {key: pool.find(key) for group in groups for key in group}
-    return {key: folder for key, folder in found.items() if folder is not None}
+    """The folders of the runs that have one that can be read, by their keys."""
+    pool, found = Store(store), {}
+    for key in (key for group in groups for key in group):
+        with contextlib.suppress(OSError):  # another user's: it costs this run alone, once its turn has come
+            if (folder := pool.find(key)) is not None:
+                found[key] = folder
+    return found
 
 
 def states(plan: Plan, index: Mapping[str, RunFolder], groups: Sequence[tuple[str, ...]]) -> dict[str, State]:
     """The state of every run of the groups, from the files of its folder."""
     keys = [key for group in groups for key in group]
-    return {key: index[key].state(plan.asked(key)) if key in index else State("pending") for key in keys}
+    return {key: state_of(plan, key, index) for key in keys}
 
 
 def run(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from vision_attn.plan import Plan
@@ -37,7 +38,7 @@ def look(plan: Plan, pool: Path) -> Look:
     return Look(store, index, states)
 
 
-def state_of(plan: Plan, key: str, index: dict[str, RunFolder]) -> State:
+def state_of(plan: Plan, key: str, index: Mapping[str, RunFolder]) -> State:
     """The state of one run of the plan; one whose files cannot be read counts as failed for now."""
     if key not in index:
         return State("pending")

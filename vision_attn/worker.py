@@ -28,8 +28,9 @@ from vision_attn.plan import Plan
 from vision_attn.probes import Probe
 from vision_attn.run import Outcome, Run
 from vision_attn.signals import Asked, heard
-from vision_attn.spec import InputError, from_json
-from vision_attn.store import LOG, RunFolder, Store
+from vision_attn.spec import InputError, from_json, json_sha256
+from vision_attn.store import LOG, DamagedFile, RunFolder, Store
+from vision_attn.store.folder import CONFIG
 
 LOG_FORMAT = "%(asctime)s %(message)s"
 STOPPED = 75
@@ -47,11 +48,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--experiment", type=Path, help="the file that defines kinds which are not the package's")
     arguments = parser.parse_args()
-    device = pick_device(arguments.device)
     events = os.fdopen(os.dup(1), "w", buffering=1)
     events.write("\n")  # what a site has printed before, perhaps without the end of its line, is no part of an event
     os.dup2(2, 1)
     try:
+        device = pick_device(arguments.device)
         plan = Plan.read_kept(arguments.plan)
         sources.load_plugins()
         if arguments.experiment is not None:
@@ -100,16 +101,20 @@ def _execute(
     stopping = options["stopping"]
     members, begun = [], []
     for key in keys:
-        folder = put_off.pop(key, None) or store.find(key)
-        if folder is None:
-            tell("finished", key, outcome="failed", error=f"'{store.root}' has no folder of the run")
-        elif stopping():
+        if stopping():
             tell("finished", key, outcome="interrupted", error=None)
-        else:
-            run = from_json(folder.config()["run"], Run)
-            members.append((folder, run, functools.partial(_tell_progress, tell, key)))
-            begun.append(key)
-            tell("started", key)
+            continue
+        try:
+            folder = put_off.pop(key, None) or store.find(key)
+            if folder is None:
+                raise InputError(f"'{store.root}' has no folder of the run")
+            run = _run_of(folder, key)
+        except (DamagedFile, InputError, OSError) as error:  # it costs this run, not the worker
+            tell("finished", key, outcome="failed", error=str(error))
+            continue
+        members.append((folder, run, functools.partial(_tell_progress, tell, key)))
+        begun.append(key)
+        tell("started", key)
     ended = _together(members, options) if len(members) > 1 else {}
     _end_if_broken(options["device"])
     for place, (key, (folder, run, progress)) in enumerate(zip(begun, members, strict=True)):
@@ -121,6 +126,17 @@ def _execute(
             put_off[key] = folder
         tell("finished", key, outcome=outcome.name, error=outcome.error)
         _end_if_broken(options["device"])
+
+
+def _run_of(folder: RunFolder, key: str) -> Run:
+    """The run of the key, from its folder. Raises `InputError`, `DamagedFile`, `OSError` where that has not got it."""
+    content = folder.config()["run"]
+    if json_sha256(content) != key:
+        raise InputError(
+            f"'{folder.path / CONFIG}' must hold the run {key[:12]}. It holds another: remove the folder, and the run "
+            "is made anew."
+        )
+    return from_json(content, Run)
 
 
 def _end_if_broken(device: torch.device) -> None:

@@ -55,9 +55,11 @@ def run_one(
         raise InputError(f"experiment must be the file that defines {own}. Got '{experiment}' instead.")
     if until_eof:
         threading.Thread(target=_stop_at_eof, daemon=True).start()
+    groups = execution.resolve(planned, keys)
+    execution.require_own(planned, groups)
     ended = execution.run(
         planned,
-        execution.resolve(planned, keys),
+        groups,
         store=store,
         threads=threads,
         device=device,

@@ -1,11 +1,13 @@
 """Arguments and options that several verbs take."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vision_attn.cli import paths
+from vision_attn.spec import InputError
 
 ExperimentFile = Annotated[
     Path, typer.Argument(callback=paths.usable, help="An experiment file, such as experiments/quickstart.py.")
@@ -26,7 +28,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Threads = Annotated[
     int, typer.Option(min=1, help="Threads of a worker. Results are bit-identical only for the same number.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", value):
+        raise InputError(f"device must be auto, cpu, cuda, or cuda: and a number, as cuda:1. Got {value!r} instead.")
+    return value
+
+
+Device = Annotated[str, typer.Option(callback=_device, help="auto, cpu, cuda, cuda:1, ...")]
 Timeout = Annotated[float | None, typer.Option(min=1, help="Seconds after which a run is killed.")]
 StopAfter = Annotated[
     float | None,

@@ -48,8 +48,8 @@ def decode(
     except MemoryError:
         raise InputError(f"{name} needs more memory than this machine has free.") from None
     except _BROKEN as error:
-        kinds = ", ".join(FORMATS)
-        raise InputError(f"{name} must be a whole image ({kinds}). Decoding it failed: {error}.") from error
+        kinds, why = ", ".join(FORMATS), str(error).split(" <_io.")[0]
+        raise InputError(f"{name} must be a whole image ({kinds}). Decoding it failed: {why}.") from error
 
 
 def _require_size(found: tuple[int, int], *, name: str, size: tuple[int, int] | None) -> None:
