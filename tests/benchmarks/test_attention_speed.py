@@ -4,6 +4,7 @@ Ratios are medians over rounds taken in turn; peak memory is what is allocated b
 is OMP_NUM_THREADS. On a CPU the time is that of the process itself, whatever else the cores do.
 """
 
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -134,11 +135,18 @@ class Raw(nn.Module):
 
 
 def times(sides: dict[str, nn.Module], x: torch.Tensor, *, backward: bool, rounds: int = ROUNDS) -> dict[str, float]:
-    """How long each takes over how long the first does, medians over rounds of all in turn."""
+    """How long each takes over how long the first does, medians over rounds.
+
+    The order is another in every round: what one leaves of the heap is what the next has to fetch.
+    """
+    first, order = next(iter(sides)), list(sides)
     for side in sides.values():
         once(side, x, backward=backward)
-    found = [[seconds(side, x, backward=backward) for side in sides.values()] for _ in range(rounds)]
-    return {name: statistics.median(row[number] / row[0] for row in found) for number, name in enumerate(sides)}
+    found = []
+    for _ in range(rounds):
+        random.shuffle(order)
+        found.append({name: seconds(sides[name], x, backward=backward) for name in order})
+    return {name: statistics.median(row[name] / row[first] for row in found) for name in sides}
 
 
 def report(title: str, rows: Callable[[], list[tuple]], limit: float) -> None:
