@@ -1,6 +1,7 @@
 """Run folders as tidy frames."""
 
 import dataclasses
+import errno
 import gzip
 import json
 import shutil
@@ -13,6 +14,7 @@ from vision_attn.plan import Plan
 from vision_attn.records import Records, chance, column, load, pick
 from vision_attn.report import build
 from vision_attn.spec import InputError
+from vision_attn.store import RunFolder
 from vision_attn.tables import read_csv, to_csv, write_tables
 
 SMALL = {"sizes": (50, 200), "seeds": (0, 1)}
@@ -223,6 +225,30 @@ def test_a_failure_in_the_pool_is_not_covered_by_the_committed_tables(swept, tmp
     (path / "result.json").unlink()
     made_up.write_attempt(path, "failed", "ValueError: wrong")
     assert "failed" in set(load(plan, root, committed=folder).runs["state"])
+
+
+def test_committed_tables_know_more_of_a_run_than_a_folder_that_cannot_be_read(swept, tmp_path, monkeypatch):
+    plan, root = swept
+    folder = tmp_path / "quickstart"
+    folder.mkdir()
+    plan.write(folder)
+    build(folder, root)
+    path = folder_of(root, plan, model="ViT", train_size=50, seed=0)
+    result = RunFolder.result
+
+    def refused(self):
+        if self.path == path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path / "result.json"))
+        return result(self)
+
+    before = load(plan, root)
+    monkeypatch.setattr(RunFolder, "result", refused)
+    after = load(plan, root, committed=folder)
+    same(before, after)
+    assert after.damaged == (path.name,)
+    alone = load(plan, root)
+    assert len(alone.values) < len(before.values)
+    assert "failed" in set(alone.runs["state"])
 
 
 def test_tables_survive_the_way_through_csv(tmp_path):

@@ -13,10 +13,12 @@ import pandas as pd
 import pytest
 from documents import FILES, links
 
-from vision_attn.plan import folders_in
+from vision_attn.plan import Plan, folders_in
+from vision_attn.records import load
 from vision_attn.report import build
 from vision_attn.spec import InputError
 from vision_attn.tables import read_csv, read_table, read_tables, to_csv, to_digits, typed, with_digits, write_tables
+from vision_attn.verdicts import findings, table
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAME = pd.DataFrame({"run": ["a", "b"], "value": [0.1, 2.5]})
@@ -54,6 +56,14 @@ def test_measured_numbers_keep_nine_digits_and_counts_and_empty_cells_are_as_the
     assert (np.float32(to_digits(every)) == every).all(), "numbers of 32 bits stay what they are"
     assert to_digits(every).tolist() == [float(f"{number:.9g}") for number in every]
     pd.testing.assert_frame_equal(with_digits(kept), kept)
+
+
+def test_only_a_table_of_runs_keeps_what_looks_like_a_number_as_text(tmp_path):
+    cells = {"run": ["12", "13"], "sources": [1, 2], "python": [3.11, 3.12]}
+    assert read_csv(written(tmp_path, pd.DataFrame(cells)) / "short.csv")["sources"].tolist() == [1, 2]
+    runs = read_csv(written(tmp_path, pd.DataFrame({**cells, "state": "done"})) / "short.csv")
+    assert runs["python"].tolist() == ["3.11", "3.12"]
+    assert runs["run"].tolist() == ["12", "13"]
 
 
 def test_a_compressed_table_is_an_ordinary_csv_for_pandas_and_gunzip(tmp_path):
@@ -269,6 +279,16 @@ def test_every_committed_table_matches_its_checksum(folder):
     assert {str(path.relative_to(folder)) for path in tables} == set(sums)
     for path in tables:
         assert hashlib.sha256(path.read_bytes()).hexdigest() == sums[str(path.relative_to(folder))], path
+
+
+@pytest.mark.parametrize(
+    "folder", [one for one in folders_in(ROOT / "results") if (one / "verdicts.csv").exists()], ids=lambda p: p.name
+)
+def test_every_committed_verdict_follows_from_the_committed_tables(folder, tmp_path):
+    stated = read_csv(folder / "verdicts.csv")
+    found = table(findings(load(Plan.read(folder), tmp_path / "nowhere", committed=folder)))
+    assert found["verdict"].tolist() == stated["verdict"].tolist()
+    np.testing.assert_allclose(found["estimate"].astype(float), stated["estimate"].astype(float), rtol=1e-6, atol=1e-8)
 
 
 def tracked():

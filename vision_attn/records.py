@@ -88,13 +88,17 @@ class Records:
 
 @dataclasses.dataclass(slots=True)
 class RunRecords:
-    """What is known of one run: its state, a row of its provenance, its records, its history, its damaged files."""
+    """What is known of one run: its state, a row of its provenance, its records, its history, its damaged files.
+
+    `is_unread` says that its folder could not be read, so that tables written earlier may know more.
+    """
 
     state: str
     provenance: Packed
     values: list[Packed] = dataclasses.field(default_factory=list)
     history: list[Packed] = dataclasses.field(default_factory=list)
     damaged: list[str] = dataclasses.field(default_factory=list)
+    is_unread: bool = False
 
 
 def load(plan: Plan, store_root: Path, *, committed: Path | None = None) -> Records:
@@ -112,7 +116,7 @@ def gather(plan: Plan, store: Store, index: Mapping[str, RunFolder], *, committe
     folders = {key: index[key] for key in plan.runs if key in index}
     found = {key: _readable(plan, key, folder) for key, folder in folders.items()}
     store.remember()
-    unknown = [key for key in plan.runs if key not in found or found[key].state in OPEN]
+    unknown = [key for key in plan.runs if key not in found or found[key].is_unread or found[key].state in OPEN]
     earlier = _from_tables(committed, unknown, plan) if committed is not None and unknown else {}
     damaged = [text for one in found.values() for text in one.damaged] + [
         f"{name}/config.json" for name in store.damaged_configs()
@@ -227,7 +231,8 @@ def _readable(plan: Plan, key: str, folder: RunFolder) -> RunRecords:
     try:
         return _from_pool(plan, key, folder)
     except OSError as error:  # another user's, or on a bad disk: it costs this run alone
-        return RunRecords("failed", packed({"state": "failed", "reason": f"{error.strerror}: '{error.filename}'"}))
+        provenance = packed({"state": "failed", "reason": f"{error.strerror}: '{error.filename}'"})
+        return RunRecords("failed", provenance, damaged=[folder.path.name], is_unread=True)
 
 
 def _from_pool(plan: Plan, key: str, folder: RunFolder) -> RunRecords:

@@ -46,7 +46,10 @@ TEXTS = frozenset(
         *("vision_attn", "platform", "cpu", "commit", "started", "sources"),
     }
 )
-"""Columns that stay text when a table is read back, also where every cell looks like a number."""
+"""Columns of `runs` that stay text when the table is read back, also where every cell looks like a number."""
+
+ALWAYS_TEXTS = frozenset({"run", "metric"})
+"""The same of other tables, where a probe may have called a coordinate `sources` or `device`."""
 
 
 def to_csv(frame: pd.DataFrame) -> bytes:
@@ -85,8 +88,8 @@ def to_digits(column: Iterable[float]) -> npt.NDArray[np.float64]:
 
 
 def with_digits(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with its columns of floats to nine digits."""
-    floats = [name for name in frame if pd.api.types.is_float_dtype(frame[name].dtype)]
+    """The frame with its columns of 64-bit floats to nine digits; narrower ones have fewer."""
+    floats = [name for name in frame if frame[name].dtype == np.float64]
     return frame.assign(**{name: to_digits(frame[name]) for name in floats})
 
 
@@ -194,7 +197,8 @@ def _frame(payload: bytes, *, compressed: bool, columns: Sequence[str] = ()) -> 
     if not content.endswith("\n") or any(len(row) != len(header) for row in rows):
         raise ValueError("a row is longer or shorter than the header")
     cells = dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(header, ())
-    frame = pd.DataFrame({name: _parsed(name, list(cells[name])) for name in header})
+    texts = TEXTS if "state" in header else ALWAYS_TEXTS
+    frame = pd.DataFrame({name: _parsed(list(cells[name]), is_text=name in texts) for name in header})
     if "value" in columns and len(frame) and not pd.api.types.is_numeric_dtype(frame["value"].dtype):
         raise ValueError("a cell of column 'value' is no number")
     return frame
@@ -236,9 +240,9 @@ def _restored(text: str) -> str:
     return text[1:] if text.startswith("'") and FORMULA.match(text) else text
 
 
-def _parsed(name: str, cells: list[str]) -> Any:
+def _parsed(cells: list[str], *, is_text: bool) -> Any:
     present = {cell for cell in cells if cell}
-    if name not in TEXTS and present:
+    if not is_text and present:
         if all(cell in ("True", "False") for cell in present):
             return typed([cell == "True" if cell else None for cell in cells])
         if all(re.fullmatch(r"-?\d+", cell) for cell in present):

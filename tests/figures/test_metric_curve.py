@@ -147,6 +147,9 @@ def test_intervals_of_two_seeds_leave_the_axis_to_those_of_more():
     alike = make_records({**factors, "seed": [0, 1]}, entropy)
     assert figure.draw(figure.table(alike), alike).axes[0].get_ylim()[1] > 1.3
     assert "cut" not in figure.caption(figure.table(alike), alike)
+    logarithmic = MetricCurve(metric="entropy", x="width", at=(), log_y=True)
+    assert logarithmic.draw(logarithmic.table(own), own).axes[0].get_yscale() == "log"
+    assert "cut" not in logarithmic.caption(logarithmic.table(own), own)
 
 
 def test_a_level_of_which_nothing_is_planned_has_no_row_among_the_dots():

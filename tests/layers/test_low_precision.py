@@ -8,7 +8,7 @@ import torch
 from switches import DIM, GRID, HEADS, PATTERNS, POSITIONS, SIMILARITIES, image_tokens, made
 from torch.autograd import forward_ad
 
-from vision_attn.layers import Attention, LearnedPosition, Rotary, SinCosPosition, plan, stages
+from vision_attn.layers import Attention, LearnedPosition, Rotary, SinCosPosition, kernels, plan, stages
 
 HALVES = (torch.bfloat16, torch.float16)
 
@@ -150,7 +150,7 @@ def test_so_do_those_of_another_context_alone():
 @pytest.mark.parametrize("at_once", [500, 72, 36, 20])
 @pytest.mark.parametrize("what", ["full", "causal", "padding", "mask", "relative"])
 def test_scores_that_are_formed_some_at_a_time_give_what_all_do(what, at_once, monkeypatch):
-    layer, x = made(position="relative" if what == "relative" else "none", grid=(6, 6), path="math"), image_tokens(36)
+    layer, x = made(position="relative" if what == "relative" else "none", grid=(6, 6)), image_tokens(36)
     masks = {
         "causal": {"is_causal": True},
         "padding": {"key_padding_mask": torch.arange(36).expand(2, -1) > torch.tensor([[30], [20]])},
@@ -165,6 +165,7 @@ def test_scores_that_are_formed_some_at_a_time_give_what_all_do(what, at_once, m
         (first,) = torch.autograd.grad(out.square().sum(), given, create_graph=True)
         return out, unlearned, first, *torch.autograd.grad(first.square().sum(), [given, *layer.parameters()])
 
+    monkeypatch.setattr(kernels, "is_fused", lambda *_: False)
     expected = found()
     monkeypatch.setattr(plan, "SCORES", at_once)
     monkeypatch.setattr(plan, "HELD", at_once)
@@ -176,9 +177,7 @@ def test_scores_that_are_formed_some_at_a_time_give_what_all_do(what, at_once, m
     assert taken  # it was done in turn
 
 
-def test_long_bfloat16_sequences_hold_no_matrix_of_all_scores():
-    layer, number = Attention(DIM, HEADS, path="math").bfloat16(), 2400
-    x = torch.randn(1, number, DIM, dtype=torch.bfloat16).requires_grad_()
+def peak(layer, x):
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         layer(x).sum().backward()
     held = highest = 0
@@ -186,4 +185,21 @@ def test_long_bfloat16_sequences_hold_no_matrix_of_all_scores():
         if event.name() == "[memory]":
             held += event.nbytes()
             highest = max(highest, held)
-    assert highest < 2 * HEADS * number**2
+    return highest
+
+
+@pytest.mark.parametrize("path", ["auto", "math"])
+def test_only_products_that_are_asked_for_hold_the_scores_of_a_long_sequence(path):
+    layer, side = Attention(DIM, HEADS, path=path, position="relative", grid=(2, 1100)), 2200
+    matrix = HEADS * side**2 * 4
+    most = peak(layer, torch.randn(1, side, DIM).requires_grad_())
+    assert (most > 4 * matrix) == (path == "math")  # those of the bias and what it is made of, beside the scores
+
+
+def test_gradients_may_be_asked_for_several_at_a_time():
+    layer, x = Attention(DIM, HEADS, position="relative", grid=(2, 1100)), torch.randn(1, 2200, DIM).requires_grad_()
+    out = layer(x)
+    asked = torch.randn(2, *out.shape)
+    (both,) = torch.autograd.grad(out, x, asked, is_grads_batched=True, retain_graph=True)
+    for one, other in zip(both, asked, strict=True):
+        torch.testing.assert_close(one, torch.autograd.grad(out, x, other, retain_graph=True)[0])

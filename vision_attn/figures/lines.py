@@ -113,7 +113,7 @@ class Lines(OverSeeds, abc.ABC):
                     self.lines(Panel(axes, rows, self.styles(rows, names, view), places, singles), view)
                 lettering.titled(axes, title)
                 lettering.label_y(axes, self.y_text(view))
-            if (limits := self.cut(table, view)) and panels[0].get_yscale() == "linear":
+            if limits := self.cut(table, view):
                 panels[0].set_ylim(*(100 * np.array(limits) if self.is_percent() else limits))
             self.finish(panels, drawn, view)
             for axes, (_, rows) in zip(panels if levels else [], parts, strict=False):

@@ -61,8 +61,14 @@ class MetricCurve(CoordinateLines):
     def places(self, table: pd.DataFrame, view: View) -> list[Any]:
         return Lines.places(self, table, view) if view.x else super().places(table, view)
 
+    def is_log(self, table: pd.DataFrame) -> bool:
+        return bool(self.log_y and (table["estimate"].dropna() > 0).all() and table["n"].sum())
+
+    def cut(self, table: pd.DataFrame, view: View) -> tuple[float, float] | None:
+        return None if self.is_log(table) else super().cut(table, view)
+
     def finish(self, panels: Any, table: pd.DataFrame, view: View) -> None:
-        if self.log_y and (table["estimate"].dropna() > 0).all() and table["n"].sum():
+        if self.is_log(table):
             first: Axes = panels[0]
             first.set_yscale("log")
             log_axis(first, unit=wording.unit_of(self.metric))

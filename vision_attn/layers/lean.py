@@ -104,7 +104,10 @@ class _InTurn(torch.autograd.Function):
 
 
 def _gradients(ctx: Any, tensors: Sequence[Tensor | None], wanted: list[bool], grad: Tensor) -> list[Tensor | None]:
-    out = [torch.zeros_like(t) if needs and t is not None else None for t, needs in zip(tensors, wanted, strict=True)]
+    out = [  # made from `grad`, which may stand for several gradients at once
+        grad.new_zeros(t.shape, dtype=t.dtype) if needs and t is not None else None
+        for t, needs in zip(tensors, wanted, strict=True)
+    ]
     for chunk in _chunks(grad, ctx.at_once):
         leaves = [
             part if part is None else part.detach().requires_grad_(needs)

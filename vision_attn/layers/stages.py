@@ -181,7 +181,7 @@ def attended(layer: "Attention", q: Tensor, k: Tensor, v: Tensor, bias: Tensor |
     drop = layer.attn_drop
     if not kernels.is_fused(layer.path, q, k, v, bias, drop):
         added = () if bias is None else (bias,)
-        at_once = plan.scores_at_once(layer, q, k, v, *added)
+        at_once = plan.scores_at_once(layer, q, k, v, *added) if layer.path == "auto" else None
         if at_once is None:
             return kernels.products(q, k, v, bias, scale=layer.factor, drop=drop)
 
