@@ -139,7 +139,10 @@ def test_a_wrong_command_line_is_one_sentence(place, capsys, words, sentence):
         (("doctor", "--engine", "slurm", "--store", "mine.py"), "store must be a folder"),
         (("show", "x" * 300), "run must be the folder of one run"),
         (("run", "mine.py", "--timeout", "inf"), "timeout must be a finite number. Got inf instead."),
-        (("run", "mine.py", "--device", "tpu"), "device must be auto, cpu, cuda, or cuda: and a number, as cuda:1."),
+        (
+            ("run", "mine.py", "--device", "tpu"),
+            "device must be 'auto', 'cpu', 'cuda', or one GPU of several, such as 'cuda:1'.",
+        ),
         (("data", "list", "--data-dir", "mine.py"), "data-dir must be a folder that is there. Got 'mine.py' instead."),
         (("data", "import", "nowhere"), "path must be a folder or an archive"),
         (("data", "import", "mine.py"), "must be a whole tar or zip archive"),

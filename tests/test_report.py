@@ -374,6 +374,18 @@ def test_different_data_are_a_loud_warning(tmp_path):
     assert "abababababab… (4 runs). Their numbers must not be compared." in loud
 
 
+def test_data_that_the_seed_draws_anew_are_no_different_data_of_one_kind(tmp_path):
+    def change(cell, result):
+        result["data"]["fingerprint"] = "ab"[cell["seed"]] * 64
+
+    folder = made(tmp_path, change=change)
+    records = load(Plan.read(folder), tmp_path / "runs")
+    assert any("saw different data" in one.text for one in provenance.notices(records))
+    for entry in records.plan.runs.values():
+        entry.run["data"]["pair_seed"] = entry.run["seed"]
+    assert not any("saw different data" in one.text for one in provenance.notices(records))
+
+
 def test_different_subsets_of_a_seed_are_a_loud_warning(tmp_path):
     def change(cell, result):
         if cell["model"] == "ResNet" and cell["train_size"] == 50:
@@ -597,11 +609,12 @@ def test_what_an_earlier_report_had_and_this_one_has_not_is_gone(tmp_path, all_f
     page_of(folder)
     (folder / "tables" / "my own.csv").write_text("kept")
     (folder / "verdicts.csv").write_text("of a rule that is gone")
+    (folder / "tables" / "RecallByDistance-2.csv").write_text("of a figure under the name that it is stored by")
     plan = Plan.read(folder)
     plan.replace(figures=tuple(one for one in plan.figures if one["kind"] != "Gap")).write(folder)
     page_of(folder)
     left = sorted(path.name for path in folder.glob("*/*"))
-    assert not [name for name in left if name.startswith("Gap")]
+    assert not [name for name in left if name.startswith(("Gap", "RecallByDistance"))]
     assert {"my own.csv", "LearningCurve.csv", "LearningCurve.png"} <= set(left)
     assert not (folder / "verdicts.csv").exists()
 

@@ -23,7 +23,7 @@ from vision_attn.training.evaluate import images_at_once, logits
         (ViT(mixer=LSTM(), **SMALL), {}),
         (ResNet(width=8, blocks=1), {"optimizer": "sgd"}),
         (ConvNeXt(), {}),
-        (Timm(name="resnet10t"), {}),
+        (Timm(name="resnet10t"), {"optimizer": "sgd"}),
     ],
     ids=["ViT", "RandAugment", "Mixup", "CutMix", "NAdaMuon", "LSTM", "ResNet", "ConvNeXt", "timm"],
 )

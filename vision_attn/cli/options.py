@@ -32,7 +32,8 @@ Threads = Annotated[
 
 def _device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", value):
-        raise InputError(f"device must be auto, cpu, cuda, or cuda: and a number, as cuda:1. Got {value!r} instead.")
+        allowed = "'auto', 'cpu', 'cuda', or one GPU of several, such as 'cuda:1'"
+        raise InputError(f"device must be {allowed}. Got {value!r} instead.")
     return value
 
 

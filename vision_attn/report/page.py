@@ -16,7 +16,7 @@ from vision_attn.records import Records, column, load
 from vision_attn.report import answer, decisions, doubts, evidence, protocol, provenance, withdrawals
 from vision_attn.report.drawn import Drawn, draw, named
 from vision_attn.report.html import render
-from vision_attn.spec import kinds
+from vision_attn.spec import RENAMED, kinds
 from vision_attn.store import write_atomic
 from vision_attn.tables import to_csv, write_tables
 from vision_attn.verdicts import Finding, findings
@@ -60,7 +60,7 @@ def write(records: Records, folder: Path) -> Path:
 
 def _delete_others(folder: Path, figures: set[str], tables: set[str]) -> None:
     """Delete what an earlier report wrote and this one does not have; nothing else that lies there."""
-    known = kinds(Figure)
+    known = {*kinds(Figure), *RENAMED}
     kept = {*tables, *(f"figures/{name}" for name in figures)}
     for path in (*folder.glob("tables/*.csv"), *folder.glob("figures/*.*")):
         name = path.relative_to(folder).as_posix()

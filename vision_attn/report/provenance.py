@@ -1,8 +1,10 @@
 """Provenance: which data, versions, machine and choices stand behind the records, and where runs differ in them."""
 
 import dataclasses
+import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
@@ -153,7 +155,8 @@ def _about_fingerprints(records: Records, runs: pd.DataFrame) -> list[Notice]:
     if not set(names) <= set(runs):
         return []
     said = []
-    for dataset, part in runs.groupby(names[0], dropna=False):
+    drawn = runs["run"].map(lambda key: _drawn_as(records.plan.runs[key].run.get("data", {})))
+    for (dataset, _), part in runs.groupby([runs[names[0]], drawn], dropna=False):
         counts = part[names[1]].value_counts()
         if len(counts) > 1:
             which = ", ".join(f"{value[:12]}… ({_runs(int(count))})" for value, count in counts.items())
@@ -161,6 +164,13 @@ def _about_fingerprints(records: Records, runs: pd.DataFrame) -> list[Notice]:
                 Notice(f"The runs on {dataset} saw different data: {which}. Their numbers must not be compared.", True)
             )
     return said
+
+
+def _drawn_as(data: Mapping[str, Any]) -> str:
+    """What the images of a data set follow from: its fields but those that only choose among them."""
+    return json.dumps(
+        {name: it for name, it in data.items() if name not in ("train_size", "subset_seed")}, sort_keys=True
+    )
 
 
 def _about_subsets(records: Records, runs: pd.DataFrame) -> list[Notice]:
