@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from vision_attn.data import Dataset
 from vision_attn.models import Model, count_flops, count_params
-from vision_attn.plan import Json, Plan
+from vision_attn.plan import Json, Plan, of_any_subset
 from vision_attn.spec import InputError, canonical, from_json
 from vision_attn.states import Look
 from vision_attn.store import OPEN
@@ -101,8 +101,7 @@ def _likeness(run: Json) -> bytes:
 
 def _subject(run: Json) -> bytes:
     """Model and data set of a run, whatever the subset."""
-    data = {name: value for name, value in run["data"].items() if name not in ("train_size", "subset_seed")}
-    return canonical({"model": run["model"], "data": data})
+    return canonical({"model": run["model"], "data": of_any_subset(run["data"])})
 
 
 def _work(run: Json) -> int:

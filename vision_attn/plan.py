@@ -235,6 +235,11 @@ def folders_in(results: Path) -> list[Path]:
     return sorted(folder for folder in found if folder.name != RUNS)
 
 
+def of_any_subset(data: Mapping[str, Any]) -> Json:
+    """The JSON of a data set without the fields that only choose among its images."""
+    return {name: value for name, value in data.items() if name not in ("train_size", "subset_seed")}
+
+
 def _without_seeds(run: Json) -> Json:
     """The JSON of a run that stands for all that differ from it by their seeds alone."""
     data = {name: value for name, value in run["data"].items() if name != "subset_seed"}

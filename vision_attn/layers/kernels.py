@@ -77,9 +77,8 @@ def is_fused(path: PathName, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | Non
     if path != "auto" or traced(q):
         return path != "math"
     tensors = (q, k, v) if bias is None else (q, k, v, bias)
-    in_turn = (
-        q.dtype != torch.float32 and may_be_asked(q) and not learned_from(*tensors)
-    )  # it is never asked for float32
+    # Of float32 no way is the faster one in turn, so the rest need not be asked.
+    in_turn = q.dtype != torch.float32 and may_be_asked(q) and not learned_from(*tensors)
     if not only_a_rate(drop) or attention_path(q.device, k.shape[-2], q.dtype, in_turn=in_turn) == "math":
         return False
     # Within a transform a tensor does not say whether what it stands for is learned.

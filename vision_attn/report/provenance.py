@@ -1,17 +1,17 @@
 """Provenance: which data, versions, machine and choices stand behind the records, and where runs differ in them."""
 
 import dataclasses
-import json
 import re
 from collections import Counter
-from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
 import pandas as pd
 
 from vision_attn import wording
+from vision_attn.plan import of_any_subset
 from vision_attn.records import BASELINES, Records, column, fitted_levels, pick
+from vision_attn.spec import canonical
 
 NAMES = {
     "dataset": "data set",
@@ -155,7 +155,7 @@ def _about_fingerprints(records: Records, runs: pd.DataFrame) -> list[Notice]:
     if not set(names) <= set(runs):
         return []
     said = []
-    drawn = runs["run"].map(lambda key: _drawn_as(records.plan.runs[key].run.get("data", {})))
+    drawn = runs["run"].map(lambda key: canonical(of_any_subset(records.plan.runs[key].run.get("data", {}))))
     for (dataset, _), part in runs.groupby([runs[names[0]], drawn], dropna=False):
         counts = part[names[1]].value_counts()
         if len(counts) > 1:
@@ -164,13 +164,6 @@ def _about_fingerprints(records: Records, runs: pd.DataFrame) -> list[Notice]:
                 Notice(f"The runs on {dataset} saw different data: {which}. Their numbers must not be compared.", True)
             )
     return said
-
-
-def _drawn_as(data: Mapping[str, Any]) -> str:
-    """What the images of a data set follow from: its fields but those that only choose among them."""
-    return json.dumps(
-        {name: it for name, it in data.items() if name not in ("train_size", "subset_seed")}, sort_keys=True
-    )
 
 
 def _about_subsets(records: Records, runs: pd.DataFrame) -> list[Notice]:
