@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from vision_attn.layers import inputs
-from vision_attn.layers.inputs import is_dense
 from vision_attn.layers.paths import PATHS
 from vision_attn.layers.patterns import Pattern, SpatialReduction, TopK
 from vision_attn.layers.positions import Position
@@ -113,20 +112,9 @@ def covers_grid(position: Position, pattern: Pattern) -> bool:
     return not isinstance(position, RelativeBias) or UNBOUNDED in pattern.extent((UNBOUNDED, UNBOUNDED))
 
 
-def dense(field: str, x: Any, *, allowed: str = "") -> None:
-    """Raise the sentence unless it is a dense tensor, or stands for one while a graph is made."""
-    if traced(x) or is_dense(x):
-        return
-    if isinstance(x, Tensor):
-        given = "nested" if x.is_nested else str(x.layout)
-        require(False, field, f"{allowed}a dense tensor, shorter samples padded (key_padding_mask)", given)
-    require(False, field, f"{allowed}a tensor", type(x).__name__)
-
-
 def numbers(field: str, x: Any) -> None:
     """Raise the sentence unless it is a dense tensor of a floating type, or stands for one while a graph is made."""
-    dense(field, x)
-    inputs.numbers(x, "Attention", field=field)
+    inputs.numbers(x, "Attention", field=field, advice=", shorter samples padded (key_padding_mask)")
 
 
 def tokens(layer: "Attention", x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -186,7 +174,7 @@ def masks(
     """The masks have the shapes of the call; `attn_mask` comes back as (B or 1, heads or 1, N, M)."""
     for name, mask in (("key_padding_mask", key_padding_mask), ("attn_mask", attn_mask)):
         if mask is not None:
-            dense(name, mask, allowed="None or ")
+            inputs.dense(mask, "Attention", field=name, before="None or ")
         if mask is not None and mask.device != keys.device:
             require(False, name, f"on {keys.device}, the device of the tokens", str(mask.device))
     reduced = isinstance(layer.pattern, SpatialReduction)

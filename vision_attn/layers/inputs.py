@@ -13,22 +13,26 @@ def is_dense(x: Any) -> bool:
     return isinstance(x, Tensor) and not x.is_nested and x.layout == torch.strided
 
 
-def numbers(x: Any, what: str, *, field: str = "x") -> Any:
+def dense(x: Any, what: str, *, field: str = "x", before: str = "", advice: str = "") -> Any:
+    """x. Raises `ValueError` unless it is a dense tensor, or stands for one while a graph is made."""
+    if traced(x) or is_dense(x):
+        return x
+    if isinstance(x, Tensor):
+        allowed, given = f"a dense tensor{advice}", "nested" if x.is_nested else str(x.layout)
+    else:
+        allowed, given = "a tensor", type(x).__name__
+    raise ValueError(f"{field} of {what} must be {before}{allowed}. Got {given!r} instead.")
+
+
+def numbers(x: Any, what: str, *, field: str = "x", advice: str = "") -> Any:
     """x. Raises `ValueError` unless it is a dense tensor of a floating type, or stands for one while a graph is made.
 
     Among integers a weight in [0, 1) is 0, without a word.
     """
-    if traced(x):
+    if traced(dense(x, what, field=field, advice=advice)) or x.is_floating_point():
         return x
-    if not isinstance(x, Tensor):
-        allowed, given = "a tensor", type(x).__name__
-    elif not is_dense(x):
-        allowed, given = "a dense tensor", "nested" if x.is_nested else str(x.layout)
-    elif not x.is_floating_point():
-        allowed, given = "of a floating type, such as torch.float32", str(x.dtype)
-    else:
-        return x
-    raise ValueError(f"{field} of {what} must be {allowed}. Got {given!r} instead.")
+    allowed = "of a floating type, such as torch.float32"
+    raise ValueError(f"{field} of {what} must be {allowed}. Got {str(x.dtype)!r} instead.")
 
 
 def images(x: Any, what: str, in_chans: int, *, field: str = "x") -> Any:
