@@ -115,15 +115,21 @@ def test_numbers_below_a_dot_plot_have_the_unit_of_the_metric():
     assert list(plot.printed["peak memory"]) == ["32 [27, 37] MB", "31 [28.5, 33.5] MB"]
 
 
-def test_layers_are_evenly_spaced_and_sizes_are_not():
-    def layers(cell):
-        return [{"metric": "cka", "layer": layer, "value": 0.1 * layer} for layer in (1, 2, 3)]
+@pytest.mark.parametrize("levels", [(1, 2, 3), (1, 2, 4), (2, 3, 4)], ids=str)
+def test_layers_are_evenly_spaced_and_sizes_are_not_whatever_their_numbers(levels):
+    def rows(cell):
+        return [
+            *({"metric": "cka", "layer": layer, "value": 0.1 * layer} for layer in levels),
+            *({"metric": "entropy", "tokens": tokens, "value": 0.1 * tokens} for tokens in levels),
+            {"metric": "accuracy", "value": 0.1 * cell["radius"]},
+        ]
 
-    own = make_records({"model": list(MODELS), "seed": [0, 1, 2]}, layers)
-    figure = MetricCurve(metric="cka", x="layer", at=())
-    assert figure.draw(figure.table(own), own).axes[0].get_xscale() == "linear"
-    figure = MetricCurve(metric="latency_seconds", x="tokens", at=(("part", "mixer"),))
-    assert figure.draw(figure.table(records()), records()).axes[0].get_xscale() == "log"
+    own = make_records({"model": list(MODELS), "radius": list(levels), "seed": [0, 1, 2]}, rows)
+    scales = {}
+    for metric, x in (("cka", "layer"), ("entropy", "tokens"), ("accuracy", "radius")):
+        figure = MetricCurve(metric=metric, x=x, at=())
+        scales[x] = figure.draw(figure.table(own), own).axes[0].get_xscale()
+    assert scales == {"layer": "linear", "tokens": "log", "radius": "log"}
 
 
 def test_intervals_of_two_seeds_leave_the_axis_to_those_of_more():

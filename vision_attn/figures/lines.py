@@ -17,6 +17,8 @@ from vision_attn.figures.view import View
 from vision_attn.records import Records, chance
 from vision_attn.spec import spec
 
+NUMBERED = ("layer", "block", "stage", "severity")
+"""Factors and coordinates whose levels are numbered in their order, and no sizes."""
 CUT_TEXT = "Intervals of two seeds are cut at the axis; full values in the table."
 
 
@@ -107,7 +109,7 @@ class Lines(OverSeeds, abc.ABC):
                 singles = wording.percent(singles)
             for axes, (title, rows) in zip(panels, parts, strict=True):
                 if levels:
-                    is_linear = self.is_linear or levels == list(range(1, len(levels) + 1))  # layers are counted
+                    is_linear = self.is_linear or self.x_name(view) in NUMBERED
                     places = size_axis(axes, levels, label=self.x_text(view), linear=is_linear)
                     self.under(axes, rows, view)
                     self.lines(Panel(axes, rows, self.styles(rows, names, view), places, singles), view)
