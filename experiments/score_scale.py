@@ -28,7 +28,8 @@ SCALES = {
     "√d behind the softmax": "after_softmax",
 }
 RAW, DIVIDED, BY_D, *_ = SCALES
-PLAIN, AS_DERIVED = "default", "unit_variance"
+INITS = {"weights std 0.02": "default", "q and k of variance 1": "unit_variance"}
+PLAIN, AS_DERIVED = INITS
 HEADS, RATE, WIDTH = (16, 64), 1e-3, 64
 RANDOM = ViT(dim=8, depth=1, mlp_ratio=1, patch_size=14, position="none")
 DIGITS = ViT(dim=WIDTH, depth=2, mlp_ratio=2, patch_size=4)
@@ -48,11 +49,11 @@ def run(seed, task, head_dim, scale, init, updates, learning_rate):
     if task == "digits":
         if learning_rate != RATE or updates > 400 or scale not in (RAW, DIVIDED) or (updates and seed > 1):
             return None  # two seeds along training, of which no rule speaks
-        model = DIGITS.replace(mixer=scaled, init=init)
+        model = DIGITS.replace(mixer=scaled, init=INITS[init])
         return Run(model=model, data=Mnist5k(train_size=2000), recipe=_recipe(updates, RATE), seed=seed)
     if updates <= 400:
         return None
-    model = RECALL.replace(mixer=scaled.replace(position="relative"), init=init)
+    model = RECALL.replace(mixer=scaled.replace(position="relative"), init=INITS[init])
     data = CuedRecall(distance=2, train_cues=16, num_pairs=32, pair_seed=seed)
     return Run(model=model, data=data, recipe=_recipe(updates, learning_rate, patience=15), seed=seed)
 
