@@ -98,6 +98,7 @@ def _page(
         states=Counter(records.runs["state"]),
         skips=protocol.skips(plan),
         origins=provenance.origins(records),
+        source=provenance.source(records),
         commands=protocol.commands(plan, folder),
         left_out=wording.listing(left_out, most=99),
     )

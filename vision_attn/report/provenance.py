@@ -84,7 +84,7 @@ def origins(records: Records) -> list[Origin]:
 
 
 def notices(records: Records) -> list[Notice]:
-    """Warnings about the data first, then about the machine, then what is merely good to know."""
+    """Warnings about the data first, then about the machine."""
     runs = _ended(records)
     said = [*_about_fingerprints(records, runs), *_about_subsets(records, runs), *_about_baselines(records)]
     said += _about_origins([one for one in origins(records) if one.differs and one.name != NAMES["fingerprint"]])
@@ -94,10 +94,14 @@ def notices(records: Records) -> list[Notice]:
         said.append(
             Notice(f"Files that are damaged or cannot be read, counted as absent: {', '.join(records.damaged)}.")
         )
-    if records.committed:
-        count = len(records.committed)
-        said.append(Notice(f"{_runs(count)} {'is' if count == 1 else 'are'} taken from the tables beside this page."))
     return said
+
+
+def source(records: Records) -> str:
+    """Which runs are known from tables alone, as in a clone, which has no folders of runs; nothing where none is."""
+    if not (count := len(records.committed)):
+        return ""
+    return f"{_runs(count)} {'is' if count == 1 else 'are'} taken from the tables beside this page."
 
 
 def _about_origins(differing: list[Origin]) -> list[Notice]:
