@@ -4,9 +4,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from sweeping import EXPERIMENT, ROOT, facts, finish, has_history, outcomes, start, wait_for
+from sweeping import EXPERIMENT, ROOT, facts, finish, folders, has_history, outcomes, start, wait_for
 
-LONG = ("--levels", "updates=4000", "--levels", "train_size=50")
+LONG = ("--levels", "updates=1600", "--levels", "train_size=50")
 
 
 @pytest.fixture
@@ -28,6 +28,20 @@ def cluster(monkeypatch):
         made.shutdown()
 
 
+def at_work(place):
+    """The process of a run in the middle of its training; None where there is none."""
+    halves = [folder for folder in folders(place).values() if (folder.path / "history.jsonl").exists()]
+    return next((holder["pid"] for folder in halves if (holder := folder.holder()) is not None), None)
+
+
+def node_of(pid, nodes):
+    """The node of the cluster on which a process runs: that whose raylet it comes from."""
+    raylets = {node.all_processes["raylet"][0].process.pid: node for node in nodes}
+    while pid not in raylets:
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return raylets[pid]
+
+
 def listening():
     """The addresses that processes of this machine listen on, in hexadecimal, with their ports."""
     rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
@@ -39,11 +53,13 @@ def listening():
 def test_a_node_that_dies_costs_no_run_and_changes_no_bit(cluster, place):
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     process = start(place, *LONG, "--engine", "ray", "--address", cluster.address)
-    wait_for(lambda: has_history(place), 200)
-    cluster.remove_node(nodes[0], allow_graceful=False)
+    wait_for(lambda: at_work(place) is not None, 200)
+    cluster.remove_node(node_of(at_work(place), nodes), allow_graceful=False)
     output, _ = process.communicate(timeout=500)
     assert process.returncode == 0, output
-    assert all(rows[-1] == "done" and rows.count("done") == 1 for rows in outcomes(place))
+    undisturbed, lost = outcomes(place)
+    assert undisturbed == ("done",)
+    assert lost in (("interrupted", "done"), ("killed", "done")), "what was lost was done on the other node"
     assert finish(place, *LONG, results="undisturbed")[0] == 0
     assert facts(place) == facts(place, "undisturbed")
 
