@@ -18,7 +18,7 @@ from vision_attn.layers.masks import unspoilt
 from vision_attn.layers.parts import Edges, Masked, Part, Tiles
 from vision_attn.layers.patterns import SpatialReduction, TopK
 from vision_attn.layers.positions import coordinates
-from vision_attn.layers.precision import wide_dtype
+from vision_attn.layers.precision import wide, wide_dtype
 from vision_attn.layers.symbolic import traced
 
 if TYPE_CHECKING:
@@ -166,14 +166,15 @@ def _of_parts(
             out = layer.attn_drop(scores.softmax(dim=-1)).to(v.dtype) @ own[2]
         outs.append(part.back(_settled(out, part, one, spoilt)))
         if len(parts) > 1:
-            size = scores.logsumexp(dim=-1, keepdim=True)
+            size = wide(scores).logsumexp(dim=-1, keepdim=True)  # a share is as wrong as the difference of two sizes
             if one.seeing is not None:
                 size = size.masked_fill(~one.seeing, torch.finfo(size.dtype).min)
             sizes.append(part.back(size))
     if len(parts) == 1:
         return outs[0]
     shares = torch.stack(sizes).softmax(dim=0)
-    return sum((out * share for out, share in zip(outs[1:], shares[1:], strict=True)), outs[0] * shares[0])
+    mixed = sum((out * share for out, share in zip(outs[1:], shares[1:], strict=True)), outs[0] * shares[0])
+    return mixed.to(v.dtype)
 
 
 def attended(layer: "Attention", q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
