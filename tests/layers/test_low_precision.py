@@ -44,6 +44,37 @@ def test_the_cosine_of_nothing_is_finite(dtype):
     torch.testing.assert_close(weights, torch.full_like(weights, 0.25))
 
 
+@pytest.mark.parametrize("cast", [False, True])
+@pytest.mark.parametrize("path", ["auto", "math"])
+@pytest.mark.parametrize("pattern", sorted(PATTERNS.keys() - {"reduced"}))  # these keys are normalised
+def test_scores_may_be_more_than_float16_can_hold(pattern, path, cast, monkeypatch):
+    """Norms of 1e4 give scores of 1e6 and more; infinite ones would have no softmax."""
+    monkeypatch.setattr(plan, "COPY", 0)  # cut wherever a pattern can be
+    low = made(pattern=pattern, path=path, seed=3).half()
+    low = low.float() if cast else low
+    exact, x = copy.deepcopy(low).double(), (300 * image_tokens()).half().to(low.proj.weight.dtype)
+    q, k, _ = exact.heads(x.double())
+    assert (q @ k.transpose(-2, -1)).amax() > torch.finfo(torch.float16).max
+    with torch.no_grad(), torch.autocast("cpu", torch.float16, enabled=cast):
+        weights, out, expected = low.weights(x), low(x), exact(x.double())
+    torch.testing.assert_close(weights.double(), exact.weights(x.double()), rtol=0, atol=0.01)
+    torch.testing.assert_close(out.double(), expected, rtol=0, atol=0.005 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_a_row_and_a_column_share_alike_where_all_scores_are_large_and_equal(dtype, monkeypatch):
+    """50 and the logarithm of 8 or 7 tokens is nearer to a neighbour of that type than to the other's."""
+    monkeypatch.setattr(plan, "COPY", 0)
+    low = Attention(DIM, 1, scale="none", pattern="axial", grid=(8, 8)).to(dtype)
+    with torch.no_grad():
+        low.qkv.weight[: 2 * DIM] = 0
+        low.qkv.bias[0], low.qkv.bias[DIM] = 50, 1
+    x = torch.randn(1, 64, DIM, generator=torch.Generator().manual_seed(0)).to(dtype)
+    with torch.no_grad():
+        exact = copy.deepcopy(low).double()(x.double())
+        assert (low(x).double() - exact).abs().max() < 2 * torch.finfo(dtype).eps * exact.abs().max()
+
+
 def test_rotary_angles_keep_their_precision_in_half_modules():
     places = torch.tensor([[0.0, 256.0], [0.0, 257.0]])
     for dtype in HALVES:

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from vision_attn.layers.derivatives import TwiceDifferentiable, beyond_first_gradients, may_be_asked, transformed
 from vision_attn.layers.paths import PathName, attention_path
+from vision_attn.layers.precision import compared, scaled
 from vision_attn.layers.shapes import Float
 from vision_attn.layers.symbolic import traced
-
-HALF = (torch.finfo(torch.float16).min, torch.finfo(torch.float16).max)
 
 
 def products(
@@ -27,14 +26,9 @@ def products(
     drop: Callable[[Tensor], Tensor] | None = None,
 ) -> Float[Tensor, "B H *G N E"]:
     """By matrix products and a softmax, operations that have all derivatives; `drop` is applied to the weights."""
-    scores = (q if scale == 1 else q * scale) @ k.transpose(-2, -1)
-    weights = (scores if bias is None else raised(scores, bias)).softmax(dim=-1)
+    scores = compared(scaled(q, scale), k)
+    weights = (scores if bias is None else scores + bias).softmax(dim=-1).to(v.dtype)
     return (weights if drop is None else drop(weights)) @ v
-
-
-def raised(scores: Tensor, bias: Tensor) -> Tensor:
-    """scores + bias, -inf where the bias is: an infinite score, as float16 soon has it, less infinity is no number."""
-    return (scores.clamp(*HALF) if scores.dtype == torch.float16 else scores) + bias
 
 
 def fused(

@@ -24,3 +24,28 @@ def wide_dtype(t: Tensor) -> torch.dtype:
 def most_exact(device: torch.device | None) -> torch.dtype:
     """The most precise type of a device: Apple's has no float64."""
     return torch.float32 if device is not None and device.type == "mps" else torch.float64
+
+
+def scaled(q: Tensor, factor: float) -> Tensor:
+    """q times a number, for `compared`; float16, which ends at 65,504, in float32."""
+    return q if factor == 1 else _scaled(q, factor)
+
+
+def _scaled(q: Tensor, factor: float) -> Tensor:
+    return (q.float() if q.dtype == torch.float16 else q) * factor
+
+
+def compared(q: Tensor, k: Tensor) -> Tensor:
+    """q k^T (..., N, M) of (..., N, D) and (..., M, D); of float16 in float32."""
+    return _compared(q, k)
+
+
+def _compared(q: Tensor, k: Tensor) -> Tensor:
+    if k.dtype != torch.float16:
+        return q @ k.transpose(-2, -1)
+    with torch.autocast(q.device.type, enabled=False):
+        return q.float() @ k.float().transpose(-2, -1)
+
+
+torch.fx.wrap("_scaled")
+torch.fx.wrap("_compared")

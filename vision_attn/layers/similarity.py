@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vision_attn.layers.pairs import pair_scores
-from vision_attn.layers.precision import wide
+from vision_attn.layers.precision import compared, wide
 from vision_attn.layers.shapes import Float
 from vision_attn.layers.symbolic import traced
 
@@ -53,7 +53,7 @@ class Dot(nn.Module):
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
         """The similarities (..., N, M) of folded queries (B, H, ..., N, F) and keys (B, H, ..., M, F)."""
-        return q @ k.transpose(-2, -1)
+        return compared(q, k)
 
 
 class Cosine(Dot):

@@ -18,7 +18,7 @@ from vision_attn.layers.masks import unspoilt
 from vision_attn.layers.parts import Edges, Masked, Part, Tiles
 from vision_attn.layers.patterns import SpatialReduction, TopK
 from vision_attn.layers.positions import coordinates
-from vision_attn.layers.precision import wide, wide_dtype
+from vision_attn.layers.precision import scaled, wide, wide_dtype
 from vision_attn.layers.symbolic import traced
 
 if TYPE_CHECKING:
@@ -215,13 +215,13 @@ def _settled(out: Tensor, part: Part, seen: _Seen, spoilt: Tensor | None) -> Ten
 def _scores(layer: "Attention", q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:
     """The scores (B, H, N, M) or (B, H, G, n, m) that the softmax is taken of."""
     factor, folds = layer.factor, layer.similarity.folds
-    scores = layer.similarity(q * factor if folds and factor != 1 else q, k, folded=True)
+    scores = layer.similarity(scaled(q, factor) if folds else q, k, folded=True)
     if not folds and layer.scaling == "learned":
         dimensions = 4 if traced(scores) else scores.ndim
         scores = scores * layer.temperature().reshape(-1, *[1] * (dimensions - 2)).to(scores.dtype)
     elif not folds and factor != 1:
         scores = scores * factor
-    return layer.pattern.select(scores if bias is None else kernels.raised(scores, bias))
+    return layer.pattern.select(scores if bias is None else scores + bias)
 
 
 def _projected(layer: "Attention", call: Call) -> tuple[Tensor, ...]:
