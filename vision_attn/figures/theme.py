@@ -181,7 +181,8 @@ def sheet(size: tuple[float, float], *, into: Canvas | None = None, is_scaled: b
 def canvas(
     panels: int, *, columns: int = 3, size: tuple[float, float] | None = None, into: Canvas | None = None
 ) -> tuple[Canvas, list[Axes]]:
-    """A sheet of that many empty panels with common axes, row by row; surplus places stay blank.
+    """A sheet of that many empty panels with common axes, row by row, at most so many beside each other; rows are as
+    even as can be, surplus places stay blank.
 
     The labels of x and y show where the common axes are labelled. Axes that were given are left as they are.
     """
@@ -191,6 +192,7 @@ def canvas(
     if isinstance(into, Page) and into.given_width:
         columns = max(1, min(columns, int(into.given_width / NARROWEST)))
     rows = math.ceil(panels / columns)
+    columns = math.ceil(panels / rows)
     wide, high = PANEL if columns > 2 else (3.3, 2.9)
     natural = SINGLE if panels == 1 else (wide * columns + 0.5, high * rows + 0.75)
     page = sheet(size or natural, into=into, is_scaled=size is None)
