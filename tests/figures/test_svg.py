@@ -8,7 +8,9 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from vision_attn.figures import svg, theme
 
@@ -39,7 +41,7 @@ def before(drawing):
 
 
 def shapes(drawing):
-    """Every path in the order drawn, as often as it is used: its geometry, style, clipping and place in the sheet."""
+    """Every path and text in the order drawn, as often as it is used: its geometry, style, clipping and place."""
     root = ElementTree.fromstring(drawing)
     by_id = {element.get("id"): element for element in root.iter() if element.get("id")}
     out = []
@@ -57,6 +59,9 @@ def shapes(drawing):
             flat = [float(number) for number in re.findall(NUMBER, element.get("d") or "")]
             letters = re.sub(r"[\d\s.-]", "", element.get("d") or "")
             out.append((letters, style, element.get("clip-path") is not None, np.array(flat), matrix))
+        elif tag == "text":
+            place = np.array([float(element.get(name, 0)) for name in "xy"])
+            out.append((element.text, re.sub("font-family:[^;]*;?", "", style), False, place, matrix))
         if tag not in ("defs", "clipPath"):
             for child in element:
                 visit(child, matrix, style)
@@ -68,7 +73,7 @@ def shapes(drawing):
 def matrix_of(element):
     matrix = np.eye(3)
     for name, inner in re.findall(r"(\w+)\(([^)]*)\)", element.get("transform") or ""):
-        numbers = [float(number) for number in inner.split()]
+        numbers = np.array(inner.split(), float)
         step = np.eye(3)
         if name == "translate":
             step[:2, 2] = numbers
@@ -77,6 +82,7 @@ def matrix_of(element):
         elif name == "rotate":
             angle = np.deg2rad(numbers[0])
             step[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+            step[:2, 2] = numbers[1:] - step[:2, :2] @ numbers[1:] if len(numbers) == 3 else 0
         else:
             raise ValueError(name)
         matrix = matrix @ step
@@ -85,11 +91,36 @@ def matrix_of(element):
 
 def test_every_shape_keeps_its_place_its_style_and_its_order(before):
     old, new = shapes(before), shapes(svg.compact(before))
-    assert len(old) == len(new) > 80
+    assert len(old) == len(new) > 50
     for (letters, style, clipped, flat, matrix), other in zip(old, new, strict=True):
         assert (letters, style, clipped) == other[:3]
         pairs = [np.c_[one.reshape(-1, 2), np.ones(len(one) // 2)] @ m.T for one, m in ((flat, matrix), other[3:])]
-        assert np.abs(pairs[0] - pairs[1]).max(initial=0) <= 0.0151  # of a point: a shape, its place and the glyph's
+        assert np.abs(pairs[0] - pairs[1]).max(initial=0) <= 0.0151  # of a point: a shape and its place
+
+
+def test_text_is_as_long_as_it_was_measured_in_whatever_font_it_is_seen(drawing, before):
+    small = ElementTree.fromstring(svg.compact(before))
+    assert small.get("font-family") == "DejaVu Sans, Verdana, sans-serif"
+    texts = {text.text: text for text in small.iter(f"{{{svg.SVG}}}text")}
+    assert {"a & b <c>", "50 % 'quoted' #1", "0.7"} <= set(texts)
+    large = RendererAgg(10, 10, dpi=7200)
+    with theme.style():
+        for text in drawing.findobj(Text):
+            if text.get_text() in texts:
+                wide, *_ = large.get_text_width_height_descent(text.get_text(), text.get_fontproperties(), ismath=False)
+                assert float(texts[text.get_text()].get("textLength")) == pytest.approx(wide / 100, rel=0.01)
+                assert texts[text.get_text()].get("lengthAdjust") == "spacingAndGlyphs"
+
+
+def test_a_formula_keeps_a_place_for_every_letter():
+    with theme.style():
+        figure = Figure(figsize=(2, 2))
+        figure.text(0.5, 0.5, "$10^{3}$")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg")
+    letters = list(ElementTree.fromstring(svg.compact(buffer.getvalue())).iter(f"{{{svg.SVG}}}tspan"))
+    assert [letter.text for letter in letters] == ["1", "0", "3"]
+    assert len({letter.get("x") for letter in letters}) == 3
 
 
 def test_it_is_smaller_by_a_third_and_holds_nothing_that_is_not_drawn(before):

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase
@@ -125,7 +124,7 @@ class Plot:
 
     def rendered(self, kinds: Sequence[str] = ("svg", "png")) -> dict[str, bytes]:
         """Its files by their format, text in SVG and PDF being text."""
-        with theme.style(), mpl.rc_context({"svg.fonttype": "none"}):
+        with theme.style():
             return rendering.written(self.sheet, kinds=kinds)
 
     def _repr_png_(self) -> bytes | None:

@@ -4,22 +4,34 @@ import itertools
 import re
 from xml.etree import ElementTree
 
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 ElementTree.register_namespace("", SVG)
 ElementTree.register_namespace("xlink", XLINK)
 HREF = f"{{{XLINK}}}href"
-INHERITED = {"fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width", "stroke-dasharray"}
+LETTERS = {"font-size", "font-weight", "font-style", "text-anchor"}
+INHERITED = {"fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width", "stroke-dasharray", *LETTERS}
 """Properties that a group hands down, but for joins and caps, which matplotlib sets of every element by itself."""
+FONTS = "DejaVu Sans, Verdana, sans-serif"
+"""What text is written in: the font that it was measured in, its next kin, and what there is."""
 
 DIGITS = 2
 """Decimals of a coordinate: 0.005 points are less than a seventieth of a pixel of a screen."""
 
 
 def compact(drawing: bytes) -> bytes:
-    """The same drawing without metadata, comments, unused names and empty groups, coordinates with two decimals."""
+    """The same drawing without metadata, comments, unused names and empty groups, coordinates with two decimals.
+
+    A line of text is as long as the layout measured it, whatever font it is seen in.
+    """
     root = ElementTree.fromstring(drawing)  # noqa: S314  # ours, of a moment ago
     names = {name: f"a{i:x}" for i, name in enumerate(_referred(root))}
+    for text in root.iter(f"{{{SVG}}}text"):
+        _fit(text)
     _shrink(root, names)
+    root.set("font-family", FONTS)
     return ElementTree.tostring(root)
 
 
@@ -61,6 +73,24 @@ def _shrink(element: ElementTree.Element, names: dict[str, str]) -> None:
     _hand_down(element)
 
 
+def _fit(text: ElementTree.Element) -> None:
+    """State the length of a line of text, and leave the font to the drawing; formulas have a place for every letter."""
+    style = dict(one.split(":", 1) for one in re.split(r";\s*", text.get("style", "")) if one)
+    if text.text and "font-family" in style:
+        del style["font-family"]
+        font = FontProperties(
+            family=FONTS.split(", ")[0],
+            size=float(style["font-size"].strip().removesuffix("px")),
+            weight=int(style.get("font-weight", 400)),
+            style=style.get("font-style", "normal").strip(),  # type: ignore[arg-type]
+        )
+        length, _, _ = text_to_path.get_text_width_height_descent(text.text, font, ismath=False)
+        text.set("style", ";".join(f"{name}:{value.strip()}" for name, value in style.items()))
+        text.attrib |= {"textLength": f"{length:.2f}", "lengthAdjust": "spacingAndGlyphs"}
+    if text.get("transform", "").startswith("rotate(-0 "):
+        del text.attrib["transform"]
+
+
 def _hand_down(element: ElementTree.Element) -> None:
     """Neighbours of one style have it from a group: their parent, where that is a group without any other child."""
     children: list[ElementTree.Element] = []
@@ -84,7 +114,7 @@ def _hand_down(element: ElementTree.Element) -> None:
 def _style_of(element: ElementTree.Element) -> str:
     """The style of a mark or path, if a group can hand it down."""
     style = element.get("style", "")
-    is_drawn = element.tag in (f"{{{SVG}}}use", f"{{{SVG}}}path") and "id" not in element.attrib
+    is_drawn = element.tag in (f"{{{SVG}}}use", f"{{{SVG}}}path", f"{{{SVG}}}text") and "id" not in element.attrib
     names = {declared.partition(":")[0].strip() for declared in style.split(";") if declared.strip()}
     return style if is_drawn and names <= INHERITED else ""
 
@@ -104,10 +134,9 @@ def _round(element: ElementTree.Element) -> None:
     if "style" in element.attrib:
         element.set("style", re.sub(r"([:;]) ", r"\1", element.attrib["style"]))
     if "transform" in element.attrib:
-        moved = re.sub(r"translate\([^)]*\)", lambda match: _rounded(match[0]), element.attrib["transform"])
+        moved = re.sub(r"(translate|rotate)\([^)]*\)", lambda match: _rounded(match[0]), element.attrib["transform"])
         element.set("transform", moved)
         _place(element)
-        _coarsen(element)
 
 
 def _place(element: ElementTree.Element) -> None:
@@ -118,13 +147,6 @@ def _place(element: ElementTree.Element) -> None:
         for name, value in zip("xy", match.groups(), strict=True):
             if value != "0":
                 element.set(name, value)
-
-
-def _coarsen(element: ElementTree.Element) -> None:
-    """A letter's outline in units eight times as large: a letter of 10 points is moved by less than 0.01 of one."""
-    if "d" in element.attrib and element.attrib["transform"] == "scale(0.015625)":
-        outline = re.sub(r"-?\d+(\.\d+)?", lambda match: str(round(float(match[0]) / 8)), element.attrib["d"])
-        element.attrib |= {"d": outline, "transform": "scale(0.125)"}
 
 
 def _rounded(text: str) -> str:

@@ -99,7 +99,7 @@ SETTINGS: dict[str, Any] = {
     "grid.linewidth": 0.7,
     "lines.linewidth": 1.6,
     "lines.markersize": 5.5,
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "pdf.fonttype": 42,
     "text.hinting": "none",  # hinted letters are wider in PNG than the layout, which all formats share, has room for
     "svg.hashsalt": "vision-attn",
