@@ -19,6 +19,7 @@ from vision_attn.probes.base import Probe
 from vision_attn.run import Attempt, Outcome, Run, Stopped, drive, prepare, sourced, train_stack
 from vision_attn.spec import InputError, digest, to_json
 from vision_attn.store import CHECKPOINT, PROBES, SCHEMA, WEIGHTS, Lease, LeaseLost, RunFolder, probe_file
+from vision_attn.training.checkpoint import load
 from vision_attn.training.compute import ComputeSettings
 
 HEARTBEAT_SECONDS = 15.0
@@ -134,7 +135,7 @@ def load_weights(model: nn.Module, path: Path, sha256: str) -> bool:
     if hashlib.sha256(payload).hexdigest() != sha256:
         logger.warning("%s does not match its checksum; the run is trained again.", path)
         return False
-    model.load_state_dict(safetensors.torch.load(payload))
+    load(model, safetensors.torch.load(payload))
     return True
 
 

@@ -1,5 +1,6 @@
 """A state knows for which grid its learned places are: one of another grid with as many is no state of this one."""
 
+import hashlib
 import io
 import pickle
 
@@ -9,7 +10,8 @@ from switches import DIM, HEADS
 from timm.models import swin_transformer
 
 from vision_attn import SelfAttention, ViT
-from vision_attn.layers import Attention, RelativeBias
+from vision_attn.execution import load_weights
+from vision_attn.layers import Attention, RelativeBias, grid_known
 from vision_attn.models import LogisticRegression, from_timm
 
 CASES = {
@@ -52,6 +54,46 @@ def test_a_state_of_the_same_grid_loads_and_so_does_one_that_says_nothing(name):
         found.load_state_dict(state, strict=True)
         assert all(torch.equal(found.state_dict()[key], value) for key, value in silent.items())
     assert silent.keys() == {key for key, _ in one.named_parameters()}
+
+
+@pytest.mark.parametrize(("name", "square", "oblong"), [("learned", (4, 4), (2, 8)), ("relative", (2, 2), (1, 5))])
+def test_a_state_without_a_note_is_of_a_square_unless_the_grid_is_known(name, square, oblong):
+    """3 x 3 offsets are as many as 1 x 9."""
+    silent = dict(layer(name, oblong).state_dict())
+    layer(name, square).load_state_dict(silent)
+    words = r"Got no note of it, which is read as \({}, {}\); `with vision_attn\.layers\.grid_known\(module\)` says it"
+    with pytest.raises(ValueError, match=words.format(*square)):
+        layer(name, oblong).load_state_dict(silent)
+    found = layer(name, oblong)
+    with grid_known(found):
+        found.load_state_dict(silent)
+    assert all(torch.equal(found.state_dict()[key], value) for key, value in silent.items())
+    with grid_known(found), pytest.raises(ValueError, match="instead"):  # a note is believed
+        found.load_state_dict(layer(name, square).state_dict())
+    with pytest.raises(ValueError, match="no note"):
+        found.load_state_dict(silent)
+
+
+def test_files_of_safetensors_hold_no_note(tmp_path):
+    files = pytest.importorskip("safetensors.torch")
+    oblong, path = trunk((8, 32)), tmp_path / "model.safetensors"
+    files.save_model(oblong, str(path))
+    with pytest.raises(ValueError, match="no note"):
+        files.load_model(trunk((8, 32)), path)
+    with grid_known(found := trunk((8, 32))):
+        files.load_model(found, path)
+    assert torch.equal(found.pos_embed, oblong.pos_embed)
+    oblong.save_pretrained(tmp_path / "folder")  # its config has the size of the images
+    assert torch.equal(type(oblong).from_pretrained(tmp_path / "folder").pos_embed, oblong.pos_embed)
+
+
+def test_weights_of_a_run_are_of_the_grid_of_its_model(tmp_path):
+    files = pytest.importorskip("safetensors.torch")
+    oblong, path = trunk((8, 32)), tmp_path / "weights.safetensors"
+    path.write_bytes(files.save(oblong.state_dict()))
+    found = trunk((8, 32))
+    assert load_weights(found, path, hashlib.sha256(path.read_bytes()).hexdigest())
+    assert torch.equal(found.pos_embed, oblong.pos_embed)
 
 
 def test_numbers_that_were_brought_to_the_grid_by_hand_load():

@@ -20,6 +20,7 @@ from vision_attn.layers.patterns import (
     TopK,
     Window,
 )
+from vision_attn.layers.places import grid_known
 from vision_attn.layers.positions import (
     ConvPosition,
     LearnedPosition,
@@ -56,5 +57,6 @@ __all__ = [
     "Window",
     "ZeroMixing",
     "attention_path",
+    "grid_known",
     "sincos2d",
 ]

@@ -212,7 +212,7 @@ class Attention(nn.Module):
 
         key_padding_mask        (B, M), True at the keys that none may see, as in `nn.MultiheadAttention`
         attn_mask       (N, M), (B, N, M) or (B, heads, N, M); bool: True where a query may see a key, as in
-                        `scaled_dot_product_attention` and timm; floating: added to the scores
+                        `scaled_dot_product_attention` and timm; floating: added to the scores, in their type
         is_causal       a token sees those up to itself, in the order in which they come
         grid            how the tokens behind the prefix lie in this call, (rows, columns)
 

@@ -7,6 +7,7 @@ import safetensors.torch
 from huggingface_hub import PyTorchModelHubMixin, constants, hf_hub_download
 from torch import Tensor, nn
 
+from vision_attn.layers.places import grid_known
 from vision_attn.models.base import Model
 from vision_attn.models.input_size import a_size, allow_any_size
 from vision_attn.spec import InputError, from_json, to_json
@@ -114,5 +115,6 @@ class Classifier(nn.Module, PyTorchModelHubMixin, library_name="vision-attn", ta
                     token=token,
                 )
             )
-        safetensors.torch.load_model(module, path, strict=strict, device=map_location)
+        with grid_known(module):
+            safetensors.torch.load_model(module, path, strict=strict, device=map_location)
         return module.to(map_location).eval()

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vision_attn.layers.named import PositionName
+from vision_attn.layers.places import grid_known
 from vision_attn.layers.relative import PREFIX_OFFSETS
 from vision_attn.models.drop_path import drop_path_rates
 from vision_attn.models.input_size import a_size, allow_any_size
@@ -45,7 +46,8 @@ def from_timm(source: nn.Module, *, image_size: int | None = None) -> VisionTran
     surplus, missing = sorted(set(wanted) - set(expected)), sorted(set(expected) - set(wanted))
     require(not surplus and not missing, "of known parts only", ", ".join(surplus + missing))
     like = next(source.parameters())
-    module.to(like.device, like.dtype).load_state_dict(wanted)
+    with grid_known(module):
+        module.to(like.device, like.dtype).load_state_dict(wanted)
     trained = {_our_name(name) for name, parameter in source.named_parameters() if parameter.requires_grad}
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(name in trained)

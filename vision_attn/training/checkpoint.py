@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from vision_attn.layers import grid_known
 from vision_attn.training.recipe import STALL, Recipe
 from vision_attn.training.seeding import Streams
 
@@ -88,12 +89,18 @@ class TrainState:
         """Continue from `state`, which this run's own `state_dict` gave."""
         assert state["num_updates"] == self.num_updates, "a changed budget is another run"
         assert state["seed"] == self.streams.seed, "a changed seed is another run"
-        self.model.load_state_dict(state["model"])
+        load(self.model, state["model"])
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.update, self.window, self.seconds = state["update"], state["window"], state["seconds"]
         self.best_loss, self.rows_since = state["best_loss"], state["rows_since"]
         self.loss_sum.copy_(state["loss_sum"])
         self.first_bad.copy_(state["first_bad"])
+
+
+def load(model: nn.Module, state: dict[str, Any]) -> None:
+    """Load the weights of a run into its model: they are of the model's own token grid."""
+    with grid_known(model):
+        model.load_state_dict(state)
 
 
 def to_bytes(state: dict[str, Any]) -> bytes:
