@@ -1,6 +1,10 @@
 """The verbs that look at runs side by side, and at what a pool holds in vain."""
 
+import builtins
+import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
 from made_up import make_plan, write_store
@@ -8,6 +12,7 @@ from made_up import make_plan, write_store
 from vision_attn.cli.command import execute
 from vision_attn.cli.looking import flat, paired
 from vision_attn.plan import Plan
+from vision_attn.records import load
 from vision_attn.store import RunFolder, Store, discard, leftovers_of, locks, read_json
 
 
@@ -62,6 +67,50 @@ def test_a_run_does_not_differ_from_itself(place, capsys):
 def test_a_run_that_is_not_there_is_one_sentence(place, capsys):
     code, text = said(capsys, "compare", keys(place)["ViT", 0], "nothing")
     assert (code, "Traceback" in text, "Got 'nothing', which means none." in text) == (2, False, True)
+
+
+@pytest.fixture
+def refused(monkeypatch):
+    """A set of paths that this user may neither read nor list."""
+    paths = set()
+
+    def refusing(function):
+        def refuse(path, *arguments, **options):
+            if isinstance(path, str | Path) and any(Path(path).absolute().is_relative_to(one) for one in paths):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return function(path, *arguments, **options)
+
+        return refuse
+
+    monkeypatch.setattr(builtins, "open", refusing(open))
+    monkeypatch.setattr(os, "listdir", refusing(os.listdir))
+    monkeypatch.setattr(os, "scandir", refusing(os.scandir))
+    return paths
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["one run", "a folder of several"])
+def test_what_cannot_be_read_costs_only_the_runs_in_it_and_is_named(place, capsys, refused, whole):
+    (key, other, *_) = keys(place).values()
+    pool = place / "results" / "runs"
+    (pool / key[:2]).mkdir(exist_ok=True)
+    folder = pool / key[:2] / Store(pool).find(key).path.name
+    Store(pool).find(key).path.replace(folder)
+    gone = folder.parent if whole else folder
+    refused.add(gone)
+    named = f"Permission denied: '{gone if whole else gone / 'config.json'}'"
+    code, text = said(capsys, "status", place / "results" / "quickstart", "--json")
+    states = json.loads(text)
+    assert {one for one, state in states.items() if state["state"] != "done"} == {key}
+    assert (code, states[key]["reason"]) == (1, named)
+    for run in (key[:10], folder.name, str(folder)):
+        code, text = said(capsys, "show", run)
+        assert (code, "means none" in text, "Permission denied" in text, gone.name in text) == (1, False, True, True)
+    assert said(capsys, "show", other[:10])[0] == 0
+    code, text = said(capsys, "verify", pool)
+    assert (code, text.count("cannot be read: Permission denied")) == (1, 1)
+    found = load(Plan.read(place / "results" / "quickstart"), pool)
+    assert found.damaged == (gone.relative_to(pool).as_posix() + ("" if whole else "/config.json"),)
+    assert set(found.runs.loc[found.runs["state"] == "failed", "reason"]) == {named}
 
 
 def test_the_keys_of_all_runs_are_named_with_their_levels_when_asked(place, capsys):

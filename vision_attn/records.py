@@ -121,8 +121,9 @@ def gather(plan: Plan, store: Store, index: Mapping[str, RunFolder], *, committe
     damaged = [text for one in found.values() for text in one.damaged] + [
         f"{name}/config.json" for name in store.damaged_configs()
     ]
-    nothing = RunRecords("pending", packed({"state": "pending", "reason": ""}))
-    found = dict.fromkeys(plan.runs, nothing) | found | earlier
+    damaged += store.unlisted()
+    absent = {key: _absent(store.absent(key)) for key in plan.runs if key not in found}
+    found = {key: absent[key] if key in absent else found[key] for key in plan.runs} | earlier
     return joined(
         plan,
         found,
@@ -233,6 +234,10 @@ def _readable(plan: Plan, key: str, folder: RunFolder) -> RunRecords:
     except OSError as error:  # another user's, or on a bad disk: it costs this run alone
         provenance = packed({"state": "failed", "reason": f"{error.strerror}: '{error.filename}'"})
         return RunRecords("failed", provenance, damaged=[folder.path.name], is_unread=True)
+
+
+def _absent(state: State) -> RunRecords:
+    return RunRecords(state.name, packed({"state": state.name, "reason": state.reason}))
 
 
 def _from_pool(plan: Plan, key: str, folder: RunFolder) -> RunRecords:

@@ -33,7 +33,7 @@ def look(plan: Plan, pool: Path) -> Look:
     """Find the runs of the plan in the pool, and keep in its index what was seen."""
     store = Store(pool)
     index = store.index()
-    states = {key: state_of(plan, key, index) for key in plan.runs}
+    states = {key: state_of(plan, key, index) if key in index else store.absent(key) for key in plan.runs}
     store.remember()
     return Look(store, index, states)
 

@@ -48,9 +48,14 @@ def forget_failures(plan: Plan, store: Path, *, diverged: bool) -> list[str]:
     stuck = []
     for key in again:
         try:
-            found.index[key].forget_failure()
+            if key in found.index:
+                found.index[key].forget_failure()
+            else:
+                stuck.append(found.states[key].reason)
         except LeaseLost as error:
             stuck.append(str(error))
+        except OSError as error:
+            stuck.append(f"{error.strerror}: '{error.filename}'")
     if stuck:
         raise InputError(f"{len(stuck)} of {len(again)} runs cannot be made pending now: {stuck[0]}")
     return again

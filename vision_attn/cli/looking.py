@@ -145,8 +145,13 @@ def run_folder(text: str, pool: Path) -> RunFolder:
         if folder.read_config() is None:
             raise InputError(f"{folder.path / 'config.json'} is damaged: nobody can say which run this is.")
         return folder
-    index = Store(pool).index()
+    if os.path.isdir(text):
+        RunFolder(Path(text)).read_config()  # raises where it may be one and cannot be read
+    store = Store(pool)
+    index = store.index()
     found = [folder for key, folder in index.items() if key.startswith(text) or folder.path.name == text]
+    if not found and (unread := [error for name, error in store.unread.items() if _may_be(name, text)]):
+        raise unread[0]
     if len(found) != 1:
         several = f"{len(found)} runs" if found else "none"
         allowed = f"the folder of one run, or the beginning of one's key, among the {len(index)} in '{pool}'"
@@ -155,3 +160,9 @@ def run_folder(text: str, pool: Path) -> RunFolder:
             "`vision-attn status FILE --all` names the keys of an experiment's runs; --results names another folder."
         )
     return found[0]
+
+
+def _may_be(name: str, text: str) -> bool:
+    """Whether a folder of the pool that cannot be read, or lists none, may be or hold the run that a text means."""
+    own = name.rpartition("/")[2]
+    return own == text or own.rpartition("--")[2].startswith(text) or text.rpartition("--")[2].startswith(own)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vision_attn.store.files import SCHEMA, sealed, write_atomic
-from vision_attn.store.folder import CONFIG, RunFolder
+from vision_attn.store.folder import CONFIG, RunFolder, State
 from vision_attn.store.locks import locked
 from vision_attn.store.seen import Seen, signature
 
@@ -33,24 +33,29 @@ class Store:
         self.root = root
         self.folders: dict[str, RunFolder] = {}
         """Every folder with a config.json that the last `index` has found, by its name in the pool."""
+        self._refused: dict[str, OSError] = {}
+        self.unread: dict[str, OSError] = {}
+        """Why the last `index` could not read a folder of a run, or list one of the pool, by its name in the pool."""
 
     def index(self) -> dict[str, RunFolder]:
         """Every run folder with an intact config.json, by the run's digest; of several, the one that got furthest."""
         known = {name: seen for shard in self._shards() for name, seen in self._load(shard).items()}
-        self.folders, root = {}, os.fspath(self.root)
+        self.folders, self.unread, root = {}, {}, os.fspath(self.root)
         by_digest: dict[str, list[str]] = {}
         for name in self._names():
             folder = RunFolder(f"{root}/{name}", seen=known.get(name))
             try:
                 found = folder.seen.look(folder.place, CONFIG, folder.read_config, keep=("digest",))
                 is_run = found is not None or signature(f"{folder.place}/{CONFIG}") is not None
-            except OSError:  # another user's, or on a bad disk: it costs this run alone
+            except OSError as error:  # another user's, or on a bad disk: it costs this run alone
                 found, is_run = None, True
+                self.unread[name] = error
             folder.seen.digest = None if found is None else found["digest"]
             if folder.seen.digest is not None:
                 by_digest.setdefault(folder.seen.digest, []).append(name)
             if is_run:
                 self.folders[name] = folder
+        self._refused = {name.rpartition("/")[2].rpartition("--")[2]: error for name, error in self.unread.items()}
         return {digest: self.folders[self._furthest(names)] for digest, names in by_digest.items()}
 
     def remember(self) -> None:
@@ -75,6 +80,16 @@ class Store:
     def damaged_configs(self) -> list[str]:
         """The names of folders, as `index` has found them, of which nobody can say which run they hold."""
         return [name for name, folder in self.folders.items() if folder.seen.digest is None]
+
+    def unlisted(self) -> dict[str, OSError]:
+        """Why folders of the pool that hold those of several runs could not be listed by `index`, by their names."""
+        return {name: error for name, error in self.unread.items() if name not in self.folders}
+
+    def absent(self, digest: str) -> State:
+        """The state of a run that `index` has not found: failed for now where it may lie in what cannot be read."""
+        tails = (digest, digest[:12], digest[:2]) if self.unread else ()
+        error = next((self._refused[tail] for tail in tails if tail in self._refused), None)
+        return State("pending") if error is None else State("failed", f"{error.strerror}: '{error.filename}'")
 
     def find(self, digest: str) -> RunFolder | None:
         """The folder of one run, without a look at those of others; None where there is none."""
@@ -133,7 +148,11 @@ class Store:
         """The folders that may be those of runs, by their names in the pool."""
         for name in _subfolders(self.root):
             if _FAN.fullmatch(name):
-                yield from (f"{name}/{inner}" for inner in _subfolders(self.root / name))
+                try:
+                    yield from [f"{name}/{inner}" for inner in _subfolders(self.root / name)]
+                except OSError as error:
+                    self.unread[name] = error
+                    continue
             if name != PLANS:
                 yield name
 

@@ -33,12 +33,14 @@ class Fault:
 
 
 def verify(store: Store) -> Iterator[tuple[str, list[Fault]]]:
-    """Every folder of the pool by its name, with its faults; last the plans and the runs that lie there twice."""
+    """Every folder of the pool by its name, with its faults; last what cannot be listed, plans and doubles."""
     index, unread = store.index(), set()
     for name, folder in store.folders.items():
         found = list(_faults(name, folder))
         unread |= {name for fault in found if fault.wrong.startswith(UNREAD)}
         yield name, found
+    for name, error in store.unlisted().items():
+        yield name, [_unread(store.root / name, error)]
     for path in sorted((store.root / PLANS).glob("*.json")):
         yield f"{PLANS}/{path.name}", _plan_faults(path)
     chosen = {folder.path for folder in index.values()}
