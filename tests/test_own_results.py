@@ -143,6 +143,12 @@ def test_a_row_without_a_value_is_a_run_that_is_not_measured():
         ),
         (frame(accuracy="good"), {}, "Column 'accuracy' must hold numbers. Got 'good' instead."),
         (
+            frame(accuracy="93 %"),
+            {},
+            "Column 'accuracy' must hold numbers. Got '93 %' instead. Leave the sign out, and say percent=True, or ",
+        ),
+        (frame(accuracy=np.inf), {}, "Column 'accuracy' must hold shares between 0 and 1. Got inf instead."),
+        (
             frame(accuracy=93.2),
             {},
             "Column 'accuracy' must hold shares between 0 and 1. Got 93.2 instead. If they are percent, say so",
@@ -197,9 +203,38 @@ def test_levels_that_no_plan_can_hold_are_refused(tmp_path, level):
 
 
 def test_a_table_with_semicolons_is_refused(tmp_path):
-    frame().to_csv(tmp_path / "x.csv", index=False, sep=";")
-    with pytest.raises(InputError, match=r"must have its cells separated by commas\. Got ';' instead\."):
+    for mark in (";", "\t", "|"):
+        frame().to_csv(tmp_path / "x.csv", index=False, sep=mark)
+        with pytest.raises(InputError, match="must have its cells separated by commas, and decimal points") as error:
+            read(tmp_path / "x.csv")
+        assert f"Got {mark!r} instead." in str(error.value)
+
+
+def test_spaces_behind_cells_and_empty_columns_without_a_name_are_no_part_of_the_table(tmp_path):
+    text = frame().to_csv(index=False)
+    (tmp_path / "x.csv").write_text(text.replace("vit,", "vit  ,").replace("seed,", "seed ,").replace("\n", ",\n"))
+    assert list(read(tmp_path / "x.csv")) == list(frame())
+    assert Records.from_frame(read(tmp_path / "x.csv")).plan.levels("model") == ["resnet18", "vit"]
+
+
+def test_a_level_written_in_two_ways_is_refused(tmp_path):
+    (tmp_path / "x.csv").write_text(frame().to_csv(index=False).replace("vit,1600", "ViT,1600"))
+    with pytest.raises(InputError, match=r"Column 'model' must write a level in one way\. Got 'ViT' and 'vit'\."):
         read(tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize("column", ["date", "id"])
+def test_a_column_that_numbers_the_rows_would_leave_one_seed_a_point(column):
+    table = frame(**{column: [f"run {i}" for i in range(30)] if column == "date" else range(30)})
+    with pytest.raises(InputError) as error:
+        Records.from_frame(table)
+    assert str(error.value) == (
+        f"Column {column!r} has another level in every row, so that no mean over others is left. Leave it out by "
+        "naming the factors: factors=[...], or --factor model --factor train_size --factor seed."
+    )
+    assert len(Records.from_frame(table, factors=["model", "train_size", "seed"]).values) == 30
+    own = table.drop_duplicates("model").drop(columns=["seed", "train_size"])  # one row a model: both tell them apart
+    assert len(Records.from_frame(own).values) == 2
 
 
 def test_a_model_named_by_a_number_can_be_the_reference():
@@ -214,6 +249,10 @@ def test_a_file_that_is_no_table_is_said(tmp_path):
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(InputError, match="cannot be read as a table in CSV: No columns to parse from file"):
         read(tmp_path / "empty.csv")
+    for encoding in ("latin1", "utf-16"):
+        (tmp_path / "other.csv").write_text(frame(model="é").to_csv(index=False), encoding=encoding)
+        with pytest.raises(InputError, match=r"other\.csv must be a table in CSV, as text in UTF-8"):
+            read(tmp_path / "other.csv")
 
 
 ROWS = pd.DataFrame(

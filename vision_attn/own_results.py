@@ -19,23 +19,45 @@ from vision_attn.spec import InputError, among, canonical
 TAKEN = ("run", "metric", "value", "state", "reason")
 """Columns that records have anyway."""
 MOST_CLASSES = 1_000_000
+USUAL = ("model", "train_size", "seed")
+"""Factors that figures look for, whatever their levels."""
 MANY = 20
 """More different numbers than this in most of the rows are a result and no factor."""
 
 
 def read(path: Path) -> pd.DataFrame:
-    """A CSV file of results. Raises `InputError` where there is none, or none that can be read."""
+    """A CSV file of results, without spaces around its cells. Raises `InputError` where it cannot be read as one."""
     try:
         frame = pd.read_csv(path, skipinitialspace=True)
     except FileNotFoundError:
         raise InputError(f"No such file: {path}") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, IsADirectoryError) as error:
+    except UnicodeDecodeError:
+        raise InputError(f"{path} must be a table in CSV, as text in UTF-8.") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, IsADirectoryError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path} cannot be read as a table in CSV: {reason}") from None
-    if len(frame.columns) == 1 and (other := [mark for mark in (";", "\t") if mark in str(frame.columns[0])]):
-        raise InputError(f"{path} must have its cells separated by commas. Got {other[0]!r} instead.")
-    is_index = str(frame.columns[0]) == "Unnamed: 0"  # as `DataFrame.to_csv` writes one beside the columns
-    return frame.iloc[:, 1:] if is_index else frame
+    frame = frame.rename(columns=lambda name: str(name).strip())
+    if len(frame.columns) == 1:
+        first = str(frame.columns[0])
+        given = next((mark for mark in (";", "\t", "|") if mark in first), first[:60])
+        allowed = "its cells separated by commas, and decimal points"
+        raise InputError(f"{path} must have {allowed}. Got {given!r} instead.")
+    unnamed = frame.columns.str.fullmatch(r"Unnamed: \d+")
+    is_index = unnamed & (np.arange(len(unnamed)) == 0)  # as `DataFrame.to_csv` writes one beside the columns
+    frame = frame.loc[:, ~(is_index | (unnamed & frame.isna().all().to_numpy()))]
+    return frame.apply(_stripped)
+
+
+def _stripped(column: pd.Series) -> pd.Series:
+    """Texts without spaces around them. Raises `InputError` where two differ only in capital letters."""
+    if not pd.api.types.is_string_dtype(column) and column.dtype != object:
+        return column
+    plain = column.map(lambda cell: cell.strip() if isinstance(cell, str) else cell)
+    known: dict[str, str] = {}
+    for text in plain[plain.map(lambda cell: isinstance(cell, str))].unique():
+        if (other := known.setdefault(text.lower(), text)) != text:
+            raise InputError(f"Column {column.name!r} must write a level in one way. Got {other!r} and {text!r}.")
+    return plain
 
 
 def parts(
@@ -164,7 +186,21 @@ def _factors(frame: pd.DataFrame, values: list[str], factors: Sequence[str] | No
                 f"Column {one!r} has {different} different numbers in {len(frame)} rows, as a result has and a factor "
                 "has not. Name it among the values, or name the factors."
             )
+    if factors is None and (own := _numbering(frame[chosen])):
+        others = " ".join(f"--factor {one}" for one in chosen if one not in own)
+        raise InputError(
+            f"Column {own[0]!r} has another level in every row, so that no mean over others is left. Leave "
+            f"it out by naming the factors: factors=[...], or {others}."
+        )
     return chosen
+
+
+def _numbering(frame: pd.DataFrame) -> list[str]:
+    """Columns that differ in every row, as an index or a date does, where the others tell the rows apart."""
+    unique = [str(one) for one in frame if frame[one].nunique() == len(frame)]
+    others = [one for one in frame if one not in unique]
+    is_enough = bool(others) and not frame.duplicated(others).any()
+    return [one for one in unique if one not in USUAL] if is_enough else []
 
 
 def _levels(frame: pd.DataFrame, factor: str) -> tuple[list[Any], list[Any]]:
@@ -225,12 +261,15 @@ def _results(frame: pd.DataFrame, column: str, metric: str, *, percent: bool) ->
     except (TypeError, ValueError):
         is_number = pd.to_numeric(frame[column], errors="coerce").notna() | frame[column].isna()
         text = frame[column][~is_number].iloc[0]
-        raise InputError(f"Column {column!r} must hold numbers. Got {text!r} instead.") from None
+        hint = " Leave the sign out, and say percent=True, or --percent." if str(text).endswith("%") else ""
+        raise InputError(f"Column {column!r} must hold numbers. Got {text!r} instead.{hint}") from None
     if not is_share(metric):
         return values
     wrong = values[(values < 0) | (values > (100 if percent else 1))]
     if len(wrong):
         allowed = "percent between 0 and 100" if percent else "shares between 0 and 1"
-        hint = " If they are percent, say so: percent=True, or --percent." if not percent and wrong[0] > 1 else ""
+        hint = (
+            " If they are percent, say so: percent=True, or --percent." if not percent and 1 < wrong[0] <= 100 else ""
+        )
         raise InputError(f"Column {column!r} must hold {allowed}. Got {wrong[0]:g} instead.{hint}")
     return values / 100 if percent else values
