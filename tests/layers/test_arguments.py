@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from switches import DIM, HEADS, image_tokens, made
+from switches import DIM, HEADS, PATTERNS, image_tokens, made
 
 from vision_attn.layers import Attention, RelativeBias, Window
 
@@ -42,6 +42,14 @@ def test_no_tokens_and_no_samples_are_taken(dtype):
         for shape in ((2, 0, DIM), (0, 4, DIM)):
             assert layer(torch.randn(shape, dtype=dtype)).shape == shape
             assert layer.weights(torch.randn(shape, dtype=dtype)).shape == (shape[0], HEADS, shape[1], shape[1])
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_no_samples_are_taken_where_tokens_are_cut_into_groups(pattern):
+    layer, x = made(pattern=pattern, grid=(16, 16)), image_tokens(256)[:0].requires_grad_()
+    layer(x).sum().backward()
+    assert x.grad.shape == layer(x).shape == (0, 256, DIM)
+    assert layer.weights(x).shape[0] == 0
 
 
 def test_dropout_is_on_where_its_module_is_in_training():

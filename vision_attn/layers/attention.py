@@ -233,7 +233,8 @@ class Attention(nn.Module):
             out = self._out(stages.mixed(self, call))
         else:
             of_groups = self._out(stages.mixed(self, call.in_groups(tiling)))
-            out = tiling.merge(of_groups.unflatten(0, (call.tokens.shape[0], -1))[:, None])[:, 0]
+            below, beside = tiling.count
+            out = tiling.merge(of_groups.unflatten(0, (-1, below * beside))[:, None])[:, 0]
         return out if traced(x) or x.ndim == 3 else out.transpose(1, 2).unflatten(2, x.shape[2:])
 
     def multiply_adds(self, x: Tokens, *, context: Context | None = None, **others: Any) -> int | None:
