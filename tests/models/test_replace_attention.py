@@ -200,6 +200,17 @@ def test_masks_that_timm_hands_to_its_blocks_mean_what_they_did(mask):
     torch.testing.assert_close(model(images(), is_causal=True), before[1], rtol=1e-5, atol=1e-5)
 
 
+def test_graphs_of_fx_follow_a_swapped_model_and_take_no_mask():
+    """The model hands its blocks a mask and an order, which stand for others while the graph is made."""
+    model = replace_attention(theirs(), similarity="cosine")
+    graph, x = torch.fx.symbolic_trace(model), images()
+    torch.testing.assert_close(graph(x), model(x), rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match="x of Attention must be the only argument of a graph"):
+        graph(x, attn_mask=torch.ones(17, 17, dtype=torch.bool))
+    found = timm.models.create_feature_extractor(model, ["blocks.1"])(x)
+    assert found["blocks.1"].shape == (2, 17, 48)
+
+
 def test_rectangular_images_give_the_layer_their_grid():
     model = replace_attention(theirs(img_size=(32, 48)), position="relative")
     assert model.blocks[0].attn.grid == (4, 6)

@@ -132,6 +132,13 @@ def test_keys_on_a_coarser_grid_and_class_attention_have_their_own():
         _ = last.on_grid
 
 
+def test_queries_that_a_layer_pools_are_the_tokens_that_come_out():
+    """MViT's second stage halves the sides: fewer rows than tokens come in."""
+    maps = attention_maps(timm.create_model("mvitv2_tiny", img_size=64).eval(), images(64))
+    assert (maps["stages.1.blocks.0.attn"].grid, maps["stages.1.blocks.0.attn"].key_grid) == ((8, 8), (8, 8))
+    assert (maps["stages.0.blocks.0.attn"].grid, maps["stages.0.blocks.0.attn"].key_grid) == ((16, 16), (4, 4))
+
+
 @pytest.mark.parametrize("swapped", [False, True])
 def test_registers_are_told_apart_where_the_model_lies_in_another_or_takes_images_of_any_size(swapped):
     for options in ({}, {"dynamic_img_size": True}):
@@ -197,6 +204,7 @@ def test_the_model_is_left_as_it_is():
         (lambda: own(DepthwiseConv()), "model of attention_maps must have attention. Got VisionTransformer"),
         (lambda: nn.Conv2d(3, 1, 1), "model of attention_maps must have attention. Got Conv2d instead."),
         (lambda: timm.create_model("coat_tiny", img_size=32), "attention of serial_blocks1.0.factoratt_crpe, a Factor"),
+        (lambda: timm.create_model("mobilevitv2_050"), "attention of stages.2.1.transformer.0.attn, a LinearSelfA"),
         (lambda: timm.create_model("xcit_nano_12_p16_224", depth=1, img_size=32), "attention of blocks.0.attn, a XCA,"),
     ],
 )

@@ -219,7 +219,7 @@ class Attention(nn.Module):
         N and M count prefix tokens too. Masks say further what may not be seen beyond what the pattern says. What is
         masked may be NaN or infinite.
         """
-        if traced(others):
+        if traced(others) or traced(attn_mask) or traced(is_causal):
             x = symbolic.alone(x, context, key_padding_mask, attn_mask, is_causal, grid, others)
             return self.forward(x)
         unmasked = key_padding_mask is None and attn_mask is None and is_causal is False

@@ -153,12 +153,11 @@ def _weights(layer: nn.Module, name: str, call: Call) -> Tensor:
         options = {**call.options, "need_weights": True, "average_attn_weights": False}
         return layer(*call.inputs, **options)[1]
     with _Weights() as mode:
-        layer.forward(*call.inputs, **call.options)
+        out = layer.forward(*call.inputs, **call.options)
     shapes = [tuple(found.shape) for found in mode.found]
-    sides = call.tokens.shape[1:]
+    sides = (out[0] if isinstance(out, tuple) else out).shape[1:]
     numbers = {sides[0]} if len(sides) == 2 else {sides[0] * sides[1], sides[-2] * sides[-1]}
-    pairs = len(shapes) == 1 and len(shapes[0]) == 4
-    if not pairs or (shapes[0][2] == shapes[0][3] and shapes[0][2] not in numbers):
+    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][2] not in numbers:  # a row for every token that comes out
         allowed = "one softmax over pairs of tokens (B, heads, N, M)"
         given = ", ".join(map(str, shapes)) or "none"
         raise InputError(f"attention of {name}, a {type(layer).__name__}, must be {allowed}. Got {given} instead.")
