@@ -133,6 +133,9 @@ def test_a_wrong_command_line_is_one_sentence(place, capsys, words, sentence):
         (("report", "--index", "--readme", "pipe.json"), "readme must be a file, or the place of a new one."),
         (("bench", "--save", "pipe.json"), "save must be a file, or the place of a new one."),
         (("saliency", "mine.py", "--run", "x", "-o", "pipe.json"), "output must be a file, or the place of a new one."),
+        (("verify", "."), "store must be a folder of runs, such as results/runs. '.' holds no run."),
+        (("plan", "."), "experiment must be a Python file, such as experiments/quickstart.py. '.' is a folder."),
+        (("plot", "."), "table must be a file in CSV. '.' is a folder."),
         (("verify", "x" * 300), "store must be a path of at most 255 bytes a name"),
         (("run-one", "abcdef", "--plan", "x" * 300, "--store", "."), "plan must be a path of at most 255 bytes a name"),
         (("run-one", "abcdef", "--plan", "pipe.json", "--store", "mine.py"), "store must be a folder"),
@@ -162,6 +165,27 @@ def test_paths_of_every_verb_are_looked_at_before_anything_is_made_of_them(place
     assert (code, sentence in text) == (2, True), text
     assert stat.S_ISFIFO(os.stat("pipe.json").st_mode)
     assert (place / "mine.py").read_text() == FILE.format(**GOOD)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "sentence"),
+    [
+        ("15,50", "train_size of mnist5k must be a positive multiple of its 10 classes. Got 15 instead."),
+        ("-10", "train_size of mnist5k must be a positive multiple of its 10 classes. Got -10 instead."),
+        ("50,4010", "train_size of mnist5k must be at most 4000, as class '0' has 400 training images. Got 4010"),
+    ],
+)
+def test_a_size_that_the_data_cannot_have_is_refused_before_any_run_beside_sizes_that_they_can(
+    place, capsys, sizes, sentence
+):
+    changes = {"factors": '{"train_size": (50,), "seed": (0,)}', "presets": "{}"}
+    text = FILE.format(**(GOOD | changes)).replace("run(model, ", "run(train_size, ")
+    (place / "mine.py").write_text(text.replace("train_size=50", "train_size=train_size"))
+    assert said(capsys, "plan", "mine.py")[0] == 0
+    for verb in ("plan", "run"):
+        code, text = said(capsys, verb, "mine.py", "--levels", f"train_size={sizes}")
+        assert (code, sentence in text) == (2, True), text
+    assert not list(place.glob("results/runs/??"))
 
 
 def test_a_plan_that_has_another_run_for_a_key_is_refused_before_it_gets_into_the_pool(place, capsys):

@@ -153,6 +153,7 @@ def test_a_row_without_a_value_is_a_run_that_is_not_measured():
             {},
             "Column 'accuracy' must hold shares between 0 and 1. Got 93.2 instead. If they are percent, say so",
         ),
+        (frame(accuracy=0.93), {"percent": True}, "Column 'accuracy' must hold percent. None is above 1: leave "),
         (frame(accuracy=120.0), {"percent": True}, "Column 'accuracy' must hold percent between 0 and 100. Got 120"),
         (frame(model=[None, *["a"] * 29]), {}, "Every row needs a level in column 'model'. Row 1 has none."),
         (

@@ -111,6 +111,8 @@ def load(path: Path) -> tuple[str, Experiment]:
 
     Raises `InputError`, with file and line where the file itself is at fault.
     """
+    if path.is_dir():
+        raise InputError(f"experiment must be a Python file, such as experiments/quickstart.py. '{path}' is a folder.")
     if not path.is_file():
         raise InputError(f"No such file: {path}. Give an experiment file, such as experiments/quickstart.py.")
     name = path.stem

@@ -33,7 +33,9 @@ def read(path: Path) -> pd.DataFrame:
         raise InputError(f"No such file: {path}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path} must be a table in CSV, as text in UTF-8.") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, IsADirectoryError) as error:
+    except IsADirectoryError:
+        raise InputError(f"table must be a file in CSV. '{path}' is a folder.") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path} cannot be read as a table in CSV: {reason}") from None
     frame = frame.rename(columns=lambda name: str(name).strip())
@@ -272,4 +274,8 @@ def _results(frame: pd.DataFrame, column: str, metric: str, *, percent: bool) ->
             " If they are percent, say so: percent=True, or --percent." if not percent and 1 < wrong[0] <= 100 else ""
         )
         raise InputError(f"Column {column!r} must hold {allowed}. Got {wrong[0]:g} instead.{hint}")
+    if percent and metric.endswith("accuracy") and 0 < np.nanmax(values, initial=0) <= 1:
+        raise InputError(
+            f"Column {column!r} must hold percent. None is above 1: leave percent=True, or --percent, out."
+        )
     return values / 100 if percent else values

@@ -49,10 +49,13 @@ def check(plan: Plan, keys: Sequence[str], *, needs_data: bool = True) -> list[s
         try:
             data = _loaded(dataset)
         except InputError as error:
-            if needs_data or sources.is_own(type(dataset)):
+            if needs_data or sources.is_own(type(dataset)) or _is_here(dataset):
                 raise
             said.append(str(error))
             continue
+        if not sources.is_own(type(dataset)):
+            for size in {run.data.train_size for run in runs.values()} - {dataset.train_size}:
+                dataset.replace(train_size=size).load()  # raises where the size is none that the data can have
         tried: set[Any] = set()
         for key, run in runs.items():
             asked = [probes[file] for file in plan.asked(key)]
@@ -65,6 +68,14 @@ def check(plan: Plan, keys: Sequence[str], *, needs_data: bool = True) -> list[s
 def shape_of(data: Data) -> dict[str, int]:
     """What a model is built for."""
     return {"image_size": data.image_size, "in_chans": data.in_chans, "num_classes": data.num_classes}
+
+
+def _is_here(dataset: Dataset) -> bool:
+    """Whether the whole of it can be loaded, so that what was wrong is the size asked for."""
+    try:
+        return dataset.train_size is not None and bool(dataset.replace(train_size=None).load())
+    except InputError:
+        return False
 
 
 def _loaded(dataset: Dataset) -> Data:
