@@ -86,6 +86,31 @@ def test_a_broken_experiment_file_is_one_sentence(place, capsys, changes, senten
     assert "mine.py, line" in text or "It gives None" in text
 
 
+@pytest.mark.parametrize(
+    ("before", "old", "new", "sentence"),
+    [
+        (
+            "import itertools\ncalls = itertools.count(1)\n",
+            "updates=1",
+            "updates=next(calls)",
+            "run of mine must give the same Run whenever it is called, without a clock or random numbers of its own. "
+            "It gives two for {'model': 'a', 'seed': 0}.",
+        ),
+        (
+            "from vision_attn.probes import Influence\n",
+            "(Accuracy(),)",
+            "(Influence(layers=('blocks.7',)),)",
+            "layers of VisionTransformer must be names of its modules, such as 'patch_embed', ",
+        ),
+    ],
+)
+def test_what_would_fail_after_training_or_train_anew_each_time_is_refused(place, capsys, before, old, new, sentence):
+    text = FILE.format(**GOOD).replace("def run(", f"{before}\ndef run(").replace(old, new)
+    (place / "mine.py").write_text(text)
+    code, said_text = said(capsys, "plan", "mine.py")
+    assert (code, sentence in said_text) == (2, True), said_text
+
+
 def test_an_exception_of_own_code_is_shown_with_the_lines_of_the_own_file_and_no_others(place, capsys):
     after = "\ndef broken(model, seed):\n    return {}[model]\n\nexperiment = experiment.__class__(\n"
     after += "    question='Why?', factors={'model': ('a',), 'seed': (0,)}, run=broken, probes=())"

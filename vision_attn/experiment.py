@@ -164,6 +164,9 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
             continue
         if not isinstance(run, Run):
             raise InputError(f"run of {name} must return a Run or None. Got {short(run)} for {cell} instead.")
+        if not cells and _run(experiment, cell, name) != run:
+            allowed = "the same Run whenever it is called, without a clock or random numbers of its own"
+            raise InputError(f"run of {name} must give {allowed}. It gives two for {cell}.")
         data = to_json(run)
         key = json_sha256(data)
         cells.append(Cell(factors=cell, run=key))

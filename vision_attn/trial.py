@@ -15,10 +15,11 @@ from torch.nn import functional as F
 
 from vision_attn import sources
 from vision_attn.data.base import Data, Dataset, Split
-from vision_attn.models import FittedModel, Model, ViT, count_params
+from vision_attn.models import FittedModel, Model, ViT
 from vision_attn.plan import Plan
 from vision_attn.probes.asking import answers, require_distinct
 from vision_attn.probes.base import Probe
+from vision_attn.probes.capture import named
 from vision_attn.run import Run, built
 from vision_attn.spec import InputError, from_json, kind_of, short
 from vision_attn.training.fitting import require_fit
@@ -116,8 +117,13 @@ def _try(run: Run, data: Data, probes: Sequence[Probe]) -> None:
             probe.require_fit(data)
     is_own = bool(sources.digests(run.model))
     own_probes = [probe for probe in probes if is_own or sources.is_own(type(probe))]
+    if not is_own:
+        with torch.device("meta"):
+            module = run.model.build(**shape_of(data))
+        for probe in probes:
+            if "layers" in {field.name for field in dataclasses.fields(probe)} and not sources.is_own(type(probe)):
+                named(module, probe.layers)  # type: ignore[attr-defined]
     if not is_own and not own_probes:
-        count_params(run.model, **shape_of(data))
         return
     few = small(data)
     with torch.random.fork_rng(devices=[]):
