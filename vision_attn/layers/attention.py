@@ -219,10 +219,10 @@ class Attention(nn.Module):
         N and M count prefix tokens too. Masks say further what may not be seen beyond what the pattern says. What is
         masked may be NaN or infinite.
         """
-        if traced(others) or traced(attn_mask) or traced(is_causal):
+        unmasked = key_padding_mask is None and attn_mask is None and is_causal is False
+        if traced(others) or (not unmasked and (traced(attn_mask) or traced(is_causal))):
             x = symbolic.alone(x, context, key_padding_mask, attn_mask, is_causal, grid, others)
             return self.forward(x)
-        unmasked = key_padding_mask is None and attn_mask is None and is_causal is False
         if unmasked and context is None and grid is None and not others and plain.is_plain(self, x):
             return self._out(plain.mixed(self, x))
         foreign.no_others("forward of Attention", others)

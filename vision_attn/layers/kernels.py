@@ -26,9 +26,19 @@ def products(
     drop: Callable[[Tensor], Tensor] | None = None,
 ) -> Float[Tensor, "B H *G N E"]:
     """By matrix products and a softmax, operations that have all derivatives; `drop` is applied to the weights."""
-    scores = compared(scaled(q, scale), k)
-    weights = (scores if bias is None else scores + bias).softmax(dim=-1).to(v.dtype)
+    free = may_be_asked(q) and q.dtype == k.dtype != torch.float16 and not learned_from(q, k)
+    scores = _compared_at_once(q, k, scale) if free else compared(scaled(q, scale), k)
+    if bias is not None:  # nothing else holds the scores, and a gradient does not need them
+        scores = scores.add_(bias) if may_be_asked(scores) and bias.dtype == scores.dtype else scores + bias
+    weights = scores.softmax(dim=-1).to(v.dtype)
     return (weights if drop is None else drop(weights)) @ v
+
+
+def _compared_at_once(q: Tensor, k: Tensor, scale: float) -> Tensor:
+    """scale q k^T: keys are put in order, which is faster than to turn them over, and queries are not scaled before."""
+    first, second = q.flatten(0, -3), k.flatten(0, -3).transpose(1, 2)
+    scores = torch.baddbmm(q.new_zeros(1, 1, 1), first, second, beta=0, alpha=scale)
+    return scores.unflatten(0, q.shape[:-2])
 
 
 def fused(
