@@ -71,9 +71,11 @@ def misfit(parts: Sequence[Any], form: Any) -> tuple[int, str, str] | None:
         found = misfit([inner for part in parts for inner in part.values()], form[str])
         return found and _placed(found, [list(part) for part in parts], ".{}")
     for name, inner in form.items():
-        if not all(name in part for part in parts):
+        try:
+            own = [part[name] for part in parts]
+        except KeyError:
             return next(number for number, part in enumerate(parts) if name not in part), f".{name}", "there"
-        if (found := misfit([part[name] for part in parts], inner)) is not None:
+        if (found := misfit(own, inner)) is not None:
             number, place, allowed = found
             return number, f".{name}{place}", allowed
     return None

@@ -257,7 +257,8 @@ def _from_pool(plan: Plan, key: str, folder: RunFolder) -> RunRecords:
         provenance["sources"] = origin
     values = [packed(row) for content in probes.values() if content is not None for row in content["records"]]
     history = _history(folder, result["files"].get("history.jsonl"))
-    damaged += [f"{folder.path.name}/history.jsonl"] * (history is None)
+    if history is None:
+        damaged.append(f"{folder.path.name}/history.jsonl")
     return RunRecords(state.name, packed(provenance), values, [packed(row) for row in rows_of(history or b"")], damaged)
 
 

@@ -73,7 +73,9 @@ class Spec:
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+)
 _NO_DEFAULT = object()
 """What no field has as its value."""
 _KINDS: dict[str, type[Spec]] = {}

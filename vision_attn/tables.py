@@ -70,11 +70,13 @@ def to_csv(frame: pd.DataFrame) -> bytes:
             cells = column.astype(str).astype(float)  # 0.1 and not 0.10000000149011612
         columns.append(cells.astype(object).where(column.notna().array, "").tolist())
     ends_rows = any("\r" in text for text in texts)  # unless it stands in quotes
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if ends_rows else csv.QUOTE_MINIMAL)
+    out = io.BytesIO()
+    text = io.TextIOWrapper(out, encoding="utf-8", newline="")
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if ends_rows else csv.QUOTE_MINIMAL)
     writer.writerow(names)
     writer.writerows(zip(*columns, strict=True))
-    return out.getvalue().encode()
+    text.flush()
+    return out.getvalue()
 
 
 def to_digits(column: Iterable[float]) -> npt.NDArray[np.float64]:

@@ -45,7 +45,6 @@ from vision_attn.plan import Plan
 from vision_attn.spec import InputError
 from vision_attn.states import Look, look
 from vision_attn.store import OPEN, RUNS
-from vision_attn.wording import clock
 
 
 def plan(
@@ -208,6 +207,7 @@ def undrawn(plan: Plan) -> list[str]:
 def _expected(plan: Plan, found: Look) -> str:
     """What the runs to do will take, in a sentence."""
     from vision_attn.expected import expected
+    from vision_attn.wording import clock
 
     said = expected(plan, found)
     disk = "" if said.bytes is None else f", {filesize.decimal(said.bytes)} of disk with their weights"

@@ -118,7 +118,7 @@ def read_json(path: Path | str) -> dict[str, Any]:
     """What `write_json` has written. Raises `FileNotFoundError`, and `DamagedFile` where the seal does not hold."""
     try:
         payload = read_bytes(path)
-        content = json.loads(gzip.decompress(payload) if str(path).endswith(".gz") else payload)
+        content = json.loads((gzip.decompress(payload) if str(path).endswith(".gz") else payload).decode())
         intact = content.pop("sha256") == json_sha256(content)
     except UNREADABLE:
         intact = False
@@ -153,7 +153,7 @@ def rows_of(content: bytes) -> list[dict[str, Any]]:
     rows = []
     for line in content.splitlines():
         try:
-            row = json.loads(line)
+            row = json.loads(line.decode())
         except (ValueError, RecursionError):
             continue
         if isinstance(row, dict):

@@ -133,7 +133,7 @@ class RunFolder:
         result = self.ended()
         if result is not None and result["state"] == "diverged":
             return State("diverged", f"loss or gradient not finite at update {result['diverged_at']}")
-        if result is not None and all(self.has_probe(file) for file in probe_files):
+        if result is not None and all(map(self.has_probe, probe_files)):
             return DONE
         holder = self.holder()
         if holder is not None and self._is_on_record(holder):
