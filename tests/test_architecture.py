@@ -159,6 +159,10 @@ def test_the_check_for_torch_can_fail():
     assert "torch" in loaded_after("import vision_attn.run")
 
 
+def test_the_command_line_starts_without_what_only_some_verbs_need():
+    assert not {"torch", "pandas", "matplotlib", "scipy", "jinja2"} & loaded_after("import vision_attn.cli.command")
+
+
 def test_verdicts_are_decided_without_anything_that_draws():
     assert not {"matplotlib", "seaborn"} & loaded_after("import vision_attn.verdicts, vision_attn.wording")
 
