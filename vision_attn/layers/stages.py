@@ -75,7 +75,7 @@ def mixed(layer: "Attention", call: Call) -> Tensor:
     hiding = any(part.hides for parts in lists for part in parts) or not call.visible.everything
     if hiding and may_be_asked(call.tokens):
         out = _mixed(layer, call, lists, hiding=False)
-        if out.detach().sum(dtype=wide_dtype(out)).isfinite():
+        if out.detach().sum(dtype=wide_dtype(out) if out.dtype == torch.float16 else None).isfinite():
             return out
     return _mixed(layer, _cleaned(call) if hiding else call, lists, hiding=hiding)
 
