@@ -164,6 +164,9 @@ def test_the_newest_line_of_the_log_holds(tmp_path):
         ("x", "C2b"): ("Withdrawn", "why: so."),
     }
     assert withdrawals.read(tmp_path / "nowhere") == {}
+    (tmp_path / "LOG.md").write_bytes(b"\xff\xfe\0")
+    with pytest.raises(InputError, match=r"LOG\.md must be text in UTF-8"):
+        withdrawals.read(tmp_path)
 
 
 @pytest.mark.parametrize("line", ["- Withdrawn: x C1", "- Withdrawn `x` C1: so", "- Qualified: `x`: so"])

@@ -36,14 +36,18 @@ class Entry:
 def read(results: Path) -> dict[tuple[str, str], Entry]:
     """What the log in a folder of results says now, by experiment folder and rule; empty where there is no log.
 
-    Raises `InputError` for an item that begins like one of these and cannot be read.
+    Raises `InputError` for an item that begins like one of these and cannot be read, and for other than text.
     """
     path = results / LOG
     if not path.is_file():
         return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} must be text in UTF-8, as `git checkout -- {path}` restores it.") from None
     found: dict[tuple[str, str], Entry] = {}
     date = ""
-    for line in _items(path.read_text(encoding="utf-8")):
+    for line in _items(text):
         if line.startswith("## "):
             date = line.removeprefix("## ").partition(" · ")[0]
         elif line.startswith(tuple(f"- {word}" for word in WORDS)):
