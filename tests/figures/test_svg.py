@@ -3,6 +3,7 @@
 import io
 import re
 import urllib.parse
+from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -14,6 +15,7 @@ from matplotlib.text import Text
 
 from vision_attn.figures import svg, theme
 
+RESULTS = Path(__file__).parents[2] / "results"
 NUMBER = r"-?\d+\.?\d*"
 
 
@@ -155,6 +157,29 @@ def test_the_address_of_a_drawing_gives_it_back_and_is_safe_in_an_attribute(befo
         if svg.HREF in element.attrib:
             element.attrib = {"href" if name == svg.HREF else name: value for name, value in element.attrib.items()}
     assert ElementTree.tostring(back) == ElementTree.tostring(there)
+
+
+def test_quotes_of_texts_and_of_fonts_survive_the_address():
+    with theme.style():
+        figure = Figure(figsize=(2, 2))
+        figure.text(0.5, 0.5, "$10^{3}$")
+        figure.text(0.5, 0.2, """a="b" and 'c' > 100 % & more #1""")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg")
+    address = svg.address(svg.compact(buffer.getvalue()))
+    root = ElementTree.fromstring(urllib.parse.unquote(address.partition(",")[2]))
+    assert [text.text for text in root.iter(f"{{{svg.SVG}}}text")] == [None, """a="b" and 'c' > 100 % & more #1"""]
+    assert {span.get("style").partition("font-family:")[2] for span in root.iter(f"{{{svg.SVG}}}tspan")} == {
+        "'DejaVu Sans';fill:#222222"
+    }
+
+
+def test_every_image_of_a_committed_page_is_a_drawing():
+    pages = [*RESULTS.glob("*/report.html"), RESULTS / "index.html"]
+    images = [each for page in pages for each in re.findall(r'src="data:image/svg\+xml,([^"]*)"', page.read_text())]
+    assert len(images) > 100
+    for image in images:
+        assert ElementTree.fromstring(urllib.parse.unquote(image)).tag == f"{{{svg.SVG}}}svg"
 
 
 def test_what_many_marks_share_stands_once(before):

@@ -41,9 +41,17 @@ def address(drawing: bytes) -> str:
     References have the plain `href` of SVG 2, which every browser reads; other programs may not, so files keep xlink's.
     """
     text = drawing.decode().replace(f' xmlns:xlink="{XLINK}"', "").replace(" xlink:href=", " href=")
-    for sign in "%'#&\n":
+    text = re.sub(r"<[^>]*>|[^<]+", _unquoted, text)
+    for sign in "%#&\n":
         text = text.replace(sign, f"%{ord(sign):02X}")
-    return "data:image/svg+xml," + text.replace('"', "'")
+    return "data:image/svg+xml," + text
+
+
+def _unquoted(part: re.Match[str]) -> str:
+    """A tag whose values are in single quotes, or text without double ones."""
+    if part[0].startswith("<"):
+        return part[0].replace("'", "&apos;").replace('"', "'")
+    return part[0].replace('"', "&quot;")
 
 
 def _referred(root: ElementTree.Element) -> list[str]:
