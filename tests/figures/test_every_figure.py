@@ -121,6 +121,7 @@ def test_a_figure_is_drawn_or_says_in_one_sentence_why_not(kind, shape):
         return
     plot = figure.plot(records, width="column" if shape == "in a column" else None)
     table = plot.table
+    plot.rendered(kinds=("svg",))  # what is saved keeps its places
     assert layout.faults(plot.sheet) == []
     assert isinstance(to_csv(table), bytes)
     caption, printed = figure.caption(table, records), figure.printed(table, records)

@@ -1,5 +1,6 @@
 """Influence, its maps, attention distance and receptive fields: tables against hand numbers."""
 
+import layout
 import made_up_fields as made_up
 import numpy as np
 import pytest
@@ -254,3 +255,12 @@ def test_figures_refuse_what_the_experiment_does_not_have(figure):
 @pytest.mark.parametrize("figure", [*FIGURES, InfluenceProfile(layers=(1, 2), dashed="weights")], ids=name)
 def test_figures_survive_a_round_trip_through_json(figure):
     assert from_json(to_json(figure), Figure) == figure
+
+
+@pytest.mark.parametrize("models", [1, 3])
+@pytest.mark.parametrize("sizes", [(50,), (50, 500)])
+def test_maps_that_are_saved_cut_no_name_of_a_layer(models, sizes):
+    records = made_up.image_records(models=made_up.MODELS[:models], sizes=sizes)
+    plot = ErfMap().plot(records)
+    plot.rendered(kinds=("png",))
+    assert layout.faults(plot.sheet) == []

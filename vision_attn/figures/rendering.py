@@ -22,6 +22,8 @@ def written(figure: theme.Canvas, *, kinds: Sequence[str]) -> dict[str, bytes]:
     """The figure in some formats, by the settings in force."""
     assert isinstance(figure, Figure)
     out = {}
+    if any(axes.get_aspect() != "auto" for axes in figure.axes):
+        figure.draw_without_rendering()  # maps of equal sides have their place beside a bar of colours at the second try
     for kind in kinds:
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, metadata=dict.fromkeys(UNWRITTEN[kind]))
