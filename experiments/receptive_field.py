@@ -128,11 +128,11 @@ LOCALITY = claim(
 )
 near_of_mixed = dataclasses.replace(nearest_head, needs_data_limited=None)
 MIXED = claim(
-    "C4",
+    "CutMix",
     "CutMix alone makes early attention local: the nearest head of the first layer looks less far.",
     *(
         (near_of_mixed(train_size=size, cutmix="on") - near_of_mixed(train_size=size, cutmix="off")).below(
-            0, f"With {size:,} images."
+            0, f"With {size:,} images the nearest head of the first layer looks less far with CutMix."
         )
         for size in (500, MOST)
     ),

@@ -23,7 +23,7 @@ def written(figure: theme.Canvas, *, kinds: Sequence[str]) -> dict[str, bytes]:
     assert isinstance(figure, Figure)
     out = {}
     if any(axes.get_aspect() != "auto" for axes in figure.axes):
-        figure.draw_without_rendering()  # maps of equal sides have their place beside a bar of colours at the second try
+        figure.draw_without_rendering()  # maps of equal sides find their place beside a bar of colours only then
     for kind in kinds:
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, metadata=dict.fromkeys(UNWRITTEN[kind]))
