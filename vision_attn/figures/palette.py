@@ -21,8 +21,8 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("LSTM", "ViT, LSTM"),
     ("attention, no position", "logistic regression"),
     ("LSTM, both ways", "nearest neighbours"),
-    ("attention, rotary",),
-    ("attention, sine-cosine",),
+    ("attention, rotary", "axial"),
+    ("attention, sine-cosine", "keys reduced 4 x 4"),
     ("attention, convolutional",),
     ("linear on patches",),
 )
