@@ -97,6 +97,12 @@ def test_a_broken_experiment_file_is_one_sentence(place, capsys, changes, senten
             "It gives two for {'model': 'a', 'seed': 0}.",
         ),
         (
+            "import itertools\ncalls = itertools.count(1)\n",
+            "seed=seed",
+            "seed=seed if seed == 0 else next(calls)",
+            "It gives two for {'model': 'a', 'seed': 1}.",
+        ),
+        (
             "from vision_attn.probes import Influence\n",
             "(Accuracy(),)",
             "(Influence(layers=('blocks.7',)),)",

@@ -221,6 +221,19 @@ def test_spaces_behind_cells_and_empty_columns_without_a_name_are_no_part_of_the
 def test_a_level_written_in_two_ways_is_refused(tmp_path):
     (tmp_path / "x.csv").write_text(frame().to_csv(index=False).replace("vit,1600", "ViT,1600"))
     with pytest.raises(InputError, match=r"Column 'model' must write a level in one way\. Got 'ViT' and 'vit'\."):
+        Records.from_frame(read(tmp_path / "x.csv"))
+
+
+def test_a_column_that_is_no_factor_may_be_written_in_any_way(tmp_path):
+    table = frame(note=["OK", "ok"] * 15)
+    table.to_csv(tmp_path / "x.csv", index=False)
+    records = Records.from_frame(read(tmp_path / "x.csv"), factors=["model", "train_size", "seed"])
+    assert len(records.values) == len(table)
+
+
+def test_names_that_differ_by_a_space_are_one_column_named_twice(tmp_path):
+    (tmp_path / "x.csv").write_text("model,seed,accuracy,accuracy \nvit,0,0.5,0.6\n")
+    with pytest.raises(InputError, match=r"x\.csv must be named once each\. Got 'accuracy' twice\."):
         read(tmp_path / "x.csv")
 
 

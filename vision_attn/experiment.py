@@ -154,6 +154,7 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
     omitted: list[dict[str, Level]] = []
     runs: dict[str, PlannedRun] = {}
     own: dict[str, str] = {}
+    met: set[tuple[str, Level]] = set()
     has_own = any(map(sources.is_own, kinds(Spec).values()))
     probes = {probe_file(to_json(probe)): probe for probe in experiment.probes}
     for levels in itertools.product(*experiment.factors.values()):
@@ -164,7 +165,9 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
             continue
         if not isinstance(run, Run):
             raise InputError(f"run of {name} must return a Run or None. Got {short(run)} for {cell} instead.")
-        if not cells and _run(experiment, cell, name) != run:
+        is_new = not met.issuperset(cell.items())
+        met.update(cell.items())
+        if is_new and _run(experiment, cell, name) != run:
             allowed = "the same Run whenever it is called, without a clock or random numbers of its own"
             raise InputError(f"run of {name} must give {allowed}. It gives two for {cell}.")
         data = to_json(run)

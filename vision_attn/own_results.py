@@ -44,6 +44,8 @@ def read(path: Path) -> pd.DataFrame:
         given = next((mark for mark in (";", "\t", "|") if mark in first), first[:60])
         allowed = "its cells separated by commas, and decimal points"
         raise InputError(f"{path} must have {allowed}. Got {given!r} instead.")
+    if len(twice := frame.columns[frame.columns.duplicated()]):
+        raise InputError(f"Columns of {path} must be named once each. Got {str(twice[0])!r} twice.")
     unnamed = frame.columns.str.fullmatch(r"Unnamed: \d+")
     is_index = unnamed & (np.arange(len(unnamed)) == 0)  # as `DataFrame.to_csv` writes one beside the columns
     frame = frame.loc[:, ~(is_index | (unnamed & frame.isna().all().to_numpy()))]
@@ -51,15 +53,10 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def _stripped(column: pd.Series) -> pd.Series:
-    """Texts without spaces around them. Raises `InputError` where two differ only in capital letters."""
+    """Texts without spaces around them."""
     if not pd.api.types.is_string_dtype(column) and column.dtype != object:
         return column
-    plain = column.map(lambda cell: cell.strip() if isinstance(cell, str) else cell)
-    known: dict[str, str] = {}
-    for text in plain[plain.map(lambda cell: isinstance(cell, str))].unique():
-        if (other := known.setdefault(text.lower(), text)) != text:
-            raise InputError(f"Column {column.name!r} must write a level in one way. Got {other!r} and {text!r}.")
-    return plain
+    return column.map(lambda cell: cell.strip() if isinstance(cell, str) else cell)
 
 
 def parts(
@@ -213,6 +210,10 @@ def _levels(frame: pd.DataFrame, factor: str) -> tuple[list[Any], list[Any]]:
         present = set(plain)
         return plain, [level for cell in column.cat.categories if (level := _plain(factor, cell)) in present]
     levels = list(dict.fromkeys(plain))
+    known: dict[str, str] = {}
+    for text in (level for level in levels if isinstance(level, str)):
+        if (other := known.setdefault(text.lower(), text)) != text:
+            raise InputError(f"Column {factor!r} must write a level in one way. Got {other!r} and {text!r}.")
     return plain, sorted(levels) if all(map(_is_number, levels)) else levels
 
 

@@ -1,6 +1,6 @@
 """Trial: what a sweep would stumble over, looked for before any worker starts.
 
-Every data set is loaded once, in the largest size asked for, and every model is sized for its images. One's own kinds
+Every data set is loaded once in every size asked for, and every model is sized for its images. One's own kinds
 are put to work: a model learns from two images and answers on two, a probe measures eight images.
 """
 

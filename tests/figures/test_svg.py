@@ -114,6 +114,17 @@ def test_text_is_as_long_as_it_was_measured_in_whatever_font_it_is_seen(drawing,
                 assert texts[text.get_text()].get("lengthAdjust") == "spacingAndGlyphs"
 
 
+def test_a_font_of_ones_own_stays_and_has_its_own_length():
+    with theme.style():
+        figure = Figure(figsize=(2, 2))
+        figure.text(0.5, 0.5, "iiii", family="monospace")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg")
+    (text,) = ElementTree.fromstring(svg.compact(buffer.getvalue())).iter(f"{{{svg.SVG}}}text")
+    assert "monospace" in text.get("style")
+    assert text.get("textLength") is None
+
+
 def test_a_formula_keeps_a_place_for_every_letter():
     with theme.style():
         figure = Figure(figsize=(2, 2))

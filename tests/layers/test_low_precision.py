@@ -234,3 +234,11 @@ def test_gradients_may_be_asked_for_several_at_a_time():
     (both,) = torch.autograd.grad(out, x, asked, is_grads_batched=True, retain_graph=True)
     for one, other in zip(both, asked, strict=True):
         torch.testing.assert_close(one, torch.autograd.grad(out, x, other, retain_graph=True)[0])
+
+
+@pytest.mark.parametrize("path", ["math", "auto"])
+def test_float16_has_shapes_on_the_meta_device(path):
+    layer = Attention(16, num_heads=2, path=path, device="meta", dtype=torch.float16)
+    tokens = torch.empty(2, 8, 16, device="meta", dtype=torch.float16)
+    assert layer(tokens).shape == tokens.shape
+    assert layer.weights(tokens).shape == (2, 2, 8, 8)

@@ -76,12 +76,12 @@ def verify(
         faults += found
         for fault in found if not as_json else ():
             console.print(escape(f"{fault.file}: {fault.wrong}; {fault.remedy}"), soft_wrap=True)
+    if not looked_at and any(path.name != stores.PLANS and not path.name.startswith(".") for path in store.iterdir()):
+        raise InputError(f"store must be a folder of runs, such as results/runs. '{store}' holds no run.")
     gone = stores.mend(faults) if remove else []
     if as_json:
         print_json([{"file": one.file, "wrong": one.wrong, "remedy": one.remedy} for one in faults])
         raise typer.Exit(FAILED if faults else DONE)
-    if not looked_at and any(path.name != stores.PLANS for path in store.iterdir()):
-        raise InputError(f"store must be a folder of runs, such as results/runs. '{store}' holds no run.")
     if not faults:
         console.print(f"{looked_at} folders and plans: all as they were written")
     for name in gone:

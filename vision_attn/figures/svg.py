@@ -84,7 +84,7 @@ def _shrink(element: ElementTree.Element, names: dict[str, str]) -> None:
 def _fit(text: ElementTree.Element) -> None:
     """State the length of a line of text, and leave the font to the drawing; formulas have a place for every letter."""
     style = dict(one.split(":", 1) for one in re.split(r";\s*", text.get("style", "")) if one)
-    if text.text and "font-family" in style:
+    if text.text and style.get("font-family", "").strip() == repr(FONTS.split(", ")[0]):
         del style["font-family"]
         font = FontProperties(
             family=FONTS.split(", ")[0],

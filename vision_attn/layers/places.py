@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -15,9 +16,9 @@ class OfPlaces(nn.Module):
 
     `state_dict()` notes the grid where PyTorch notes the version of a module, in `_metadata`, which `torch.save` keeps:
     no key is added. Loading raises `ValueError` for another grid with as many places; where their number differs, the
-    shapes say so. A state without the note, as those of safetensors and dictionaries made by hand, is taken to be of a
-    square, as timm takes it, where as many places can lie so: a module on another grid loads it `with grid_known`.
-    Where they cannot, it is taken to be of the grid of the module.
+    shapes say so. A state may be without the note, as those of safetensors, dictionaries made by hand and what timm's
+    loaders make of any: a module whose grid is no square, where as many places could lie in one, loads it with a
+    warning, and `with grid_known` without.
     """
 
     grid: tuple[int, int]
@@ -56,21 +57,24 @@ class OfPlaces(nn.Module):
         if noted is None and own is not None and not self.known:
             stored = self.square(own)
         if own is not None and stored is not None and stored != own and self.numbers_of(stored) == self.numbers_of(own):
-            allowed = f"{own}, that of the {type(self).__name__} at {prefix[:-1] or 'the top'}{self.elsewhere}"
-            silent = f"no note of it, which is read as {stored}; `with vision_attn.layers.grid_known(module)` says it"
-            given = silent if noted is None else f"{stored} instead"
-            raise ValueError(f"{self.placed_on} of the state must be {allowed}. Got {given}.")
+            place = f"the {type(self).__name__} at {prefix[:-1] or 'the top'}"
+            if noted is not None:
+                allowed = f"{own}, that of {place}{self.elsewhere}"
+                raise ValueError(f"{self.placed_on} of the state must be {allowed}. Got {stored} instead.")
+            says = "`with vision_attn.layers.grid_known(module)` says that they are"
+            known = f"The state notes no {self.placed_on} for {place}: its numbers, as many as those of {stored}"
+            warnings.warn(f"{known}, are taken to be those of {own}. {says}.", stacklevel=2)
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
 
 @contextlib.contextmanager
 def grid_known(module: nn.Module) -> Iterator[None]:
     """Within, states that note no grid, as those of safetensors, are of the grids that the module's positions have."""
-    own = [part for part in module.modules() if isinstance(part, OfPlaces)]
+    own = {part: part.known for part in module.modules() if isinstance(part, OfPlaces)}
     for part in own:
         part.known = True
     try:
         yield
     finally:
-        for part in own:
-            part.known = False
+        for part, known in own.items():
+            part.known = known

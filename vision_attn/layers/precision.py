@@ -43,6 +43,8 @@ def compared(q: Tensor, k: Tensor) -> Tensor:
 def _compared(q: Tensor, k: Tensor) -> Tensor:
     if k.dtype != torch.float16:
         return q @ k.transpose(-2, -1)
+    if not torch.amp.is_autocast_available(q.device.type):  # as on the meta device
+        return q.float() @ k.float().transpose(-2, -1)
     with torch.autocast(q.device.type, enabled=False):
         return q.float() @ k.float().transpose(-2, -1)
 
