@@ -215,25 +215,25 @@ def test_committed_tables_stand_in_only_for_what_the_probes_now_asked_have_measu
     assert states({**first, "version": 2}, *others) == {"pending"}
 
 
-def test_a_failure_in_the_pool_is_not_covered_by_the_committed_tables(swept, tmp_path):
+def in_tables(swept, tmp_path):
+    """A sweep whose results are in tables, too: its plan and pool, the folder of tables, and that of one run."""
     plan, root = swept
     folder = tmp_path / "quickstart"
     folder.mkdir()
     plan.write(folder)
     build(folder, root)
-    path = folder_of(root, plan, model="ViT", train_size=50, seed=0)
+    return plan, root, folder, folder_of(root, plan, model="ViT", train_size=50, seed=0)
+
+
+def test_a_failure_in_the_pool_is_not_covered_by_the_committed_tables(swept, tmp_path):
+    plan, root, folder, path = in_tables(swept, tmp_path)
     (path / "result.json").unlink()
     made_up.write_attempt(path, "failed", "ValueError: wrong")
     assert "failed" in set(load(plan, root, committed=folder).runs["state"])
 
 
 def test_committed_tables_know_more_of_a_run_than_a_folder_that_cannot_be_read(swept, tmp_path, monkeypatch):
-    plan, root = swept
-    folder = tmp_path / "quickstart"
-    folder.mkdir()
-    plan.write(folder)
-    build(folder, root)
-    path = folder_of(root, plan, model="ViT", train_size=50, seed=0)
+    plan, root, folder, path = in_tables(swept, tmp_path)
     result = RunFolder.result
 
     def refused(self):

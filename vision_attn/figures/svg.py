@@ -14,7 +14,8 @@ HREF = f"{{{XLINK}}}href"
 LETTERS = {"font-size", "font-weight", "font-style", "text-anchor"}
 INHERITED = {"fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width", "stroke-dasharray", *LETTERS}
 """Properties that a group hands down, but for joins and caps, which matplotlib sets of every element by itself."""
-FONTS = "DejaVu Sans, Verdana, sans-serif"
+FONT = "DejaVu Sans"
+FONTS = f"{FONT}, Verdana, sans-serif"
 """What text is written in: the font that it was measured in, its next kin, and what there is."""
 
 DIGITS = 2
@@ -83,20 +84,26 @@ def _shrink(element: ElementTree.Element, names: dict[str, str]) -> None:
 
 def _fit(text: ElementTree.Element) -> None:
     """State the length of a line of text, and leave the font to the drawing; formulas have a place for every letter."""
-    style = dict(one.split(":", 1) for one in re.split(r";\s*", text.get("style", "")) if one)
-    if text.text and style.get("font-family", "").strip() == repr(FONTS.split(", ")[0]):
+    style = _declared(text)
+    if text.text and style.get("font-family") == repr(FONT):
         del style["font-family"]
         font = FontProperties(
-            family=FONTS.split(", ")[0],
-            size=float(style["font-size"].strip().removesuffix("px")),
+            family=FONT,
+            size=float(style["font-size"].removesuffix("px")),
             weight=int(style.get("font-weight", 400)),
-            style=style.get("font-style", "normal").strip(),  # type: ignore[arg-type]
+            style=style.get("font-style", "normal"),  # type: ignore[arg-type]
         )
         length, _, _ = text_to_path.get_text_width_height_descent(text.text, font, ismath=False)
-        text.set("style", ";".join(f"{name}:{value.strip()}" for name, value in style.items()))
+        text.set("style", ";".join(f"{name}:{value}" for name, value in style.items()))
         text.attrib |= {"textLength": f"{length:.2f}", "lengthAdjust": "spacingAndGlyphs"}
     if text.get("transform", "").startswith("rotate(-0 "):
         del text.attrib["transform"]
+
+
+def _declared(element: ElementTree.Element) -> dict[str, str]:
+    """The properties that an element's style declares."""
+    pairs = (declared.partition(":") for declared in element.get("style", "").split(";") if declared.strip())
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _hand_down(element: ElementTree.Element) -> None:
@@ -120,11 +127,9 @@ def _hand_down(element: ElementTree.Element) -> None:
 
 
 def _style_of(element: ElementTree.Element) -> str:
-    """The style of a mark or path, if a group can hand it down."""
-    style = element.get("style", "")
+    """The style of a mark, path or text, if a group can hand it down."""
     is_drawn = element.tag in (f"{{{SVG}}}use", f"{{{SVG}}}path", f"{{{SVG}}}text") and "id" not in element.attrib
-    names = {declared.partition(":")[0].strip() for declared in style.split(";") if declared.strip()}
-    return style if is_drawn and names <= INHERITED else ""
+    return element.get("style", "") if is_drawn and _declared(element).keys() <= INHERITED else ""
 
 
 def _renamed(value: str, names: dict[str, str]) -> str:

@@ -1,5 +1,7 @@
 """In which type things are computed that a smaller type would spoil."""
 
+import contextlib
+
 import torch
 import torch.fx
 from torch import Tensor
@@ -26,6 +28,13 @@ def most_exact(device: torch.device | None) -> torch.dtype:
     return torch.float32 if device is not None and device.type == "mps" else torch.float64
 
 
+def left_alone(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Within, autocast leaves float32 as it is; nothing where a device has no autocast, as the meta device."""
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
 def scaled(q: Tensor, factor: float) -> Tensor:
     """q times a number, for `compared`; float16, which ends at 65,504, in float32."""
     return q if factor == 1 else _scaled(q, factor)
@@ -43,9 +52,7 @@ def compared(q: Tensor, k: Tensor) -> Tensor:
 def _compared(q: Tensor, k: Tensor) -> Tensor:
     if k.dtype != torch.float16:
         return q @ k.transpose(-2, -1)
-    if not torch.amp.is_autocast_available(q.device.type):  # as on the meta device
-        return q.float() @ k.float().transpose(-2, -1)
-    with torch.autocast(q.device.type, enabled=False):
+    with left_alone(q.device):
         return q.float() @ k.float().transpose(-2, -1)
 
 

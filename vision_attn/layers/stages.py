@@ -18,7 +18,7 @@ from vision_attn.layers.masks import unspoilt
 from vision_attn.layers.parts import Edges, Masked, Part, Tiles
 from vision_attn.layers.patterns import SpatialReduction, TopK
 from vision_attn.layers.positions import coordinates
-from vision_attn.layers.precision import scaled, wide, wide_dtype
+from vision_attn.layers.precision import left_alone, scaled, wide, wide_dtype
 from vision_attn.layers.symbolic import traced
 
 if TYPE_CHECKING:
@@ -273,6 +273,4 @@ def _cleaned(call: Call) -> Call:
 
 def _arithmetic(layer: "Attention", q: Tensor) -> contextlib.AbstractContextManager[None]:
     """Where folded queries and keys are compared in float32, autocast must leave them in it."""
-    if not layer.similarity.exact or traced(q) or not torch.amp.is_autocast_available(q.device.type):
-        return contextlib.nullcontext()
-    return torch.autocast(q.device.type, enabled=False)
+    return contextlib.nullcontext() if not layer.similarity.exact or traced(q) else left_alone(q.device)

@@ -33,11 +33,9 @@ class Seen:
         self, folder: str, name: str, read: Callable[[], dict[str, Any] | None], *, keep: Sequence[str] = ()
     ) -> dict[str, Any] | None:
         """What is kept of a file's content, which `read` returns; None where there is none that is intact."""
-        try:
-            found = os.stat(f"{folder}/{name}")
-        except (FileNotFoundError, NotADirectoryError):
+        now = signature(f"{folder}/{name}")
+        if now is None:
             return None
-        now = found.st_size, found.st_mtime_ns, found.st_ino
         known = self.files.get(name)
         if known is not None and known[0] == now[0] and known[1] == now[1] and known[2] == now[2]:
             return known[3]
