@@ -86,7 +86,12 @@ def interval(row: Any, *, metric: str, signed: bool = False) -> str:
 
 UNITS = {"G": 1e9, "M": 1e6, "k": 1e3}
 BYTES = {"GB": 1e9, "MB": 1e6, "kB": 1e3}
-IN_WORDS = {"cka": "CKA", "latency_seconds": "time of a pass", "peak_bytes": "peak memory"}
+IN_WORDS = {
+    "cka": "CKA",
+    "latency_seconds": "time of a pass",
+    "peak_bytes": "peak memory",
+    "ran_out": "share that ran out of memory",
+}
 IN_PLACE = {
     "quantile 0.5": "median",
     "part mixer": "mixer alone",
