@@ -1,6 +1,7 @@
 """The verdict page: every claim of the tutorials against all results, and the same table in the README."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -269,6 +270,65 @@ def test_the_table_goes_between_the_marks_of_a_readme(folder, tmp_path):
 def test_a_folder_without_experiments_is_refused_with_a_sentence(tmp_path):
     with pytest.raises(InputError, match=r"has no experiment with a plan\. Give the folder of all"):
         build_all(tmp_path)
+
+
+def concluded(folder, text, tmp_path):
+    """The row of C2 in a copy of a folder of results in which `text` concludes."""
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "CONCLUSIONS.md").write_text(text)
+    return row_of(tmp_path / "copy", "C2")
+
+
+def test_a_conclusion_stands_on_the_page_and_in_the_readme_with_its_numbers_linked(folder, tmp_path):
+    effect = row_of(folder, "C2").evidence[0].parts[0].effect
+    row = concluded(
+        folder, f"# Conclusions\n\nWords.\n\n## C2\n\nIt is\nbehind (`first` C2.1, supports: {effect}).\n", tmp_path
+    )
+    assert row.in_short is not None
+    assert f"| It is behind ([{effect}](x/first/report.html)). |" in markdown([row], page="y", link="x")
+    build_all(tmp_path / "copy", pages=False)
+    read = Reader((tmp_path / "copy" / "index.html").read_text())
+    assert re.search(rf"It is behind \(\s*{re.escape(effect)}\s*\)\.", read.text)
+    assert "What was concluded" not in read.text
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "`first` C2.1, contradicts: EFFECT",
+        "`first` C2.1, supports: 1",
+        "`first` C2.9, supports",
+        "`second` C3, supports",
+    ],
+)
+def test_a_conclusion_whose_verdict_is_another_now_is_left_out_and_says_so(named, folder, tmp_path):
+    effect = row_of(folder, "C2").evidence[0].parts[0].effect
+    row = concluded(folder, f"## C2\nIt is behind ({named.replace('EFFECT', effect)}).\n", tmp_path)
+    assert [str(one) for one in row.changed] == [named.replace("EFFECT", effect).replace("`", "")]
+    assert "It is behind" not in markdown([row], page="y", link="x")
+    build_all(tmp_path / "copy", pages=False)
+    text = Reader((tmp_path / "copy" / "index.html").read_text()).text
+    assert "What was concluded is left out" in text
+    assert "It is behind" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("## C2\nIt is behind.\n", "CONCLUSIONS.md, C2, must name the verdicts that it rests on"),
+        ("## C2\nIt is (`first` C2, proves) behind.\n", "CONCLUSIONS.md, C2, must name the verdicts"),
+        ("## C99\nIt is (`first` C2, supports).\n", r"must be about claims of rules\. Got C99"),
+    ],
+)
+def test_a_conclusion_without_verdicts_or_about_no_rule_is_refused(text, said, folder, tmp_path):
+    with pytest.raises(InputError, match=said):
+        concluded(folder, text, tmp_path)
+
+
+def test_every_claim_has_a_conclusion_that_stands_on_the_committed_verdicts():
+    rows = [row for row in judged(ROOT / "results") if row.claim is not None]
+    assert {row.id: row.changed for row in rows} == {claim.id: () for claim in claims()}
+    assert [row.id for row in rows if row.conclusion is None] == []
 
 
 def test_the_table_of_the_readme_is_that_of_the_committed_results():

@@ -10,9 +10,11 @@ import pandas as pd
 
 from vision_attn import wording
 from vision_attn.plan import Plan, folders_in
-from vision_attn.report import withdrawals
+from vision_attn.report import conclusions, withdrawals
 from vision_attn.report.claims import Claim, claim_of, claims
+from vision_attn.report.conclusions import Conclusion, Reference
 from vision_attn.report.withdrawals import Entry
+from vision_attn.spec import InputError
 from vision_attn.tables import read_tables
 
 TABLE = "verdicts"
@@ -105,11 +107,16 @@ class Evidence:
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """A claim of the tutorials, or of somebody's own, with all the evidence about it."""
+    """A claim of the tutorials, or of somebody's own, with all the evidence about it.
+
+    `conclusion` says what it comes to; `changed` are the verdicts it rests on that are not, or no longer, as it says.
+    """
 
     id: str
     claim: Claim | None
     evidence: tuple[Evidence, ...]
+    conclusion: Conclusion | None = None
+    changed: tuple[Reference, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -121,10 +128,17 @@ class Judged:
         return current.pop() if len(current) == 1 else "mixed"
 
     @property
+    def in_short(self) -> Conclusion | None:
+        """What it comes to, as long as the verdicts that this rests on stand."""
+        return None if self.changed else self.conclusion
+
+    @property
     def advice(self) -> str:
-        """What to do, where all current verdicts agree on an answer."""
+        """What to do, where all current verdicts agree on an answer; where they do not, how to read them."""
         if self.claim is not None and self.verdict in DECIDES:
             return self.claim.advice[self.verdict]
+        if self.in_short is not None:
+            return ""
         if self.verdict == "mixed":
             return "The rules do not agree: go by the statements beside, each for itself."
         if any(one.supported for one in self.evidence):
@@ -144,7 +158,21 @@ def judged(results: Path) -> list[Judged]:
             found.setdefault(claim_of(one.whole.rule), []).append(one)
     known = {one.id: one for one in claims()}
     others = sorted(set(found) - set(known))
-    return [Judged(name, known.get(name), tuple(found.get(name, ()))) for name in [*known, *others]]
+    standing = {_reference(one, part) for rules in found.values() for one in rules for part in (one.whole, *one.parts)}
+    said = conclusions.read(results)
+    if unknown := sorted(set(said) - {*known, *others}):
+        raise InputError(f"{results / conclusions.FILE} must be about claims of rules. Got {wording.listing(unknown)}.")
+    rows = []
+    for name in [*known, *others]:
+        conclusion = said.get(name)
+        changed = () if conclusion is None else tuple(one for one in conclusion.references if one not in standing)
+        rows.append(Judged(name, known.get(name), tuple(found.get(name, ())), conclusion, changed))
+    return rows
+
+
+def _reference(rule: Evidence, part: Part) -> Reference:
+    verdict = "withdrawn" if rule.is_withdrawn else part.verdict
+    return Reference(rule.folder, part.rule, verdict, part.effect)
 
 
 def folders(results: Path) -> dict[Path, Plan]:
@@ -206,9 +234,10 @@ def _text(cell: Any) -> str:
 def markdown(rows: Sequence[Judged], *, page: str, link: str) -> str:
     """The claims as a table in Markdown, one row each; `page` is the address of the verdict page, `link` of results.
 
-    The number is that of the first rule with the verdict of the claim; where verdicts differ, one for each.
+    What came out is the conclusion. A claim without one has the number of the first rule with its verdict; where
+    verdicts differ, one for each.
     """
-    lines = ["| claim | in words | verdict | the number that decides | pages |", "|---|---|---|---|---|"]
+    lines = ["| claim | in words | verdict | what came out | pages |", "|---|---|---|---|---|"]
     for row in rows:
         if row.claim is not None:
             pages = dict.fromkeys(f"[`{one.folder}`]({link}/{one.folder}/report.html)" for one in row.evidence)
@@ -216,7 +245,7 @@ def markdown(rows: Sequence[Judged], *, page: str, link: str) -> str:
                 f"[{row.id}]({page}#{row.id})",
                 _cell(row.claim.short),
                 row.verdict,
-                _numbers(row),
+                _cell(row.in_short.markdown(link)) if row.in_short else _numbers(row),
                 ", ".join(pages),
             )
             lines.append(f"| {' | '.join(cells)} |")

@@ -1,0 +1,87 @@
+"""Conclusions: what a claim comes to in words, with the verdicts that the words rest on.
+
+`CONCLUSIONS.md` in a folder of results has a paragraph below the heading of a claim. Brackets name a verdict of an
+experiment's folder, and its number as the verdict page prints it:
+
+    ## C2
+
+    With 1,000 images it is far behind (`data_size` C2.4, supports: −20.1 [−20.8, −19.5] points).
+
+A paragraph is shown as long as all its verdicts and numbers are those of the committed tables.
+"""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import get_args
+
+from vision_attn.spec import InputError
+from vision_attn.verdicts.base import Answer
+
+FILE = "CONCLUSIONS.md"
+REFERENCE = re.compile(rf"\(`([\w.-]+)` ([^()`]+?), ({'|'.join(get_args(Answer))})(?:: ([^()`]+))?\)")
+FORM = "(`data_size` C2.4, supports: −20.1 [−20.8, −19.5] points)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """A verdict of one rule, or part of a rule, with its number as text; empty where the rule has none of its own."""
+
+    folder: str
+    rule: str
+    verdict: str
+    effect: str
+
+    def __str__(self) -> str:
+        return f"{self.folder} {self.rule}, {self.verdict}" + (f": {self.effect}" if self.effect else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Conclusion:
+    """The words about one claim, in order; a `Reference` stands where they name a verdict."""
+
+    pieces: tuple[str | Reference, ...]
+
+    @property
+    def references(self) -> list[Reference]:
+        return [piece for piece in self.pieces if isinstance(piece, Reference)]
+
+    def markdown(self, link: str) -> str:
+        """The words with numbers that link to their pages; `link` is the address of the folder of results."""
+        return "".join(
+            piece
+            if isinstance(piece, str)
+            else f"([{piece.effect or piece.verdict}]({link}/{piece.folder}/report.html))"
+            for piece in self.pieces
+        )
+
+
+def read(results: Path) -> dict[str, Conclusion]:
+    """The conclusions in a folder of results, by claim; empty where it has none.
+
+    Raises `InputError` for a paragraph that names no verdict or cannot be read, and for other than text.
+    """
+    path = results / FILE
+    if not path.is_file():
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} must be text in UTF-8, as `git checkout -- {path}` restores it.") from None
+    _, *sections = re.split(r"^## +", text, flags=re.MULTILINE)
+    found = {}
+    for section in sections:
+        claim, _, words = section.partition("\n")
+        found[claim.strip()] = _conclusion(" ".join(words.split()), f"{path}, {claim.strip()},")
+    return found
+
+
+def _conclusion(words: str, where: str) -> Conclusion:
+    if words.count("(`") != len(REFERENCE.findall(words)) or not REFERENCE.search(words):
+        raise InputError(f"{where} must name the verdicts that it rests on, each like {FORM}. Got {words!r} instead.")
+    texts = REFERENCE.split(words)[:: REFERENCE.groups + 1]
+    references = [Reference(*(one or "" for one in match.groups())) for match in REFERENCE.finditer(words)]
+    pieces: list[str | Reference] = [texts[0]]
+    for reference, after in zip(references, texts[1:], strict=True):
+        pieces += [reference, after]
+    return Conclusion(tuple(piece for piece in pieces if piece))
