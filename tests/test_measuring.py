@@ -8,6 +8,7 @@ from torch import nn
 
 from vision_attn.data import Data
 from vision_attn.measuring import measure
+from vision_attn.models import ViT
 from vision_attn.probes import Accuracy, AttentionDistance, Influence, Intervention, Probe, ReceptiveField, Size
 from vision_attn.spec import InputError, spec
 
@@ -125,6 +126,8 @@ def test_layers_of_tokens_behind_a_class_token_have_a_grid_in_models_that_do_not
         (Own().double(), DATA, Accuracy(), "weights of model must be float32, as by model.float(). Got torch.float64"),
         (Own(lambda out: out[:, :2]), DATA, Accuracy(), "output of Own must be logits (B, 3) or more"),
         (Own(lambda out: (out, out)), DATA, Accuracy(), "one a class. Got a tuple instead."),
+        (nn.Conv2d(1, 3, 8), DATA, Accuracy(), "takes the images of data, (3, 8, 8) each. Got 'Given groups=1, weight"),
+        (ViT().build(image_size=16, in_chans=3, num_classes=3), DATA, Accuracy(), "the images of data, (3, 8, 8) each"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_one_sentence(model, data, probes, sentence):

@@ -48,8 +48,14 @@ def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd
 @contextlib.contextmanager
 def _giving_logits(model: nn.Module, data: Data) -> Iterator[None]:
     """Inside, a module whose output has its logits in an attribute, as those of Hugging Face have, gives them."""
-    with torch.no_grad():
-        out = model(data.normalise(data.test.images[:2]))
+    images = data.normalise(data.test.images[:2])
+    try:
+        with torch.no_grad():
+            out = model(images)
+    except (RuntimeError, ValueError, AssertionError) as error:  # what layers say of shapes that do not fit
+        allowed = f"one that takes the images of data, {tuple(images.shape[1:])} each"
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"model of measure must be {allowed}. Got {reason!r} instead.") from error
     has_inside = not isinstance(out, Tensor) and isinstance(getattr(out, "logits", None), Tensor)
     out = out.logits if has_inside else out
     if not isinstance(out, Tensor) or out.ndim < 2 or out.shape[1] < data.num_classes:
