@@ -4,6 +4,7 @@ import builtins
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,21 @@ def test_what_cannot_be_read_costs_only_the_runs_in_it_and_is_named(place, capsy
     found = load(Plan.read(place / "results" / "quickstart"), pool)
     assert found.damaged == (gone.relative_to(pool).as_posix() + ("" if whole else "/config.json"),)
     assert set(found.runs.loc[found.runs["state"] == "failed", "reason"]) == {named}
+
+
+def test_a_folder_without_its_pool_is_as_far_as_its_tables_say(place, capsys):
+    folder = place / "results" / "quickstart"
+    assert said(capsys, "report", folder)[0] == 0
+    key, *others = keys(place).values()
+    shutil.rmtree(Store(place / "results" / "runs").find(key).path)
+    code, text = said(capsys, "status", folder)
+    assert (code, "1 of them by the tables in" in text) == (0, True)
+    states = json.loads(said(capsys, "status", folder, "--json")[1])
+    assert states[key] == {"state": "done", "reason": f"by the tables in '{folder}'"}
+    assert states[others[0]] == {"state": "done", "reason": ""}
+    (folder / "runs.csv.gz").write_bytes(b"")
+    code, text = said(capsys, "status", folder)
+    assert (code, "runs.csv.gz and SHA256SUMS do not agree" in text) == (2, True)
 
 
 def test_the_keys_of_all_runs_are_named_with_their_levels_when_asked(place, capsys):

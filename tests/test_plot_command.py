@@ -5,7 +5,9 @@ import pytest
 from typer.testing import CliRunner
 
 from vision_attn.cli import app
-from vision_attn.spec import InputError
+from vision_attn.figures import Figure
+from vision_attn.probes import Probe
+from vision_attn.spec import InputError, kinds
 
 
 @pytest.fixture
@@ -68,6 +70,14 @@ def test_two_figures_of_ones_own_table(table, tmp_path):
             ("--figure", "LearningCurve", "--factor", "model", "--factor", "model"),
             "Columns must be named once each. Got 'model' 2 times.",
         ),
+        (
+            ("--figure", "ErfMap"),
+            "ErfMap draws what the probe Influence measures of a network, of which the table has n",
+        ),
+        (
+            ("--figure", "Summary"),
+            "Summary must be drawn in Python, by its method plot: its field 'parts' is no option",
+        ),
         (("--figure", "LearningCurve", "--label", "vit"), "label must be NAME=TEXT. Got 'vit' instead."),
     ],
 )
@@ -75,6 +85,18 @@ def test_what_cannot_be_drawn_is_said_in_one_sentence(table, words, sentence):
     ended = plot(table, *words)
     assert isinstance(ended.exception, InputError)
     assert str(ended.exception).startswith(sentence)
+
+
+def test_every_figure_shows_something_of_the_table_or_says_what_it_needs(table, tmp_path):
+    for kind, made in kinds(Figure).items():
+        reference = (
+            ("--reference", "vit") if hasattr(made, "reference") or "reference" in made.__dataclass_fields__ else ()
+        )
+        ended = plot(table, "--figure", kind, *reference, "--out", tmp_path / kind)
+        is_drawn = ended.exit_code == 0 and "Nothing is measured yet" not in ended.output
+        assert is_drawn == (tmp_path / kind).exists(), kind
+        assert is_drawn or isinstance(ended.exception, InputError), kind
+        assert not made.measured_by or made.measured_by in kinds(Probe), kind
 
 
 def test_columns_of_other_names_are_asked_for_at_once(table):

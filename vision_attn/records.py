@@ -307,9 +307,22 @@ def _from_tables(folder: Path, keys: Iterable[str], plan: Plan) -> dict[str, Run
             [packed(row) for row in rows["history"].get(key, [])],
         )
         for key, provenance in rows["runs"].items()
-        if provenance[0]["state"] == "diverged"
-        or (provenance[0]["state"] == "done" and _is_measured(provenance[0], plan.asked(key)))
+        if _has_ended(provenance[0], plan.asked(key))
     }
+
+
+def known_by_tables(folder: Path, keys: Iterable[str], plan: Plan) -> dict[str, State]:
+    """What has become of runs by the tables that a report has left in `folder`, of those it would take from there."""
+    frames = read_tables(folder, {"runs": TABLES["runs"]}, experiment=plan.name)
+    rows = _rows_by_run(frames["runs"], set(keys)) if frames else {}
+    ended = {key: own[0] for key, own in rows.items() if _has_ended(own[0], plan.asked(key))}
+    return {key: State(row["state"], row["reason"] or f"by the tables in '{folder}'") for key, row in ended.items()}
+
+
+def _has_ended(provenance: Row, asked: Mapping[str, Json]) -> bool:
+    """Whether a run of a table has diverged, or is done and measured by the probes now asked."""
+    state = provenance["state"]
+    return state == "diverged" or (state == "done" and _is_measured(provenance, asked))
 
 
 def _is_measured(provenance: Row, asked: Mapping[str, Json]) -> bool:

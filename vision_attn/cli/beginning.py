@@ -12,6 +12,7 @@ from vision_attn.cli import paths
 from vision_attn.cli.chosen import chosen_plan
 from vision_attn.cli.options import Json, Results
 from vision_attn.cli.output import DONE, FAILED, complain, print_json, screen
+from vision_attn.cli.running import known_states
 from vision_attn.spec import InputError
 from vision_attn.store import RUNS
 
@@ -94,11 +95,14 @@ def _row(file: Path, results: Path) -> dict[str, Any]:
     from vision_attn.states import look
 
     try:
-        planned, _ = chosen_plan(file, None, None, False)
+        planned, name = chosen_plan(file, None, None, False)
         presets = ", ".join(load(file)[1].presets)
     except InputError as error:
         return {"experiment": str(file), "runs": "", "done": "", "presets": "", "question": str(error)}
-    states = look(planned, results / RUNS).states
+    try:
+        states = known_states(planned, results / RUNS, results / name)
+    except InputError:  # `report` and `status` say what is wrong with the tables
+        states = look(planned, results / RUNS).states
     return {
         "experiment": str(file),
         "runs": len(planned.runs),

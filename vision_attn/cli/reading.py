@@ -124,6 +124,11 @@ def plot(
         made = _figure(kind, given, metric, records.plan.factors.get(hue or "model", ()))
         _check_columns(made, kind, tuple(records.plan.factors), given)
         drawn = made.plot(records, width=_width(width), title=title, labels=labels)
+        if made.is_empty(drawn.table):
+            what = f"what the probe {made.measured_by} measures of a network" if made.measured_by else "other numbers"
+            raise InputError(
+                f"{kind} draws {what}, of which the table has none ({', '.join(map(str, frame.columns))})."
+            )
         files = drawn.save(out / kind)
         console = screen()
         console.print(escape(drawn.caption), soft_wrap=True)
@@ -144,7 +149,12 @@ def _figure(kind: str, given: dict[str, Any], metric: str, levels: Sequence[Any]
             f"figure must be one of {among(sorted(known), kind)}. Got {kind!r} instead. All are named in "
             "vision_attn.figures and drawn in the gallery of `vision-attn docs`."
         )
-    names = {field.name for field in dataclasses.fields(known[kind])}
+    fields = dataclasses.fields(known[kind])
+    names = {field.name for field in fields}
+    if asked := [one.name for one in fields if one.default is dataclasses.MISSING and one.name != "reference"]:
+        raise InputError(
+            f"{kind} must be drawn in Python, by its method plot: its field {asked[0]!r} is no option here."
+        )
     if "reference" in names and "reference" not in given and known[kind].__name__ != "DotPlot":
         raise InputError(f"{kind} compares models with one of them. Name it: --reference MODEL ({among(levels, '')}).")
     own = {"metric": metric, **given} if metric != "accuracy" else given

@@ -44,7 +44,7 @@ from vision_attn.executors.local import NO_PROGRESS_SECONDS
 from vision_attn.plan import Plan
 from vision_attn.spec import InputError
 from vision_attn.states import Look, look
-from vision_attn.store import OPEN, RUNS
+from vision_attn.store import OPEN, RUNS, State
 
 
 def plan(
@@ -272,11 +272,12 @@ def status(
     else:
         (planned, _), beside = chosen_plan(experiment, preset, levels, False), Path("results")
     pool = (results or beside) / RUNS
-    states = look(planned, pool).states
+    folder = experiment if experiment.is_dir() else None
+    states = known_states(planned, pool, folder)
     while watch is not None and exit_code(states) == INTERRUPTED:
         screen().print(f"{time.strftime('%H:%M:%S')}  {count_line(states)}")
         time.sleep(watch)
-        states = look(planned, pool).states
+        states = known_states(planned, pool, folder)
     if as_json:
         print_json({key: {"state": state.name, "reason": state.reason} for key, state in states.items()})
     else:
@@ -287,12 +288,26 @@ def status(
             if every:
                 levels_of = ", ".join(f"{name}={level}" for name, level in cells[key].items())
                 table.add_row(key[:12], escape(levels_of), state.name, escape(state.reason))
-            elif state.name not in ("done", "pending") or state.reason:
+            elif state.name not in ("done", "pending") or (state.name == "pending" and state.reason):
                 table.add_row(escape(f"{planned.runs[key].hint}--{key[:12]}"), state.name, escape(state.reason))
         if table.row_count:
             console.print(table)
         console.print(count_line(states))
+        if elsewhere := sum(state.name == "done" and bool(state.reason) for state in states.values()):
+            said = f"{elsewhere:,} of them by the tables in '{folder}' alone: the pool does not have them"
+            console.print(escape(f"  {said}"), soft_wrap=True)
     raise typer.Exit(exit_code(states))
+
+
+def known_states(plan: Plan, pool: Path, folder: Path | None) -> dict[str, State]:
+    """The states of the runs by the pool and, where it has nothing of them, by the tables of a report's folder."""
+    states = look(plan, pool).states
+    left = [key for key, state in states.items() if state == State("pending")]
+    if folder is None or not left or not any(folder.glob("runs.csv*")):
+        return states
+    from vision_attn.records import known_by_tables
+
+    return states | known_by_tables(folder, left, plan)
 
 
 def models(

@@ -28,6 +28,7 @@ class AttentionDistanceByHead(OverSeeds):
     """
 
     title: ClassVar[str] = "Attention distance by head"
+    measured_by: ClassVar[str] = "AttentionDistance"
 
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)
@@ -123,6 +124,7 @@ class MinimumHeadDistance(Lines):
     """
 
     title: ClassVar[str] = "Nearest head of the first layer"
+    measured_by: ClassVar[str] = "AttentionDistance"
 
     x: str = "train_size"
     layer: int = 1

@@ -34,6 +34,8 @@ class Figure(Spec, abc.ABC):
     """Whether the page shows the table at once, rather than folded away."""
     files: ClassVar[tuple[str, ...]] = ("svg", "png", "pdf")
     """The formats it is written in."""
+    measured_by: ClassVar[str] = ""
+    """The probe whose records it draws, where a table of results made elsewhere cannot hold the like."""
 
     def applies(self, plan: Plan) -> bool:
         """Whether the plan has what the figure is about; the page only names it otherwise."""
@@ -50,6 +52,11 @@ class Figure(Spec, abc.ABC):
     def instead(self, table: pd.DataFrame, records: Records) -> str:
         """A sentence that says all there is, in the place of a drawing that would show nothing; "" where one does."""
         return ""
+
+    def is_empty(self, table: pd.DataFrame) -> bool:
+        """Whether nothing of what it draws is measured yet."""
+        counts = pd.to_numeric(table["n"], errors="coerce") if "n" in table else pd.Series([1.0])
+        return bool((counts == 0).all())
 
     @abc.abstractmethod
     def table(self, records: Records) -> pd.DataFrame:

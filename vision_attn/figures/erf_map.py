@@ -27,6 +27,7 @@ class ErfMap(OverSeeds):
     """
 
     title: ClassVar[str] = "Effective receptive fields"
+    measured_by: ClassVar[str] = "Influence"
     interval: ClassVar[str] = ""
 
     metric: str = "erf_map"

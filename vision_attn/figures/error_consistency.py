@@ -27,6 +27,7 @@ class ErrorConsistency(Dots):
     """
 
     title: ClassVar[str] = "Mistakes in common"
+    measured_by: ClassVar[str] = "CorrectByImage"
 
     metric: str = "correct"
     along: str = "image"

@@ -32,6 +32,7 @@ class InfluenceProfile(OverSeeds):
     """
 
     title: ClassVar[str] = "Influence by distance"
+    measured_by: ClassVar[str] = "Influence"
     factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over", "dashed")
 
     metric: str = "influence_relative"

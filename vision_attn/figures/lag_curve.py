@@ -33,6 +33,7 @@ class LagCurve(SplitLines):
     """
 
     title: ClassVar[str] = "Accuracy by lag in the sequence"
+    measured_by: ClassVar[str] = "AccuracyByLag"
     factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over")
     is_linear: ClassVar[bool] = True
 

@@ -27,6 +27,7 @@ class MapGallery(OverSeeds):
     """
 
     title: ClassVar[str] = "What maps look like"
+    measured_by: ClassVar[str] = "SaliencyGallery"
 
     images: int = 6
 
@@ -101,6 +102,9 @@ class MapGallery(OverSeeds):
             if method == next(other for one, other in columns if one == model):
                 answer = table[table[self.hue] == model].iloc[0]
                 axes.set_xlabel(_answer(answer), color=theme.INK if answer["right"] else theme.COLOURS[1])
+
+    def is_empty(self, table: pd.DataFrame) -> bool:
+        return table.empty
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         view = self.view(records)

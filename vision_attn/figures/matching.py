@@ -37,6 +37,7 @@ class Matching(Figure):
     """
 
     title: ClassVar[str] = "Matching"
+    measured_by: ClassVar[str] = "Size"
     opens_table: ClassVar[bool] = True
 
     reference: str | int | float | bool
@@ -87,6 +88,9 @@ class Matching(Figure):
         if row[self.hue] == self.reference:
             return "reference"
         return "inside" if all(abs(ratio - 1) <= self.tolerance for ratio in ratios) else "outside"
+
+    def is_empty(self, table: pd.DataFrame) -> bool:
+        return bool(table[list(MEASURES)].isna().all(axis=None))
 
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         by = self._factors(records)

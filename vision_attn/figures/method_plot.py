@@ -24,6 +24,7 @@ class MethodPlot(Dots):
     """
 
     title: ClassVar[str] = "Methods compared"
+    measured_by: ClassVar[str] = "Pointing"
     opens_table: ClassVar[bool] = True
 
     metric: str = "hit_share"

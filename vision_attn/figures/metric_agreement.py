@@ -29,6 +29,7 @@ class MetricAgreement(OverSeeds):
     """
 
     title: ClassVar[str] = "Agreement of metrics"
+    measured_by: ClassVar[str] = "Pointing"
     interval: ClassVar[str] = ""
 
     metrics: tuple[str, ...] = ("hit_share", "mass_share", "deletion_gap", "deletion_correlation")

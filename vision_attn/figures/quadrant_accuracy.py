@@ -29,6 +29,7 @@ class QuadrantAccuracy(AlteredImages):
     """
 
     title: ClassVar[str] = "Objects in other quadrants"
+    measured_by: ClassVar[str] = "SubgroupAccuracy"
     coordinate: ClassVar[str] = "quadrant"
     x_label: ClassVar[str] = "quadrant of the test object"
     is_linear: ClassVar[bool] = True

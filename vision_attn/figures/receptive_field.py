@@ -25,6 +25,7 @@ class ReceptiveFieldByLayer(OverSeeds):
     """
 
     title: ClassVar[str] = "Receptive field by layer"
+    measured_by: ClassVar[str] = "ReceptiveField"
 
     mode: str = "architectural"
     own: str = "with"

@@ -27,6 +27,7 @@ class ShiftSawtooth(AlteredImages):
     """
 
     title: ClassVar[str] = "Shifts"
+    measured_by: ClassVar[str] = "ShiftConsistency"
     coordinate: ClassVar[str] = "shift"
     x_label: ClassVar[str] = "shift (pixels)"
 
@@ -51,6 +52,7 @@ class ZoomCurve(AlteredImages):
     """
 
     title: ClassVar[str] = "Zoom"
+    measured_by: ClassVar[str] = "Zoom"
     coordinate: ClassVar[str] = "scale"
     x_label: ClassVar[str] = "zoom factor"
 
@@ -79,6 +81,7 @@ class ShuffleCurve(AlteredImages):
     """Accuracy on images whose pieces have changed places, against their number, from `PatchShuffle`."""
 
     title: ClassVar[str] = "Shuffled pieces"
+    measured_by: ClassVar[str] = "PatchShuffle"
     coordinate: ClassVar[str] = "grid"
     x_label: ClassVar[str] = "pieces along a side"
 
@@ -97,6 +100,7 @@ class OcclusionCurve(AlteredImages):
     """Accuracy on images of which a share of the cells is dropped, against the share, from `Occlusion`."""
 
     title: ClassVar[str] = "Occlusion"
+    measured_by: ClassVar[str] = "Occlusion"
     coordinate: ClassVar[str] = "share"
     x_label: ClassVar[str] = "share of cells dropped"
 

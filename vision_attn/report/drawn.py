@@ -96,7 +96,9 @@ def heading(figure: Figure, plan: Plan) -> str:
 def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Drawn, dict[str, bytes]]:
     """A figure as it stands on the page, and its files, which have their text as text."""
     plot = figure.plot(records)
-    instead = figure.instead(plot.table, plot.records) or _unmeasured(plot.table)
+    instead = figure.instead(plot.table, plot.records)
+    if not instead and plot.figure.is_empty(plot.table):
+        instead = "Nothing is measured yet."  # in the place of panels that would all be empty
     repeats = "" if instead else _repeats(name, data, records.plan.figures)
     is_shown = not (instead or repeats)
     own = ", ".join(_said(field, value) for field, value in data.items() if field != "kind" and value is not None)
@@ -130,12 +132,6 @@ def _shown(printed: pd.DataFrame) -> pd.DataFrame:
     """The table without columns that have nothing but dashes, unless all have."""
     is_empty = (printed == "–").all()
     return printed.loc[:, ~is_empty] if len(printed) and not is_empty.iloc[1:].all() else printed
-
-
-def _unmeasured(table: pd.DataFrame) -> str:
-    """What stands in the place of panels that would all be empty."""
-    counts = pd.to_numeric(table["n"], errors="coerce") if "n" in table else pd.Series([1.0])
-    return "Nothing is measured yet." if (counts == 0).all() else ""
 
 
 def _told(sheet: theme.Canvas) -> str:
