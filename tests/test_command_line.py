@@ -187,6 +187,13 @@ def test_a_wrong_command_line_is_one_sentence(place, capsys, words, sentence):
         (("doctor", "--engine", "slurm", "--address", "x"), "address needs --engine ray. Got 'x' without it."),
         (("run", "mine.py", "--stop-after", "inf"), "stop-after must be a finite number. Got inf instead."),
         (("status", "mine.py", "--watch", "1e300"), "--watch"),
+        (("status", "mine.py", "--json", "--all"), "--all must be left out with --json, which names all runs anyway."),
+        (("report", ".", "--all", "--index"), "--index must be left out with --all, which writes index.html, too."),
+        (("report", ".", "--index", "--runs", "."), "--runs must be left out with --index, which reads tables alone."),
+        (
+            ("doctor", "--engine", "slurm", "--store", ".", "--results", "."),
+            "results must be left out with store, which is looked at instead. Got '.'.",
+        ),
     ],
 )
 def test_paths_of_every_verb_are_looked_at_before_anything_is_made_of_them(place, capsys, words, sentence):
@@ -217,6 +224,23 @@ def test_a_size_that_the_data_cannot_have_is_refused_before_any_run_beside_sizes
         code, text = said(capsys, verb, "mine.py", "--levels", f"train_size={sizes}")
         assert (code, sentence in text) == (2, True), text
     assert not list(place.glob("results/runs/??"))
+
+
+def test_the_keys_of_the_runs_to_do_are_lines_or_json(place, capsys):
+    keys = said(capsys, "plan", "mine.py", "--keys")[1].split()
+    assert (len(keys) > 1, json.loads(said(capsys, "plan", "mine.py", "--keys", "--json")[1])) == (True, keys)
+
+
+@pytest.mark.parametrize("name", ["report.html", "tables"])
+def test_a_file_in_the_place_of_a_folder_and_a_folder_in_that_of_a_file_are_named(place, capsys, name):
+    folder = place / "results" / "mine"
+    folder.mkdir(parents=True)
+    said(capsys, "plan", "mine.py", "--save", "plan.json")
+    Plan.read_kept(place / "plan.json").write(folder)
+    (folder / "report.html").mkdir() if name == "report.html" else (folder / name).write_text("")
+    code, text = said(capsys, "report", folder)
+    what = "a file where a folder" if name == "tables" else "a folder where a file"
+    assert (code, f"'{folder / name}' is {what} is wanted: move it away or rename it." in text) == (2, True), text
 
 
 def test_a_plan_that_has_another_run_for_a_key_is_refused_before_it_gets_into_the_pool(place, capsys):

@@ -87,6 +87,8 @@ def test_time_that_is_up_before_the_first_run_ends_the_sweep_all_the_same(clock)
 def test_time_is_up_only_where_something_is_left(states, why, clock):
     found = {str(place): State(name) for place, name in enumerate(states)}
     assert Ended.after(found, "time is up", Slow(clock)).why == why
+    assert Ended.after(found, "interrupted", Slow(clock)).why == why.replace("time is up", "interrupted")
+    assert Ended.after(found, "", Slow(clock)).why == why.replace("time is up", "runs are left")
 
 
 @pytest.fixture

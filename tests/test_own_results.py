@@ -35,6 +35,11 @@ def frame(**columns):
     return pd.DataFrame(rows).assign(**columns)
 
 
+def test_percent_of_at_most_one_are_believed_where_guessing_is_as_low():
+    found = Records.from_frame(frame(accuracy=0.5), percent=True, num_classes=1000)
+    assert set(found.values["value"]) == {0.005}
+
+
 def test_the_curve_of_own_results_is_their_mean_by_pandas():
     table = LearningCurve().table(Records.from_frame(frame())).set_index(["model", "train_size"])
     means = frame().groupby(["model", "train_size"])["accuracy"].agg(["mean", "std"])
@@ -153,7 +158,12 @@ def test_a_row_without_a_value_is_a_run_that_is_not_measured():
             {},
             "Column 'accuracy' must hold shares between 0 and 1. Got 93.2 instead. If they are percent, say so",
         ),
-        (frame(accuracy=0.93), {"percent": True}, "Column 'accuracy' must hold percent. None is above 1: leave "),
+        (frame(accuracy=0.93), {"percent": True}, "Column 'accuracy' must hold percent. None is above 1, as if"),
+        (
+            frame(accuracy=0.93),
+            {"percent": True, "num_classes": 99},
+            "Column 'accuracy' must hold percent. None is abo",
+        ),
         (frame(accuracy=120.0), {"percent": True}, "Column 'accuracy' must hold percent between 0 and 100. Got 120"),
         (frame(model=[None, *["a"] * 29]), {}, "Every row needs a level in column 'model'. Row 1 has none."),
         (

@@ -71,6 +71,10 @@ def test_two_figures_of_ones_own_table(table, tmp_path):
             "Columns must be named once each. Got 'model' 2 times.",
         ),
         (
+            ("--percent", "--value", "accuracy=loss"),
+            "--percent is for shares, such as accuracy. loss is none.",
+        ),
+        (
             ("--figure", "ErfMap"),
             "ErfMap draws what the probe Influence measures of a network, of which the table has n",
         ),

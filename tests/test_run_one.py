@@ -47,10 +47,14 @@ def test_a_key_that_means_no_run_or_several_is_refused(text, why):
         resolve(plan_of("a" * 64, "a" * 63 + "b"), [text])
 
 
-@pytest.mark.parametrize("name", ["absent.json", ".", "there.json/below"])
+@pytest.mark.parametrize("name", ["absent.json", ".", "there.json/below", "mine.py"])
 def test_a_plan_that_is_not_there_is_refused(tmp_path, name):
     (tmp_path / "there.json").write_text("{}")
-    with pytest.raises(InputError, match="plan must be a file that `vision-attn plan --save` has written"):
+    (tmp_path / "mine.py").write_text("")
+    with pytest.raises(
+        InputError,
+        match="plan must be a file that `plan --save` has written: `vision-attn plan .* --save plan.json` writes one",
+    ):
         read_plan(tmp_path / name)
 
 

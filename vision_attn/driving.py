@@ -12,7 +12,7 @@ from vision_attn.store import FAILURES, OPEN, State
 FINAL = ("done", "diverged", "failed")
 """States in which a run is not executed again unless it is asked for by `retry`."""
 
-Why = Literal["", "interrupted", "time is up", "disk full", "failures in a row"]
+Why = Literal["", "interrupted", "time is up", "disk full", "failures in a row", "runs are left"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Ended:
     def after(cls, states: Mapping[str, State], why: Why, executor: Executor) -> Self:
         """The end of what `drive` has driven for that reason."""
         is_open = any(state.name in OPEN for state in states.values())
-        if why == "time is up" and not is_open:
+        if why in ("interrupted", "time is up") and not is_open:
             why = ""
-        return cls(states, why or ("interrupted" if is_open else ""), executor.refusal)
+        return cls(states, why or ("runs are left" if is_open else ""), executor.refusal)
 
 
 def drive(
@@ -40,7 +40,7 @@ def drive(
     tell: Callable[[Event | None], None],
     until: float | None = None,
 ) -> Why:
-    """Have the groups of runs executed; why that ended early, but for signals, or "".
+    """Have the groups of runs executed; why that ended early, or "".
 
     `tell` hears every event, and None now and then. After `max_failures` failures in a row no further run is begun.
     At a signal that asks to stop the driver leaves, at a second one all ends at once. At the time `until`, on the
@@ -52,7 +52,7 @@ def drive(
     with heard() as asked:
         for event in execute(executor, groups):
             if asked.times > told:
-                told = asked.times
+                told, why = asked.times, why or "interrupted"
                 if told > 1:
                     executor.cancel(hard=True)
                 else:
@@ -67,4 +67,4 @@ def drive(
             if event.outcome == "disk full" or failures >= max_failures:
                 why = "disk full" if event.outcome == "disk full" else "failures in a row"
                 executor.cancel(hard=False)
-    return why
+    return why or ("interrupted" if asked.times else "")

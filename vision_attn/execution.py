@@ -18,7 +18,7 @@ from vision_attn.probes.asking import answers
 from vision_attn.probes.base import Probe
 from vision_attn.run import Attempt, Outcome, Run, Stopped, drive, prepare, sourced, train_stack
 from vision_attn.spec import InputError, digest, to_json
-from vision_attn.store import CHECKPOINT, PROBES, SCHEMA, WEIGHTS, Lease, LeaseLost, RunFolder, probe_file
+from vision_attn.store import CHECKPOINT, PROBES, SCHEMA, WEIGHTS, Lease, LeaseLost, RunFolder, probe_file, refusal
 from vision_attn.training.checkpoint import load
 from vision_attn.training.compute import ComputeSettings
 
@@ -143,6 +143,8 @@ def _classified(error: Exception | SystemExit) -> Outcome:
     """What kind of failure an exception is, in one line."""
     text = (str(error).strip().splitlines() or [""])[0]
     first = text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, OSError) and error.filename:
+        first = refusal(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Outcome("disk full", first)
     starved = "can't allocate memory" in text or "out of memory" in text

@@ -19,6 +19,8 @@ from vision_attn.spec import InputError, among, canonical
 TAKEN = ("run", "metric", "value", "state", "reason")
 """Columns that records have anyway."""
 MOST_CLASSES = 1_000_000
+FEW_RIGHT = 100
+"""Among so many classes or more, guessing is right in at most 1 %."""
 USUAL = ("model", "train_size", "seed")
 """Factors that figures look for, whatever their levels."""
 MANY = 20
@@ -85,7 +87,7 @@ def parts(
     head = pd.DataFrame({**columns, "run": pd.Series(keys, dtype="str")})
     rows = []
     for column, metric in metrics.items():
-        results = _results(frame, column, metric, percent=percent)
+        results = _results(frame, column, metric, percent=percent, num_classes=num_classes)
         rows.append(head.assign(metric=metric, value=results, split=list(splits))[~np.isnan(results)])
     values = pd.concat(rows, ignore_index=True)
     runs = head.drop_duplicates("run").reset_index(drop=True)
@@ -257,8 +259,11 @@ def _check_twice(cells: list[dict[str, Any]], splits: list[str]) -> None:
         first[key] = i
 
 
-def _results(frame: pd.DataFrame, column: str, metric: str, *, percent: bool) -> np.ndarray:
-    """A column of results as numbers, shares between 0 and 1."""
+def _results(frame: pd.DataFrame, column: str, metric: str, *, percent: bool, num_classes: int | None) -> np.ndarray:
+    """A column of results as numbers, shares between 0 and 1.
+
+    Accuracies that are all at most 1 pass for percent only where guessing is no better.
+    """
     try:
         values = np.array(frame[column].to_numpy(float, na_value=np.nan))
     except (TypeError, ValueError):
@@ -275,8 +280,10 @@ def _results(frame: pd.DataFrame, column: str, metric: str, *, percent: bool) ->
             " If they are percent, say so: percent=True, or --percent." if not percent and 1 < wrong[0] <= 100 else ""
         )
         raise InputError(f"Column {column!r} must hold {allowed}. Got {wrong[0]:g} instead.{hint}")
-    if percent and metric.endswith("accuracy") and 0 < np.nanmax(values, initial=0) <= 1:
+    is_low = percent and metric.endswith("accuracy") and 0 < np.nanmax(values, initial=0) <= 1
+    if is_low and (num_classes or 0) < FEW_RIGHT:
         raise InputError(
-            f"Column {column!r} must hold percent. None is above 1: leave percent=True, or --percent, out."
+            f"Column {column!r} must hold percent. None is above 1, as if they were shares: leave percent=True, or "
+            f"--percent, out. As percent they need at least {FEW_RIGHT} classes: num_classes={FEW_RIGHT}, or --classes."
         )
     return values / 100 if percent else values

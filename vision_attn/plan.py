@@ -262,8 +262,9 @@ def _file(folder: Path) -> Path:
 def _read(file: Path) -> Json:
     try:
         return read_json(file)
-    except DamagedFile as error:
-        raise InputError(f"{error} Plan the experiment again with `vision-attn run`.") from None
+    except DamagedFile:
+        again = "Plan the experiment again, with `vision-attn run`, or `vision-attn plan --save` for a file of its own."
+        raise InputError(f"{file} is damaged or no plan: its content does not match its checksum. {again}") from None
 
 
 def _share(runs: Iterable[Json]) -> None:

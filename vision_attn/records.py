@@ -17,7 +17,7 @@ from vision_attn import own_results
 from vision_attn.plan import Json, Plan
 from vision_attn.rows import Packed, columns, packed
 from vision_attn.spec import InputError, among
-from vision_attn.store import OPEN, RunFolder, State, Store, read_bytes, rows_of
+from vision_attn.store import OPEN, RunFolder, State, Store, read_bytes, refusal, rows_of
 from vision_attn.tables import read_tables, to_digits, typed, with_digits
 
 Row = dict[str, Any]
@@ -232,7 +232,7 @@ def _readable(plan: Plan, key: str, folder: RunFolder) -> RunRecords:
     try:
         return _from_pool(plan, key, folder)
     except OSError as error:  # another user's, or on a bad disk: it costs this run alone
-        provenance = packed({"state": "failed", "reason": f"{error.strerror}: '{error.filename}'"})
+        provenance = packed({"state": "failed", "reason": refusal(error)})
         return RunRecords("failed", provenance, damaged=[folder.path.name], is_unread=True)
 
 

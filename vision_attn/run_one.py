@@ -1,6 +1,7 @@
 """Run-one: some runs of a plan, each named by its key, executed here and now. What every engine has executed."""
 
 import contextlib
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,8 +19,11 @@ SHORTEST = 6
 
 def read_plan(file: Path) -> Plan:
     """The plan in a file. Raises `InputError` where there is none that is intact."""
-    if not file.is_file():
-        raise InputError(f"plan must be a file that `vision-attn plan --save` has written. Got '{file}' instead.")
+    is_experiment = file.suffix == ".py"
+    if is_experiment or not file.is_file():
+        name = shlex.quote(str(file)) if is_experiment else "EXPERIMENT"
+        writes = f"`vision-attn plan {name} --save plan.json` writes one"
+        raise InputError(f"plan must be a file that `plan --save` has written: {writes}. Got '{file}' instead.")
     return Plan.read_kept(file)
 
 

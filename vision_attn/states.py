@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vision_attn.plan import Plan
-from vision_attn.store import RunFolder, State, Store, signature
+from vision_attn.store import RunFolder, State, Store, refusal, signature
 
 HISTORY = "history.jsonl"
 
@@ -45,4 +45,4 @@ def state_of(plan: Plan, key: str, index: Mapping[str, RunFolder]) -> State:
     try:
         return index[key].state(plan.asked(key))
     except OSError as error:
-        return State("failed", f"{error.strerror}: '{error.filename}'")
+        return State("failed", refusal(error))

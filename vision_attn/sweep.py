@@ -17,7 +17,7 @@ from vision_attn.resources import cores
 from vision_attn.run import Run
 from vision_attn.spec import InputError, from_json
 from vision_attn.states import Look, look
-from vision_attn.store import FAILURES, RUNS, LeaseLost
+from vision_attn.store import FAILURES, RUNS, LeaseLost, refusal
 from vision_attn.training import Recipe
 from vision_attn.training.stacked import stackable
 from vision_attn.trial import shape_of
@@ -55,7 +55,7 @@ def forget_failures(plan: Plan, store: Path, *, diverged: bool) -> list[str]:
         except LeaseLost as error:
             stuck.append(str(error))
         except OSError as error:
-            stuck.append(f"{error.strerror}: '{error.filename}'")
+            stuck.append(refusal(error))
     if stuck:
         raise InputError(f"{len(stuck)} of {len(again)} runs cannot be made pending now: {stuck[0]}")
     return again

@@ -29,7 +29,7 @@ from vision_attn.probes import Probe
 from vision_attn.run import Outcome, Run
 from vision_attn.signals import Asked, heard
 from vision_attn.spec import InputError, from_json, json_sha256
-from vision_attn.store import LOG, DamagedFile, RunFolder, Store
+from vision_attn.store import LOG, DamagedFile, RunFolder, Store, refusal
 from vision_attn.store.folder import CONFIG
 
 LOG_FORMAT = "%(asctime)s %(message)s"
@@ -110,7 +110,8 @@ def _execute(
                 raise InputError(f"'{store.root}' has no folder of the run")
             run = _run_of(folder, key)
         except (DamagedFile, InputError, OSError) as error:  # it costs this run, not the worker
-            tell("finished", key, outcome="failed", error=str(error))
+            said = refusal(error) if isinstance(error, OSError) else str(error)
+            tell("finished", key, outcome="failed", error=said)
             continue
         members.append((folder, run, functools.partial(_tell_progress, tell, key)))
         begun.append(key)

@@ -18,6 +18,7 @@ from vision_attn.cli import beginning, data, explaining, looking, machine, one, 
 from vision_attn.cli.output import FAILED, INTERRUPTED, USAGE, complain, screen
 from vision_attn.signals import Interrupted, raised
 from vision_attn.spec import InputError
+from vision_attn.store import refusal
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
@@ -121,8 +122,7 @@ def execute(arguments: Sequence[str]) -> int:
         if error.errno is None:
             raise
         is_disk = error.errno in DISK
-        place = error.filename2 or error.filename or "the output"
-        complain(f"{error.strerror}: '{place}'." + (" What was finished is kept." if is_disk else ""))
+        complain(f"{refusal(error)}." + (" What was finished is kept." if is_disk else ""))
         return FAILED if is_disk else USAGE
     return 0
 

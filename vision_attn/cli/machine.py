@@ -10,14 +10,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from vision_attn.cli import paths
-from vision_attn.cli.options import Device, Json, Results
+from vision_attn.cli.options import Device, Json
 from vision_attn.cli.output import DONE, FAILED, counted, print_json, screen
 from vision_attn.spec import InputError
 from vision_attn.store import RUNS, write_atomic
 
 
 def doctor(
-    results: Results = Path("results"),
+    results: Annotated[
+        Path | None,
+        typer.Option(callback=paths.folder, help="Folder of results. [default: results]"),
+    ] = None,
     engine: Annotated[
         str | None, typer.Option(help="Check for slurm or ray instead, with the store they share.")
     ] = None,
@@ -33,6 +36,9 @@ def doctor(
         raise InputError(f"engine to check must be 'slurm' or 'ray'. Got {engine!r} instead.")
     if engine is None and store is not None:
         raise InputError(f"store needs --engine slurm or --engine ray. Got '{store}' alone.")
+    if store is not None and results is not None:
+        raise InputError(f"results must be left out with store, which is looked at instead. Got '{results}'.")
+    results = results or Path("results")
     if engine != "ray" and address is not None:
         raise InputError(f"address needs --engine ray. Got {address!r} without it.")
     if engine is None:

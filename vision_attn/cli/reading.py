@@ -43,6 +43,10 @@ def report(
     """Rebuild tables, figures and report.html from the records. Needs no torch and no GPU."""
     from vision_attn.report import build, build_all, write_table
 
+    if whole and index:
+        raise InputError("--index must be left out with --all, which writes index.html, too.")
+    if index and runs is not None:
+        raise InputError(f"--runs must be left out with --index, which reads tables alone. Got '{runs}'.")
     if not (whole or index):
         if readme is not None:
             raise InputError("--readme needs --all or --index.")
@@ -100,6 +104,7 @@ def plot(
     out: Annotated[Path, typer.Option(callback=paths.folder, help="The folder to write to.")] = Path("."),
 ) -> None:
     """Draw figures of your own results: PDF, SVG, PNG and a LaTeX table each. Nothing is trained."""
+    from vision_attn.metrics import is_share
     from vision_attn.own_results import read
     from vision_attn.records import Records
 
@@ -108,6 +113,8 @@ def plot(
         own = ", ".join(map(str, frame.columns))
         raise InputError(f"No column of the table is called accuracy. Say which is: --value COLUMN=accuracy ({own}).")
     columns = dict(_pair(text, "value", alone=True) for text in value or ["accuracy"])
+    if percent and not any(map(is_share, columns.values())):
+        raise InputError(f"--percent is for shares, such as accuracy. {', '.join(columns.values())} is none.")
     records = Records.from_frame(
         frame, value=columns, factors=factor, percent=percent, num_classes=classes, name=table.stem
     )

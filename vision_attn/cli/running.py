@@ -69,16 +69,19 @@ def plan(
     if save is not None:
         save.parent.mkdir(parents=True, exist_ok=True)
         planned.save(save)
+    if keys:
+        todo = [key for key, state in look(planned, results / RUNS).states.items() if state.name not in FINAL]
+        if as_json:
+            print_json(todo)
+        else:
+            sys.stdout.writelines(f"{key}\n" for key in todo)
+        return
     if as_json:
         print_json(planned.to_json())
         return
     from vision_attn import sweep
     from vision_attn.report import protocol
 
-    if keys:
-        states = look(planned, results / RUNS).states
-        sys.stdout.writelines(f"{key}\n" for key, state in states.items() if state.name not in FINAL)
-        return
     unchecked = sweep.check(planned, list(planned.runs), needs_data=False)
     found = look(planned, results / RUNS)
     console = screen()
@@ -179,6 +182,8 @@ def run(
         why: str = ended.why
         if why == "time is up":
             why = f"{stop_after:g} seconds are over; {left_line(ended.states)}"
+        elif why == "runs are left":
+            why = f"{left_line(ended.states)}, as said above"
         console.print(f"Stopped: {why}. The same command continues: {escape(command)}", soft_wrap=True)
     if ended.why != "disk full":
         now = before if ended.states is before.states else look(planned, results / RUNS)
@@ -264,6 +269,8 @@ def status(
     ] = False,
 ) -> None:
     """Show the state of every run. Exit code 0: all done; 1: some failed; 75: some are still to do."""
+    if as_json and every:
+        raise InputError("--all must be left out with --json, which names all runs anyway.")
     if experiment.is_dir():
         for option, typed in (("preset", preset), ("levels", levels)):
             if typed:
@@ -275,7 +282,8 @@ def status(
     folder = experiment if experiment.is_dir() else None
     states = known_states(planned, pool, folder)
     while watch is not None and exit_code(states) == INTERRUPTED:
-        screen().print(f"{time.strftime('%H:%M:%S')}  {count_line(states)}")
+        if not as_json:
+            screen().print(f"{time.strftime('%H:%M:%S')}  {count_line(states)}")
         time.sleep(watch)
         states = known_states(planned, pool, folder)
     if as_json:

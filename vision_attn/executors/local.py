@@ -17,7 +17,7 @@ from typing import Any
 from vision_attn.executors.base import Event
 from vision_attn.signals import held_back
 from vision_attn.spec import InputError
-from vision_attn.store import Folders, LeaseLost
+from vision_attn.store import Folders, LeaseLost, refusal
 
 BUSY_SECONDS = 2.0
 TICK_SECONDS = 0.25
@@ -233,7 +233,8 @@ class Local:
             failure = self.folders[run].failure(after=self.known[run])
         except (LeaseLost, InputError, OSError) as error:
             is_full = isinstance(error, OSError) and error.errno in FULL
-            return Event("finished", run, outcome="disk full" if is_full else "failed", error=str(error))
+            said = refusal(error) if isinstance(error, OSError) else str(error)
+            return Event("finished", run, outcome="disk full" if is_full else "failed", error=said)
         return None if failure is None else Event("finished", run, outcome=failure.name, error=failure.reason)
 
     def _listen(self, worker: Worker) -> Iterator[Event]:

@@ -19,6 +19,9 @@ UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What a file system says of a request that it does not know."""
 
 
+BLOCKED = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY)
+"""What it says where a file stands in the place of a folder, or a folder in that of a file."""
+
 UNREADABLE = (
     gzip.BadGzipFile,
     EOFError,
@@ -35,6 +38,18 @@ UNREADABLE = (
 
 class DamagedFile(Exception):
     """A file of the store is torn, altered or of another format."""
+
+
+def refusal(error: OSError) -> str:
+    """What the system refused, and of which file; which of two kinds is in the way where they are mixed up."""
+    place = Path(error.filename2 or error.filename or "the output")
+    if error.errno in BLOCKED:
+        there = next((one for one in (place, *place.parents) if os.path.lexists(one)), place)
+        if not there.is_dir():
+            return f"'{there}' is a file where a folder is wanted: move it away or rename it"
+        if there == place:
+            return f"'{place}' is a folder where a file is wanted: move it away or rename it"
+    return f"{error.strerror or error}: '{place}'"
 
 
 def write_atomic(path: Path, payload: bytes, *, durable: bool = True) -> None:

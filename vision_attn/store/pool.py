@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vision_attn.store.files import SCHEMA, sealed, write_atomic
+from vision_attn.store.files import SCHEMA, refusal, sealed, write_atomic
 from vision_attn.store.folder import CONFIG, RunFolder, State
 from vision_attn.store.locks import locked
 from vision_attn.store.seen import Seen, signature
@@ -89,7 +89,7 @@ class Store:
         """The state of a run that `index` has not found: failed for now where it may lie in what cannot be read."""
         tails = (digest, digest[:12], digest[:2]) if self.unread else ()
         error = next((self._refused[tail] for tail in tails if tail in self._refused), None)
-        return State("pending") if error is None else State("failed", f"{error.strerror}: '{error.filename}'")
+        return State("pending") if error is None else State("failed", refusal(error))
 
     def find(self, digest: str) -> RunFolder | None:
         """The folder of one run, without a look at those of others; None where there is none."""
