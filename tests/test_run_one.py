@@ -53,7 +53,7 @@ def test_a_plan_that_is_not_there_is_refused(tmp_path, name):
     (tmp_path / "mine.py").write_text("")
     with pytest.raises(
         InputError,
-        match="plan must be a file that `plan --save` has written: `vision-attn plan .* --save plan.json` writes one",
+        match=r"plan must be a file that `plan --save` has written: `vision-attn plan .* --save plan.json` writes one",
     ):
         read_plan(tmp_path / name)
 
