@@ -17,7 +17,7 @@ from vision_attn.plan import Plan, folders_in
 from vision_attn.records import load
 from vision_attn.report import build
 from vision_attn.spec import InputError
-from vision_attn.tables import read_csv, read_table, read_tables, to_csv, to_digits, typed, with_digits, write_tables
+from vision_attn.tables import read_csv, read_tables, to_csv, to_digits, typed, with_digits, write_tables
 from vision_attn.verdicts import findings, table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -207,16 +207,14 @@ def test_tables_with_the_checksums_of_another_experiment_are_refused(report, tmp
 def test_a_table_of_a_figure_is_read_after_its_checksum(report, tmp_path):
     folder = Path(shutil.copytree(report, tmp_path / "quickstart"))
     name, columns = "tables/LearningCurve", ("model", "estimate")
-    assert len(read_table(folder, name, columns)) == len(pd.read_csv(folder / f"{name}.csv"))
+    assert len(read_tables(folder, {name: columns})[name]) == len(pd.read_csv(folder / f"{name}.csv"))
     with pytest.raises(InputError, match=r"LearningCurve\.csv is not the table .* no column 'median'"):
-        read_table(folder, name, ("model", "median"))
+        read_tables(folder, {name: ("model", "median")})
     flip(-2)(folder / f"{name}.csv")
     with pytest.raises(InputError, match=r"LearningCurve\.csv and SHA256SUMS do not agree"):
-        read_table(folder, name, columns)
+        read_tables(folder, {name: columns})
     with pytest.raises(InputError, match=r"Gap\.csv(\.gz)? is missing"):
-        read_table(folder, "tables/Gap", columns)
-    with pytest.raises(InputError, match=r"Gap\.csv is missing"):
-        read_table(tmp_path, "tables/Gap", columns)
+        read_tables(folder, {"tables/Gap": columns})
 
 
 def test_what_the_store_has_is_built_again_over_damaged_tables(tmp_path):

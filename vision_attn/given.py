@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from vision_attn.plan import Level
+from vision_attn.plan import RESERVED, Level
 from vision_attn.spec import InputError, Spec, short
 
 MOST_LEVELS = 100_000
 LONGEST_LEVEL = 200
-RESERVED = {"run", "metric", "value", "state", "reason"}
-"""Columns that records have anyway."""
 
 
 def mapping(what: str, given: Any) -> Mapping[str, Any]:

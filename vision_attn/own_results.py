@@ -13,11 +13,9 @@ import numpy as np
 import pandas as pd
 
 from vision_attn.metrics import is_share
-from vision_attn.plan import Cell, Plan, PlannedRun
+from vision_attn.plan import RESERVED, Cell, Plan, PlannedRun
 from vision_attn.spec import InputError, among, canonical
 
-TAKEN = ("run", "metric", "value", "state", "reason")
-"""Columns that records have anyway."""
 MOST_CLASSES = 1_000_000
 FEW_RIGHT = 100
 """Among so many classes or more, guessing is right in at most 1 %."""
@@ -171,7 +169,7 @@ def _factors(frame: pd.DataFrame, values: list[str], factors: Sequence[str] | No
     if not chosen:
         raise InputError(f"The table needs columns beside {', '.join(values)} that tell its rows apart, such as model.")
     for one in chosen:
-        if one in TAKEN:
+        if one in RESERVED:
             raise InputError(
                 f"A column must not be called {one!r}, as records have one of that name. Rename it (to seed, where it "
                 "counts repetitions), or leave it out by naming the others: factors=[...], or --factor COLUMN for each."

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 
 from vision_attn import own_results
@@ -173,6 +174,14 @@ def pick(records: Records, metric: str, *, at: Mapping[str, Any], along: Sequenc
         cell = found.loc[twice.idxmax(), list(records.plan.factors)].to_dict()
         raise InputError(f"{what} must be measured by one probe a run. Several have measured it for {cell}.")
     return found
+
+
+def rows_at(frame: pd.DataFrame, levels: Mapping[Any, Any]) -> pd.DataFrame:
+    """The rows of a frame at some levels of its columns."""
+    if not levels:
+        return frame
+    same = [(frame[name] == level).to_numpy(bool, na_value=False) for name, level in levels.items()]
+    return frame[np.logical_and.reduce(same)]
 
 
 def planned(records: Records, by: Sequence[str]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vision_attn.plan import Cell
-from vision_attn.records import Records, column, require_factor, require_level
+from vision_attn.records import Records, column, require_factor, require_level, rows_at
 from vision_attn.spec import InputError
 
 Levels = Sequence[tuple[str, Any]]
@@ -66,9 +66,7 @@ def at_levels(records: Records, levels: Levels) -> Records:
     if not levels:
         return records
     names = [name for name, _ in levels]
-    runs = records.runs
-    for name, level in levels:
-        runs = runs[runs[name] == level]
+    runs = rows_at(records.runs, dict(levels))
     return _kept(records, runs[names].drop_duplicates(), without=names)
 
 

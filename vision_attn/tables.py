@@ -145,17 +145,6 @@ def read_tables(
     return frames
 
 
-def read_table(folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
-    """One table that a report has left in `folder`, such as tables/Choice, verified as by `read_tables`.
-
-    Raises `InputError` where it is missing, damaged or lacks a column.
-    """
-    frames = read_tables(folder, {name: columns})
-    if not frames:
-        raise _refused(folder, folder / f"{name}.csv", "is missing")
-    return frames[name]
-
-
 def _refused(folder: Path, path: Path, problem: str) -> InputError:
     mend = f"Restore the folder, for instance by `git checkout -- {folder}`"
     return InputError(f"{path} {problem}. {mend}, or delete its tables and {SUMS} to count only runs in the store.")

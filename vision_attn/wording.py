@@ -117,6 +117,11 @@ def metric_text(metric: str) -> str:
     return ("relative " if name != metric else "") + IN_WORDS.get(name, name.replace("_", " "))
 
 
+def history_text(metric: str) -> str:
+    """A metric of the training history in a sentence: validation accuracy."""
+    return metric.replace("val_", "validation ").replace("_", " ")
+
+
 def at_text(at: Sequence[tuple[str, Any]]) -> str:
     """Coordinates of records in a sentence: fill mean, layer 1; no name before a level that says it: other images."""
     return ", ".join(_coordinate(name, str(level)) for name, level in at)
@@ -159,6 +164,11 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things in words: 1 run, 2 runs, 12,000 runs."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def listing(texts: Sequence[str], *, most: int = 6) -> str:

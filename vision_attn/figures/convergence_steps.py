@@ -124,7 +124,7 @@ class ConvergenceSteps(OverSeeds):
         runs = int(table["runs"].sum())
         mean = f"the geometric mean over the runs that reach it, with its {100 * self.level:g} % Student-t interval"
         until = (
-            f"updates until {self.metric.replace('val_', 'validation ').replace('_', ' ')}"
+            f"updates until {wording.history_text(self.metric)}"
             f"{view.data_text} is first at {100 * self.threshold:g} %, as logged"
         )
         said = [

@@ -13,7 +13,7 @@ from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.axes import require_sizes, size_axis
 from vision_attn.figures.dots import Dots
 from vision_attn.figures.view import View
-from vision_attn.records import Records, planned
+from vision_attn.records import Records, planned, rows_at
 from vision_attn.spec import spec
 from vision_attn.statistics import Estimate, crossover, equivalent_size
 
@@ -78,9 +78,7 @@ class ComparedSizes(Dots, abc.ABC):
         grid = grid[grid[self.hue] != self.reference].reset_index(drop=True)
         rows = []
         for cell in grid[by].to_dict("records"):
-            in_panel = values
-            for name in by[:-1]:
-                in_panel = in_panel[in_panel[name] == cell[name]]
+            in_panel = rows_at(values, {name: cell[name] for name in by[:-1]})
             rows.append(self._row(self._estimate(in_panel, cell[self.hue])))
         out = pd.concat([grid, pd.DataFrame(rows, columns=COLUMNS)], axis=1).assign(reference=self.reference)
         return out[[*by, "reference", *COLUMNS[:-1], "planned", "said"]]

@@ -11,7 +11,7 @@ from vision_attn.figures import marks, theme
 from vision_attn.figures.base import Levels
 from vision_attn.figures.dots import Dots
 from vision_attn.figures.view import View
-from vision_attn.records import Records
+from vision_attn.records import Records, rows_at
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval, pairs
 
@@ -73,9 +73,7 @@ class DotPlot(Dots):
 
     def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
         scale, style = 100 if wording.is_share(self.metric) else 1, view.styles[row[self.hue]]
-        values = self._values(view)
-        for name in view.rows:
-            values = values[values[name] == row[name]]
+        values = rows_at(self._values(view), {name: row[name] for name in view.rows})
         if row["n"] > 1:
             axes.scatter(
                 scale * values["value"], [place + 0.22] * len(values), s=9, color=style.colour, alpha=0.45, lw=0

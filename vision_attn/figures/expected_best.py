@@ -10,7 +10,7 @@ from vision_attn import wording
 from vision_attn.figures.lines import Lines
 from vision_attn.figures.view import View
 from vision_attn.plan import Plan
-from vision_attn.records import Records, column
+from vision_attn.records import Records, column, rows_at
 from vision_attn.selection import finals
 from vision_attn.spec import spec
 from vision_attn.statistics import expected_best, search_leads
@@ -74,13 +74,12 @@ class ExpectedBest(Lines):
         """Nothing."""
 
     def quantity(self, view: View) -> str:
-        return f"expected best {self.metric.replace('val_', 'validation ').replace('_', ' ')}"
+        return f"expected best {wording.history_text(self.metric)}"
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
-        what = self.metric.replace("val_", "validation ").replace("_", " ")
         return (
-            f"Expected best {what}{view.data_text} of so many of the trials, drawn at random (Dodge et al. "
-            f"2019); a trial is the mean over its {self.over}s, a run that diverged counting as 0."
+            f"Expected best {wording.history_text(self.metric)}{view.data_text} of so many of the trials, drawn at "
+            f"random (Dodge et al. 2019); a trial is the mean over its {self.over}s, a run that diverged counting as 0."
         )
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
@@ -115,9 +114,8 @@ class ExpectedBest(Lines):
         trials = self.values(view).groupby([*view.rows, self.trial], observed=True)["value"].mean().reset_index()
         out = []
         for row in table.drop_duplicates(view.rows).to_dict("records"):
-            own, whole = trials, table
-            for name in view.rows:
-                own, whole = own[own[name] == row[name]], whole[whole[name] == row[name]]
+            levels = {name: row[name] for name in view.rows}
+            own, whole = rows_at(trials, levels), rows_at(table, levels)
             best = own.sort_values("value", ascending=False).head(2)
             margin = best["value"].iloc[0] - best["value"].iloc[1] if len(best) == 2 else np.nan
             last = whole.iloc[-1]

@@ -10,7 +10,7 @@ from vision_attn.figures import marks, theme
 from vision_attn.figures.base import Levels
 from vision_attn.figures.dots import Dots
 from vision_attn.figures.view import View
-from vision_attn.records import Records, planned
+from vision_attn.records import Records, rows_at
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
 
@@ -51,8 +51,7 @@ class MethodPlot(Dots):
         name, methods = view.column(self.method), self._methods(view)
         columns = [*view.rows, name, "estimate", "low", "high", "n", "sd", "planned"]
         found = mean_interval(self._values(view), by=[*view.rows, name], level=self.level)
-        out = planned(view, view.rows).merge(found, on=view.rows, how="left").reindex(columns=columns)
-        out["n"] = out["n"].fillna(0).astype(int)
+        out = view.joined(found, by=view.rows).reindex(columns=columns)
         place = {method: i for i, method in enumerate(methods)}
         order = out[name].map(place).astype(float).argsort(kind="stable")
         out = out.iloc[order].sort_values(view.rows, kind="stable")
@@ -77,9 +76,8 @@ class MethodPlot(Dots):
     def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
         scale, levels = 100 if wording.is_share(self.metric) else 1, list(view.styles)
         at = place + 0.5 * (levels.index(row[self.hue]) - (len(levels) - 1) / 2) / len(levels)
-        values, style = self._values(view), view.styles[row[self.hue]]
-        for name, column in {**{one: one for one in view.rows}, self.method: view.column(self.method)}.items():
-            values = values[values[column] == row[name]]
+        own = {**{name: row[name] for name in view.rows}, view.column(self.method): row[self.method]}
+        values, style = rows_at(self._values(view), own), view.styles[row[self.hue]]
         if row["n"] > 1:
             axes.scatter(scale * values["value"], [at] * len(values), s=9, color=style.colour, alpha=0.35, lw=0)
         drawn = {**{key: scale * row[key] for key in ("estimate", "low", "high")}, "n": row["n"]}

@@ -11,7 +11,7 @@ from vision_attn import wording
 from vision_attn.figures import lettering, theme
 from vision_attn.figures.base import OverSeeds
 from vision_attn.figures.view import View
-from vision_attn.records import Records, planned
+from vision_attn.records import Records
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
 
@@ -72,9 +72,7 @@ class MetricAgreement(OverSeeds):
         known = list(dict.fromkeys(found["one"]))
         means = mean_interval(found, by=[*view.rows, "one", "other"], level=self.level)
         columns = [*view.rows, "one", "other", "estimate", "low", "high", "n", "sd", "planned"]
-        out = planned(view, view.rows).merge(means, on=view.rows, how="left").reindex(columns=columns)
-        out = out.astype(view.runs[view.rows].dtypes.to_dict())
-        out["n"] = out["n"].fillna(0).astype(int)
+        out = view.joined(means, by=view.rows).reindex(columns=columns).astype(view.runs[view.rows].dtypes.to_dict())
         for key in ("other", "one"):
             out = out.iloc[out[key].map({text: i for i, text in enumerate(known)}).astype(float).argsort(kind="stable")]
         return out.sort_values(view.rows, kind="stable").reset_index(drop=True)

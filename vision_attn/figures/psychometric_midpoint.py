@@ -93,7 +93,7 @@ class PsychometricMidpoint(Dots):
         return max(distances(view, self._values(view), self.x))
 
     def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
-        _row(axes, row, place, view.styles[row[self.hue]], last=self._farthest(view))
+        _row(axes, row, place, view.styles[row[self.hue]])
 
     def draw_axis(self, axes: Axes, view: View) -> None:
         axes.set_xlim(-0.5, self._farthest(view) + 1.5)
@@ -152,7 +152,7 @@ def _last(values: pd.DataFrame, view: View) -> pd.DataFrame:
     return values[values[layer] == values.groupby("run")[layer].transform("max")] if len(values) else values
 
 
-def _row(axes: Axes, row: dict[Any, Any], place: int, style: theme.Style, *, last: float) -> None:
+def _row(axes: Axes, row: dict[Any, Any], place: int, style: theme.Style) -> None:
     """One model: its reach as a bar, d50 hollow, the step filled or an arrow at the end it lies beyond."""
     if not pd.isna(row["reach_low"]):
         low, high = row["reach_low"], row["reach_high"]
@@ -166,9 +166,9 @@ def _row(axes: Axes, row: dict[Any, Any], place: int, style: theme.Style, *, las
     if row["found"] in REFUSED:
         where: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "bottom"}
         axes.annotate(FOUND[row["found"]], (0, place), (4, 5), fontsize=7.5, color=theme.SOFT, **where)
-    ends = {"beyond": (last, ">", row["low"]), "before": (0, "<", row["high"])}
+    ends = {"beyond": (">", row["low"]), "before": ("<", row["high"])}
     if row["found"] in ends:
-        _, marker, at = ends[row["found"]]
+        marker, at = ends[row["found"]]
         axes.plot(at, place, marker, color=style.colour, markersize=8, zorder=3)
 
 

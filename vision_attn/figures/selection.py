@@ -155,7 +155,7 @@ class Selection(Figure):
 
     @property
     def _quantity(self) -> str:
-        return self.metric.replace("val_", "validation ").replace("_", " ")
+        return wording.history_text(self.metric)
 
     def _ringed(self, table: pd.DataFrame) -> pd.Series:
         """Whether a row is the best of several levels that are measured of its group: only then it was chosen."""

@@ -62,13 +62,13 @@ def _from_rules(evidence: Sequence[Evidence]) -> str:
         text += f"; {_number(part, of=one.whole)}"
     others = [BEGINNINGS.get(other.whole.verdict, other.whole.verdict) for other in evidence if other is not one]
     counts = wording.listing([f"{count} {word.lower()}" for word, count in Counter(others).items()])
-    return f"{text}." + (f" {_count(len(others), 'more rule')} below: {counts}." if others else "")
+    return f"{text}." + (f" {wording.counted(len(others), 'more rule')} below: {counts}." if others else "")
 
 
 def _number(part: Part, *, of: Part) -> str:
     """The number that decides, after its own sentence where the rule has several."""
     about = "" if part.rule == of.rule else f" for “{part.statement.rstrip('.')}”"
-    return f"{part.effect}{about}, {_count(part.n, 'seed')}" if part.n else f"{part.effect}{about}"
+    return f"{part.effect}{about}, {wording.counted(part.n, 'seed')}" if part.n else f"{part.effect}{about}"
 
 
 def _from_gap(records: Records) -> str:
@@ -129,7 +129,8 @@ def _from_mistakes(records: Records) -> str:
         names = [name for name in (least["first"], least["second"]) if name in same]
         seeds = [f"two {figure.over}s of {name} {_kappa(same[name])}" for name in names]
         told = "; ".join([f"{least['first']} and {least['second']} {_kappa(least)}", *seeds])
-        return f"Mistakes in common (kappa; 1: the same, 0: by chance): {told}; {_count(least['n'], figure.over)}."
+        seeds_text = wording.counted(least["n"], figure.over)
+        return f"Mistakes in common (kappa; 1: the same, 0: by chance): {told}; {seeds_text}."
     return ""
 
 
@@ -149,18 +150,13 @@ def _gap_text(row: dict[Any, Any], figure: Gap) -> str:
     side = "behind" if behind else "ahead of"
     return (
         f"With {_level(figure.x, row[figure.x])} {row[figure.hue]} is {said} points {side} {row['reference']} in "
-        f"{figure.split} accuracy{certain}, {_count(row['n'], figure.over)}."
+        f"{figure.split} accuracy{certain}, {wording.counted(row['n'], figure.over)}."
     )
 
 
 def _level(factor: str, level: Any) -> str:
     """A level in a sentence, the number of images whole: 4,000 training images."""
     return f"{level:,} training images" if factor == "train_size" else wording.level_text(factor, level)
-
-
-def _count(number: int, of: str) -> str:
-    """How many there are: 1 seed, 5 seeds."""
-    return f"{number} {of}{'s' * (number != 1)}"
 
 
 def _from_means(records: Records) -> str:
@@ -179,7 +175,7 @@ def _from_means(records: Records) -> str:
     row = means.sort_values("estimate", ascending=False).to_dict("records")[0]
     said = wording.interval({**row, "planned": row["n"]}, metric="accuracy")
     at = "".join(f", {wording.level_text(name, row[name])}" for name in others)
-    return f"The best mean test accuracy is that of {row['model']}{at}: {said} %, {_count(row['n'], SEED)}."
+    return f"The best mean test accuracy is that of {row['model']}{at}: {said} %, {wording.counted(row['n'], SEED)}."
 
 
 def _from_counts(records: Records) -> str:

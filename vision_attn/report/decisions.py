@@ -3,9 +3,7 @@
 import dataclasses
 from collections.abc import Collection, Sequence
 
-import pandas as pd
-
-from vision_attn import wording
+from vision_attn.report.evidence import effect_text
 from vision_attn.verdicts import Finding, flat, rates_text
 
 
@@ -39,7 +37,7 @@ def decisions(found: Sequence[Finding], *, withdrawn: Collection[str] = ()) -> l
         Decision(
             claim=claim,
             statement=one.statement,
-            estimate=_estimate(one),
+            estimate=effect_text(dataclasses.asdict(one), metric=one.metric, is_difference=one.is_difference) or "–",
             n="all runs" if one.is_exact and one.n else str(one.n or "–"),
             baseline=(one.baseline or "–").replace(" %", "\u00a0%"),
             verdict="withdrawn" if (gone := claim.partition(".")[0] in withdrawn) else one.verdict,
@@ -51,12 +49,3 @@ def decisions(found: Sequence[Finding], *, withdrawn: Collection[str] = ()) -> l
         )
         for one, claim in flat(found)
     ]
-
-
-def _estimate(one: Finding) -> str:
-    if pd.isna(one.estimate):
-        return "–"
-    row = {"estimate": one.estimate, "low": one.low, "high": one.high, "n": one.n, "planned": one.n}
-    text = wording.interval(row, metric=one.metric, signed=one.is_difference)
-    unit = "points" if one.is_difference else "%"
-    return f"{text} {unit}" if wording.is_share(one.metric) else text

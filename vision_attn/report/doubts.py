@@ -77,7 +77,7 @@ def _about_levels(records: Records) -> list[Notice]:
         ]
         if wrong:
             which = ", ".join(f"{found:,.12g} where it says {level:,.12g}" for level, found in dict.fromkeys(wrong))
-            count = f"{len(wrong)} cell{'s' * (len(wrong) != 1)}"
+            count = f"{wording.counted(len(wrong), 'cell')}"
             text = f"The factor {name} is not the {name.replace('_', ' ')} that was measured in {count}: {which}."
             said.append(Notice(text, loud=True))
     return said
@@ -99,7 +99,7 @@ def _about_sources(records: Records) -> list[Notice]:
     for (label, kind), counts in _counted(records).items():
         now = plan.sources.get(kind, "")[:12]
         if len(counts) > 1:
-            which = ", ".join(f"{source} ({count} run{'s' * (count != 1)})" for source, count in counts.items())
+            which = ", ".join(f"{source} ({wording.counted(count, 'run')})" for source, count in counts.items())
             text = f"Runs of {label} come from different sources of {kind}: {which}. They must not be taken together."
             said.append(Notice(text, loud=True))
         elif now and now not in counts:

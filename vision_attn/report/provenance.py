@@ -101,7 +101,7 @@ def source(records: Records) -> str:
     """Which runs are known from tables alone, as in a clone, which has no folders of runs; nothing where none is."""
     if not (count := len(records.committed)):
         return ""
-    return f"{_runs(count)} {'is' if count == 1 else 'are'} taken from the tables beside this page."
+    return f"{wording.counted(count, 'run')} {'is' if count == 1 else 'are'} taken from the tables beside this page."
 
 
 def _about_origins(differing: list[Origin]) -> list[Notice]:
@@ -117,7 +117,7 @@ def _about_origins(differing: list[Origin]) -> list[Notice]:
 
 
 def _difference(origin: Origin) -> str:
-    values = ", ".join(f"{value} ({_runs(count)})" for value, count in origin.values)
+    values = ", ".join(f"{value} ({wording.counted(count, 'run')})" for value, count in origin.values)
     if origin.name == NAMES["commit"]:
         return f"Made with {len(origin.values)} versions of the code: {values}."
     return f"Runs differ in {origin.name}: {values}."
@@ -163,7 +163,9 @@ def _about_fingerprints(records: Records, runs: pd.DataFrame) -> list[Notice]:
     for (dataset, _), part in runs.groupby([runs[names[0]], drawn], dropna=False):
         counts = part[names[1]].value_counts()
         if len(counts) > 1:
-            which = ", ".join(f"{value[:12]}… ({_runs(int(count))})" for value, count in counts.items())
+            which = ", ".join(
+                f"{value[:12]}… ({wording.counted(int(count), 'run')})" for value, count in counts.items()
+            )
             said.append(
                 Notice(f"The runs on {dataset} saw different data: {which}. Their numbers must not be compared.", True)
             )
@@ -209,7 +211,3 @@ def _text(value: Any) -> str:
     if isinstance(value, bool) or re.fullmatch("True|False", str(value)):
         return "yes" if str(value) == "True" else "no"
     return f"{value:,}" if isinstance(value, Integral) else str(value)
-
-
-def _runs(count: int) -> str:
-    return f"{count:,} run{'s' * (count != 1)}"

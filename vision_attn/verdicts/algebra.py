@@ -8,7 +8,7 @@ from vision_attn.spec import InputError
 from vision_attn.verdicts.base import AllOf, Verdict
 from vision_attn.verdicts.likeness import CorrelationVerdict
 from vision_attn.verdicts.means import BoundVerdict, ContrastVerdict, DifferenceVerdict, EquivalenceVerdict
-from vision_attn.verdicts.seeds import Cell, Measured, SeedVerdict, Terms, cell
+from vision_attn.verdicts.seeds import Measured, SeedVerdict, Terms, cell
 from vision_attn.verdicts.shares import ShareVerdict
 
 
@@ -64,7 +64,9 @@ class Contrast:
 
     def within(self, margin: float, statement: str = "") -> Part:
         """A difference of two cells is within ± the margin: they are equivalent."""
-        at, reference = self._two("within")
+        if [weight for weight, _ in self.terms] != [1, -1]:
+            raise InputError(f"within must be asked of one cell minus another. Got {len(self.terms)} terms instead.")
+        at, reference = (at for _, at in self.terms)
         return self._part(EquivalenceVerdict, statement, at=at, reference=reference, margin=margin)
 
     def share(self, threshold: float) -> "Share":
@@ -90,11 +92,6 @@ class Contrast:
             at, reference = (at for _, at in self.terms)
             return self._part(DifferenceVerdict, statement, bound=bound, side=side, at=at, reference=reference)
         return self._part(ContrastVerdict, statement, bound=bound, side=side, terms=self.terms)
-
-    def _two(self, what: str) -> tuple[Cell, Cell]:
-        if [weight for weight, _ in self.terms] != [1, -1]:
-            raise InputError(f"{what} must be asked of one cell minus another. Got {len(self.terms)} terms instead.")
-        return self.terms[0][1], self.terms[1][1]
 
     def _part(self, kind: type[SeedVerdict], statement: str, **fields: Any) -> Part:
         return Part(kind, {**dataclasses.asdict(self.quantity), **fields}, statement)

@@ -1,14 +1,13 @@
 """Rules about data: at which training budget their cells are taken, and whether budget is what limits them."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from vision_attn import wording
-from vision_attn.records import Records, pick, require_factor
+from vision_attn.records import Records, pick, require_factor, rows_at
 from vision_attn.spec import InputError
 from vision_attn.statistics import limits
 from vision_attn.verdicts.base import Finding
@@ -77,14 +76,6 @@ def _limit(records: Records, levels: Levels, factor: str, over: str) -> dict[Any
         frames.append(frame[frame[factor] <= levels[factor]].assign(all=0))
     rows = limits(*frames, by=["all"], budget=factor, over=over).to_dict("records")
     return rows[0] if rows else None
-
-
-def rows_at(frame: pd.DataFrame, levels: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows of a frame at some levels of its columns."""
-    if not levels:
-        return frame
-    same = [(frame[name] == level).to_numpy(bool, na_value=False) for name, level in levels.items()]
-    return frame[np.logical_and.reduce(same)]
 
 
 def _at(frame: pd.DataFrame, levels: Levels, records: Records) -> pd.DataFrame:

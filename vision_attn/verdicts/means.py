@@ -6,9 +6,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from vision_attn import wording
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval, t_tails
-from vision_attn.verdicts.seeds import OTHER, Cell, SeedVerdict, Terms, capital
+from vision_attn.verdicts.seeds import OTHER, Cell, SeedVerdict, Terms
 
 Side = Literal["above", "below"]
 
@@ -26,7 +27,7 @@ class MeanVerdict(SeedVerdict, abc.ABC):
     def _measured_how(self) -> str:
         paired = f", paired by {self.over}" if len(self.cells) > 1 else ""
         how = f"mean over {self.over}s with {100 * self.level:g} % Student-t interval{paired}"
-        return f"{capital(self._what)}{self._common}: {how}"
+        return f"{wording.headed(self._what)}{self._common}: {how}"
 
 
 @spec

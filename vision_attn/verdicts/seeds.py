@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vision_attn import wording
-from vision_attn.records import Records, pick, require_factor
+from vision_attn.records import Records, pick, require_factor, rows_at
 from vision_attn.selection import select_records
 from vision_attn.spec import InputError, Spec, spec
 from vision_attn.verdicts import budget
@@ -73,7 +73,7 @@ class SeedVerdict(Verdict, Measured, abc.ABC):
     @property
     def sentence(self) -> str:
         """What the rule asserts, in words."""
-        return f"{capital(self._what)} is {self._asserted}."
+        return f"{wording.headed(self._what)} is {self._asserted}."
 
     @property
     @abc.abstractmethod
@@ -165,9 +165,9 @@ class SeedVerdict(Verdict, Measured, abc.ABC):
         """One number a seed of the cell, and the seeds planned for it. A seed that lacks a run has no number."""
         factors = records.plan.factors
         fixed = {name: level for name, level in levels.items() if name in factors}
-        runs = budget.rows_at(records.runs, fixed)
+        runs = rows_at(records.runs, fixed)
         coordinates = {name: level for name, level in levels.items() if name not in factors}
-        measured = dataclasses.replace(records, values=budget.rows_at(records.values, {"metric": self.metric, **fixed}))
+        measured = dataclasses.replace(records, values=rows_at(records.values, {"metric": self.metric, **fixed}))
         values = pick(measured, self.metric, at=coordinates, along=self.along)
         lacking = runs.loc[~runs["run"].isin(values["run"]), self.over]
         own = values[~values[self.over].isin(lacking)]
@@ -254,11 +254,6 @@ class SeedVerdict(Verdict, Measured, abc.ABC):
     def _points(self, value: float, *, signed: bool = False) -> str:
         """An amount by which two values differ."""
         return wording.quantity(value, metric=self.metric, signed=signed, unit="percentage points")
-
-
-def capital(text: str) -> str:
-    """The text with its first letter upper case."""
-    return text[:1].upper() + text[1:]
 
 
 def _words(levels: Cell) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from vision_attn import wording
 from vision_attn.spec import spec
 from vision_attn.statistics import share_interval, share_tails
-from vision_attn.verdicts.seeds import OTHER, Cell, SeedVerdict, Terms, capital
+from vision_attn.verdicts.seeds import OTHER, Cell, SeedVerdict, Terms
 
 
 @spec
@@ -53,7 +53,7 @@ class ShareVerdict(SeedVerdict):
 
     @property
     def _measured_how(self) -> str:
-        return f"{capital(self._what)}{self._common}, with {100 * self.level:g} % Clopper-Pearson interval"
+        return f"{wording.headed(self._what)}{self._common}, with {100 * self.level:g} % Clopper-Pearson interval"
 
     @property
     def _reported(self) -> str:
