@@ -88,19 +88,14 @@ class Experiment:
 def smoke(experiment: Experiment) -> Experiment:
     """The experiment at the first two levels of each factor and two updates a run: does the whole chain hold?"""
 
-    def tiny(cell: dict[str, Level]) -> Run | None:
-        run = experiment.run(**cell)
-        if run is None:
-            return None
-        updates = 0 if run.recipe.updates == 0 else SMOKE_UPDATES
-        return run.replace(recipe=run.recipe.replace(updates=updates, epochs=None, compile="off"))
-
-    names = list(experiment.factors)
-    arguments = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
-
     def run(**cell: Level) -> Run | None:
-        return tiny(cell)
+        whole = experiment.run(**cell)
+        if whole is None:
+            return None
+        updates = 0 if whole.recipe.updates == 0 else SMOKE_UPDATES
+        return whole.replace(recipe=whole.recipe.replace(updates=updates, epochs=None, compile="off"))
 
+    arguments = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in experiment.factors]
     run.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
     factors = {name: tuple(levels)[:2] for name, levels in experiment.factors.items()}
     return dataclasses.replace(experiment, factors=factors, run=run)
@@ -154,22 +149,16 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
     omitted: list[dict[str, Level]] = []
     runs: dict[str, PlannedRun] = {}
     own: dict[str, str] = {}
-    met: set[tuple[str, Level]] = set()
+    met: set[tuple[str, Level]] = set()  # levels of factors for which `run` was asked already
     has_own = any(map(sources.is_own, kinds(Spec).values()))
     probes = {probe_file(to_json(probe)): probe for probe in experiment.probes}
     for levels in itertools.product(*experiment.factors.values()):
         cell = dict(zip(experiment.factors, levels, strict=True))
-        run = _run(experiment, cell, name)
+        run = _run_of(experiment, cell, name, is_repeated=not met.issuperset(cell.items()))
         if run is None:
             omitted.append(cell)
             continue
-        if not isinstance(run, Run):
-            raise InputError(f"run of {name} must return a Run or None. Got {short(run)} for {cell} instead.")
-        is_new = not met.issuperset(cell.items())
         met.update(cell.items())
-        if is_new and _run(experiment, cell, name) != run:
-            allowed = "the same Run whenever it is called, without a clock or random numbers of its own"
-            raise InputError(f"run of {name} must give {allowed}. It gives two for {cell}.")
         data = to_json(run)
         key = json_sha256(data)
         cells.append(Cell(factors=cell, run=key))
@@ -197,7 +186,20 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
     )
 
 
-def _run(experiment: Experiment, cell: dict[str, Level], name: str) -> Any:
+def _run_of(experiment: Experiment, cell: dict[str, Level], name: str, *, is_repeated: bool) -> Run | None:
+    """The Run of a cell, if it has one; `is_repeated`: asked for twice, as it must be the same whenever it is."""
+    run = _called(experiment, cell, name)
+    if run is None:
+        return None
+    if not isinstance(run, Run):
+        raise InputError(f"run of {name} must return a Run or None. Got {short(run)} for {cell} instead.")
+    if is_repeated and _called(experiment, cell, name) != run:
+        allowed = "the same Run whenever it is called, without a clock or random numbers of its own"
+        raise InputError(f"run of {name} must give {allowed}. It gives two for {cell}.")
+    return run
+
+
+def _called(experiment: Experiment, cell: dict[str, Level], name: str) -> Any:
     return sources.tried(
         lambda: experiment.run(**cell),
         what=lambda: f"run of {name} for {cell}",

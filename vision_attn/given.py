@@ -48,20 +48,23 @@ def _levels(name: str, given: Any) -> tuple[Level, ...]:
     if len(levels) > MOST_LEVELS:
         raise InputError(f"levels of factor {name!r} must be at most {MOST_LEVELS:,}. Got more.")
     for level in levels:
-        if not isinstance(level, str | int | float):
-            raise InputError(f"levels of factor {name!r} must be texts or numbers. Got {short(level)} instead.")
-        if isinstance(level, str) and not (level.isprintable() and level.strip() and len(level) <= LONGEST_LEVEL):
-            allowed = f"1 to {LONGEST_LEVEL} characters that can be printed, not all of them spaces"
-            raise InputError(
-                f"levels of factor {name!r} that are texts must have {allowed}. Got {short(level)} instead."
-            )
-        if isinstance(level, int) and not -(2**63) <= level < 2**63:
-            raise InputError(f"levels of factor {name!r} must be below 2**63. Got {short(level)} instead.")
-        if isinstance(level, float) and not math.isfinite(level):
-            raise InputError(f"levels of factor {name!r} must be finite. Got {short(level)} instead.")
+        _check_level(name, level)
     if len(set(levels)) != len(levels) or len(set(map(str, levels))) != len(levels):
         raise InputError(f"levels of factor {name!r} must differ, also as texts. Got {short(levels)} instead.")
     return levels
+
+
+def _check_level(factor: str, level: Any) -> None:
+    what = f"levels of factor {factor!r}"
+    if not isinstance(level, str | int | float):
+        raise InputError(f"{what} must be texts or numbers. Got {short(level)} instead.")
+    if isinstance(level, str) and not (level.isprintable() and level.strip() and len(level) <= LONGEST_LEVEL):
+        allowed = f"1 to {LONGEST_LEVEL} characters that can be printed, not all of them spaces"
+        raise InputError(f"{what} that are texts must have {allowed}. Got {short(level)} instead.")
+    if isinstance(level, int) and not -(2**63) <= level < 2**63:
+        raise InputError(f"{what} must be below 2**63. Got {short(level)} instead.")
+    if isinstance(level, float) and not math.isfinite(level):
+        raise InputError(f"{what} must be finite. Got {short(level)} instead.")
 
 
 def _plain(level: Any) -> Any:

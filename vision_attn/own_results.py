@@ -169,22 +169,7 @@ def _factors(frame: pd.DataFrame, values: list[str], factors: Sequence[str] | No
     if not chosen:
         raise InputError(f"The table needs columns beside {', '.join(values)} that tell its rows apart, such as model.")
     for one in chosen:
-        if one in RESERVED:
-            raise InputError(
-                f"A column must not be called {one!r}, as records have one of that name. Rename it (to seed, where it "
-                "counts repetitions), or leave it out by naming the others: factors=[...], or --factor COLUMN for each."
-            )
-        if one in values:
-            raise InputError(f"A column must be a factor or a value. Got {one!r} as both.")
-        if frame[one].isna().any():
-            row = int(np.flatnonzero(frame[one].isna())[0])
-            raise InputError(f"Every row needs a level in column {one!r}. Row {row + 1} has none.")
-        different = frame[one].nunique()
-        if factors is None and pd.api.types.is_float_dtype(frame[one]) and different > max(MANY, len(frame) // 2):
-            raise InputError(
-                f"Column {one!r} has {different} different numbers in {len(frame)} rows, as a result has and a factor "
-                "has not. Name it among the values, or name the factors."
-            )
+        _check_factor(frame[one], one, values, is_named=factors is not None)
     if factors is None and (own := _numbering(frame[chosen])):
         others = " ".join(f"--factor {one}" for one in chosen if one not in own)
         raise InputError(
@@ -192,6 +177,26 @@ def _factors(frame: pd.DataFrame, values: list[str], factors: Sequence[str] | No
             f"it out by naming the factors: factors=[...], or {others}."
         )
     return chosen
+
+
+def _check_factor(column: pd.Series, name: str, values: list[str], *, is_named: bool) -> None:
+    """Raise `InputError` where a column cannot be a factor, or, unless it `is_named` as one, looks like a result."""
+    if name in RESERVED:
+        raise InputError(
+            f"A column must not be called {name!r}, as records have one of that name. Rename it (to seed, where it "
+            "counts repetitions), or leave it out by naming the others: factors=[...], or --factor COLUMN for each."
+        )
+    if name in values:
+        raise InputError(f"A column must be a factor or a value. Got {name!r} as both.")
+    if column.isna().any():
+        row = int(np.flatnonzero(column.isna())[0])
+        raise InputError(f"Every row needs a level in column {name!r}. Row {row + 1} has none.")
+    different = column.nunique()
+    if not is_named and pd.api.types.is_float_dtype(column) and different > max(MANY, len(column) // 2):
+        raise InputError(
+            f"Column {name!r} has {different} different numbers in {len(column)} rows, as a result has and a factor "
+            "has not. Name it among the values, or name the factors."
+        )
 
 
 def _numbering(frame: pd.DataFrame) -> list[str]:

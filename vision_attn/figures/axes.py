@@ -1,5 +1,6 @@
 """Axes: sizes along x, shares and logarithms along y whose numbers can be read, and the rows of dot plots."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -70,14 +71,13 @@ def size_axis(axes: Axes, levels: Sequence[Any], *, label: str, linear: bool = F
     span = np.log10(list(texts)) if logarithmic else np.array(list(texts))
     margin = 0.06 * float(np.ptp(span)) or 0.5
     low, high = float(span.min()) - margin, float(span.max()) + margin
-    shown: list[float] = []
+    shown: set[float] = set()
+    last = math.inf
     for place, at in sorted(zip(texts, span, strict=True), reverse=True):
-        room = (float(at) - low) / (high - low) * width
-        before = (
-            (float(np.log10(shown[-1]) if logarithmic else shown[-1]) - low) / (high - low) * width if shown else 99
-        )
-        if before - room >= 0.085 * len(texts[place]) + 0.08:
-            shown.append(place)
+        inches = (float(at) - low) / (high - low) * width
+        if last - inches >= 0.085 * len(texts[place]) + 0.08:
+            shown.add(place)
+            last = inches
     axes.set_xscale("log" if logarithmic else "linear")
     axes.set_xlim(*(10.0**low, 10.0**high) if logarithmic else (low, high))
     axes.xaxis.set_major_locator(FixedLocator(list(texts)))

@@ -72,9 +72,7 @@ class KMeansFeatures(FittedModel):
         _require_rising(self, "strengths", self.strengths)
 
     def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
-        if image_size <= self.patch_size:
-            allowed = f"less than the image size {image_size}"
-            raise InputError(f"patch_size of KMeansFeatures must be {allowed}. Got {self.patch_size} instead.")
+        self.require("patch_size", self.patch_size < image_size, f"less than the image size {image_size}")
         return KMeansClassifier(self, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
 
 

@@ -55,9 +55,7 @@ class ConvStack(Model):
         self.require("patch_size", self.patch_size >= 1, "at least 1")
 
     def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
-        if image_size % self.patch_size:
-            allowed = f"a divisor of the image size {image_size}"
-            raise InputError(f"patch_size of ConvStack must be {allowed}. Got {self.patch_size} instead.")
+        self.require("patch_size", image_size % self.patch_size == 0, f"a divisor of the image size {image_size}")
         return ConvolutionStack(self, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
 
 

@@ -9,7 +9,7 @@ from vision_attn.models.base import Model
 from vision_attn.models.classifier import Classifier
 from vision_attn.models.drop_path import DropPath, drop_path_rates
 from vision_attn.models.features import Features, Step
-from vision_attn.spec import InputError, spec
+from vision_attn.spec import spec
 
 STAGES = 3
 
@@ -138,9 +138,8 @@ class ConvNeXt(Model):
 
     def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
         coarsest = self.patch_size * 2 ** (STAGES - 1)
-        if image_size % coarsest:
-            allowed = f"such that {2 ** (STAGES - 1)} times it divides the image size {image_size}"
-            raise InputError(f"patch_size of ConvNeXt must be {allowed}. Got {self.patch_size} instead.")
+        allowed = f"such that {2 ** (STAGES - 1)} times it divides the image size {image_size}"
+        self.require("patch_size", image_size % coarsest == 0, allowed)
         return ConvNeXtNetwork(self, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
 
 

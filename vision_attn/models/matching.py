@@ -41,6 +41,13 @@ Family = Model | Member
 
 DEPTH_STEPS = (0, 1, -1, 2, -2, 3, -3)
 WIDTH_LIMIT = 1 << 14
+MOST_BETWEEN = 64
+"""Steps of the width between what parameters ask for and what FLOPs ask for, up to which all of them are tried."""
+
+
+def _sizes(on: str) -> tuple[str, ...]:
+    """What is to agree, by the names that `Count` gives it."""
+    return ("params", "flops") if on == "both" else (on,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +67,7 @@ class Count:
 
     def error(self, wanted: "Count", on: str) -> float:
         """The largest relative difference of what is to agree."""
-        names = ("params", "flops") if on == "both" else (on,)
-        return max(abs(float(getattr(self, name) / getattr(wanted, name)) - 1) for name in names)
+        return max(abs(float(getattr(self, name) / getattr(wanted, name)) - 1) for name in _sizes(on))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,8 +138,7 @@ def match(
         wanted = Count(functools.partial(params_of, reference), sized)
     else:
         wanted = _count(reference, shape)
-    names = ("params", "flops") if on == "both" else (on,)
-    if empty := [name for name in names if not getattr(wanted, name)]:
+    if empty := [name for name in _sizes(on) if not getattr(wanted, name)]:
         what = {"params": "parameters that are trained", "flops": "FLOPs"}[empty[0]]
         raise InputError(f"reference of match must have {what}, where {on} are to agree. It has none.")
     if not isinstance(family, Model):
@@ -192,9 +197,7 @@ def _around(start: Family, wanted: Count, on: str, shape: dict[str, int]) -> lis
         return bool(getattr(_count(at(index), shape), name) <= getattr(wanted, name))
 
     found: dict[int, Family] = {}
-    for name in ("params", "flops"):
-        if on not in (name, "both"):
-            continue
+    for name in _sizes(on):
         low, high = least - 1, least
         while below(high, name) and high * step < WIDTH_LIMIT:
             low, high = high, high * 2
@@ -202,10 +205,8 @@ def _around(start: Family, wanted: Count, on: str, shape: dict[str, int]) -> lis
             middle = (low + high) // 2
             low, high = (middle, high) if below(middle, name) else (low, middle)
         found |= {index: at(index) for index in (low, high) if index >= least}
-    if on == "both" and found:
-        found |= (
-            {index: at(index) for index in range(min(found), max(found) + 1)} if max(found) - min(found) < 64 else {}
-        )
+    if on == "both" and found and max(found) - min(found) < MOST_BETWEEN:
+        found |= {index: at(index) for index in range(min(found), max(found) + 1)}
     return list(found.values())
 
 

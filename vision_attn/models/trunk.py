@@ -99,13 +99,11 @@ class ViT(Model):
     def build(self, *, image_size: int | tuple[int, int], in_chans: int, num_classes: int) -> nn.Module:
         """A freshly initialised module for square images, or with two numbers for those of that (height, width)."""
         sides = both_sides(image_size)
-        if any(side % self.patch_size for side in sides):
-            allowed = f"a divisor of the image size {image_size}"
-            raise InputError(f"patch_size of ViT must be {allowed}. Got {self.patch_size} instead.")
+        divides = all(side % self.patch_size == 0 for side in sides)
+        self.require("patch_size", divides, f"a divisor of the image size {image_size}")
         rows, columns = (side // self.patch_size for side in sides)
-        if rows % 2 ** len(self.merge_after) or columns % 2 ** len(self.merge_after):
-            allowed = f"no longer than {rows} x {columns} tokens can be halved"
-            raise InputError(f"merge_after of ViT must be {allowed}. Got {self.merge_after!r} instead.")
+        halves = all(side % 2 ** len(self.merge_after) == 0 for side in (rows, columns))
+        self.require("merge_after", halves, f"no longer than {rows} x {columns} tokens can be halved")
         return VisionTransformer(self, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
 
 
@@ -150,15 +148,7 @@ class VisionTransformer(OfPlaces, Features, Classifier):
         if spec.num_prefix_tokens:
             self.prefix = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, spec.num_prefix_tokens, dim), std=0.02))
         for block, stage, grid in zip(self.blocks, stages, self.grids, strict=True):
-            mixer = spec.mixer.widened(2**stage) if stage else spec.mixer
-            block.mixer = mixer.build(dim=dim << stage, grid=grid, num_prefix_tokens=spec.num_prefix_tokens)
-            initialise(block.mixer.modules())
-            if spec.init == "mimetic":
-                assert isinstance(block.mixer, Attention)
-                initialise_mimetic(block.mixer)
-            elif spec.init == "unit_variance":
-                assert isinstance(block.mixer, Attention)
-                nn.init.normal_(block.mixer.qkv.weight, std=block.mixer.dim**-0.5)
+            block.mixer = _made_mixer(spec, stage, grid)
         self.feature_info = [
             {"module": f"blocks.{i}", "num_chs": width, "reduction": spec.patch_size << stage}
             for i, (width, stage) in enumerate(zip(widths, stages, strict=True))
@@ -247,3 +237,17 @@ class VisionTransformer(OfPlaces, Features, Classifier):
         head = super().make_head(num_classes)
         initialise([head])
         return head
+
+
+def _made_mixer(spec: ViT, stage: int, grid: tuple[int, int]) -> nn.Module:
+    """The mixer of a block of that stage, counted from 0, with its initial weights."""
+    own = spec.mixer.widened(2**stage) if stage else spec.mixer
+    mixer = own.build(dim=spec.dim << stage, grid=grid, num_prefix_tokens=spec.num_prefix_tokens)
+    initialise(mixer.modules())
+    if spec.init != "default":
+        assert isinstance(mixer, Attention)
+        if spec.init == "mimetic":
+            initialise_mimetic(mixer)
+        else:
+            nn.init.normal_(mixer.qkv.weight, std=mixer.dim**-0.5)
+    return mixer

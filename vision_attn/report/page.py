@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from vision_attn import wording
 from vision_attn.figures import Figure
 from vision_attn.plan import Plan
@@ -106,22 +108,11 @@ def _page(
 
 def _headline(records: Records, drawn: Sequence[Drawn]) -> list[tuple[str, str]]:
     """What one wants to know before looking at any figure."""
-    runs, plan = records.runs, records.plan
-    single = runs.drop_duplicates("run")
-    done = int((single["state"] == "done").sum())
-    states = Counter(single["state"])
+    runs, plan = records.runs.drop_duplicates("run"), records.plan
+    states = Counter(runs["state"])
     others = ", ".join(f"{count:,} {name}" for name, count in states.items() if name != "done")
-    said = [("Runs", f"{done:,} of {len(single):,} done" + (f" ({others})" if others else ""))]
-    for name, text in (("dataset", "Data"), ("fingerprint", "Fingerprint")):
-        at = column(records, name)
-        values = list(dict.fromkeys(single[at].dropna())) if at in single else []
-        if values and text.lower() not in plan.factors:
-            said.append(
-                (
-                    text,
-                    wording.listing([f"{one[:16]}…" if name == "fingerprint" else str(one) for one in values], most=5),
-                )
-            )
+    said = [("Runs", f"{states['done']:,} of {len(runs):,} done" + (f" ({others})" if others else ""))]
+    said += _data_rows(records, runs)
     for factor, levels in plan.factors.items():
         texts = [wording.level_cell(level) for level in levels]
         said.append((factor.replace("_", " ").capitalize(), wording.listing(texts, most=12)))
@@ -132,10 +123,22 @@ def _headline(records: Records, drawn: Sequence[Drawn]) -> list[tuple[str, str]]
     if shares:
         texts = [f"{100 * share:g} %" for share in shares]
         said.append(("Intervals", f"{wording.listing(texts)}, of the kind that each caption and rule names"))
-    seconds = float(single["train_seconds"].sum()) if "train_seconds" in single else 0
+    seconds = float(runs["train_seconds"].sum()) if "train_seconds" in runs else 0
     if seconds > 0:
         said.append(("Training time", f"{_duration(seconds)} in all"))
     return said
+
+
+def _data_rows(records: Records, runs: pd.DataFrame) -> list[tuple[str, str]]:
+    """The data sets and their fingerprints, where no factor has them."""
+    rows = []
+    for name, heading, most in (("dataset", "Data", None), ("fingerprint", "Fingerprint", 16)):
+        at = column(records, name)
+        values = [str(value) for value in dict.fromkeys(runs[at].dropna())] if at in runs else []
+        if values and heading.lower() not in records.plan.factors:
+            texts = values if most is None else [f"{value[:most]}…" for value in values]
+            rows.append((heading, wording.listing(texts, most=5)))
+    return rows
 
 
 def _duration(seconds: float) -> str:

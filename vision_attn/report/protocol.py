@@ -45,32 +45,36 @@ def settings(records: Records) -> list[Setting]:
 
     What is fitted instead of trained has no recipe.
     """
-    plan, flips = records.plan, _flips(records)
-    names = plan.labels("model")
-    trained = {key for key, entry in plan.runs.items() if entry.run["model"].get("kind") not in BASELINES}
-    keys: dict[str, list[str]] = {name: [] for name in names}
+    plan = records.plan
+    by_model: dict[str, list[str]] = {name: [] for name in plan.labels("model")}
     for cell in plan.cells:
-        keys[plan.label(cell, "model")].append(cell.run)
-    firsts = {name: list(dict.fromkeys(plan.alike[key] for key in own)) for name, own in keys.items()}
-    runs = {name: [plan.runs[key].run for key in own] for name, own in firsts.items()}
-    rows = [_setting("built as", [[call(run["model"]) for run in runs[name]] for name in names])]
-    varied = _varied(plan)
-    full = [[{**dict.fromkeys(varied), **run["data"]} for run in runs[name]] for name in names]
-    rows.append(_setting("data", [[call(data, without=varied) for data in own] for own in full]))
-    usual = plan.defaults.get("Recipe", {})
-    fields = dict.fromkeys(key for own in runs.values() for run in own for key in run["recipe"])
-    for field in dict.fromkeys([*usual, *fields]):
-        if field != "kind":
-            first = dict.fromkeys(key for own in firsts.values() for key in own)
-            asked = {key: plan.runs[key].run["recipe"].get(field, usual.get(field, "default")) for key in first}
-            if field == "flip":
-                asked = {key: _flip(value, flips.get(key)) for key, value in asked.items()}
-            values = [[plain(asked[key]) for key in firsts[name] if key in trained] for name in names]
-            rows.append(_setting(field.replace("_", " "), values))
-    if any(run["recipe"].get("patience") is not None for own in runs.values() for run in own):
-        rows.append(
-            _setting("runs ended by the cap, not by a stall", [[_capped(records, own)] for own in keys.values()])
-        )
+        by_model[plan.label(cell, "model")].append(cell.run)
+    firsts = [list(dict.fromkeys(plan.alike[key] for key in keys)) for keys in by_model.values()]
+    runs, varied = [[plan.runs[key].run for key in keys] for keys in firsts], _varied(plan)
+    built = [[call(run["model"]) for run in own] for own in runs]
+    data = [[call({**dict.fromkeys(varied), **run["data"]}, without=varied) for run in own] for own in runs]
+    rows = [_setting("built as", built), _setting("data", data), *_recipe_settings(records, firsts)]
+    if any(run["recipe"].get("patience") is not None for own in runs for run in own):
+        capped = [[_capped(records, keys)] for keys in by_model.values()]
+        rows.append(_setting("runs ended by the cap, not by a stall", capped))
+    return rows
+
+
+def _recipe_settings(records: Records, by_model: Sequence[Sequence[str]]) -> list[Setting]:
+    """Every field of the recipe, for the runs of each model."""
+    plan, flips = records.plan, _flips(records)
+    defaults = plan.defaults.get("Recipe", {})
+    recipes = {key: plan.runs[key].run["recipe"] for keys in by_model for key in keys}
+    trained = {key for key in recipes if plan.runs[key].run["model"].get("kind") not in BASELINES}
+    rows = []
+    for field in dict.fromkeys([*defaults, *(name for recipe in recipes.values() for name in recipe)]):
+        if field == "kind":
+            continue
+        asked = {key: recipe.get(field, defaults.get(field, "default")) for key, recipe in recipes.items()}
+        if field == "flip":
+            asked = {key: _flip(value, flips.get(key)) for key, value in asked.items()}
+        values = [[plain(asked[key]) for key in keys if key in trained] for keys in by_model]
+        rows.append(_setting(field.replace("_", " "), values))
     return rows
 
 

@@ -58,7 +58,10 @@ def crossover(
     uses all seeds that have both models there, also where others have fewer. Without `n` >= 2 there is none.
     Raises `InputError` where a cell has several values.
     """
-    return _resampled(frame, value, x, compare, pair_on, reference, other, level, resamples, seed, _last_crossing)
+    check_level(level)
+    models = {"compare": compare, "reference": reference, "other": other}
+    curves = _paired_curves(frame, value=value, x=x, pair_on=pair_on, **models)
+    return _read_off(curves, _last_crossing, level=level, resamples=resamples, seed=seed)
 
 
 def equivalent_size(
@@ -75,7 +78,10 @@ def equivalent_size(
     seed: int = 0,
 ) -> Estimate:
     """How many images `reference` needs to be as good as `other` with the most: the value of data, in images."""
-    return _resampled(frame, value, x, compare, pair_on, reference, other, level, resamples, seed, _same_value)
+    check_level(level)
+    models = {"compare": compare, "reference": reference, "other": other}
+    curves = _paired_curves(frame, value=value, x=x, pair_on=pair_on, **models)
+    return _read_off(curves, _same_value, level=level, resamples=resamples, seed=seed)
 
 
 def _last_crossing(sizes: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -105,50 +111,54 @@ def _same_value(sizes: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> floa
     return float(np.exp(np.log(sizes[after - 1]) + share * np.log(sizes[after] / sizes[after - 1])))
 
 
-def _resampled(
-    frame: pd.DataFrame,
-    value: str,
-    x: str,
-    compare: str,
-    pair_on: Sequence[str],
-    reference: Any,
-    other: Any,
-    level: float,
-    resamples: int,
-    seed: int,
-    crossing: Crossing,
-) -> Estimate:
-    check_level(level)
+@dataclasses.dataclass(frozen=True)
+class _PairedCurves:
+    """The curves of two models over S sizes that both have: `values` (seeds, 2 S), the other's, then the reference's.
+
+    `counts` (S,) are the pairs at each size; `alone` names values without a partner; `lacking`: why there is no curve.
+    """
+
+    alone: Sequence[str] = ()
+    lacking: str = ""
+    sizes: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
+    values: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
+
+
+def _paired_curves(
+    frame: pd.DataFrame, *, value: str, x: str, compare: str, pair_on: Sequence[str], reference: Any, other: Any
+) -> _PairedCurves:
     cells = frame[frame[compare].isin([reference, other])].dropna(subset=[value])
     if set(cells[compare]) != {reference, other}:
-        return _not_measured("one of the two models has no values")
+        return _PairedCurves(lacking="one of the two models has no values")
     both = pairs(cells, value=value, by=[x], pair_on=pair_on, compare=compare, reference=reference)
-    alone = both[both["difference"].isna()]
-    names = [_alone(row, x=x, pair_on=pair_on, names=(other, reference)) for row in alone.to_dict("records")]
-    counts = both.groupby(x)["difference"].count()
-    sizes = [size for size, count in counts.items() if count]
-    if len(sizes) < 2:
-        return _not_measured("no seed has both models at two sizes or more", names)
+    lone = both[both["difference"].isna()].to_dict("records")
+    alone = [_alone(row, x=x, pair_on=pair_on, names=(other, reference)) for row in lone]
+    counts = {size: int(count) for size, count in both.groupby(x)["difference"].count().items() if count}
+    if len(counts) < 2:
+        return _PairedCurves(alone, lacking="no seed has both models at two sizes or more")
     table = both.dropna(subset=["difference"]).pivot(index=list(pair_on), columns=x, values=["value", "reference"])
-    values = table.to_numpy(float)  # seeds x (sizes of other, sizes of reference)
-    places, shape = np.asarray(sizes, float), (-1, 2, len(sizes))
-    estimate = crossing(places, *np.nanmean(values, axis=0).reshape(shape)[0])
-    least, most = int(counts[sizes].min()), int(counts.max())
-    low, high, said = np.nan, np.nan, _size(estimate, sizes)
+    return _PairedCurves(alone, "", tuple(map(float, counts)), tuple(counts.values()), table.to_numpy(float))
+
+
+def _read_off(curves: _PairedCurves, crossing: Crossing, *, level: float, resamples: int, seed: int) -> Estimate:
+    """Where the curves cross, with the percentiles over resampled means."""
+    dropped = {"dropped": len(curves.alone), "dropped_pairs": "; ".join(curves.alone)}
+    if curves.lacking:
+        return Estimate(np.nan, np.nan, np.nan, 0, f"not measured: {curves.lacking}", **dropped)  # type: ignore[arg-type]
+    sizes, shape = np.asarray(curves.sizes), (-1, 2, len(curves.sizes))
+    estimate = crossing(sizes, *np.nanmean(curves.values, axis=0).reshape(shape)[0])
+    least, most = min(curves.counts), max(curves.counts)
+    low, high, said = np.nan, np.nan, _size(estimate, curves.sizes)
     if least >= 2:
-        means = resampled_means(values, level=level, resamples=resamples, seed=seed).reshape(shape)
-        found = [crossing(places, *mean) for mean in means]
+        means = resampled_means(curves.values, level=level, resamples=resamples, seed=seed).reshape(shape)
+        found = [crossing(sizes, *mean) for mean in means]
         tails = [(1 - level) / 2, (1 + level) / 2]
         low, high = map(float, np.quantile(found, tails, method="inverted_cdf"))
     else:
-        single = [f"{size:,.0f}" for size in sizes if counts[size] == 1]
+        single = [f"{size:,.0f}" for size, count in zip(curves.sizes, curves.counts, strict=True) if count == 1]
         said += f"; one seed at {', '.join(single)}, no interval" if most > 1 else "; one seed, no interval"
-    return Estimate(estimate, low, high, least, said, tuple(map(float, sizes)), most, len(names), "; ".join(names))
-
-
-def _not_measured(why: str, names: Sequence[str] = ()) -> Estimate:
-    missing = (np.nan, np.nan, np.nan)
-    return Estimate(*missing, 0, f"not measured: {why}", dropped=len(names), dropped_pairs="; ".join(names))
+    return Estimate(estimate, low, high, least, said, curves.sizes, most, **dropped)  # type: ignore[arg-type]
 
 
 def _alone(row: dict[Any, Any], *, x: str, pair_on: Sequence[str], names: tuple[Any, Any]) -> str:

@@ -15,21 +15,17 @@ def require_fit(recipe: Recipe, model: nn.Module, *, data: Data) -> None:
 
     One image goes through the model, in eval mode and outside of its random numbers.
     """
-    if recipe.crop_padding and not data.crop:
-        allowed = f"0 on {data.name}, where it matters what lies where"
-        raise InputError(f"crop_padding of Recipe must be {allowed}. Got {recipe.crop_padding} instead.")
-    if data.farthest is not None and recipe.crop_padding > data.farthest:
-        allowed = f"at most {data.farthest} on {data.name}, where it matters what lies where"
-        raise InputError(f"crop_padding of Recipe must be {allowed}. Got {recipe.crop_padding} instead.")
-    if recipe.rand_augment is not None and not (data.crop and data.farthest is None):
-        allowed = f"None on {data.name}, where it matters what lies where"
-        raise InputError(f"rand_augment of Recipe must be {allowed}. Got {recipe.rand_augment} instead.")
-    if (recipe.mixup or recipe.cutmix) and data.label_shape:
-        allowed = f"0 on {data.name}, whose labels lie on a grid"
-        field = "mixup" if recipe.mixup else "cutmix"
-        raise InputError(f"{field} of Recipe must be {allowed}. Got {getattr(recipe, field)} instead.")
-    if recipe.patch_drop:
-        _require_patches(recipe, data)
+    where = f"on {data.name}, where it matters what lies where"
+    may_move = data.crop and data.farthest is None
+    recipe.require("crop_padding", not recipe.crop_padding or data.crop, f"0 {where}")
+    if data.farthest is not None:
+        recipe.require("crop_padding", recipe.crop_padding <= data.farthest, f"at most {data.farthest} {where}")
+    recipe.require("rand_augment", recipe.rand_augment is None or may_move, f"None {where}")
+    for field in ("mixup", "cutmix", "patch_drop"):
+        is_off = not getattr(recipe, field)
+        recipe.require(field, is_off or not data.label_shape, f"0 on {data.name}, whose labels lie on a grid")
+    fits = not recipe.patch_drop or data.image_size % recipe.patch_drop_size == 0
+    recipe.require("patch_drop_size", fits, f"a divisor of the image size {data.image_size}")
     if isinstance(model, FittedClassifier) and isinstance(data.train, Stream):
         allowed = f"one that is trained by updates on {data.name}, whose training images are drawn anew"
         raise InputError(f"model must be {allowed}. Got {type(model.spec).__name__} instead.")
@@ -41,15 +37,6 @@ def require_fit(recipe: Recipe, model: nn.Module, *, data: Data) -> None:
         raise InputError(
             f"predictions of the model must be {allowed} on {data.name}. Got {_place(tuple(found))} instead."
         )
-
-
-def _require_patches(recipe: Recipe, data: Data) -> None:
-    if data.label_shape:
-        allowed = f"0 on {data.name}, whose labels lie on a grid"
-        raise InputError(f"patch_drop of Recipe must be {allowed}. Got {recipe.patch_drop} instead.")
-    if data.image_size % recipe.patch_drop_size:
-        allowed = f"a divisor of the image size {data.image_size}"
-        raise InputError(f"patch_drop_size of Recipe must be {allowed}. Got {recipe.patch_drop_size} instead.")
 
 
 def _place(shape: tuple[int, ...]) -> str:

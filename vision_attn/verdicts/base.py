@@ -139,6 +139,7 @@ def judged(verdict: Verdict, records: Records) -> Finding:
 
 
 def decided(*, supports: bool, contradicts: bool) -> Answer:
+    """The answer of a rule that was measured; a contradiction goes before."""
     return "contradicts" if contradicts else "supports" if supports else "inconclusive"
 
 
