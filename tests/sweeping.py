@@ -95,9 +95,5 @@ def workers_of(process):
     return [int(child) for child in children]
 
 
-def is_training(place):
-    return any(folder.holder() for folder in folders(place).values())
-
-
 def has_history(place):
     return any((folder.path / "history.jsonl").exists() for folder in folders(place).values())

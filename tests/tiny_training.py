@@ -11,6 +11,7 @@ from vision_attn.training import Recipe, train
 from vision_attn.training.checkpoint import TrainState
 from vision_attn.training.compute import ComputeSettings
 from vision_attn.training.seeding import Streams
+from vision_attn.training.stacked import Stack
 
 EAGER = ComputeSettings(
     device="cpu", precision="fp32", compile=False, channels_last=False, threads=1, compile_reason="test"
@@ -105,3 +106,15 @@ def rows(found: Any) -> list[dict[str, Any]]:
 
 def bits(model: nn.Module) -> bytes:
     return b"".join(tensor.contiguous().numpy().tobytes() for tensor in model.state_dict().values())
+
+
+def finished(stack: Stack, *, stop: int | None = None) -> dict[int, list]:
+    """Train a stack to the end, or to an update; what happened to each member."""
+    happened = {member: [] for member in stack.members}
+    for found in stack.train():
+        for member, what in found.items():
+            happened[member].append(what)
+        if stack.update == stop:
+            break
+    stack.write_back()
+    return happened

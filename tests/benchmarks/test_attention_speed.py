@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable
 
+import memory
 import pytest
 import torch
 from torch import nn
@@ -67,14 +68,7 @@ def peak_bytes(layer: nn.Module, x: torch.Tensor, *, backward: bool) -> int:
         return torch.cuda.max_memory_allocated() - before
     layer.zero_grad()
     x.grad = None
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        once(layer, x, backward=backward)
-    held = highest = 0
-    for event in profile.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            highest = max(highest, held)
-    return highest
+    return memory.peak_bytes(lambda: once(layer, x, backward=backward))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])

@@ -194,8 +194,9 @@ def test_every_image_of_a_committed_page_is_a_drawing():
 
 
 def test_what_many_marks_share_stands_once(before):
-    small = svg.compact(before).decode()
-    for run in re.findall(r"(?:<use [^>]*/>){2,}", small):
+    runs = re.findall(r"(?:<use [^>]*/>){2,}", svg.compact(before).decode())
+    assert runs
+    for run in runs:
         styles = re.findall(r'style="([^"]*)"', run)
         assert len(set(styles)) == len(styles)
 

@@ -5,7 +5,7 @@ import functools
 
 import pytest
 import torch
-from tiny_training import data, rows, split, steps
+from tiny_training import data, finished, rows, split, steps
 
 from vision_attn.data.base import Data
 from vision_attn.models import (
@@ -66,17 +66,6 @@ def choices_of(state: TrainState, recipe: Recipe = RECIPE) -> ComputeSettings:
     return choose(recipe, state.model, data=member_data(0), device=device(), threads=1)
 
 
-def trained(stack: Stack, stop: int | None = None) -> dict[int, list]:
-    happened = {member: [] for member in stack.members}
-    for found in stack.train():
-        for member, what in found.items():
-            happened[member].append(what)
-        if stack.update == stop:
-            break
-    stack.write_back()
-    return happened
-
-
 def stack_of(model: Model, *, seeds=SEEDS, states=None, recipe: Recipe = RECIPE) -> Stack:
     states = states or [begin(model, seed, recipe) for seed in seeds]
     choices = choices_of(states[0], recipe)
@@ -87,7 +76,7 @@ def stack_of(model: Model, *, seeds=SEEDS, states=None, recipe: Recipe = RECIPE)
 @pytest.mark.parametrize("name", list(MODELS))
 def test_recorded_updates_are_those_of_a_run_alone(name, seeds):
     stack = stack_of(MODELS[name], seeds=seeds)
-    happened = trained(stack)
+    happened = finished(stack)
     assert stack.choices.graph, stack.choices.graph_reason
     for place, seed in enumerate(seeds):
         alone = begin(MODELS[name], seed)
@@ -102,7 +91,7 @@ def test_recorded_updates_are_those_of_a_run_alone(name, seeds):
 @pytest.mark.parametrize("name", ["mimetic", "convolution", "ResNet"])
 def test_weights_move_as_those_of_a_run_alone(name):
     stack = stack_of(MODELS[name])
-    trained(stack)
+    finished(stack)
     eager = dataclasses.replace(stack.choices, graph=False)
     for place, seed in enumerate(SEEDS):
         alone, before = begin(MODELS[name], seed), begin(MODELS[name], seed)
@@ -117,14 +106,14 @@ def test_weights_move_as_those_of_a_run_alone(name):
 @pytest.mark.parametrize("name", ["attention", "ResNet"])
 def test_a_recorded_stack_goes_on_from_its_checkpoints_to_the_same_bits(name):
     whole, first = stack_of(MODELS[name]), stack_of(MODELS[name])
-    undisturbed, before = trained(whole), trained(first, stop=7)
+    undisturbed, before = finished(whole), finished(first, stop=7)
     states = []
     for seed in SEEDS:
         state = begin(MODELS[name], seed)
         state.load_state_dict(first.states[seed].state_dict())
         states.append(state)
     second = stack_of(MODELS[name], states=states)
-    after = trained(second)
+    after = finished(second)
     for seed in SEEDS:
         assert before[seed] + after[seed] == undisturbed[seed]
         for ours, theirs in zip(*(stack.states[seed].model.parameters() for stack in (second, whole)), strict=True):
@@ -133,7 +122,7 @@ def test_a_recorded_stack_goes_on_from_its_checkpoints_to_the_same_bits(name):
 
 def test_what_draws_in_training_is_trained_as_it_is_and_says_why():
     stack = stack_of(ATTENTION.replace(drop_path=0.2))
-    happened = trained(stack)
+    happened = finished(stack)
     assert not stack.choices.graph
     assert "dropout" in stack.choices.graph_reason
     assert all(len(found) == 5 for found in happened.values())
@@ -142,7 +131,7 @@ def test_what_draws_in_training_is_trained_as_it_is_and_says_why():
 def test_bf16_learns_as_fp32_does():
     losses = {}
     for precision in ("fp32", "bf16"):
-        happened = trained(stack_of(MODELS["mimetic"], recipe=RECIPE.replace(precision=precision)))
+        happened = finished(stack_of(MODELS["mimetic"], recipe=RECIPE.replace(precision=precision)))
         losses[precision] = [row["train_loss"] for row in happened[0]]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.03)
 
@@ -151,8 +140,8 @@ def test_a_member_that_diverges_ends_and_disturbs_no_other():
     states = [begin(ATTENTION, seed) for seed in SEEDS]
     with torch.no_grad():
         states[1].model.head.weight.fill_(float("nan"))
-    happened = trained(stack_of(ATTENTION, states=states))
-    undisturbed = trained(stack_of(ATTENTION))
+    happened = finished(stack_of(ATTENTION, states=states))
+    undisturbed = finished(stack_of(ATTENTION))
     assert [type(what).__name__ for what in happened[1]] == ["Diverged"]
     assert happened[1][0].update == 1
     assert happened[0] == undisturbed[0]

@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from documents import PAGES
+from memory import peak_bytes
 from torch.utils.flop_counter import FlopCounterMode
 
 from vision_attn.layers import (
@@ -84,16 +85,9 @@ def test_so_does_that_of_the_similarities(similarity):
 
 def peak(layer, x, **masks):
     """The most bytes that forward and backward hold at once beyond the input and the weights."""
-    for _ in range(2):
-        layer.zero_grad()
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-            layer(x, **masks).sum().backward()
-    held = highest = 0
-    for event in profile.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            highest = max(highest, held)
-    return highest
+    layer(x, **masks).sum().backward()
+    layer.zero_grad()
+    return peak_bytes(lambda: layer(x, **masks).sum().backward())
 
 
 MORE = {8: {"`SpatialReduction(C, r)`", "`TopK(k)`"}, 24: set()}

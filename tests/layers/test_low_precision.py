@@ -5,6 +5,7 @@ import io
 
 import pytest
 import torch
+from memory import peak_bytes
 from switches import DIM, GRID, HEADS, PATTERNS, POSITIONS, SIMILARITIES, image_tokens, made
 from torch.autograd import forward_ad
 
@@ -208,22 +209,12 @@ def test_scores_that_are_formed_some_at_a_time_give_what_all_do(what, at_once, m
     assert taken  # it was done in turn
 
 
-def peak(layer, x):
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        layer(x).sum().backward()
-    held = highest = 0
-    for event in profile.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            highest = max(highest, held)
-    return highest
-
-
 @pytest.mark.parametrize("path", ["auto", "math"])
 def test_only_products_that_are_asked_for_hold_the_scores_of_a_long_sequence(path):
     layer, side = Attention(DIM, HEADS, path=path, position="relative", grid=(2, 1100)), 2200
     matrix = HEADS * side**2 * 4
-    most = peak(layer, torch.randn(1, side, DIM).requires_grad_())
+    x = torch.randn(1, side, DIM).requires_grad_()
+    most = peak_bytes(lambda: layer(x).sum().backward())
     assert (most > 4 * matrix) == (path == "math")  # those of the bias and what it is made of, beside the scores
 
 

@@ -5,7 +5,7 @@ import functools
 
 import pytest
 import torch
-from tiny_training import EAGER, data, rows, split, start, steps
+from tiny_training import EAGER, data, finished, rows, split, start, steps
 from torch import nn
 
 from vision_attn.data import augment
@@ -60,18 +60,6 @@ def stack_of(model: Model, recipe: Recipe, *, seeds=SEEDS, states=None, images=N
     states = states or [begin(model, recipe, seed) for seed in seeds]
     choices = dataclasses.replace(EAGER, stacked=len(states))
     return Stack(states, data=images or [member_data(seed) for seed in seeds], recipe=recipe, choices=choices)
-
-
-def finished(stack: Stack, *, stop: int | None = None):
-    """Train to the end, or to an update; what happened to each member."""
-    happened = {member: [] for member in stack.members}
-    for found in stack.train():
-        for member, what in found.items():
-            happened[member].append(what)
-        if stack.update == stop:
-            break
-    stack.write_back()
-    return happened
 
 
 def assert_like_alone(stack: Stack, happened, recipe: Recipe, alone: dict[int, TrainState], images=None):

@@ -8,7 +8,6 @@ units compete (ReLU, max-pooling, top-k) what no draw shows is not proven absent
 B batch, C channels, R x Q units of a layer, H x W pixels.
 """
 
-import copy
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
@@ -109,19 +108,6 @@ def support(
         extent = _extent(seen[name], sides[name], where[name], found.values(), image_size)
         found[name] = _summary(seen[name], sides[name], extent, spots(grids[name])[0], where[name])
     return found
-
-
-def leaks_between_samples(module: nn.Module, x: Tensor) -> bool:
-    """Whether the output for one image of the batch depends on another, as with batch statistics in train mode.
-
-    The module is asked in the mode it is in, with its weights, on a copy.
-    """
-    copied = copy.deepcopy(module).double().requires_grad_(False)
-    images = x.detach().double().requires_grad_()
-    first = copied(images)[0]
-    weights = torch.rand(first.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(x.device)
-    (gradient,) = torch.autograd.grad((weights * first).sum(), images)
-    return bool((gradient[1:] != 0).any())
 
 
 def _passes(fields: Tensor, axis: int) -> bool:
