@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vision_attn import given, sources
+from vision_attn import experiment_fields, sources
 from vision_attn.figures.base import Figure
 from vision_attn.plan import Cell, Level, Plan, PlannedRun
 from vision_attn.probes.base import Probe
@@ -51,17 +51,20 @@ class Experiment:
             allowed = "a text, such as the file's docstring"
             raise InputError(f"question of Experiment must be {allowed}. Got {found} instead.")
         canonical(self.question)
-        object.__setattr__(self, "factors", given.factors("factors of Experiment", self.factors))
-        presets = given.mapping("presets of Experiment", self.presets)
-        checked = {name: given.factors(f"preset {name!r}", own, known=self.factors) for name, own in presets.items()}
+        object.__setattr__(self, "factors", experiment_fields.factors("factors of Experiment", self.factors))
+        presets = experiment_fields.mapping("presets of Experiment", self.presets)
+        checked = {
+            name: experiment_fields.factors(f"preset {name!r}", own, known=self.factors)
+            for name, own in presets.items()
+        }
         object.__setattr__(self, "presets", checked)
         for name in checked:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) or name == "smoke":
                 allowed = "letters, digits, _ and -, and not smoke: it is a part of the name of a folder"
                 raise InputError(f"name of a preset must be {allowed}. Got {name!r} instead.")
         for field, kind in (("probes", Probe), ("figures", Figure), ("verdicts", Verdict)):
-            object.__setattr__(self, field, given.specs(field, getattr(self, field), kind))
-        given.check_run(self.run, list(self.factors))
+            object.__setattr__(self, field, experiment_fields.specs(field, getattr(self, field), kind))
+        experiment_fields.check_run(self.run, list(self.factors))
 
     def with_levels(self, levels: Mapping[str, Iterable[Level]]) -> "Experiment":
         """The same question over other levels of some factors."""

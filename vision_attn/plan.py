@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from vision_attn import form
+from vision_attn import plan_schema
 from vision_attn.spec import InputError, canonical
 from vision_attn.store import RUNS, DamagedFile, probe_file, read_json, sealed, write_json, write_sealed
 
@@ -147,7 +147,7 @@ class Plan:
                 f"schema of a plan must be at most {SCHEMA}: this one is of a later version of vision-attn. "
                 f"Got {schema!r} instead."
             )
-        form.check(data)
+        plan_schema.check(data)
         probes = tuple(data["probes"])
         keys = {key: key for key in data["runs"]}
         _share(entry["run"] for entry in data["runs"].values())

@@ -22,8 +22,8 @@ from vision_attn.store import CHECKPOINT, RESULT, SCHEMA, WEIGHTS, Lease
 from vision_attn.training import Recipe, train
 from vision_attn.training.checkpoint import DamagedCheckpoint, TrainState, from_bytes, to_bytes
 from vision_attn.training.compute import ComputeSettings, choose, deterministic
-from vision_attn.training.fitting import require_fit
 from vision_attn.training.loop import Diverged, Row
+from vision_attn.training.requirements import require_fit
 from vision_attn.training.seeding import Streams
 from vision_attn.training.stacked import Stack
 

@@ -22,7 +22,7 @@ from vision_attn.probes.base import Probe
 from vision_attn.probes.capture import named
 from vision_attn.run import Run, built
 from vision_attn.spec import InputError, from_json, kind_of, short
-from vision_attn.training.fitting import require_fit
+from vision_attn.training.requirements import require_fit
 
 IMAGES = 8
 """Images that a probe is tried on."""

@@ -10,8 +10,8 @@ from vision_attn import Mnist5k, Recipe, ViT
 from vision_attn.data import CuedRecall, Quadrants, Split
 from vision_attn.probes import SubgroupAccuracy
 from vision_attn.spec import InputError, from_json, to_json
-from vision_attn.training.fitting import require_fit
 from vision_attn.training.loop import _augmented as augmented
+from vision_attn.training.requirements import require_fit
 
 LEFT = Quadrants(of=Mnist5k(), train_quadrants=(0, 2), train_size=100, val_size=20)
 

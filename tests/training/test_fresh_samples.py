@@ -18,7 +18,7 @@ from vision_attn.training.checkpoint import from_bytes, to_bytes
 from vision_attn.training.compiling import cross_entropy
 from vision_attn.training.compute import choose
 from vision_attn.training.evaluate import accuracy, read_out
-from vision_attn.training.fitting import require_fit
+from vision_attn.training.requirements import require_fit
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(updates=6, batch_size=8, crop_padding=0, compile="off")

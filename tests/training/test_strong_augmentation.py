@@ -11,7 +11,7 @@ from vision_attn.data.augment import drop_patches
 from vision_attn.spec import InputError
 from vision_attn.training.checkpoint import from_bytes, to_bytes
 from vision_attn.training.compiling import cross_entropy
-from vision_attn.training.fitting import require_fit
+from vision_attn.training.requirements import require_fit
 
 IMAGES = data(val_size=20)
 PLAIN = Recipe(updates=12, batch_size=16, learning_rate=3e-3, history_rows=4)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vision_attn import given, sources
+from vision_attn import experiment_fields, sources
 from vision_attn.plan import Plan
 from vision_attn.spec import InputError, among, canonical
 
@@ -65,8 +65,8 @@ def parse_levels(text: str, experiment: "Experiment") -> tuple[str, tuple[Any, .
     for value in values.split(","):
         if span := re.fullmatch(r"(\d{1,18})-(\d{1,18})", value):
             low, high = int(span[1]), int(span[2])
-            if not low <= high < low + given.MOST_LEVELS:
-                allowed = f"from the smaller to the larger, at most {given.MOST_LEVELS:,}"
+            if not low <= high < low + experiment_fields.MOST_LEVELS:
+                allowed = f"from the smaller to the larger, at most {experiment_fields.MOST_LEVELS:,}"
                 raise InputError(f"levels of {factor} between two numbers must be {allowed}. Got {value!r} instead.")
             levels.extend(range(low, high + 1))
         else:

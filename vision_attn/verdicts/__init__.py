@@ -2,8 +2,8 @@
 
 from vision_attn.verdicts.algebra import Contrast, Correlation, Part, Quantity, Share, claim
 from vision_attn.verdicts.base import AllOf, Finding, Verdict
+from vision_attn.verdicts.correlation import CorrelationVerdict
 from vision_attn.verdicts.findings import findings, flat, table
-from vision_attn.verdicts.likeness import CorrelationVerdict
 from vision_attn.verdicts.means import (
     BoundVerdict,
     ContrastVerdict,

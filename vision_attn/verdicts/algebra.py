@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from vision_attn.spec import InputError
 from vision_attn.verdicts.base import AllOf, Verdict
-from vision_attn.verdicts.likeness import CorrelationVerdict
+from vision_attn.verdicts.correlation import CorrelationVerdict
 from vision_attn.verdicts.means import BoundVerdict, ContrastVerdict, DifferenceVerdict, EquivalenceVerdict
 from vision_attn.verdicts.seeds import Measured, SeedVerdict, Terms, cell
 from vision_attn.verdicts.shares import ShareVerdict

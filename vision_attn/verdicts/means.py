@@ -1,4 +1,4 @@
-"""Rules on means over seeds: a bound, a difference, a likeness, a contrast, each against its Student-t interval."""
+"""Rules on means over seeds: a bound, a difference, an equivalence, a contrast, each against its Student-t interval."""
 
 import abc
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Form: whether the JSON of a plan has the parts that a plan has; where it has not, and what belongs there.
+"""The schema of a plan: whether JSON has the parts that a plan has; where it has not, and what belongs there.
 
 A form is a type, a tuple of types, a list with the form of every item, or a dict: with `str` as its only key the form
 of every value, else the fields that must be there, each with its form.

@@ -1,4 +1,4 @@
-"""Fitting: what a recipe and a model must be for the data they are to be trained on."""
+"""Requirements: what a recipe and a model must be for the data they are to be trained on."""
 
 import torch
 from torch import nn

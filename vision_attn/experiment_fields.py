@@ -1,4 +1,4 @@
-"""Given: what an experiment file gives to `Experiment`, checked field by field before anything is made of it."""
+"""The fields of an experiment, as its file gives them: checked one by one before anything is made of them."""
 
 import inspect
 import itertools

@@ -1,4 +1,4 @@
-"""A rule on how alike two cells are item by item: the correlation of what was measured of the same places."""
+"""A rule on the correlation of two cells, item by item: how alike what was measured of the same places is."""
 
 from typing import Any
 
