@@ -171,12 +171,12 @@ def test_a_run_at_work_stays(place):
     found = list(leftovers_of(Store(place / "results" / "runs"), asked=set()))
     assert folder.path not in {one.path for one in found}
     assert len(found) == 3
-    lease.give_back()
+    lease.release_unused()
     (mine,) = (one for one in leftovers_of(Store(place / "results" / "runs"), asked=set()) if one.path == folder.path)
     other = RunFolder(folder.path).acquire()  # taken between the look and the removal
     assert not discard(mine)
     assert folder.path.is_dir()
-    other.give_back()
+    other.release_unused()
     assert discard(mine)
     assert not folder.path.exists()
 

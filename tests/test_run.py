@@ -213,7 +213,7 @@ def test_other_data_under_the_same_name_are_refused(folder):
 def test_a_run_that_another_process_has_is_left_alone(folder):
     lease = folder.acquire()
     assert go(folder).name == "busy"
-    lease.give_back()
+    lease.release_unused()
     assert go(folder).name == "done"
 
 

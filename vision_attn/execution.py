@@ -53,7 +53,7 @@ def execute(
     state = folder.state(list(asked)).name
     if state in ("done", "diverged"):
         with contextlib.suppress(*UNWRITTEN):
-            lease.give_back()
+            lease.release_unused()
         return Outcome(state)
     try:
         with heartbeat(lease):

@@ -84,5 +84,5 @@ def _outcomes(leases: dict[int, Lease], attempts: dict[int, Attempt], *, stopped
                 ended[place] = outcome
                 lease.release(outcome.name, outcome.error)
             else:
-                lease.give_back()
+                lease.release_unused()
     return ended

@@ -51,10 +51,9 @@ def at_selected(
     *,
     over: str = "learning_rate",
     by: Sequence[str] = ("model",),
-    metric: str = "val_accuracy",
 ) -> Records:
     """The records at the level of `over` chosen for every group of `by`, as if there were no such factor."""
-    table = selections(records, over=over, by=by, metric=metric)
+    table = selections(records, over=over, by=by)
     return _kept(records, table.loc[table["chosen"], [*by, over]], without=(over,))
 
 
@@ -114,14 +113,10 @@ def select_records(
 
     The choice is made for every group of those factors `by` that the experiment has, before the levels are taken.
     """
-    return at_levels(_at_selected(records, choose=choose, used=[*used, *(name for name, _ in given)], by=by), given)
-
-
-def _at_selected(records: Records, *, choose: str | None, used: Sequence[str], by: Sequence[str]) -> Records:
-    factors = records.plan.factors
-    if choose is None or choose in used or choose not in factors:
-        return records
-    return at_selected(records, over=choose, by=[name for name in by if name in factors])
+    factors, fixed = records.plan.factors, {*used, *(name for name, _ in given)}
+    if choose in factors and choose not in fixed:
+        records = at_selected(records, over=choose, by=[name for name in by if name in factors])
+    return at_levels(records, given)
 
 
 def finals(records: Records, name: str) -> pd.DataFrame:

@@ -231,7 +231,7 @@ def test_a_folder_that_cannot_be_written_costs_its_run_and_one_sentence(store, m
     def refuse(*arguments, **how):
         raise error
 
-    monkeypatch.setattr(RunFolder, "bury", refuse)
+    monkeypatch.setattr(RunFolder, "record_death", refuse)
     assert finished(made, runs) == [("a", "killed"), ("b", "killed")]
     monkeypatch.setattr(Store, "open", refuse)
     made, runs = executor(store, TALK, runs="ab", jobs=1)

@@ -290,7 +290,7 @@ class StoreThroughCrashes(RuleBasedStateMachine):
             for key in list(KEYS) * 8:  # until who was at work elsewhere has been silent for long enough
                 self.machines.seconds += 20 / len(KEYS)
                 if (lease := last.open(key).acquire()) is not None:
-                    lease.give_back()
+                    lease.release_unused()
             for _ in range(2):  # what rests on what was mended
                 mend([fault for _, found in verify(Store(self.root)) for fault in found])
                 for folder in Store(self.root).index().values():

@@ -169,7 +169,7 @@ def test_attempts_say_who_made_them(folder, monkeypatch):
     folder.acquire().release("interrupted")
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "70")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "4")
-    folder.bury(pid=123, outcome="killed", error="by hand")
+    folder.record_death(pid=123, outcome="killed", error="by hand")
     first, second = folder.attempts()
     assert (first["host"], first["pid"], first["job"]) == (socket.gethostname(), os.getpid(), "77")
     assert (second["attempt"], second["pid"], second["job"]) == (2, 123, "70_4")

@@ -83,7 +83,7 @@ def test_the_files_of_a_run_at_work_are_not_taken_from_it(store):
     lease = folder.acquire()
     flip(folder.path / "result.json")
     assert mend(faults(store)) == []
-    lease.give_back()
+    lease.release_unused()
     assert len(mend(faults(store))) == 3
 
 
@@ -92,7 +92,7 @@ def test_a_finished_run_that_is_being_measured_is_at_work_too(store):
     lease = folder.acquire()
     flip(folder.path / "weights.safetensors")
     assert mend(faults(store)) == []
-    lease.give_back()
+    lease.release_unused()
     assert mend(faults(store)) != []
 
 

@@ -242,14 +242,15 @@ class Local:
         if messages is None:
             self.selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
             self.workers.remove(worker)
-            yield from self._autopsy(worker)
+            yield from self._record_exit(worker)
             return
         for message in messages:
             if message["kind"] == "finished":
                 worker.left.remove(message["run"])
             yield Event(**message)
 
-    def _autopsy(self, worker: Worker) -> Iterator[Event]:
+    def _record_exit(self, worker: Worker) -> Iterator[Event]:
+        """Say why a worker has ended, and record it for each run that it left."""
         code = worker.process.wait()
         if not worker.has_spoken and code >= 0 and worker.left and not self.cancelled:
             said = worker.last_words() or f"it exited with status {code}"
@@ -268,7 +269,7 @@ class Local:
             error = f"the worker was killed by {_signal_name(-code)}{hint}"
         for run in worker.left:
             try:
-                self.folders[run].bury(pid=worker.process.pid, outcome=outcome, error=error)
+                self.folders[run].record_death(pid=worker.process.pid, outcome=outcome, error=error)
             except (LeaseLost, InputError, OSError) as problem:
                 error = f"{error}; that is not on record: {problem}"
             if len(worker.given) > 1 and not self.cancelled:

@@ -89,7 +89,7 @@ class Watch:
             self.tries[first] += 1
         if not failed and self.tries[first] >= MOST_TRIES:
             failed = [first]
-        ends = [self._bury(key, "oom" if end == "oom" else "killed", why) for key in failed]
+        ends = [self._record_failure(key, "oom" if end == "oom" else "killed", why) for key in failed]
         events += [event for event in ends if event is not None]
         task.drop({event.run for event in ends if event is not None})
         return events, task.groups if None not in ends else None
@@ -119,7 +119,7 @@ class Watch:
                 events.append(Event("started", key))
         return False
 
-    def _bury(self, key: str, outcome: str, why: str) -> Event | None:
+    def _record_failure(self, key: str, outcome: str, why: str) -> Event | None:
         """Write a failure down, where the run has not ended after all; None where a living process has it."""
         try:
             lease = self.folders[key].acquire()
@@ -127,7 +127,7 @@ class Watch:
                 return None
             state = self.folders[key].state(self.asked[key])
             if state.name in ("done", "diverged"):
-                lease.give_back()
+                lease.release_unused()
                 return Event("finished", key, outcome=state.name, error=state.reason or None)
             lease.release(outcome, why)
         except UNREADABLE as problem:

@@ -18,7 +18,7 @@ from vision_attn.statistics import mean_interval, pairs
 
 @spec
 class DotPlot(Dots):
-    """A row a level of `hue`, such as the arms of an ablation: the mean over seeds with its Student-t interval.
+    """A row a level of `hue`, such as the conditions of an ablation: the mean over seeds with its Student-t interval.
 
     With a `reference` it is the difference to that level, seed by seed. Faint: single seeds. Other factors of several
     levels have a panel for every combination. `at` gives coordinates of the records beside the split, such as a layer.

@@ -145,7 +145,7 @@ def sentence(text: str, *, into: theme.Canvas | None) -> theme.Canvas:
     return sheet
 
 
-def wrap_x(axes: Axes, *, beside: float = 0.0) -> None:
+def wrap_x(axes: Axes, *, beside: float) -> None:
     """Break the label of an x axis into lines that the panel is wide enough for, texts `beside` the sheet's panels."""
     grid = axes.get_gridspec()
     room = theme.width(axes) - beside / (grid.ncols if grid is not None else 1)

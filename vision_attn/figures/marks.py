@@ -143,10 +143,9 @@ def whiten(axes: Axes, rows: pd.DataFrame, at: dict[Any, float], style: theme.St
     axes.plot(places, heights, linestyle="", **hollow_mark(style), zorder=3)
 
 
-def hollow_mark(style: theme.Style, *, size: float = 1.0) -> dict[str, Any]:
-    """The same as `mark`, white within."""
-    own = {"markerfacecolor": "white", "markeredgecolor": style.colour, "markeredgewidth": 1.0}
-    return {**mark(style, size=size), **own}
+def hollow_mark(style: theme.Style) -> dict[str, Any]:
+    """A mark as on a line, white within."""
+    return mark(style) | {"markerfacecolor": "white", "markeredgecolor": style.colour, "markeredgewidth": 1.0}
 
 
 def interval_dot(axes: Axes, row: Any, place: float, style: theme.Style, *, name: str = "") -> None:

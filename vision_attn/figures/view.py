@@ -33,7 +33,7 @@ class View(Records):
 
     @classmethod
     def of(cls, records: Records, *, figure: Any, used: Sequence[str]) -> Self:
-        """The view of `figure` of records at settled levels, of which the factors `used` need no panels."""
+        """The view of `figure` of records at chosen levels, of which the factors `used` need no panels."""
         own = {field.name: getattr(records, field.name) for field in dataclasses.fields(Records)}
         x = getattr(figure, "x", "")
         panels = tuple(facets(records.plan, used=[*used, figure.hue, figure.over, x]))

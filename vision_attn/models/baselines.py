@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vision_attn.layers.places import OfPlaces
-from vision_attn.models.fitted import FittedClassifier, FittedModel, choose, fit_linear, folds
+from vision_attn.models.fitted import BATCH_SIZE, FittedClassifier, FittedModel, choose, fit_linear, folds
 from vision_attn.spec import InputError, spec
 
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -139,7 +139,7 @@ class NeighbourClassifier(OfPixels):
         def hits(neighbours: int, places: Tensor, held_out: Tensor) -> int:
             places, held_out = places.to(labels.device), held_out.to(labels.device)
             votes.remember(features[places], labels[places], neighbours=neighbours)
-            found = torch.cat([votes(part).argmax(1) for part in features[held_out].split(125)])
+            found = torch.cat([votes(part).argmax(1) for part in features[held_out].split(BATCH_SIZE)])
             return int((found == labels[held_out]).sum())
 
         fewest = min(len(places) for places, _ in parts)

@@ -19,6 +19,8 @@ from vision_attn.models.classifier import Classifier
 from vision_attn.models.images import require_images
 from vision_attn.spec import InputError, spec
 
+BATCH_SIZE = 125
+"""Images, or features, at once."""
 FOLDS = 5
 ALL_FOLDS = 2000
 """Up to so many training images each fold is held out in turn; of more, one fold is enough."""
@@ -67,10 +69,10 @@ class FittedClassifier(Classifier):
             nn.init.zeros_(head.bias)
         return head
 
-    def all_features(self, images: Tensor, *, batch_size: int = 125) -> Tensor:
+    def all_features(self, images: Tensor) -> Tensor:
         """The features (N, F) of all images, on the CPU, from batches."""
         with torch.no_grad():
-            return torch.cat([self.forward_features(batch).cpu() for batch in images.split(batch_size)])
+            return torch.cat([self.forward_features(batch).cpu() for batch in images.split(BATCH_SIZE)])
 
 
 def _without_autocast(x: Tensor) -> AbstractContextManager[object]:

@@ -62,8 +62,8 @@ def named(figures: Sequence[Json]) -> list[tuple[str, Json]]:
 def draw(name: str, data: Json, records: Records, folder: Path) -> Drawn | None:
     """Compute, draw and write one figure, and compute its table; None where it does not apply to the plan.
 
-    What it asks for and the records do not have is said in its place, and so is any fault of its own: it costs the
-    page this figure and nothing else.
+    Where the records lack what it asks for, or it fails by itself, its place on the page says so; no other figure is
+    affected.
     """
     try:
         figure = made(data, records)

@@ -1,4 +1,4 @@
-"""Index: the verdict page, which holds every claim against all results, and links the pages of the experiments."""
+"""Index: the verdict page, which compares every claim with all results, and links the pages of the experiments."""
 
 import base64
 import dataclasses

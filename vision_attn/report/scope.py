@@ -38,7 +38,7 @@ def data_text(records: Records) -> str:
         return ""
     pixels = _values(runs, column(records, "image_size"))
     where = f"{wording.listing(_families(names), most=3)}{f', {_span(pixels, str)} px' if pixels else ''}"
-    sizes = _values(runs, _level_or_measured(records, "train_size"))
+    sizes = _values(runs, _size_column(records))
     if not sizes:
         return f"images of {where}, drawn anew for every update"
     return f"{_span(sizes, _count)} training images of {where}"
@@ -74,7 +74,7 @@ def limited_cells(records: Records) -> pd.DataFrame:
     by = [name for name in factors if name not in (SEED, budget)]
     parts = [pick(records, "accuracy", at={"split": split}) for split in ("train", "test")]
     train, test = (_one_each(part[part["run"].isin(trained["run"])], list(factors)) for part in parts)
-    is_set = bool(_values(trained, _level_or_measured(records, "train_size")))
+    is_set = bool(_values(trained, _size_column(records)))
     if SEED not in factors or not by or not is_set or train.empty or test.empty:
         return pd.DataFrame(columns=[*by, "limited_by"])
     return limits(train, test, by=by, budget=budget, over=SEED)
@@ -95,10 +95,10 @@ def _one_each(values: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return values.groupby(by, observed=True, dropna=False)["value"].mean().reset_index()
 
 
-def _level_or_measured(records: Records, name: str) -> str:
-    """The column that says it: what was measured, else the factor."""
-    measured = column(records, name)
-    return measured if measured in records.runs else name
+def _size_column(records: Records) -> str:
+    """The column of the number of training images: what was measured, else the factor."""
+    measured = column(records, "train_size")
+    return measured if measured in records.runs else "train_size"
 
 
 def _values(runs: pd.DataFrame, name: str) -> list[Any]:

@@ -179,7 +179,7 @@ class RunFolder:
             write_json(self.path / LEASE, content)
             return Lease(self, content)
 
-    def bury(self, *, pid: int, outcome: str, error: str) -> None:
+    def record_death(self, *, pid: int, outcome: str, error: str) -> None:
         """Write down that the process `pid` of this place, which had the run, is dead; it may not have begun."""
         with locked(self.path):
             holder = self.holder()

@@ -46,12 +46,12 @@ class Lease:
         with self._held():
             (self.folder.path / name).unlink(missing_ok=True)
 
-    def give_back(self) -> None:
-        """Give the lease back unused: there was nothing to do."""
+    def release_unused(self) -> None:
+        """End the lease without an attempt on record: there was nothing to do."""
         self.remove(LEASE)
 
     def release(self, outcome: str, error: str | None = None) -> None:
-        """Write down how the attempt ended and give the lease back."""
+        """Write down how the attempt ended, and end the lease."""
         with self._held():
             self.folder.write_down(self._content, outcome, error)
 

@@ -66,7 +66,7 @@ def discard(one: Leftover) -> bool:
         return False
     if one.path != one.folder.path:
         one.path.unlink(missing_ok=True)
-        lease.give_back()
+        lease.release_unused()
         return True
     gone = one.path.with_name(f"{GONE}{one.path.name}")
     os.replace(one.path, gone)  # at once for everybody else

@@ -36,7 +36,8 @@ class Measured(Spec):
 
     A cell names levels of factors and coordinates; `given` is common to all cells. Other factors of several levels
     must be named too, unless `reduce` says what becomes of several values of a seed; `along` names coordinates that
-    may vary among them. `choose` is a factor settled on validation images for every level of `choose_by` beforehand.
+    may vary among them. `choose` is a factor whose level is chosen on validation images beforehand, for every level
+    of `choose_by`.
 
     Fewer seeds than `min_seeds` decide nothing. `needs_data_limited` names the factor that is the training budget of a
     rule about data: where a cell does not name its level, all are taken at the largest that they share, and where one
