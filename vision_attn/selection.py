@@ -114,7 +114,7 @@ def select_records(
     The choice is made for every group of those factors `by` that the experiment has, before the levels are taken.
     """
     factors, fixed = records.plan.factors, {*used, *(name for name, _ in given)}
-    if choose in factors and choose not in fixed:
+    if choose is not None and choose in factors and choose not in fixed:
         records = at_selected(records, over=choose, by=[name for name in by if name in factors])
     return at_levels(records, given)
 

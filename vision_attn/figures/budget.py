@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import pandas as pd
 from matplotlib.axes import Axes
 
+from vision_attn import wording
 from vision_attn.figures import theme
 from vision_attn.figures.limited import LIMITED_TEXT, limited, mark_hollow
 from vision_attn.figures.lines import SplitLines
@@ -44,7 +45,7 @@ class Budget(SplitLines):
         mark_hollow(axes, own, at, style)
 
     def x_text(self, view: View) -> str:
-        return "images seen in training" if self.x == "images_seen" else view.name(self.x)
+        return "images seen in training" if self.x == "images_seen" else wording.factor_text(self.x)
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
         return [LIMITED_TEXT] if (table["limited_by"] == "budget").any() else []

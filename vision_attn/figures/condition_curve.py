@@ -94,7 +94,7 @@ class ConditionCurve(SplitLines):
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
         return {
-            view.text(self.condition, condition): marks.handle(**own)
+            wording.level_text(self.condition, condition): marks.handle(**own)
             for condition, own in self._conditions(theme.INK, view).items()
         }
 

@@ -97,7 +97,7 @@ class ConvergenceSteps(OverSeeds):
             axes = sheet.subplots()
             style = {"vmin": 0, "vmax": 100, "cmap": "Blues", "linewidths": 1, "linecolor": "white"}
             bar = {"label": f"runs that reach {100 * self.threshold:g} % accuracy (%)"}
-            labels = [view.text(self.hue, name) for name in names]
+            labels = [wording.level_text(self.hue, name) for name in names]
             sns.heatmap(shares, annot=texts, fmt="", ax=axes, cbar_kws=bar, yticklabels=labels, **style)
             axes.tick_params(axis="y", rotation=0)
             axes.set(xlabel=_axis_text(self.x), ylabel="")
@@ -114,7 +114,7 @@ class ConvergenceSteps(OverSeeds):
             drawn = own[list(names)].set_axis(["estimate", "low", "high"], axis=1)
             drawn = drawn.assign(n=own["runs" if is_share else "n"])
             drawn, alpha = (wording.percent(drawn), 0.3) if is_share else (drawn, 0.75)
-            said = view.text(self.hue, name)
+            said = wording.level_text(self.hue, name)
             marks.interval_line(axes, np.array(list(at.values())), drawn, style, alpha=alpha, name=said)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:

@@ -106,7 +106,7 @@ class DistanceCurve(SplitLines):
                         axes.plot(list(places.values()), line, color="#d9d9d9", linewidth=0.8, zorder=0.5)
                 for end in self._ends(own):
                     axes.axvline(end, color=theme.INK, linewidth=0.9, linestyle=(0, (2, 3)), zorder=0.8)
-                lettering.titled(axes, view.text(self.hue, name))
+                lettering.titled(axes, wording.level_text(self.hue, name))
             lettering.label_all(sheet, self.y_text(view))
             self.finish(panels, table, view)
             if self.direction:
@@ -150,7 +150,7 @@ class DistanceCurve(SplitLines):
         return max(count.values(), default=0)
 
     def x_text(self, view: View) -> str:
-        return f"{view.name(self.x)} (cells)"
+        return f"{wording.factor_text(self.x)} (cells)"
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         return f"{self.what(view)} against {wording.factor_text(self.x)} in cells."

@@ -64,7 +64,7 @@ class DotPlot(Dots):
         return wording.is_share(self.metric) and self.reference is None
 
     def draw_axis(self, axes: Axes, view: View) -> None:
-        axes.set_xlabel(self._quantity(view))
+        axes.set_xlabel(self._quantity())
         if unit := wording.unit_of(self.metric):
             axes.xaxis.set_major_formatter(EngFormatter(unit))
             axes.xaxis.set_major_locator(MaxNLocator(4))  # numbers with a unit are wide
@@ -86,12 +86,12 @@ class DotPlot(Dots):
         said = f" ({wording.at_text(self.at)})" if self.at else ""
         return f"{self.split or ''} {wording.metric_text(self.metric)}".strip() + said
 
-    def _quantity(self, view: View) -> str:
+    def _quantity(self) -> str:
         what = self._what()
         if self.reference is None:
             return f"{what} (%)" if wording.is_share(self.metric) else what
         unit = " (percentage points)" if wording.is_share(self.metric) else ""
-        return f"difference in {what}\nto {view.text(self.hue, self.reference)}{unit}"
+        return f"difference in {what}\nto {wording.level_text(self.hue, self.reference)}{unit}"
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         view = self.view(records)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import pandas as pd
 from matplotlib.axes import Axes
 
+from vision_attn import wording
 from vision_attn.figures import lettering, theme
 from vision_attn.figures.axes import rows_axis, rows_size, share_axis
 from vision_attn.figures.base import OverSeeds
@@ -26,7 +27,7 @@ class Dots(OverSeeds, abc.ABC):
 
     def rows(self, view: View) -> dict[Any, str]:
         """The rows that a panel may have, with their texts, by what `key` makes of a row of the table."""
-        return {name: view.text(self.hue, name) for name in view.styles if name != self.reference_level}
+        return {name: wording.level_text(self.hue, name) for name in view.styles if name != self.reference_level}
 
     def key(self, row: dict[Any, Any]) -> Any:
         """To which row of the panel a row of the table belongs."""

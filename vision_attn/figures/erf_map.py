@@ -77,7 +77,7 @@ class ErfMap(OverSeeds):
                         grid[down][across].set_xlabel(f"layer {own[name]:g}")
                     if across == 0:
                         grid[down][across].set_ylabel(title)
-                lettering.titled(grid[0][across], view.text(self.hue, name))
+                lettering.titled(grid[0][across], wording.level_text(self.hue, name))
             if image is not None:
                 figure.colorbar(image, ax=grid.ravel().tolist(), label="part of the largest", shrink=0.8, aspect=30)
         return figure

@@ -36,13 +36,13 @@ class ErrorConsistency(Dots):
         return list(itertools.combinations_with_replacement(view.levels(self.hue), 2))
 
     def rows(self, view: View) -> dict[Any, str]:
-        return {pair: self._text(pair, view) for pair in self._pairs(view)}
+        return {pair: self._text(pair) for pair in self._pairs(view)}
 
     def key(self, row: dict[Any, Any]) -> Any:
         return row["first"], row["second"]
 
-    def _text(self, pair: tuple[Any, Any], view: View) -> str:
-        first, second = (view.text(self.hue, level) for level in pair)
+    def _text(self, pair: tuple[Any, Any]) -> str:
+        first, second = (wording.level_text(self.hue, level) for level in pair)
         return f"{first}, another seed" if pair[0] == pair[1] else f"{first} and {second}"
 
     def _values(self, view: View) -> pd.DataFrame:
@@ -108,6 +108,6 @@ class ErrorConsistency(Dots):
         out = []
         for row in table.to_dict("records"):
             heads = view.heads(row, list(view.panels))
-            text = self._text((row["first"], row["second"]), view)
+            text = self._text((row["first"], row["second"]))
             out.append(heads | {"pair": text, "kappa": wording.interval(row, metric="")})
         return pd.DataFrame(out)

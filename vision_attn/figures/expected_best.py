@@ -101,8 +101,8 @@ class ExpectedBest(Lines):
         for title, rows in view.parts(found):
             if rows.empty:
                 continue
-            ties = [view.text(self.hue, row[self.hue]) for row in rows.to_dict("records") if row["tie"]]
-            ahead = [view.text(self.hue, row[self.hue]) for row in rows.to_dict("records") if row["ahead_at"]]
+            ties = [wording.level_text(self.hue, row[self.hue]) for row in rows.to_dict("records") if row["tie"]]
+            ahead = [wording.level_text(self.hue, row[self.hue]) for row in rows.to_dict("records") if row["ahead_at"]]
             text = f"{f'{title}: ' if title else ''}{rows['leader'].iloc[0]} leads with all trials"
             text += f", near ties (the interval of the lead reaches 0): {wording.listing(ties)}" if ties else ""
             text += f"; with fewer trials {wording.listing(ahead)} would have led" if ahead else ""

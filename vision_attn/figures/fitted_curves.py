@@ -78,7 +78,7 @@ class FittedCurves(SplitLines):
             own = panel.rows[panel.rows[self.hue] == name]
             means = own[own["kind"] == MEASURED].set_index(self.x).reindex(list(panel.places))
             means["low"] = means["low"].clip(lower=1e-4)
-            at, said = np.array(list(panel.places.values())), view.text(self.hue, name)
+            at, said = np.array(list(panel.places.values())), wording.level_text(self.hue, name)
             marks.interval_line(panel.axes, at, means, style["style"], line="", name=said)
             for row in own[own["chosen"]].to_dict("records"):
                 n = np.geomspace(means.index[means["n"] > 0].min(), row[self.x], 100)
@@ -131,7 +131,7 @@ class FittedCurves(SplitLines):
         return " ".join(filter(None, said))
 
     def _name(self, row: dict[Any, Any], view: View) -> str:
-        return " at ".join(view.text(name, row[name]) for name in [self.hue, *view.panels])
+        return " at ".join(wording.level_text(name, row[name]) for name in [self.hue, *view.panels])
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         view = self.view(records)

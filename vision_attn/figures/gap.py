@@ -83,7 +83,7 @@ class Gap(SplitLines):
         reference_line(axes, 0)
 
     def compared(self, view: View) -> tuple[float, str]:
-        return 0.0, view.text(self.hue, self.reference)
+        return 0.0, wording.level_text(self.hue, self.reference)
 
     def marks(
         self, axes: Axes, own: pd.DataFrame, at: dict[Any, float], style: theme.Style, rows: pd.DataFrame
@@ -93,7 +93,8 @@ class Gap(SplitLines):
         whiten(axes, unsure, at, style)
 
     def quantity(self, view: View) -> str:
-        return f"difference in {self.split} {self.metric.replace('_', ' ')}\nto {view.text(self.hue, self.reference)}"
+        reference = wording.level_text(self.hue, self.reference)
+        return f"difference in {self.split} {self.metric.replace('_', ' ')}\nto {reference}"
 
     def y_text(self, view: View) -> str:
         return self.quantity(view) + (" (percentage points)" if wording.is_share(self.metric) else "")

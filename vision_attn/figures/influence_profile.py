@@ -101,8 +101,9 @@ class InfluenceProfile(OverSeeds):
                 own = own[own[self.dashed] == level] if self.dashed else own
                 own = own.assign(estimate=own["estimate"].where(own["estimate"] > 0), low=own["low"].clip(lower=1e-9))
                 x = own["distance_px"].to_numpy(float)
-                said = view.text(self.hue, name) + (f", {view.text(self.dashed, level)}" if self.dashed else "")
-                marks.interval_line(axes, x, own, style, hollow=self._is_hollow(level, view), name=said)
+                texts = [wording.level_text(self.hue, name)]
+                texts += [wording.level_text(self.dashed, level)] if self.dashed else []
+                marks.interval_line(axes, x, own, style, hollow=self._is_hollow(level, view), name=", ".join(texts))
 
     def _is_hollow(self, level: Any, view: View) -> bool:
         return self.dashed is not None and level == view.levels(self.dashed)[0]
@@ -110,7 +111,7 @@ class InfluenceProfile(OverSeeds):
     def _entries(self, view: View) -> dict[str, Any]:
         ink, entries = theme.Style(theme.INK, "o"), view.legend()
         for level in view.levels(self.dashed) if self.dashed else []:
-            text = view.text(self.dashed or "", level)
+            text = wording.level_text(self.dashed or "", level)
             entries[text] = marks.handle(ink, hollow=self._is_hollow(level, view))
         return entries
 

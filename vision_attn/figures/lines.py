@@ -188,7 +188,7 @@ class Lines(OverSeeds, abc.ABC):
                 points = singles[(singles[line] == name) & singles[x].isin(own.index[own["n"] > 1])]
                 heights = points["value"].to_numpy(float)
                 marks.seeds_scatter(axes, [aside[each] for each in points[x]], heights, style["style"])
-            marks.interval_line(axes, np.array(list(at.values())), own, **style, name=view.text(line, name))
+            marks.interval_line(axes, np.array(list(at.values())), own, **style, name=wording.level_text(line, name))
             self.marks(axes, own, at, style["style"], rows)
 
     def marks(
@@ -210,7 +210,7 @@ class Lines(OverSeeds, abc.ABC):
             own = shown[shown[self.hue] == name].set_index(self.x_name(view))["estimate"]
             if measured := [level for level in places if level in own.index]:
                 end = places[measured[-1]], float(own.loc[[measured[-1]]].iloc[0])
-                out.append((view.text(self.hue, name), *end, style["style"].colour))
+                out.append((wording.level_text(self.hue, name), *end, style["style"].colour))
         return out
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
@@ -220,7 +220,7 @@ class Lines(OverSeeds, abc.ABC):
 
     def x_text(self, view: View) -> str:
         """The label of the x axis."""
-        return view.name(self.x_name(view))
+        return wording.factor_text(self.x_name(view))
 
     def y_text(self, view: View) -> str:
         """The label of the y axis."""

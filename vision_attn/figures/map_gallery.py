@@ -82,10 +82,10 @@ class MapGallery(OverSeeds):
                 for line, image in zip(lines, images, strict=True):
                     self._line(line, columns, [frame[frame["image"] == image] for frame in (pictures, maps, table)])
                 for axes, (model, method) in zip(lines[0][1:], columns, strict=False):
-                    text = method if is_split else f"{view.text(self.hue, model)}: {method}"
+                    text = method if is_split else f"{wording.level_text(self.hue, model)}: {method}"
                     lettering.titled(axes, text, size=SMALL if is_split else None)
                 if is_split:
-                    lettering.titled(lines[0][0], view.text(self.hue, block[0]), size=SMALL)
+                    lettering.titled(lines[0][0], wording.level_text(self.hue, block[0]), size=SMALL)
         return figure
 
     def _line(self, line: Sequence[Axes], columns: list[tuple[Any, Any]], frames: list[pd.DataFrame]) -> None:
@@ -111,7 +111,7 @@ class MapGallery(OverSeeds):
         if table.empty:
             return "Nothing is measured yet."
         wrong = ", ".join(
-            f"{view.text(self.hue, model)} {int((~own['right']).sum())}"
+            f"{wording.level_text(self.hue, model)} {int((~own['right']).sum())}"
             for model, own in table.groupby(self.hue, observed=True)
         )
         return (
@@ -122,10 +122,14 @@ class MapGallery(OverSeeds):
         )
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
-        view = self.view(records)
         rows = [
-            {"image": str(row["image"]), "model": view.text(self.hue, row[self.hue]), "class": str(row["label"])}
-            | {"answer": str(row["given"]), "probability": wording.number(row["probability"])}
+            {
+                "image": str(row["image"]),
+                "model": wording.level_text(self.hue, row[self.hue]),
+                "class": str(row["label"]),
+                "answer": str(row["given"]),
+                "probability": wording.number(row["probability"]),
+            }
             for row in table.to_dict("records")
         ]
         return pd.DataFrame(rows, columns=["image", "model", "class", "answer", "probability"])

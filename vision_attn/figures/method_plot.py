@@ -81,10 +81,10 @@ class MethodPlot(Dots):
         if row["n"] > 1:
             axes.scatter(scale * values["value"], [at] * len(values), s=9, color=style.colour, alpha=0.35, lw=0)
         drawn = {**{key: scale * row[key] for key in ("estimate", "low", "high")}, "n": row["n"]}
-        marks.interval_dot(axes, drawn, at, style, name=view.text(self.hue, row[self.hue]))
+        marks.interval_dot(axes, drawn, at, style, name=wording.level_text(self.hue, row[self.hue]))
 
     def legend(self, view: View) -> dict[str, Any]:
-        return {view.text(self.hue, name): marks.handle(style, line="") for name, style in view.styles.items()}
+        return {wording.level_text(self.hue, name): marks.handle(style, line="") for name, style in view.styles.items()}
 
     def _what(self) -> str:
         return wording.metric_text(self.metric) + (f" ({wording.at_text(self.at)})" if self.at else "")

@@ -97,7 +97,7 @@ class PsychometricMidpoint(Dots):
 
     def draw_axis(self, axes: Axes, view: View) -> None:
         axes.set_xlim(-0.5, self._farthest(view) + 1.5)
-        axes.set_xlabel(f"{view.name(self.x)} (cells)")
+        axes.set_xlabel(f"{wording.factor_text(self.x)} (cells)")
 
     def legend(self, view: View) -> dict[str, Any]:
         return _entries()

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
+from vision_attn import wording
 from vision_attn.figures import marks, theme
 from vision_attn.figures.altered_images import AlteredImages
 from vision_attn.figures.lines import Panel
@@ -73,7 +74,7 @@ class QuadrantAccuracy(AlteredImages):
             aside = 0.6 * ((i + 0.5) / count - 0.5)
             own = panel.rows[panel.rows[self.hue] == name].set_index(x).reindex(list(panel.places))
             at = np.array(list(panel.places.values())) + aside
-            marks.interval_line(panel.axes, at, own, **style, name=view.text(self.hue, name))
+            marks.interval_line(panel.axes, at, own, **style, name=wording.level_text(self.hue, name))
 
     def ends(self, drawn: pd.DataFrame, places: dict[Any, float], view: View) -> list[tuple[str, float, float, str]]:
         """None: there are no lines."""
@@ -81,7 +82,7 @@ class QuadrantAccuracy(AlteredImages):
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
         shown = [name for name in view.styles if name in set(table[self.hue])]
-        entries = {view.text(self.hue, name): marks.handle(self._style(name, view), line="") for name in shown}
+        entries = {wording.level_text(self.hue, name): marks.handle(self._style(name, view), line="") for name in shown}
         if any(self._trained(rows, view) for _, rows in view.parts(table)):
             entries[SHADED] = Line2D([], [], color=SHADE, linewidth=9)
         return entries

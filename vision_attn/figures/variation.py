@@ -70,7 +70,7 @@ class Variation(Dots):
 
     def rows(self, view: View) -> dict[Any, str]:
         """Values first, then differences."""
-        names = {name: view.text(self.hue, name) for name in view.styles}
+        names = {name: wording.level_text(self.hue, name) for name in view.styles}
         rows = {(name, VALUE): text for name, text in names.items()}
         others = {name: text for name, text in names.items() if name != self.reference}
         return rows | {(name, DIFFERENCE): f"{text} − {names[self.reference]}" for name, text in others.items()}

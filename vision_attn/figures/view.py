@@ -95,14 +95,6 @@ class View(Records):
         """The levels of `hue` all of whose runs are fitted instead of trained: baselines without a network."""
         return fitted_levels(self.plan, self.hue)
 
-    def text(self, factor: str, level: Any) -> str:
-        """A level on the figure."""
-        return wording.level_text(factor, level)
-
-    def name(self, factor: str) -> str:
-        """A factor on an axis."""
-        return wording.factor_text(factor)
-
     @property
     def data_text(self) -> str:
         """The data and, of several, the budget for the first sentence of a caption: " on digits at the largest ..."."""
@@ -111,7 +103,7 @@ class View(Records):
     def legend(self, names: Sequence[Any] | None = None) -> dict[str, Any]:
         """A legend entry for every level of `hue`, or for some of them."""
         shown = self.styles if names is None else names
-        return {self.text(self.hue, name): marks.handle(**self.style(name)) for name in shown}
+        return {wording.level_text(self.hue, name): marks.handle(**self.style(name)) for name in shown}
 
     def style(self, name: Any) -> dict[str, Any]:
         """How the line of a level is drawn: arguments of `marks.interval_line`. Baselines are grey, without marks."""
