@@ -77,6 +77,7 @@ def test_hints_are_readable_and_stay_in_the_store():
         ({"factors": {"model": ("a", "a"), "seed": (0,)}}, "levels of factor 'model' must differ"),
         ({"factors": {"model": (None,), "seed": (0,)}}, "levels of factor 'model' must be texts or numbers."),
         ({"factors": {"value": (1,), "seed": (0,)}}, "factor must be a name other than"),
+        ({"factors": {"n": (1,), "seed": (0,)}}, "factor must be a name other than"),  # a column of every table
     ],
 )
 def test_wrong_experiments_are_refused_with_a_sentence(changes, sentence):

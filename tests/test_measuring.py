@@ -8,7 +8,7 @@ from torch import nn
 
 from vision_attn.data import Data
 from vision_attn.measuring import measure
-from vision_attn.models import ViT
+from vision_attn.models import ResNet, ViT
 from vision_attn.probes import Accuracy, AttentionDistance, Influence, Intervention, Probe, ReceptiveField, Size
 from vision_attn.spec import InputError, spec
 
@@ -120,8 +120,16 @@ def test_layers_of_tokens_behind_a_class_token_have_a_grid_in_models_that_do_not
 @pytest.mark.parametrize(
     ("model", "data", "probes", "sentence"),
     [
-        (Own, DATA, Accuracy(), "model of measure must be a torch.nn.Module. Got a type instead."),
-        (Own(), IMAGES, Accuracy(), "data of measure must be Data, such as Data.from_tensors(images, labels)"),
+        (Own, DATA, Accuracy(), "must be a torch.nn.Module. Got the class Own instead: write Own(...)."),
+        (ResNet(), DATA, Accuracy(), "give ResNet(...).build(image_size=8, in_chans=3, num_classes=3)."),
+        ("vgg", DATA, Accuracy(), "Got 'vgg' instead: a model of timm is made by timm.create_model('vgg', num_"),
+        (len, DATA, Accuracy(), "must be a torch.nn.Module. Got a builtin_function_or_method instead."),
+        (
+            Own(),
+            IMAGES,
+            Accuracy(),
+            "data of measure must be Data: Data.from_tensors(images, labels), Data.from",
+        ),
         (Own(), DATA, ["accuracy"], "probes of measure must be probes, such as Accuracy(). Got 'accuracy' instead."),
         (Own().double(), DATA, Accuracy(), "weights of model must be float32, as by model.float(). Got torch.float64"),
         (Own(lambda out: out[:, :2]), DATA, Accuracy(), "output of Own must be logits (B, 3) or more"),

@@ -169,8 +169,9 @@ def test_a_row_without_a_value_is_a_run_that_is_not_measured():
         (
             frame(run="x"),
             {},
-            "A column must not be called 'run', as records have one of that name. Rename it (to seed,",
+            "A column must not be called 'run', as tables of results have one of that name. Rename it (to seed,",
         ),
+        (frame(n=5), {}, "A column must not be called 'n', as tables of results have one of that name."),
         (
             frame(loss=np.linspace(0.1, 0.9, 30)),
             {},

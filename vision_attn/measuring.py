@@ -11,7 +11,7 @@ from vision_attn.data import Data
 from vision_attn.probes import capture
 from vision_attn.probes.asking import answers
 from vision_attn.probes.base import Probe
-from vision_attn.spec import InputError
+from vision_attn.spec import InputError, Spec
 
 
 def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd.DataFrame:
@@ -27,9 +27,9 @@ def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd
         if not isinstance(probe, Probe):
             raise InputError(f"probes of measure must be probes, such as Accuracy(). Got {probe!r} instead.")
     if not isinstance(model, nn.Module):
-        raise InputError(f"model of measure must be a torch.nn.Module. Got a {type(model).__name__} instead.")
+        raise InputError(f"model of measure must be a torch.nn.Module. Got {_not_a_module(model, data)}")
     if not isinstance(data, Data):
-        allowed = "Data, such as Data.from_tensors(images, labels) or Mnist5k().load()"
+        allowed = "Data: Data.from_tensors(images, labels), Data.from_dataset(a data set of torch), Mnist5k().load()"
         raise InputError(f"data of measure must be {allowed}. Got a {type(data).__name__} instead.")
     parameter = next(iter([*model.parameters(), *model.buffers()]), torch.empty(0))
     if parameter.is_floating_point() and parameter.dtype != torch.float32:
@@ -43,6 +43,20 @@ def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd
             module.training = mode
     names = dict.fromkeys(("probe", "metric", "value", *(name for row in rows for name in row)))
     return pd.DataFrame(rows, columns=list(names))
+
+
+def _not_a_module(given: object, data: object) -> str:
+    """What was given in the place of a module, and how to get one from it where that can be told."""
+    name = type(given).__name__
+    if isinstance(given, type) and issubclass(given, nn.Module):
+        return f"the class {given.__name__} instead: write {given.__name__}(...)."
+    if isinstance(given, Spec) and hasattr(given, "build"):
+        sizes = ("image_size", "in_chans", "num_classes")
+        shape = ", ".join(f"{size}={getattr(data, size, '...')}" for size in sizes)
+        return f"a {name} instead, which says what to build: give {name}(...).build({shape})."
+    if isinstance(given, str):
+        return f"{given!r} instead: a model of timm is made by timm.create_model({given!r}, num_classes=...)."
+    return f"a {name} instead."
 
 
 @contextlib.contextmanager

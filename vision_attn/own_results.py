@@ -183,8 +183,9 @@ def _check_factor(column: pd.Series, name: str, values: list[str], *, is_named: 
     """Raise `InputError` where a column cannot be a factor, or, unless it `is_named` as one, looks like a result."""
     if name in RESERVED:
         raise InputError(
-            f"A column must not be called {name!r}, as records have one of that name. Rename it (to seed, where it "
-            "counts repetitions), or leave it out by naming the others: factors=[...], or --factor COLUMN for each."
+            f"A column must not be called {name!r}, as tables of results have one of that name. Rename it (to seed, "
+            "where it counts repetitions; to train_size, where training images), or leave it out by naming the "
+            "others: factors=[...], or --factor COLUMN for each."
         )
     if name in values:
         raise InputError(f"A column must be a factor or a value. Got {name!r} as both.")

@@ -27,6 +27,9 @@ RESERVED = ("run", "metric", "value", "state", "reason")
 SCHEMA = 2
 """The format of a plan. In format 1 skips were keyed by the kind of the probe; preset and path were not kept."""
 
+RESERVED = ("run", "metric", "value", "state", "reason", "estimate", "low", "high", "n", "sd", "planned")
+"""Names that no factor may have: records, or the tables of figures, have columns called so."""
+
 FILE = "plan.json.gz"
 EARLIER_FILE = "plan.json"
 """What versions before 2026-11-27 have left in its place; it is read where the other is not there."""

@@ -55,9 +55,11 @@ def test_a_data_set_of_torch_gives_the_same_as_its_tensors():
     [
         (
             (IMAGES[0], LABELS),
-            "images of Data must be a tensor (N, C, H, H), at least one image. Got (3, 2, 2)",
+            "images of Data must be a tensor or array (N, C, H, H), at least one image. Got (3, 2, 2)",
         ),
-        ((IMAGES.numpy(), LABELS), "images of Data must be a tensor (N, C, H, H), at least one image. Got ndarray"),
+        ((IMAGES.tolist(), LABELS), "images of Data must be a tensor or array (N, C, H, H), at least one image. Got "),
+        ((IMAGES.movedim(1, 3), LABELS), "(4, 2, 2, 3) instead. Put the channels first: images.transpose(0, 3, 1, 2)"),
+        ((IMAGES[:, 0], LABELS), "Got (4, 2, 2) instead. Give them a channel: images[:, None]."),
         ((IMAGES[..., :1], LABELS), "Got (4, 3, 2, 1) instead."),
         ((IMAGES, LABELS[:2]), "labels of Data must be a tensor of 4 whole numbers. Got (2,) of torch.int64 instead."),
         ((IMAGES, LABELS.float()), "labels of Data must be a tensor of 4 whole numbers. Got (4,) of torch.float32"),
@@ -71,6 +73,13 @@ def test_what_cannot_be_data_is_refused_with_one_sentence(given, sentence):
     with pytest.raises(InputError) as error:
         Data.from_tensors(*given)
     assert sentence in str(error.value)
+
+
+def test_arrays_of_numpy_are_the_same_data_as_tensors_and_are_shown_by_their_shapes():
+    arrays = Data.from_tensors(IMAGES.numpy(), LABELS.numpy().astype("int32"))
+    assert arrays.fingerprint == Data.from_tensors(IMAGES, LABELS).fingerprint
+    shown = "Split((4, 3, 2, 2) uint8)"
+    assert repr(arrays) == f"Data('tensors', train={shown}, val=None, test={shown}, 3 classes)"
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,14 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from vision_attn.spec import InputError, Spec, canonical, spec
+
+Array = npt.NDArray[Any]
 
 UNLABELLED = -100
 """In a dense label map: no label here. Neither loss nor accuracy looks at such a place (torch's `ignore_index`)."""
@@ -30,6 +34,10 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        """The shape instead of the pixels, which a notebook would print for pages."""
+        return f"Split({tuple(self.images.shape)} {str(self.images.dtype).removeprefix('torch.')})"
 
     def to(self, device: torch.device) -> "Split":
         attributes = {name: attribute.to(device) for name, attribute in self.attributes.items()}
@@ -90,10 +98,10 @@ class Data:
     @classmethod
     def from_tensors(
         cls,
-        images: Tensor,
-        labels: Tensor,
+        images: Tensor | Array,
+        labels: Tensor | Array,
         *,
-        train: tuple[Tensor, Tensor] | None = None,
+        train: tuple[Tensor | Array, Tensor | Array] | None = None,
         classes: Sequence[str] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
@@ -101,7 +109,8 @@ class Data:
     ) -> Self:
         """Data of one's own: test images (N, C, H, H) and their labels (N,), and training images where there are some.
 
-        Images are uint8, or floating-point in [0, 1] and then rounded to 256 levels; labels are whole numbers 0, 1, ...
+        Both may be tensors or arrays of numpy. Images are uint8, or floating-point in [0, 1] and then rounded to 256
+        levels; labels are whole numbers 0, 1, ...
         Models get images with `mean` taken off and divided by `std`, per channel, in [0, 1], as taken from the training
         images unless given: for a model that normalises by itself, or not at all, give 0 and 1. Without `train` the
         test images stand for the training images too. Raises `InputError` where shapes, types or numbers do not fit.
@@ -137,6 +146,13 @@ class Data:
         found = [_stacked(one) for one in (dataset, train) if one is not None]
         options.setdefault("classes", getattr(dataset, "classes", None))
         return cls.from_tensors(*found[0], train=found[1] if train is not None else None, **options)
+
+    def __repr__(self) -> str:
+        """Name and shapes: what one wants to see of it."""
+        return (
+            f"Data({self.name!r}, train={self.train!r}, val={self.val!r}, test={self.test!r}, "
+            f"{self.num_classes} classes)"
+        )
 
     @property
     def train_sample(self) -> Split:
@@ -200,11 +216,23 @@ def _fingerprint(*splits: Split) -> str:
     return digest.hexdigest()
 
 
-def _split(images: Tensor, labels: Tensor) -> Split:
+def _channels_hint(shape: Sequence[int]) -> str:
+    """How to put the channels where they belong, where it can be told that they are not there."""
+    if len(shape) == 4 and shape[1] == shape[2] and shape[3] in (1, 3):
+        return (
+            " Put the channels first: images.transpose(0, 3, 1, 2) of an array, images.permute(0, 3, 1, 2) of a tensor."
+        )
+    return " Give them a channel: images[:, None]." if len(shape) == 3 and shape[1] == shape[2] else ""
+
+
+def _split(images: Tensor | Array, labels: Tensor | Array) -> Split:
     """Images and labels as they are held. Raises `InputError` where they cannot be."""
+    images, labels = (torch.as_tensor(one) if isinstance(one, np.ndarray) else one for one in (images, labels))
     if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[2] != images.shape[3] or not len(images):
         given = str(tuple(images.shape)) if isinstance(images, Tensor) else type(images).__name__
-        raise InputError(f"images of Data must be a tensor (N, C, H, H), at least one image. Got {given} instead.")
+        hint = _channels_hint(images.shape) if isinstance(images, Tensor) else ""
+        allowed = "a tensor or array (N, C, H, H), at least one image"
+        raise InputError(f"images of Data must be {allowed}. Got {given} instead.{hint}")
     if not isinstance(labels, Tensor) or labels.shape != images.shape[:1] or labels.is_floating_point():
         given = f"{tuple(labels.shape)} of {labels.dtype}" if isinstance(labels, Tensor) else type(labels).__name__
         raise InputError(f"labels of Data must be a tensor of {len(images)} whole numbers. Got {given} instead.")
