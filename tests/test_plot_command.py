@@ -1,5 +1,8 @@
 """`vision-attn plot`: figures of one's own table from the command line."""
 
+import shutil
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -7,7 +10,10 @@ from typer.testing import CliRunner
 from vision_attn.cli import app
 from vision_attn.figures import Figure
 from vision_attn.probes import Probe
+from vision_attn.records import Records
 from vision_attn.spec import InputError, kinds
+
+RESULTS = Path(__file__).parent.parent / "results"
 
 
 @pytest.fixture
@@ -104,14 +110,51 @@ def test_every_figure_shows_something_of_the_table_or_says_what_it_needs(table, 
 
 
 def test_columns_of_other_names_are_asked_for_at_once(table):
-    named = {"model": "net", "train_size": "n", "seed": "rep", "accuracy": "top1"}
+    named = {"model": "net", "train_size": "images", "seed": "rep", "accuracy": "top1"}
     pd.read_csv(table).rename(columns=named).to_csv(table, index=False)
     ended = plot(table, "--figure", "LearningCurve")
     assert str(ended.exception) == (
-        "No column of the table is called accuracy. Say which is: --value COLUMN=accuracy (net, n, rep, top1)."
+        "No column of the table is called accuracy. Say which is: --value COLUMN=accuracy (net, images, rep, top1)."
     )
     ended = plot(table, "--figure", "LearningCurve", "--value", "top1=accuracy", "--hue", "net")
     assert str(ended.exception) == (
-        "LearningCurve looks for train_size, seed, which the table does not have (net, n, rep). Say which columns are "
-        "meant: --x COLUMN --over COLUMN."
+        "LearningCurve looks for train_size, seed, which the table does not have (net, images, rep). Say which columns "
+        "are meant: --x COLUMN --over COLUMN."
     )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A report as a clone has it: tables, and no pool of runs beside them."""
+    return shutil.copytree(RESULTS / "quickstart", tmp_path / "results" / "quickstart")
+
+
+def test_figures_of_a_report_are_drawn_anew_for_a_paper(folder, tmp_path):
+    words = ("--figure", "Gap", "--width", "column", "--label", "ViT=Attention", "--out", tmp_path / "out")
+    ended = plot(folder, *words)
+    assert ended.exit_code == 0, ended.output
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        f"Gap.{kind}" for kind in ("pdf", "svg", "png", "tex")
+    }
+    assert "Attention" in (tmp_path / "out" / "Gap.tex").read_text()
+    assert Records.from_folder(folder).values.equals(Records.from_folder(str(folder)).values)
+
+
+def test_a_figure_of_a_report_has_the_reference_that_is_typed(folder, tmp_path):
+    ended = plot(folder, "--figure", "Gap", "--reference", "logistic regression", "--out", tmp_path / "out")
+    assert "Difference in test accuracy to logistic regression" in ended.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("place", "words", "sentence"),
+    [
+        ("records.csv.gz", (), "belongs to a report. Give the folder in which it lies: '"),
+        ("", ("--value", "loss"), "value must be left out: it is about a table in CSV. '"),
+        ("", ("--figure", "Gap", "--reference", "vgg"), "reference of Gap must be a level of model ('ResNet', "),
+        ("", ("--figure", "Gap", "--label", "vgg=VGG"), "labels must be"),
+    ],
+)
+def test_what_a_report_does_not_have_is_said_in_one_sentence(folder, place, words, sentence):
+    ended = plot(folder / place, *words)
+    assert isinstance(ended.exception, InputError)
+    assert sentence in str(ended.exception)

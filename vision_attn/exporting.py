@@ -11,6 +11,7 @@ import pandas as pd
 
 from vision_attn.figures import Figure
 from vision_attn.figures.latex import latex
+from vision_attn.plan import Plan
 from vision_attn.records import Records
 from vision_attn.report.drawn import named
 from vision_attn.spec import InputError, from_json
@@ -88,7 +89,7 @@ def _pdf(records: Records, folder: Path, width: Any) -> Iterator[Path]:
 
 def _made(records: Records, make: Callable[[Figure], T], lost: list[str]) -> Iterator[tuple[str, T]]:
     """What is made of every figure, by its name; why one could not be made is `lost`."""
-    for name, figure in _figures(records):
+    for name, figure in planned_figures(records.plan):
         try:
             made = make(figure)
         except InputError as error:
@@ -119,11 +120,11 @@ def _tensorboard(records: Records, folder: Path, _: Any) -> Iterator[Path]:
         yield place
 
 
-def _figures(records: Records) -> Iterator[tuple[str, Figure]]:
-    """The figures of the plan that apply to it, by the names that the report gives them."""
-    for name, data in named(records.plan.figures):
+def planned_figures(plan: Plan) -> Iterator[tuple[str, Figure]]:
+    """The figures of a plan that apply to it, by the names that the report gives them."""
+    for name, data in named(plan.figures):
         figure = from_json(data, Figure)
-        if figure.applies(records.plan):
+        if figure.applies(plan):
             yield name, figure
 
 

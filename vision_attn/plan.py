@@ -21,9 +21,6 @@ from vision_attn.store import RUNS, DamagedFile, probe_file, read_json, sealed, 
 Level = str | int | float | bool
 Json = dict[str, Any]
 
-RESERVED = ("run", "metric", "value", "state", "reason")
-"""Columns that records have anyway, which no factor may be called."""
-
 SCHEMA = 2
 """The format of a plan. In format 1 skips were keyed by the kind of the probe; preset and path were not kept."""
 

@@ -18,7 +18,7 @@ from vision_attn import own_results
 from vision_attn.plan import Json, Plan
 from vision_attn.rows import Packed, columns, packed
 from vision_attn.spec import InputError, among
-from vision_attn.store import OPEN, RunFolder, State, Store, read_bytes, refusal, rows_of
+from vision_attn.store import OPEN, RUNS, RunFolder, State, Store, read_bytes, refusal, rows_of
 from vision_attn.tables import read_tables, to_digits, typed, with_digits
 
 Row = dict[str, Any]
@@ -69,6 +69,16 @@ class Records:
         """
         options = {"value": value, "factors": factors, "split": split, "percent": percent}
         return cls(**own_results.parts(frame, **options, num_classes=num_classes, name=name))  # type: ignore[arg-type]
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, *, runs: str | Path | None = None) -> "Records":
+        """The records of an experiment's folder, such as "results/quickstart". Needs no torch.
+
+        They are those of the pool `runs`, by default the folder `runs` beside it, and of the committed tables where the
+        pool knows nothing. Raises `InputError` where the folder is none that a run has written, or a table is damaged.
+        """
+        place = Path(folder)
+        return load(Plan.read(place), place.parent / RUNS if runs is None else Path(runs), committed=place)
 
     @classmethod
     def from_measured(cls, measured: Mapping[str, pd.DataFrame | Sequence[pd.DataFrame]]) -> "Records":

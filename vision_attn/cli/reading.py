@@ -72,21 +72,28 @@ def export(
 ) -> None:
     """Write results for other programs: tables as CSV, Parquet or LaTeX, figures as PDF, histories for TensorBoard."""
     from vision_attn.exporting import export as write
-    from vision_attn.plan import Plan
-    from vision_attn.records import load
+    from vision_attn.records import Records
 
-    planned = Plan.read(folder)
-    records = load(planned, runs or folder.parent / RUNS, committed=folder)
+    records = Records.from_folder(folder, runs=runs)
     target = out or Path(f"{folder.resolve().name}-{to}")
     for file in write(records, target, to=to, width=_width(width)):
         screen().print(escape(str(file)), soft_wrap=True)
 
 
 def plot(
-    table: Annotated[Path, typer.Argument(callback=paths.usable, help="Results as CSV, a row per trained model.")],
+    table: Annotated[
+        Path,
+        typer.Argument(
+            callback=paths.usable,
+            help="Results as CSV, a row per trained model; or an experiment's folder in results/.",
+        ),
+    ],
     figure: Annotated[
         list[str] | None,
-        typer.Option("--figure", help="A figure, such as LearningCurve or Gap. Repeatable. [default: LearningCurve]"),
+        typer.Option(
+            "--figure",
+            help="A figure, such as LearningCurve or Gap. Repeatable. [default: LearningCurve; of a folder all]",
+        ),
     ] = None,
     reference: Annotated[str | None, typer.Option(help="The model that the others are compared with.")] = None,
     value: Annotated[
@@ -103,13 +110,53 @@ def plot(
     label: Annotated[list[str] | None, typer.Option(help="NAME=TEXT, another text for a name.")] = None,
     out: Annotated[Path, typer.Option(callback=paths.folder, help="The folder to write to.")] = Path("."),
 ) -> None:
-    """Draw figures of your own results: PDF, SVG, PNG and a LaTeX table each. Nothing is trained."""
+    """Draw figures of your own results, or of a report: PDF, SVG, PNG and a LaTeX table each. Nothing is trained."""
+    fields = {"reference": reference, "x": x, "hue": hue, "over": over}
+    given: dict[str, Any] = {name: text for name, text in fields.items() if text is not None}
+    if table.is_dir():
+        about = {"value": value, "factor": factor, "percent": percent, "classes": classes}
+        records, made = _of_folder(table, figure, given, about)
+    else:
+        records, made = _of_table(table, figure, given, value, factor, percent, classes)
+    labels = dict(_pair(text, "label") for text in label or ())
+    console, inches, lost = screen(), _width(width), []
+    for name, one in made:
+        try:
+            drawn = one.plot(records, width=inches, title=title, labels=labels)
+        except InputError as error:
+            lost.append(str(error))
+            continue
+        if one.is_empty(drawn.table):
+            what = f"what the probe {one.measured_by} measures of a network" if one.measured_by else "other numbers"
+            has = ", ".join(map(str, [*records.plan.factors, *records.values["metric"].unique()]))
+            lost.append(
+                f"{name} draws {what}, of which the {'report' if table.is_dir() else 'table'} has none ({has})."
+            )
+            continue
+        console.print(escape(drawn.caption), soft_wrap=True)
+        console.print("  " + escape(", ".join(map(str, drawn.save(out / name)))), soft_wrap=True)
+    if lost:
+        raise InputError(" ".join(lost))
+
+
+def _of_table(
+    table: Path,
+    figure: list[str] | None,
+    given: dict[str, Any],
+    value: list[str] | None,
+    factor: list[str] | None,
+    percent: bool,
+    classes: int | None,
+) -> tuple[Any, list[tuple[str, Any]]]:
+    """The records of a table of one's own, and the figures asked for, each with the name of its files."""
     from vision_attn.metrics import is_share
     from vision_attn.own_results import read
     from vision_attn.records import Records
 
     frame = read(table)
     if not value and "accuracy" not in frame:
+        if {"run", "metric", "value"} <= set(frame):
+            raise InputError(f"{table} belongs to a report. Give the folder in which it lies: '{table.parent}'.")
         own = ", ".join(map(str, frame.columns))
         raise InputError(f"No column of the table is called accuracy. Say which is: --value COLUMN=accuracy ({own}).")
     columns = dict(_pair(text, "value", alone=True) for text in value or ["accuracy"])
@@ -118,28 +165,50 @@ def plot(
     records = Records.from_frame(
         frame, value=columns, factors=factor, percent=percent, num_classes=classes, name=table.stem
     )
-    labels = dict(_pair(text, "label") for text in label or ())
-    fields = {"reference": reference, "x": x, "hue": hue, "over": over}
-    given: dict[str, Any] = {name: text for name, text in fields.items() if text is not None}
-    if reference is not None:  # a level of a table may be a number or a truth value; typed, all are texts
-        known = records.plan.factors.get(hue or "model", ())
-        given["reference"] = next((level for level in known if str(level) == reference), reference)
-    metric = next(iter(columns.values()))
-    kinds = figure or ["LearningCurve"]
+    kinds, given = figure or ["LearningCurve"], _typed(given, records.plan)
     _check_used(kinds, given)
+    return records, [(kind, _asked(kind, given, next(iter(columns.values())), records.plan)) for kind in kinds]
+
+
+def _of_folder(
+    folder: Path, figure: list[str] | None, given: dict[str, Any], about: dict[str, Any]
+) -> tuple[Any, list[tuple[str, Any]]]:
+    """The records of an experiment's folder, and the figures asked for: as its report has them, or as `given` says.
+
+    What is `about` a table in CSV is refused.
+    """
+    from vision_attn.exporting import planned_figures
+    from vision_attn.records import Records
+
+    for option, typed in about.items():
+        if typed:
+            raise InputError(f"{option} must be left out: it is about a table in CSV. '{folder}' is a folder.")
+    records = Records.from_folder(folder)
+    own = list(planned_figures(records.plan))
+    if figure is None and not given:
+        return records, own
+    kinds, given = figure or ["LearningCurve"], _typed(given, records.plan)
+    _check_used(kinds, given)
+    made: list[tuple[str, Any]] = []
     for kind in kinds:
-        made = _figure(kind, given, metric, records.plan.factors.get(hue or "model", ()))
-        _check_columns(made, kind, tuple(records.plan.factors), given)
-        drawn = made.plot(records, width=_width(width), title=title, labels=labels)
-        if made.is_empty(drawn.table):
-            what = f"what the probe {made.measured_by} measures of a network" if made.measured_by else "other numbers"
-            raise InputError(
-                f"{kind} draws {what}, of which the table has none ({', '.join(map(str, frame.columns))})."
-            )
-        files = drawn.save(out / kind)
-        console = screen()
-        console.print(escape(drawn.caption), soft_wrap=True)
-        console.print("  " + escape(", ".join(map(str, files))), soft_wrap=True)
+        same = [] if given else [(name, one) for name, one in own if type(one).__name__ == kind]
+        made += same or [(kind, _asked(kind, given, "accuracy", records.plan))]
+    return records, made
+
+
+def _typed(given: dict[str, Any], plan: Any) -> dict[str, Any]:
+    """The given fields, with the reference as the level that is meant, as typed all are texts."""
+    if "reference" not in given:
+        return given
+    known, text = plan.factors.get(given.get("hue", "model"), ()), given["reference"]
+    return {**given, "reference": next((level for level in known if str(level) == text), text)}
+
+
+def _asked(kind: str, given: dict[str, Any], metric: str, plan: Any) -> Any:
+    """A figure by its name, once it is sure that it finds its columns."""
+    made = _figure(kind, given, metric, plan.factors.get(given.get("hue", "model"), ()))
+    _check_columns(made, kind, tuple(plan.factors), given)
+    return made
 
 
 def _figure(kind: str, given: dict[str, Any], metric: str, levels: Sequence[Any]) -> Any:
