@@ -5,7 +5,7 @@ import torch
 from noise_data import noise
 
 from vision_attn.models import SelfAttention, ViT
-from vision_attn.probes import BiasEffect
+from vision_attn.probes import BiasEffect, capture
 
 DATA = noise()
 
@@ -34,6 +34,12 @@ def test_of_products_the_key_bias_is_redundant_and_the_value_bias_absorbed(switc
 @pytest.mark.parametrize("switches", [{"qk_norm": True}, {"similarity": "cosine"}, {"similarity": "additive"}])
 def test_where_scores_are_no_products_the_key_bias_counts(switches):
     assert measured(**switches)["bias_effect", 1, "k"] > 1e-6
+
+
+def test_how_many_images_fit_into_memory_changes_nothing(monkeypatch):
+    whole = measured()
+    monkeypatch.setattr(capture, "NUMBERS", 1)
+    assert measured() == pytest.approx(whole, rel=1e-9, abs=1e-12)
 
 
 def test_the_bias_of_the_norm_is_one_of_the_projection():

@@ -10,11 +10,13 @@ from noise_data import noise
 
 from vision_attn.data import Data, Split
 from vision_attn.models import ViT
-from vision_attn.probes import CorrectByImage, Corruption, FrequencyBands, LayerCKA
+from vision_attn.probes import CorrectByImage, Corruption, FrequencyBands, LayerCKA, altered, layer_cka
+from vision_attn.probes.altered import piecewise
 from vision_attn.probes.calibration import calibration_error
 from vision_attn.probes.corruption import STRENGTHS, corrupted
 from vision_attn.probes.frequency_bands import filtered
 from vision_attn.probes.layer_cka import _gram, cka
+from vision_attn.probes.zoom import zoomed
 
 N, P = 64, 128
 
@@ -67,6 +69,41 @@ def test_every_layer_is_compared_with_later_ones_pixels_labels_and_itself_on_oth
         for layer, later in others.items():
             found = {row["other"] for row in rows if (row["layer"], row["estimator"]) == (layer, "biased")}
             assert found == later | varied | {"pixels", "other images"}
+
+
+def test_layers_that_are_too_large_to_be_held_together_are_taken_one_after_the_other(monkeypatch):
+    data, model = noise(images=8), ViT(dim=16, depth=2, mlp_ratio=1)
+    module = model.build(image_size=data.image_size, in_chans=data.in_chans, num_classes=data.num_classes)
+    whole, last = list(LayerCKA(images=4)(module, data)), []
+    monkeypatch.setattr(layer_cka, "NUMBERS", 4 * 64 * 16)  # one layer for 4 images
+    module.blocks[-1].register_forward_hook(lambda *_: last.append(1))
+    passes = []
+    module.patch_embed.register_forward_hook(lambda *_: passes.append(1))
+    parts = list(LayerCKA(images=4)(module, data))
+    assert (len(passes), len(last)) == (8, 4)  # twice for one image, and a pass for each layer
+    for one, other in zip(whole, parts, strict=True):
+        assert other == one | {"value": pytest.approx(one["value"], rel=1e-9)}
+    x = normal(0, 4, 50)
+    monkeypatch.setattr(layer_cka, "NUMBERS", 12)
+    torch.testing.assert_close(_gram(x), x @ x.T)
+
+
+ALTERATIONS = {
+    **{kind: lambda x, kind=kind: corrupted(x, kind, STRENGTHS[kind][0], seed=3) for kind in STRENGTHS},
+    "low": lambda x: filtered(x, "low", 3),
+    "smaller": lambda x: zoomed(x, side=7, places=["centre"], fill=None),
+    "larger": lambda x: zoomed(x, side=11, places=["centre"], fill=None),
+}
+
+
+@pytest.mark.parametrize("name", ALTERATIONS)
+def test_images_are_altered_some_at_a_time_and_alike(name, monkeypatch):
+    images = torch.randint(256, (37, 1, 9, 9), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    whole, parts = ALTERATIONS[name](images), []
+    monkeypatch.setattr(altered, "PIXELS", 1)
+    assert torch.equal(ALTERATIONS[name](images), whole)
+    piecewise(images, lambda part: parts.append(len(part)) or part)
+    assert parts == [16, 16, 5]
 
 
 def test_calibration_error_is_the_gap_of_each_bin_weighted_by_its_images():

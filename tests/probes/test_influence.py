@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vision_attn.models import DepthwiseConv, ResNet, SelfAttention, ViT
 from vision_attn.probes import Influence, Intervention, ReceptiveField, capture
 from vision_attn.probes.capture import grids
-from vision_attn.probes.influence import influence_maps
+from vision_attn.probes.influence import influence_maps, numbers_of_one
 from vision_attn.probes.lattice import by_cell, pairs, profile, units
 from vision_attn.probes.placement import Placement
 from vision_attn.spec import InputError
@@ -345,7 +345,8 @@ def test_how_many_images_fit_into_memory_changes_nothing_and_no_more_are_taken(k
     model, data, batches = built(ViT(dim=8, depth=1)), noise(images=2), []
     whole = list(kind(images=2)(model, data))
     x = data.normalise(data.test.images)
-    _, numbers = capture.sizes(model, x, ["patch_embed", "blocks.0"])
+    names = ["patch_embed", "blocks.0"]
+    numbers = numbers_of_one(model, x, names) if kind is Influence else capture.sizes(model, x, names)[1]
     monkeypatch.setattr(capture, "NUMBERS", 5 * numbers)
 
     def count(module, inputs):

@@ -8,7 +8,7 @@ from torch import nn
 
 from vision_attn import ResNet, ViT
 from vision_attn.models import DepthwiseConv
-from vision_attn.probes import saliency_maps
+from vision_attn.probes import capture, saliency_maps
 from vision_attn.probes.attention_relevance import gradient_attention, last_attention, relevance, rollout
 from vision_attn.probes.saliency_maps import (
     METHODS,
@@ -20,6 +20,7 @@ from vision_attn.probes.saliency_maps import (
     occlusion,
     on_lattice,
     saliency,
+    without_each,
 )
 from vision_attn.spec import InputError
 
@@ -52,6 +53,24 @@ class Linear(nn.Module):
 
     def forward(self, x):
         return torch.einsum("bchw,kchw->bk", x, self.weight)
+
+
+@pytest.mark.parametrize("method", ["rollout", "relevance propagation", "Grad-CAM", "integrated gradients"])
+def test_images_that_take_much_go_through_few_at_once_and_give_the_same(method, monkeypatch):
+    model, batches = vit(), []
+    whole = saliency(model, IMAGES, CLASSES, method=method)
+    monkeypatch.setattr(capture, "NUMBERS", 2 * capture.numbers(model, IMAGES))
+    model.register_forward_pre_hook(lambda _, given: batches.append(len(given[0])))
+    torch.testing.assert_close(saliency(model, IMAGES, CLASSES, method=method), whole)
+    assert max(batches) == 2
+
+
+def test_copies_without_a_patch_are_made_one_after_the_other():
+    copies = without_each(IMAGES, 4)
+    first = next(copies)
+    assert (first[..., :4, :4] == 0).all()
+    assert torch.equal(first[..., 4:, :], IMAGES[..., 4:, :])
+    assert sum(1 for _ in copies) == 15
 
 
 def attention_by_hand(model, images):

@@ -68,11 +68,13 @@ def test_rand_augment_waits_once_an_operation():
         assert torch.equal(found.cpu(), expected)
 
 
-@pytest.mark.parametrize(("side", "number"), [(28, 2674), (32, 2048), (64, 512), (224, 125)])
-def test_a_gpu_is_given_many_small_images_at_once(side, number):
+@pytest.mark.parametrize(
+    ("side", "number", "on_cpu"), [(28, 2674, 125), (32, 2048, 125), (64, 512, 125), (224, 125, 41)]
+)
+def test_a_gpu_is_given_many_small_images_at_once_and_a_cpu_few_large_ones(side, number, on_cpu):
     with PretendedGpu():
         assert images_at_once(torch.zeros(1, 3, side, side, device="cuda")) == number
-    assert images_at_once(torch.zeros(1, 3, side, side)) == 125
+    assert images_at_once(torch.zeros(1, 3, side, side)) == on_cpu
 
 
 def test_logits_are_those_of_the_cpu_and_are_not_waited_for():

@@ -10,6 +10,9 @@ from vision_attn.models.base import Model
 from vision_attn.probes.base import Row
 from vision_attn.training.evaluate import logits
 
+PIXELS = 2**20
+"""Of so many pixels images are altered at once: as floating numbers they take many times what they take as they are."""
+
 
 def evenly_spaced(split: Split, images: int | None) -> Split:
     """At most `images` images of the split (None: all), evenly spaced."""
@@ -31,6 +34,16 @@ def classes(
 ) -> Tensor:
     """The class (N,) of uint8 images (N, C, H, W), each batch of them altered first."""
     return logits(model, images, normalise=lambda batch: data.normalise(alter(batch))).argmax(1)
+
+
+def piecewise(images: Tensor, alter: Callable[[Tensor], Tensor]) -> Tensor:
+    """alter(images) of images (N, C, H, W) that are altered each by itself, some at a time.
+
+    Except for the last, parts hold a multiple of 16 images: then `torch.randn` draws for all parts what it draws for
+    the whole.
+    """
+    few = 16 * max(1, PIXELS // (16 * images.shape[-2] * images.shape[-1]))
+    return torch.cat([alter(part) for part in images.split(few)])
 
 
 def accuracy_row(found: Tensor, labels: Tensor, **coordinates: str | int | float) -> Row:

@@ -16,7 +16,7 @@ from vision_attn.models.base import Model
 from vision_attn.models.blocks import Block
 from vision_attn.probes.attentions import attention_layers, biases_of, exact_copy, generator_of, without_attention
 from vision_attn.probes.base import Probe, Row
-from vision_attn.probes.capture import calls_of
+from vision_attn.probes.capture import at_once, calls_of, numbers
 from vision_attn.probes.lattice import chosen
 from vision_attn.spec import spec
 from vision_attn.training.evaluate import evaluating, read_out
@@ -105,13 +105,17 @@ def _effects(layer: Attention, tokens: Tensor, generator: torch.Generator) -> It
 def _gradients(
     network: nn.Module, layers: dict[str, Attention], images: Tensor, labels: Tensor
 ) -> dict[str, dict[str, float]]:
+    parameters, few, count = [layer.qkv.bias for layer in layers.values()], at_once(numbers(network, images)), 0
+    found = [torch.zeros_like(parameter) for parameter in parameters]
     with evaluating(network), torch.enable_grad():
-        scores, wanted = read_out(network(images), labels)
-        parameters = [layer.qkv.bias for layer in layers.values()]
-        found = torch.autograd.grad(F.cross_entropy(scores, wanted), parameters)
+        for part, its_labels in zip(images.split(few), labels.split(few), strict=True):
+            scores, wanted = read_out(network(part), its_labels)
+            count += len(wanted)
+            slopes = torch.autograd.grad(F.cross_entropy(scores, wanted, reduction="sum"), parameters)
+            found = [total + slope for total, slope in zip(found, slopes, strict=True)]
     out = {}
     for (name, layer), gradient in zip(layers.items(), found, strict=True):
-        parts = gradient.split(list(layer.widths.values()))
+        parts = (gradient / count).split(list(layer.widths.values()))
         out[name] = {projection: _rms(part) for projection, part in zip(layer.widths, parts, strict=True)}
     return out
 

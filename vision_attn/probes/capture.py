@@ -128,6 +128,13 @@ def sizes(model: nn.Module, x: Tensor, names: list[str]) -> tuple[dict[str, tupl
     return found, counted.numbers
 
 
+def numbers(model: nn.Module, x: Tensor) -> int:
+    """How many numbers one of the images x takes in a whole pass forward, in eval mode."""
+    with torch.no_grad(), evaluating(model), Counting() as counted:
+        model(x[:1])
+    return counted.numbers
+
+
 def at_once(numbers: int) -> int:
     """How many images, each of which takes that many numbers, are taken at once: at least one."""
     return max(1, NUMBERS // max(1, numbers))

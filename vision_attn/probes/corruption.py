@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vision_attn.data.base import Data, Dataset
 from vision_attn.models.base import Model
-from vision_attn.probes.altered import accuracy_row, classes, evenly_spaced, without_class
+from vision_attn.probes.altered import accuracy_row, classes, evenly_spaced, piecewise, without_class
 from vision_attn.probes.base import Probe, Row
 from vision_attn.spec import spec
 
@@ -55,19 +55,20 @@ class Corruption(Probe):
 
 def corrupted(images: Tensor, kind: str, strength: float, *, seed: int = 0) -> Tensor:
     """Images uint8 (N, C, H, H), corrupted, rounded and clipped to 0...255."""
+    generator = torch.Generator().manual_seed(seed)
     change: dict[str, Callable[[Tensor, float], Tensor]] = {
-        "noise": lambda x, sd: x + sd * _noise(x, seed),
+        "noise": lambda x, sd: x + sd * torch.randn(x.shape, generator=generator).to(x.device),
         "blur": _blurred,
         "contrast": lambda x, share: (x - x.mean((1, 2, 3), keepdim=True)) * share + x.mean((1, 2, 3), keepdim=True),
         "brightness": lambda x, more: x + more,
         "pixelate": _pixelated,
     }
+
+    def changed(part: Tensor) -> Tensor:
+        return (change[kind](part.float() / 255, strength) * 255).round().clamp(0, 255).to(torch.uint8)
+
     with torch.autocast(images.device.type, enabled=False):  # whatever a model computes in
-        return (change[kind](images.float() / 255, strength) * 255).round().clamp(0, 255).to(torch.uint8)
-
-
-def _noise(x: Tensor, seed: int) -> Tensor:
-    return torch.randn(x.shape, generator=torch.Generator().manual_seed(seed)).to(x.device)
+        return piecewise(images, changed)
 
 
 def _blurred(x: Tensor, sd: float) -> Tensor:

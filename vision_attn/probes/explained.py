@@ -64,9 +64,9 @@ def log_probabilities(model: nn.Module, images: Tensor) -> Tensor:
 
 def ranks(values: Tensor) -> Tensor:
     """The rank of each of the values (B, K) in its row from 0, equal ones sharing their mean rank, in float64."""
-    below = (values[:, :, None] > values[:, None, :]).sum(dim=2)
-    equal = (values[:, :, None] == values[:, None, :]).sum(dim=2)
-    return below.double() + (equal - 1) / 2
+    ordered, values = values.sort(dim=1).values, values.contiguous()
+    below, not_above = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
+    return (below + not_above - 1).double() / 2
 
 
 def rank_correlation(one: Tensor, other: Tensor) -> Tensor:

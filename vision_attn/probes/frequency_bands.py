@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vision_attn.data.base import Data, Dataset
 from vision_attn.models.base import Model
-from vision_attn.probes.altered import accuracy_row, classes, evenly_spaced, without_class
+from vision_attn.probes.altered import accuracy_row, classes, evenly_spaced, piecewise, without_class
 from vision_attn.probes.base import Probe, Row
 from vision_attn.spec import spec
 
@@ -48,5 +48,9 @@ def filtered(images: Tensor, band: Band, cutoff: float) -> Tensor:
     along = torch.fft.fftfreq(side, d=1 / side, device=images.device)
     length = (along[:, None].square() + along[None, :].square()).sqrt()
     kept = length <= cutoff if band == "low" else (length > cutoff) | (length == 0)
-    left = torch.fft.ifft2(torch.fft.fft2(images.double()) * kept).real
-    return left.round().clamp(0, 255).to(torch.uint8)
+
+    def left(part: Tensor) -> Tensor:
+        waves = torch.fft.fft2(part.double()) * kept
+        return torch.fft.ifft2(waves).real.round().clamp(0, 255).to(torch.uint8)
+
+    return piecewise(images, left)

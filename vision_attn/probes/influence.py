@@ -19,6 +19,8 @@ from vision_attn.probes.placement import Placement, placements
 from vision_attn.spec import spec
 
 LAGS = (1, 2, 4, 8, 16, 32)
+OF_A_MAP = 10
+"""How many numbers are made of one of a map while distances, shares and gradients of channels are taken."""
 
 
 @spec
@@ -104,7 +106,7 @@ def influence_maps(
     for unit i only, which gives all of them in one backward pass. How many are asked at once changes nothing.
     """
     largest = max(len(places) for places in goals.values())
-    few = at_once(sizes(model, images, list(goals))[1])
+    few = at_once(numbers_of_one(model, images, list(goals)))
     seeds = torch.randint(2**62, (len(images),), generator=generator).tolist()
     with frozen(model):
         for start in range(0, largest, few):
@@ -120,6 +122,11 @@ def influence_maps(
                         totals[name] = totals[name] + _squares(x, z, goals[name], drawn, parts[name])
             for name, total in totals.items():
                 yield name, start, total / (len(images) * probes)
+
+
+def numbers_of_one(model: nn.Module, images: Tensor, names: list[str]) -> int:
+    """How many numbers a replica of an image takes, with its maps for all layers and what is made of one of them."""
+    return sizes(model, images, names)[1] + (OF_A_MAP + len(names)) * images[0, 0].numel()
 
 
 def _squares(x: Tensor, z: Tensor, places: Tensor, drawn: Tensor, part: slice) -> Tensor:

@@ -3,6 +3,7 @@
 n images, p numbers of a layer for an image.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import torch
@@ -12,11 +13,13 @@ from torch import Tensor, nn
 from vision_attn.data.base import Data, Dataset
 from vision_attn.models.base import Model
 from vision_attn.probes.base import Probe, Row
-from vision_attn.probes.capture import grids, layers, named, without_layers
+from vision_attn.probes.capture import NUMBERS, grids, layers, named, without_layers
 from vision_attn.probes.lattice import chosen
 from vision_attn.spec import spec
 
 ESTIMATORS = ("unbiased", "biased")
+IMAGES = 64
+"""So many go through the model at once."""
 
 
 @spec
@@ -87,11 +90,23 @@ def _unbiased(k: Tensor, l: Tensor) -> float:  # noqa: E741
 
 
 def _grams(model: nn.Module, images: Tensor, names: list[str]) -> list[Tensor]:
+    """The Gram matrix of every layer; of so many layers at a time that what they give is no more than `NUMBERS`."""
+    found: list[Tensor] = []
     with torch.no_grad():
-        parts = [grids(model, batch, names) for batch in images.split(64)]
-    return [_gram(torch.cat([part[name] for part in parts])) for name in names]
+        numbers = {name: len(images) * z.numel() for name, z in grids(model, images[:1], names).items()}
+        while some := _first(names[len(found) :], numbers):
+            parts = [grids(model, batch, some) for batch in images.split(IMAGES)]
+            found += [_gram(torch.cat([part.pop(name) for part in parts])) for name in some]
+    return found
+
+
+def _first(names: list[str], numbers: dict[str, int]) -> list[str]:
+    """The first of the layers that together give no more than `NUMBERS`; at least one where there is one."""
+    held = itertools.accumulate(numbers[name] for name in names)
+    return [name for place, (name, total) in enumerate(zip(names, held, strict=True)) if not place or total <= NUMBERS]
 
 
 def _gram(features: Tensor) -> Tensor:
-    flat = features.flatten(1).double()
-    return flat @ flat.T
+    """The products of the rows, in float64, of so many columns at a time that they are no more than `NUMBERS`."""
+    parts = features.flatten(1).split(max(1, NUMBERS // len(features)), dim=1)
+    return torch.stack([part.double() @ part.double().T for part in parts]).sum(dim=0)

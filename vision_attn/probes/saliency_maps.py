@@ -5,7 +5,7 @@ Every method takes a model, normalised images (B, C, S, S), in which 0 is the me
 It gives (B, rows, columns), higher where the class rests on a place more, and leaves the model as it is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from vision_attn.probes.attention_relevance import (
     relevance,
     rollout,
 )
-from vision_attn.probes.capture import as_grid, calls_of, frozen
+from vision_attn.probes.capture import as_grid, at_once, calls_of, frozen, numbers
 from vision_attn.probes.maps import attention_maps
 from vision_attn.spec import InputError
 from vision_attn.training.evaluate import evaluating
@@ -27,7 +27,7 @@ from vision_attn.training.evaluate import evaluating
 Method = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 AT_ONCE = 25
-"""Images that go through a model at once, with all that is kept for gradients."""
+"""Images that go through a model at once, with all that is kept for gradients; fewer of those that take too much."""
 STEPS = 16
 """Points of the path from the mean colour to the image that gradients are integrated along."""
 
@@ -126,7 +126,8 @@ def saliency(model: nn.Module, images: Tensor, classes: Tensor, *, method: str, 
     with torch.autocast(images.device.type, enabled=False):
         if method in BY_PATCHES:
             return BY_PATCHES[method](model, images, classes, patch_size=patch_size).float()
-        parts = zip(images.split(AT_ONCE), classes.split(AT_ONCE), strict=True)
+        few = min(AT_ONCE, at_once(numbers(model, images)))
+        parts = zip(images.split(few), classes.split(few), strict=True)
         found = torch.cat([METHODS[method](model, *part).detach() for part in parts])
         return on_lattice(found.float(), images.shape[-1] // patch_size)
 
@@ -151,15 +152,13 @@ def on_lattice(maps: Tensor, side: int) -> Tensor:
     return F.interpolate(maps[:, None], (side, side), mode="bilinear", align_corners=False)[:, 0]
 
 
-def without_each(images: Tensor, patch_size: int) -> "list[Tensor]":
+def without_each(images: Tensor, patch_size: int) -> Iterator[Tensor]:
     """The images without each of their patches in turn, in raster order: the mean colour stands in its place."""
-    found = []
     for top in range(0, images.shape[-2], patch_size):
         for left in range(0, images.shape[-1], patch_size):
             covered = images.clone()
             covered[..., top : top + patch_size, left : left + patch_size] = 0
-            found.append(covered)
-    return found
+            yield covered
 
 
 def _gradient(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Zoom: does the class stay when the object is larger or smaller, in the middle or in a corner?"""
 
+import functools
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
@@ -15,14 +16,13 @@ from vision_attn.probes.altered import (
     consistency_rows,
     evenly_spaced,
     mean_colour,
+    piecewise,
     without_class,
 )
 from vision_attn.probes.base import Probe, Row
 from vision_attn.spec import spec
 
 CORNERS = {"top left": (0, 0), "top right": (0, 1), "bottom left": (1, 0), "bottom right": (1, 1)}
-AT_ONCE = 1000
-"""Images resized at once."""
 
 
 @spec
@@ -80,7 +80,7 @@ def zoomed(images: Tensor, *, side: int, places: list[str], fill: Tensor | None)
     The canvas has the colour `fill` (C, 1, 1); None: that of the nearest pixel of the image.
     """
     canvas = images.shape[-1]
-    small = torch.cat([_resized(part, side) for part in images.split(AT_ONCE)])
+    small = piecewise(images, functools.partial(_resized, side=side))
     margin = abs(canvas - side) // 2
     if side >= canvas:
         return small[..., margin : margin + canvas, margin : margin + canvas]
@@ -88,9 +88,10 @@ def zoomed(images: Tensor, *, side: int, places: list[str], fill: Tensor | None)
     for number, place in enumerate(places):
         part = slice(number, None, len(places))
         top, left = (margin, margin) if place == "centre" else ((canvas - side) * far for far in CORNERS[place])
-        frame = (left, canvas - side - left, top, canvas - side - top)
         if fill is None:
-            out[part] = F.pad(small[part].float(), frame, mode="replicate").to(torch.uint8)
+            along = torch.arange(canvas, device=images.device)
+            rows, columns = ((along - start).clamp(0, side - 1) for start in (top, left))
+            out[part] = small[part].index_select(2, rows).index_select(3, columns)
         else:
             out[part] = fill
             out[part, :, top : top + side, left : left + side] = small[part]
