@@ -48,6 +48,23 @@ def test_pixels_labels_and_classes_are_those_of_the_files(data_dir):
         assert np.array_equal(image.numpy().transpose(1, 2, 0), pixels_of(seed))
 
 
+def test_images_of_any_shape_are_cut_and_resized_where_a_size_is_given(data_dir):
+    wide = np.zeros((4, 12, 3), np.uint8)
+    wide[:, 4:8] = 200  # the middle square
+    folder = write_folder(data_dir / "set", {**image_files(train=1, test=1), "train/cat/wide.png": png(wide)})
+    with pytest.raises(InputError, match=r"It has .* pixels\. `vision-attn data import PATH --image-size 64` cuts and"):
+        ImageFolder(name="set").load()
+    assert import_folder(folder, image_size=4).image_size == 4
+    data = ImageFolder(name="set").load()
+    blocks = pixels_of(0).reshape(4, 2, 4, 2, 3).mean((1, 3))  # of 8 x 8 pixels
+    assert (
+        np.abs(data.train.images[0].numpy().transpose(1, 2, 0) - blocks).max() <= 1
+    )  # rounded by rows, then by columns
+    assert (data.train.images[1] == 200).all()
+    import_folder(write_folder(data_dir / "even", image_files()), name="other", image_size=2)
+    assert ImageFolder(name="other").load().image_size == 2
+
+
 def test_grey_images_have_one_channel_unless_one_image_has_colour(data_dir):
     grey = image_files(grey=True)
     write_folder(data_dir / "grey", grey)

@@ -37,11 +37,19 @@ def data_import(
         typer.Argument(callback=paths.usable, help="A folder or archive with train/<class>/* and test/<class>/*."),
     ],
     name: Annotated[str | None, typer.Option(help="The name of the data set; default: that of the path.")] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=4096,
+            help="Pixels a side, to which the middle square of every image is brought; default: squares of one size.",
+        ),
+    ] = None,
 ) -> None:
     """Decode an image folder or archive once and keep it by name, for `ImageFolder(name=...)`."""
     from vision_attn.data.folder import import_folder
 
-    screen().print(escape(str(import_folder(path, name=name))))
+    screen().print(escape(str(import_folder(path, name=name, image_size=image_size))))
 
 
 def data_fetch(name: Annotated[str, typer.Argument(help="cifar10 or cifar100.")], data_dir: DataDir = None) -> None:

@@ -21,7 +21,8 @@ NAME_RULE = "1 to 64 of a-z, 0-9, '.', '_' and '-', starting with a letter or di
 class ImageFolder(Dataset):
     """Images in `train/<class>/` and `test/<class>/`, found by name in the data folders, else among those imported.
 
-    In a data folder it is the folder `<name>/` or the archive `<name>.tar[.gz|.xz|.bz2]`, `<name>.tgz`, `<name>.zip`.
+    All are squares of one size, unless `vision-attn data import --image-size` has made them so. In a data folder it is
+    the folder `<name>/` or the archive `<name>.tar[.gz|.xz|.bz2]`, `<name>.tgz`, `<name>.zip`.
     """
 
     name: str
@@ -64,20 +65,22 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def import_folder(path: Path, *, name: str | None = None) -> Imported:
+def import_folder(path: Path, *, name: str | None = None, image_size: int | None = None) -> Imported:
     """Decode an image folder or archive and keep it under a name; one imported earlier under that name is replaced.
 
-    Raises `InputError` where it is not such a tree, the name is not one or the cache cannot be written.
+    With `image_size` the middle square of every image is brought to so many pixels a side; without, all have to be
+    squares of one size. Raises `InputError` where it is not such a tree, the name is not one or the cache cannot be
+    written.
     """
     name = name if name is not None else _stem(path)
     if not is_name(name):
         raise InputError(f"name of a data set must be {NAME_RULE}. Got {name!r} instead.")
-    tree = image_tree(path.resolve(), name=name)
+    tree = image_tree(path.resolve(), name=name, image_size=image_size)
     loaded = load_arrays(tree, cache_dir())
     record = _record(name)
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
-        write_json(record, {"path": str(tree.path), "identity": tree.identity})
+        write_json(record, {"path": str(tree.path), "identity": tree.identity, "image_size": tree.image_size})
     except OSError as error:
         raise InputError(f"The cache '{cache_dir()}' must be writable to import: {error.strerror}.") from error
     arrays = loaded.arrays
@@ -109,18 +112,22 @@ def imported_names() -> list[str]:
 def find_tree(name: str) -> ImageTree:
     """The tree of that name in the data folders, else the one imported. Raises `InputError` where there is none."""
     path = find_path(name)
-    if path is not None:
-        return image_tree(path, name=name)
     try:
         record = read_json(_record(name))
     except (FileNotFoundError, DamagedFile):
+        record = None
+    if path is not None:
+        is_imported = record is not None and Path(record["path"]) == path.resolve()
+        return image_tree(path, name=name, image_size=record.get("image_size") if record and is_imported else None)
+    if record is None:
         looked = ", ".join(f"'{folder}'" for folder in data_dirs())
         where = f"not found in {looked}" if looked else "not found"
         raise InputError(
             f"Data set {name!r} {where}. Pass --data-dir FOLDER, or import it: "
             f"vision-attn data import PATH --name {name}"
-        ) from None
-    return ImageTree(name=name, identity=record["identity"], path=Path(record["path"]))
+        )
+    place, size = Path(record["path"]), record.get("image_size")
+    return ImageTree(name=name, identity=record["identity"], path=place, image_size=size)
 
 
 def _record(name: str) -> Path:

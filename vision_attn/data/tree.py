@@ -11,7 +11,7 @@ import numpy as np
 from vision_attn.data.archive import MAX_MEMBER_BYTES, SUFFIXES, Member, is_hidden, members, safe_parts
 from vision_attn.data.arrays import Arrays
 from vision_attn.data.cache import Source
-from vision_attn.data.decode import decode
+from vision_attn.data.decode import decode, fitted
 from vision_attn.resources import free_memory
 from vision_attn.spec import InputError, canonical
 
@@ -24,13 +24,18 @@ SHARE_OF_MEMORY = 0.4
 
 @dataclasses.dataclass(frozen=True)
 class ImageTree(Source):
-    """Images below a folder or in an archive. Its identity is the sha256 of the archive or of the folder's listing."""
+    """Images below a folder or in an archive. Its identity is the sha256 of the archive or of the folder's listing.
+
+    With `image_size`, which is a part of the identity then, images may have any shape: of each the middle square is
+    brought to so many pixels a side.
+    """
 
     path: Path
+    image_size: int | None = None
 
     def read(self) -> Arrays:
         """All images, ordered by class and then by file name. Raises `InputError` naming what is not as it must be."""
-        if not self.path.exists() or image_tree(self.path, name=self.name) != self:
+        if not self.path.exists() or image_tree(self.path, name=self.name, image_size=self.image_size) != self:
             raise InputError(
                 f"The decoded copy of {self.name!r} is gone or damaged and '{self.path}' is not there or has changed; "
                 f"bring it in again with `vision-attn data import PATH --name {self.name}`."
@@ -61,7 +66,7 @@ class ImageTree(Source):
             if content is None:
                 continue
             name = f"Image {'/'.join((split, label, file))!r} of '{self.path}'"
-            kept[file] = decode(content, name=name, size=size, most_bytes=left)
+            kept[file] = self._decoded_one(content, name=name, size=size, most_bytes=left)
             height, width = kept[file].shape[:2]
             size = (width, height)
             left -= 3 * width * height
@@ -70,6 +75,14 @@ class ImageTree(Source):
                 raise InputError(f"'{self.path}' must decode to {allowed}. It holds more.")
         return found
 
+    def _decoded_one(self, content: bytes, *, name: str, size: tuple[int, int] | None, most_bytes: int) -> np.ndarray:
+        """One image (H, H) or (H, H, 3), as large as it is or as large as is asked for."""
+        if self.image_size is None:
+            return decode(content, name=name, size=size, most_bytes=most_bytes)
+        pixels = decode(content, name=name, size=None, most_bytes=most_bytes, any_shape=True)
+        square = fitted(pixels, size=self.image_size, in_chans=1 if pixels.ndim == 2 else 3)
+        return square[0] if pixels.ndim == 2 else square.transpose(1, 2, 0)
+
 
 def _most_pixel_bytes() -> int:
     """The bytes of pixels that a tree may decode to."""
@@ -77,17 +90,23 @@ def _most_pixel_bytes() -> int:
     return MAX_PIXEL_BYTES if free is None else min(MAX_PIXEL_BYTES, int(SHARE_OF_MEMORY * free))
 
 
-def image_tree(path: Path, *, name: str) -> ImageTree:
+def image_tree(path: Path, *, name: str, image_size: int | None = None) -> ImageTree:
     """The tree of images at `path`. Raises `InputError` where nothing that can be one lies there."""
     try:
         if path.is_dir():
-            return ImageTree(name=name, identity=_listing(path), path=path)
+            return _tree(name, _listing(path), path, image_size)
         if path.is_file():
             stat = path.stat()
-            return ImageTree(name=name, identity=file_sha256(path, stat.st_size, stat.st_mtime_ns), path=path)
+            return _tree(name, file_sha256(path, stat.st_size, stat.st_mtime_ns), path, image_size)
     except OSError as error:
         raise InputError(f"'{error.filename or path}' cannot be read: {error.strerror}.") from error
     raise InputError(f"path must be a folder or an archive ({', '.join(SUFFIXES)}) of images. Got '{path}' instead.")
+
+
+def _tree(name: str, identity: str, path: Path, image_size: int | None) -> ImageTree:
+    if image_size is not None:
+        identity = hashlib.sha256(canonical([identity, image_size])).hexdigest()
+    return ImageTree(name=name, identity=identity, path=path, image_size=image_size)
 
 
 @functools.lru_cache(maxsize=64)
