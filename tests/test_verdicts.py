@@ -166,6 +166,11 @@ def test_one_seed_no_seed_and_no_such_cell_are_not_measured():
     none = make_records(FACTORS, rows, state=lambda one: "pending")
     found = difference(far("attention"), far("LSTM")).decide(none)
     assert (found.verdict, found.n, found.words) == ("not measured", 0, "0 of 3 planned seeds are in.")
+    unnamed = BoundVerdict(**SAID, at=cell(model="attention", distance=7), bound=0.5).decide(
+        make_records(FACTORS, rows)
+    )
+    hint = "accuracy is measured by split: name it, given=cell(split=...)."
+    assert unnamed.words == f"0 of 3 planned seeds are in. {hint}"
     absent = BoundVerdict(**SAID, at=cell(model="attention", distance=6, split="test"), bound=0.5).decide(one)
     assert (absent.verdict, absent.words) == ("not measured", "The plan has no such cell.")
 

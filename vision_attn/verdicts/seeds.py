@@ -158,6 +158,8 @@ class SeedVerdict(Verdict, Measured, abc.ABC):
         if planned and unshared:
             left_out = f"Left out, as not planned in every cell: {self.over} {wording.listing(list(unshared))}."
             finding = dataclasses.replace(finding, words=f"{finding.words} {left_out}".strip())
+        if not len(numbers):
+            finding = dataclasses.replace(finding, words=finding.words + self._hint(selected, [at for _, at in places]))
         if self.needs_data_limited and finding.verdict != "not measured":
             finding = budget.limited(finding, selected, [at for _, at in places], self)
         return finding
@@ -173,6 +175,23 @@ class SeedVerdict(Verdict, Measured, abc.ABC):
         lacking = runs.loc[~runs["run"].isin(values["run"]), self.over]
         own = values[~values[self.over].isin(lacking)]
         return self._of_seeds(own, levels, records), list(runs[self.over].unique())
+
+    def _hint(self, records: Records, places: Sequence[dict[str, Any]]) -> str:
+        """What to name where the metric is measured with coordinates alone that the rule does not name; else ""."""
+        unnamed: dict[str, None] = {}
+        for levels in places:
+            fixed = {name: level for name, level in levels.items() if name in records.plan.factors}
+            rows = rows_at(records.values, {"metric": self.metric, **fixed})
+            coordinates = rows.columns[list(rows.columns).index("value") + 1 :] if len(rows) else ()
+            unnamed |= dict.fromkeys(
+                name for name in coordinates if name not in (*levels, *self.along) and rows[name].notna().all()
+            )
+        told = ", ".join(f"{name}=..." for name in unnamed)
+        return (
+            f" {self.metric} is measured by {wording.listing(list(unnamed))}: name it, given=cell({told})."
+            if told
+            else ""
+        )
 
     def _of_seeds(self, values: pd.DataFrame, levels: dict[str, Any], records: Records) -> pd.Series:
         """What stands for each seed of a cell, given its records."""
