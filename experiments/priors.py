@@ -103,40 +103,35 @@ def drop(model):
     return seen - unseen
 
 
-MADE_FALSE = claim(
-    "C4",
-    "Convolution leads by its prior of near pixels: where that is false, more than half of its lead goes.",
-    *(
+def made_false(rival, size):
+    """The claim that a rival leads by the prior: of its lead more than half goes where the prior is false."""
+    return claim(
+        "C4",
+        f"With {size:,} images {rival} leads by the prior of near pixels: more than half goes where it is false.",
         (at("ViT", "patches permuted", size) - at("ViT", "intact", size)).within(
-            0.03, f"Permuted patches leave the ViT as good as it was, with {size:,} images."
-        )
-        for size in SIZES
-    ),
-    *(
-        lead(rival, "intact", size).above(0, f"With {size:,} intact images {rival} is better than the ViT.")
-        for size in SIZES
-        for rival in RIVALS
-    ),
-    *(
-        (lead(rival, "intact", size) / 2 - lead(rival, f"{what} permuted", size)).above(
-            0, f"Of {size:,} images with permuted {what} less than half of the lead of {rival} is left."
-        )
-        for size in SIZES
-        for rival in RIVALS
-        for what in ("patches", "pixels")
-    ),
-    leave_out="budget-limited",
-)
-GIVEN_BACK = claim(
-    "C4",
-    "Given the prior back, attention is better on small data.",
-    *(
-        lead(model, "intact", size).above(0, f"With {size:,} images the {model} is better than the ViT.")
-        for model in (NEAR, STEM)
-        for size in SMALL
-    ),
-    leave_out="budget-limited",
-)
+            0.03, "Permuted patches leave the ViT as good as it was."
+        ),
+        lead(rival, "intact", size).above(0, f"With intact images {rival} is better than the ViT."),
+        *(
+            (lead(rival, "intact", size) / 2 - lead(rival, f"{what} permuted", size)).above(
+                0, f"With permuted {what} less than half of the lead is left."
+            )
+            for what in ("patches", "pixels")
+        ),
+        leave_out="budget-limited",
+    )
+
+
+def given_back(size):
+    """The claim that attention is better where the prior is given back to it."""
+    return claim(
+        "C4",
+        f"With {size:,} images attention is better where the prior is given back to it.",
+        *(lead(model, "intact", size).above(0, f"The {model} is better than the ViT.") for model in (NEAR, STEM)),
+        leave_out="budget-limited",
+    )
+
+
 TRANSLATION = claim(
     "C4",
     "Attention must learn what convolution is given: that an object is the same elsewhere.",
@@ -207,5 +202,5 @@ experiment = Experiment(
             )
         ),
     ),
-    verdicts=(MADE_FALSE, GIVEN_BACK, TRANSLATION),
+    verdicts=(*(made_false(rival, size) for rival in RIVALS for size in SIZES), *map(given_back, SMALL), TRANSLATION),
 )
