@@ -226,6 +226,14 @@ def test_a_size_that_the_data_cannot_have_is_refused_before_any_run_beside_sizes
     assert not list(place.glob("results/runs/??"))
 
 
+def test_an_experiment_that_goes_elsewhere_leaves_paths_where_they_are(place, capsys):
+    text = (place / "mine.py").read_text()
+    assert text.count("    return Run(") == 1
+    (place / "mine.py").write_text(text.replace("    return Run(", "    import os; os.chdir('/')\n    return Run("))
+    assert said(capsys, "plan", "mine.py", "--save", "plan.json")[0] == 0
+    assert (place / "plan.json").exists()
+
+
 def test_the_keys_of_the_runs_to_do_are_lines_or_json(place, capsys):
     keys = said(capsys, "plan", "mine.py", "--keys")[1].split()
     assert (len(keys) > 1, json.loads(said(capsys, "plan", "mine.py", "--keys", "--json")[1])) == (True, keys)

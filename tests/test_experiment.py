@@ -1,5 +1,6 @@
 """Experiments: plans, presets, the files in experiments/."""
 
+import enum
 import json
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from vision_attn import Accuracy, Experiment, LearningCurve, Mnist5k, Recipe, Run, ViT
 from vision_attn.cli.chosen import chosen_plan, parse_levels
 from vision_attn.experiment import load, plan, smoke
+from vision_attn.experiment_fields import factors
 from vision_attn.plan import Plan
 from vision_attn.probes import Size
 from vision_attn.spec import InputError, from_json
@@ -197,3 +199,10 @@ def test_levels_of_truth_values_are_given_as_they_are_printed():
     assert parse_levels("aligned=False,True", made) == ("aligned", (False, True))
     with pytest.raises(InputError, match=r"level of aligned must be one of True, False\. Got 'no'"):
         parse_levels("aligned=no", made)
+
+
+def test_levels_of_derived_classes_are_plain_texts_and_numbers():
+    text, number = enum.StrEnum("Text", {"A": "a"}).A, enum.IntEnum("Number", {"ONE": 1}).ONE
+    found = factors("factors", {"model": (text,), "size": (number, 2.5, 3)})
+    assert found == {"model": ("a",), "size": (1, 2.5, 3)}
+    assert [type(level) for own in found.values() for level in own] == [str, int, float, int]

@@ -35,6 +35,27 @@ def frame(**columns):
     return pd.DataFrame(rows).assign(**columns)
 
 
+def test_a_table_is_read_with_its_names_as_they_stand(tmp_path):
+    (tmp_path / "own.csv").write_text("position,seed,accuracy\nNone,0,0.5\nNA,1,NA\nrotary,2,0.6\n")
+    read_back = read(tmp_path / "own.csv")
+    assert list(read_back["position"]) == ["None", "NA", "rotary"]
+    assert list(read_back["accuracy"].isna()) == [False, True, False]
+    (tmp_path / "own.csv").write_text("model,seed,seed,accuracy\na,0,1,0.5\n")
+    with pytest.raises(InputError, match="Got 'seed' twice"):
+        read(tmp_path / "own.csv")
+
+
+def test_a_factor_may_not_take_the_name_of_a_column_of_the_figure():
+    own = frame(kind=["u", "v"] * 15)
+    with pytest.raises(InputError, match="other names than columns of its own"):
+        FittedCurves().plot(Records.from_frame(own))
+
+
+def test_learning_rates_of_a_table_without_history_have_a_panel_each():
+    records = Records.from_frame(pd.concat([frame(learning_rate=rate) for rate in (0.1, 0.01)]))
+    assert len(LearningCurve().plot(records).axes) == 2
+
+
 def test_percent_of_at_most_one_are_believed_where_guessing_is_as_low():
     found = Records.from_frame(frame(accuracy=0.5), percent=True, num_classes=1000)
     assert set(found.values["value"]) == {0.005}
@@ -158,12 +179,16 @@ def test_a_row_without_a_value_is_a_run_that_is_not_measured():
             {},
             "Column 'accuracy' must hold shares between 0 and 1. Got 93.2 instead. If they are percent, say so",
         ),
-        (frame(accuracy=0.93), {"percent": True}, "Column 'accuracy' must hold percent. None is above 1, as if"),
+        (frame(accuracy=0.93), {"percent": True}, "Column 'accuracy' must hold percent. Got none above 1, as if"),
+        (frame(accuracy=0.93), {"percent": True, "num_classes": 99}, "Column 'accuracy' must hold percent. Got none"),
         (
-            frame(accuracy=0.93),
-            {"percent": True, "num_classes": 99},
-            "Column 'accuracy' must hold percent. None is abo",
+            frame(accuracy=[0.93, *[60.0] * 29]),
+            {"percent": True},
+            "Column 'accuracy' must hold percent. Got 0.93, as if it were a share: write all alike",
         ),
+        (frame(train_size=["1,000"] * 30), {}, "Column 'train_size' must write numbers with a decimal point and"),
+        (frame(model=["0,5"] * 30), {}, "Column 'model' must write numbers with a decimal point and without"),
+        (frame(model=["x" * 201] * 30), {}, "Column 'model' must have levels of at most 200 characters. Got 'xxxx"),
         (frame(accuracy=120.0), {"percent": True}, "Column 'accuracy' must hold percent between 0 and 100. Got 120"),
         (frame(model=[None, *["a"] * 29]), {}, "Every row needs a level in column 'model'. Row 1 has none."),
         (

@@ -68,8 +68,13 @@ def _check_level(factor: str, level: Any) -> None:
 
 
 def _plain(level: Any) -> Any:
-    """A scalar of numpy as Python's own."""
-    return level.item() if isinstance(level, np.generic) else level
+    """A scalar of numpy, or one of a class derived from Python's own, as Python's own."""
+    if isinstance(level, np.generic):
+        level = level.item()
+    if isinstance(level, str):
+        return "".join(level)
+    own = next((kind for kind in (bool, int, float) if isinstance(level, kind)), None)
+    return level if own is None else own(level)
 
 
 def specs(field: str, given: Any, kind: type[Spec]) -> tuple[Any, ...]:

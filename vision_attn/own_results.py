@@ -3,6 +3,7 @@
 import hashlib
 import math
 import numbers
+import re
 import reprlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vision_attn.experiment_fields import LONGEST_LEVEL
 from vision_attn.metrics import is_share
 from vision_attn.plan import RESERVED, Cell, Plan, PlannedRun
 from vision_attn.spec import InputError, among, canonical
@@ -19,6 +21,8 @@ from vision_attn.spec import InputError, among, canonical
 MOST_CLASSES = 1_000_000
 FEW_RIGHT = 100
 """Among so many classes or more, guessing is right in at most 1 %."""
+SEPARATED = re.compile(r"[-+]?(\d{1,3}([,.'’_ \u00a0\u202f]\d{3})+|\d+,\d+)")
+"""A number as it is written for people: 1,000, 1 000 or 0,5. What Python reads as a number is none of these texts."""
 USUAL = ("model", "train_size", "seed")
 """Factors that figures look for, whatever their levels."""
 MANY = 20
@@ -29,6 +33,7 @@ def read(path: Path) -> pd.DataFrame:
     """A CSV file of results, without spaces around its cells. Raises `InputError` where it cannot be read as one."""
     try:
         frame = pd.read_csv(path, skipinitialspace=True)
+        texts = pd.read_csv(path, skipinitialspace=True, header=None, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise InputError(f"No such file: {path}") from None
     except UnicodeDecodeError:
@@ -38,14 +43,19 @@ def read(path: Path) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path} cannot be read as a table in CSV: {reason}") from None
+    header, texts = texts.iloc[0].str.strip(), texts.iloc[1:].reset_index(drop=True)
+    if len(twice := header[header.duplicated() & (header != "")]):
+        raise InputError(f"Columns of {path} must be named once each. Got {twice.iloc[0]!r} twice.")
+    if len(texts) == len(frame) and len(header) == len(frame.columns):
+        for place, name in enumerate(frame.columns):  # among texts, None and NA are names
+            if frame[name].isna().any() and not pd.api.types.is_numeric_dtype(frame[name].dtype):
+                frame[name] = texts[place].where(texts[place].str.strip() != "", None)
     frame = frame.rename(columns=lambda name: str(name).strip())
     if len(frame.columns) == 1:
         first = str(frame.columns[0])
         given = next((mark for mark in (";", "\t", "|") if mark in first), first[:60])
         allowed = "its cells separated by commas, and decimal points"
         raise InputError(f"{path} must have {allowed}. Got {given!r} instead.")
-    if len(twice := frame.columns[frame.columns.duplicated()]):
-        raise InputError(f"Columns of {path} must be named once each. Got {str(twice[0])!r} twice.")
     unnamed = frame.columns.str.fullmatch(r"Unnamed: \d+")
     is_index = unnamed & (np.arange(len(unnamed)) == 0)  # as `DataFrame.to_csv` writes one beside the columns
     frame = frame.loc[:, ~(is_index | (unnamed & frame.isna().all().to_numpy()))]
@@ -218,6 +228,15 @@ def _levels(frame: pd.DataFrame, factor: str) -> tuple[list[Any], list[Any]]:
     levels = list(dict.fromkeys(plain))
     known: dict[str, str] = {}
     for text in (level for level in levels if isinstance(level, str)):
+        if len(text) > LONGEST_LEVEL:
+            raise InputError(
+                f"Column {factor!r} must have levels of at most {LONGEST_LEVEL} characters. Got {text[:40]!r}... in it."
+            )
+        if SEPARATED.fullmatch(text):
+            raise InputError(
+                f"Column {factor!r} must write numbers with a decimal point and without separators of thousands. "
+                f"Got {text!r} instead."
+            )
         if (other := known.setdefault(text.lower(), text)) != text:
             raise InputError(f"Column {factor!r} must write a level in one way. Got {other!r} and {text!r}.")
     return plain, sorted(levels) if all(map(_is_number, levels)) else levels
@@ -266,7 +285,8 @@ def _check_twice(cells: list[dict[str, Any]], splits: list[str]) -> None:
 def _results(frame: pd.DataFrame, column: str, metric: str, *, percent: bool, num_classes: int | None) -> np.ndarray:
     """A column of results as numbers, shares between 0 and 1.
 
-    Accuracies that are all at most 1 pass for percent only where guessing is no better.
+    Accuracies of at most 1 pass for percent only where guessing is no better; of other kinds of accuracy, as under
+    attack, only where all are so low.
     """
     try:
         values = np.array(frame[column].to_numpy(float, na_value=np.nan))
@@ -284,10 +304,16 @@ def _results(frame: pd.DataFrame, column: str, metric: str, *, percent: bool, nu
             " If they are percent, say so: percent=True, or --percent." if not percent and 1 < wrong[0] <= 100 else ""
         )
         raise InputError(f"Column {column!r} must hold {allowed}. Got {wrong[0]:g} instead.{hint}")
-    is_low = percent and metric.endswith("accuracy") and 0 < np.nanmax(values, initial=0) <= 1
-    if is_low and (num_classes or 0) < FEW_RIGHT:
-        raise InputError(
-            f"Column {column!r} must hold percent. None is above 1, as if they were shares: leave percent=True, or "
-            f"--percent, out. As percent they need at least {FEW_RIGHT} classes: num_classes={FEW_RIGHT}, or --classes."
-        )
+    if percent and metric.endswith("accuracy") and (num_classes or 0) < FEW_RIGHT:
+        low, needed = values[(values > 0) & (values <= 1)], f"num_classes={FEW_RIGHT}, or --classes"
+        if len(low) and (metric == "accuracy" or np.nanmax(values) <= 1):
+            which = (
+                f"{low[0]:g}, as if it were a share"
+                if np.nanmax(values) > 1
+                else "none above 1, as if they were shares"
+            )
+            raise InputError(
+                f"Column {column!r} must hold percent. Got {which}: write all alike, and leave percent=True, or "
+                f"--percent, out where they are shares. So low a percent needs at least {FEW_RIGHT} classes: {needed}."
+            )
     return values / 100 if percent else values

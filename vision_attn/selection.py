@@ -114,7 +114,8 @@ def select_records(
     The choice is made for every group of those factors `by` that the experiment has, before the levels are taken.
     """
     factors, fixed = records.plan.factors, {*used, *(name for name, _ in given)}
-    if choose is not None and choose in factors and choose not in fixed:
+    is_own = records.history.empty and (records.runs["state"] == "done").any()  # a table has no history to choose by
+    if choose is not None and choose in factors and choose not in fixed and not is_own:
         records = at_selected(records, over=choose, by=[name for name in by if name in factors])
     return at_levels(records, given)
 

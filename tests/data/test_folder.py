@@ -106,6 +106,13 @@ def test_an_import_is_found_by_its_name_from_then_on_without_its_source(tmp_path
     )
 
 
+def test_test_images_that_were_trained_on_are_counted(tmp_path):
+    files = image_files()
+    files["test/cat/again.png"] = files["train/cat/0.png"]
+    imported = import_folder(write_tar(tmp_path / "set.tar", files), name="set")
+    assert str(imported).endswith("\n1 of 5 test images are training images, too: they test what was learned")
+
+
 def test_an_import_with_a_relative_path_is_found_from_another_folder(tmp_path, monkeypatch, cache):
     write_tar(tmp_path / "set.tar", image_files())
     monkeypatch.chdir(tmp_path)

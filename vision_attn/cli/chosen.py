@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def chosen_plan(path: Path, preset: str | None, levels: list[str] | None, smoke: bool) -> tuple[Plan, str]:
     """The plan of an experiment file, and the name of its folder in the results."""
-    with contextlib.redirect_stdout(sys.stderr):  # what the file prints is not what the command says
+    # what the file prints is not what the command says, nor is where it goes what paths typed here are relative to
+    with contextlib.redirect_stdout(sys.stderr), contextlib.chdir(os.getcwd()):
         return _chosen_plan(path, preset, levels, smoke)
 
 

@@ -127,11 +127,10 @@ def plot(
             lost.append(str(error))
             continue
         if one.is_empty(drawn.table):
-            what = f"what the probe {one.measured_by} measures of a network" if one.measured_by else "other numbers"
             has = ", ".join(map(str, [*records.plan.factors, *records.values["metric"].unique()]))
-            lost.append(
-                f"{name} draws {what}, of which the {'report' if table.is_dir() else 'table'} has none ({has})."
-            )
+            none = f"of which the {'report' if table.is_dir() else 'table'} has none ({has})"
+            needs = f"{name} draws what the probe {one.measured_by} measures of a network, {none}."
+            lost.append(needs if one.measured_by else f"{name} has nothing to draw. {drawn.caption}")
             continue
         console.print(escape(drawn.caption), soft_wrap=True)
         console.print("  " + escape(", ".join(map(str, drawn.save(out / name)))), soft_wrap=True)

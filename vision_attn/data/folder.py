@@ -1,6 +1,7 @@
 """ImageFolder: images in class folders, in a directory or archive, decoded once and known by a name."""
 
 import dataclasses
+import hashlib
 import re
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class ImageFolder(Dataset):
 
 @dataclasses.dataclass(frozen=True)
 class Imported:
-    """What an import brought in."""
+    """What an import brought in; `repeated` counts the test images that are training images, too, to the pixel."""
 
     name: str
     train_size: int
@@ -51,12 +52,14 @@ class Imported:
     image_size: int
     in_chans: int
     fingerprint: str
+    repeated: int = 0
 
     def __str__(self) -> str:
         side = f"{self.image_size} x {self.image_size} x {self.in_chans}"
+        said = f"{self.repeated} of {self.test_size} test images are training images, too: they test what was learned"
         return (
             f"{self.name}: {self.train_size} train and {self.test_size} test images of {side} in {self.num_classes} "
-            f"classes, fingerprint {self.fingerprint}"
+            f"classes, fingerprint {self.fingerprint}" + (f"\n{said}" if self.repeated else "")
         )
 
 
@@ -84,6 +87,7 @@ def import_folder(path: Path, *, name: str | None = None, image_size: int | None
     except OSError as error:
         raise InputError(f"The cache '{cache_dir()}' must be writable to import: {error.strerror}.") from error
     arrays = loaded.arrays
+    trained = {hashlib.sha256(image).digest() for image in arrays.train_images}
     return Imported(
         name=name,
         train_size=len(arrays.train_labels),
@@ -92,6 +96,7 @@ def import_folder(path: Path, *, name: str | None = None, image_size: int | None
         image_size=arrays.train_images.shape[-1],
         in_chans=arrays.train_images.shape[1],
         fingerprint=loaded.fingerprint,
+        repeated=sum(hashlib.sha256(image).digest() in trained for image in arrays.test_images),
     )
 
 

@@ -136,6 +136,9 @@ class OverSeeds(Figure, abc.ABC):
     interval: ClassVar[str] = "Student-t"
     """The kind of the intervals drawn; "" where there are none."""
 
+    own_columns: ClassVar[tuple[str, ...]] = ()
+    """Columns of its table that no factor may take the names of, beside those that every factor must leave alone."""
+
     hue: str = "model"
     over: str = "seed"
     level: float = 0.95
@@ -188,7 +191,10 @@ class OverSeeds(Figure, abc.ABC):
             require_level(own.plan, "reference", what, self.hue, self.reference_level)
         if self._lacks_others(own.plan):
             raise InputError(f"{what} compares with {self.reference_level}, and there is no other level of {self.hue}.")
-        return dataclasses.replace(View.of(own, figure=self, used=used), budget=budget)
+        view = View.of(own, figure=self, used=used)
+        if taken := [name for name in view.by if name in self.own_columns]:
+            raise InputError(f"factors of {what} must have other names than columns of its own. Got {taken[0]!r}.")
+        return dataclasses.replace(view, budget=budget)
 
     def budget_factor(self, records: Records) -> str:
         """The factor `budget` where the records have it and it is neither drawn nor given, else ""."""

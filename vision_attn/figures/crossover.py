@@ -33,6 +33,19 @@ class ComparedSizes(Dots, abc.ABC):
     pairs at the size that has fewest, `n_most` at the one that has most; `dropped` values have no partner.
     """
 
+    own_columns: ClassVar[tuple[str, ...]] = (
+        "reference",
+        "n_most",
+        "dropped",
+        "dropped_pairs",
+        "censored",
+        "low_censored",
+        "high_censored",
+        "smallest",
+        "largest",
+        "said",
+    )
+
     factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue", "over")
     says_nothing: ClassVar[bool] = False
     interval: ClassVar[str] = "percentile bootstrap"

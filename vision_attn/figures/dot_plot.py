@@ -25,6 +25,7 @@ class DotPlot(Dots):
     """
 
     title: ClassVar[str] = "Models compared"
+    own_columns: ClassVar[tuple[str, ...]] = ("reference",)
     opens_table: ClassVar[bool] = True
 
     reference: str | int | float | bool | None = None

@@ -30,6 +30,25 @@ class FittedCurves(SplitLines):
     """
 
     title: ClassVar[str] = "Fitted learning curves"
+    own_columns: ClassVar[tuple[str, ...]] = (
+        "kind",
+        "a",
+        "a_low",
+        "a_high",
+        "b",
+        "b_low",
+        "b_high",
+        "c",
+        "c_low",
+        "c_high",
+        "data_reliance",
+        "data_reliance_low",
+        "data_reliance_high",
+        "sizes",
+        "left_out_error",
+        "chosen",
+        "failed",
+    )
     opens_table: ClassVar[bool] = True
 
     x: str = "train_size"

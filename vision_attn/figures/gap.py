@@ -28,6 +28,16 @@ class Gap(SplitLines):
     """
 
     title: ClassVar[str] = "Gap to the reference"
+    own_columns: ClassVar[tuple[str, ...]] = (
+        "reference",
+        "dropped",
+        "dropped_pairs",
+        "p",
+        "p_holm",
+        "outperformance",
+        "outperformance_low",
+        "outperformance_high",
+    )
     ends_at_100: ClassVar[bool] = False
 
     reference: str | int | float | bool

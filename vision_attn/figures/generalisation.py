@@ -25,6 +25,7 @@ class Generalisation(Lines):
     """
 
     title: ClassVar[str] = "Training against test"
+    own_columns: ClassVar[tuple[str, ...]] = ("split",)
     factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue")
 
     metric: str = "accuracy"
