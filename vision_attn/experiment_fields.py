@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from vision_attn.plan import RESERVED, Level
+from vision_attn.plan import LONGEST_LEVEL, RESERVED, Level
 from vision_attn.spec import InputError, Spec, short
 
 MOST_LEVELS = 100_000
-LONGEST_LEVEL = 200
 
 
 def mapping(what: str, given: Any) -> Mapping[str, Any]:

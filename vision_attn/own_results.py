@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vision_attn.experiment_fields import LONGEST_LEVEL
 from vision_attn.metrics import is_share
-from vision_attn.plan import RESERVED, Cell, Plan, PlannedRun
+from vision_attn.plan import LONGEST_LEVEL, RESERVED, Cell, Plan, PlannedRun
 from vision_attn.spec import InputError, among, canonical
 
 MOST_CLASSES = 1_000_000

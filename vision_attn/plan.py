@@ -26,6 +26,8 @@ SCHEMA = 2
 
 RESERVED = ("run", "metric", "value", "state", "reason", "estimate", "low", "high", "n", "sd", "planned")
 """Names that no factor may have: records, or the tables of figures, have columns called so."""
+LONGEST_LEVEL = 200
+"""Characters of a level that is a text."""
 
 FILE = "plan.json.gz"
 EARLIER_FILE = "plan.json"
