@@ -90,6 +90,8 @@ IN_WORDS = {
     "cka": "CKA",
     "latency_seconds": "time of a pass",
     "peak_bytes": "peak memory",
+    "time_slope": "exponent of time in tokens",
+    "memory_slope": "exponent of memory in tokens",
     "ran_out": "share that ran out of memory",
 }
 IN_PLACE = {
