@@ -42,6 +42,11 @@ def pooled_and_unpooled(x):
     return F.max_unpool2d(values, indices, 2)
 
 
+def windows(x):
+    """The 3 x 3 values around every place."""
+    return F.unfold(x, 3, padding=1).unflatten(1, (x.shape[1], 9)).transpose(2, 3).unflatten(2, x.shape[2:])
+
+
 def everything(function):
     """The number of a channel at every place."""
     return Lambda(lambda x: function(x).view(*x.shape[:2], 1, 1) + torch.zeros_like(x))
@@ -56,6 +61,11 @@ BOUNDED = {
     "max-pooling on a line": (Lambda(lambda x: F.max_pool1d(x.flatten(1, 2), 4, 1, 2)[..., :32].view(x.shape)), 4),
     "dilated pooling, rounded up": (nn.MaxPool2d(2, 2, dilation=3, ceil_mode=True), 4),
     "the larger of two": (Lambda(lambda x: torch.maximum(x, F.avg_pool2d(x, 3, 1, 1))), 3),
+    "the smallest and the largest": (Lambda(lambda x: sum(torch.aminmax(windows(x), dim=-1))), 3),
+    "adaptive max-pooling on a line": (
+        Lambda(lambda x: F.adaptive_max_pool1d(x.flatten(1, 2), 8).unflatten(1, x.shape[1:3])),
+        4,
+    ),
     "clamped": (Lambda(lambda x: F.avg_pool2d(x, 3, 1, 1).clamp(0, 0.1)), 3),
 }
 
@@ -76,6 +86,10 @@ GLOBAL = {
     "adaptive max-pooling with indices": lambda x: F.adaptive_max_pool2d(x, 1, return_indices=True)[0],
     "top 3": lambda x: x.flatten(2).topk(3, dim=-1).values.sum(-1),
     "sorted": lambda x: x.flatten(2).sort(dim=-1).values[..., 5],
+    "quantile": lambda x: x.flatten(2).quantile(0.3, dim=-1),
+    "median but for what is no number": lambda x: x.flatten(2).nanmedian(-1).values,
+    "most frequent": lambda x: x.flatten(2).mode(-1).values,
+    "running maximum": lambda x: x.flatten(2).cummax(-1).values[..., -1],
     "median": lambda x: x.flatten(2).median(-1).values,
     "log-sum-exp": lambda x: x.logsumexp((2, 3)),
 }
@@ -86,6 +100,33 @@ def test_what_chooses_from_the_whole_image_sees_all_of_it(name):
     found = support(nn.Sequential(conv(inputs=3), everything(GLOBAL[name])), image_size=32, layers=["0", OUTPUT])
     assert (found["0"].height, found["0"].extent) == (3, "exact")
     assert (found[OUTPUT].extent, found[OUTPUT].corner) == ("global", 1)
+
+
+def test_what_ends_at_a_border_of_one_side_ends_at_no_other():
+    """The product of 3 x 3 values is 0, and depends on nothing, wherever one of them is padding."""
+    net = nn.Sequential(conv(inputs=3), Lambda(lambda x: windows(x).prod(-1)))
+    found = support(net, image_size=32, layers=["1"])["1"]
+    assert (found.height, found.width, found.extent) == (5, 5, "exact")
+
+
+def test_a_gradient_that_fades_through_recurrence_shows_no_end():
+    torch.manual_seed(0)
+    by_row, memory = Lambda(lambda x: x.permute(0, 2, 3, 1).flatten(0, 1)), nn.GRU(3, 2, batch_first=True)
+    rows = Rows(nn.Sequential(by_row, memory, Lambda(lambda out: out[0])))
+    for mode in ("dependency", "architectural"):
+        found = support(rows, image_size=24, layers=[OUTPUT], mode=mode)[OUTPUT]
+        assert (found.height, found.extent) == (1, "cut")
+
+
+class Rows(nn.Module):
+    """A network of rows of pixels, asked of every row."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x).unflatten(0, (len(x), -1)).permute(0, 3, 1, 2)
 
 
 class Lenet(nn.Module):

@@ -35,6 +35,15 @@ def spots(grid: Sequence[int]) -> list[tuple[int, int]]:
     return [(grid[0] // 2, grid[1] // 2), (0, grid[1] // 2), (0, 0), (grid[0] - 1, grid[1] - 1)]
 
 
+def seen_along(axis: int, units: Sequence[tuple[int, int]], fields: Tensor) -> dict[int, Tensor]:
+    """What units see along an axis, by their place on it: of several in one place, what any of them sees."""
+    found: dict[int, Tensor] = {}
+    for unit, field in zip(units, fields, strict=True):
+        line = field.any(dim=1 - axis)
+        found[unit[axis]] = found.get(unit[axis], torch.zeros_like(line)) | line
+    return found
+
+
 def unrolled(lines: Mapping[int, Tensor]) -> dict[int, Tensor]:
     """The lines without what circular padding shows at the other end of the image, by the unit's place on the line.
 

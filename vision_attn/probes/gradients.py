@@ -14,6 +14,8 @@ from vision_attn.probes import capture
 from vision_attn.probes.replacing import AnyMode, Replacing
 
 Unit = tuple[slice, slice]
+FADED = 1e-290
+"""Smaller numbers are near the end of float64: behind them a field may go on unseen."""
 
 
 def twin(model: nn.Module, *, positive: bool, generator: torch.Generator) -> nn.Module:
@@ -38,6 +40,8 @@ class Gradients:
         self.mode, self.positive, self.in_chans = mode, mode != "dependency", in_chans
         self.model = twin(model, positive=self.positive, generator=self.generator)
         self.numbers, self.numbers_of_one, self.at_once = 0, 0, 1
+        self.faded = False
+        """Whether a gradient since this was set to False has faded away rather than ended, as through recurrence."""
 
     def images(self, number: int, shape: tuple[int, int]) -> Tensor:
         """Random images: U(1/2, 3/2) for positive networks, else N(0, 1)."""
@@ -95,4 +99,5 @@ class Gradients:
         if gradient is None:
             return torch.zeros(len(x), *x.shape[2:], dtype=torch.bool)
         assert gradient.isfinite().all()
+        self.faded |= bool(((gradient != 0) & (gradient.abs() < FADED)).any())
         return (gradient != 0).any(dim=1)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from vision_attn.probes.canvas import LARGEST, canvases, ends, free_ends
+from vision_attn.probes.canvas import LARGEST, canvases, ends, free_ends, seen_along
 from vision_attn.probes.capture import NUMBERS
 from vision_attn.probes.gradients import Gradients, Unit
 from vision_attn.spec import InputError
@@ -58,7 +58,7 @@ def placements(
     seen = gradients.look({name: [_one(unit) for unit in units] for name, units in asked.items()}, shape)
     found: dict[str, list[tuple[float, float] | None]] = {}
     for name, units in asked.items():
-        found[name] = [_regular(_lines(units, seen[name], axis), image_size / grids[name][axis]) for axis in (0, 1)]
+        found[name] = [_regular(seen_along(axis, units, seen[name]), image_size / grids[name][axis]) for axis in (0, 1)]
         for axis in (0, 1):
             _require_raster(name, units, seen[name], found[name], axis)
 
@@ -74,7 +74,7 @@ def placements(
         beside = output.shape[3 - axis] // 2
         units = [(place, beside) if axis == 0 else (beside, place) for place in places]
         fields = torch.stack([gradients.seen_by(x, output, unit) for unit in units])
-        found[name][axis] = _regular(_lines(units, fields, axis), x.shape[2 + axis] / output.shape[2 + axis])
+        found[name][axis] = _regular(seen_along(axis, units, fields), x.shape[2 + axis] / output.shape[2 + axis])
         if found[name][axis] is not None:
             lengths[name][axis] = x.shape[2 + axis]
     return _filled(found, lengths, grids, image_size)
@@ -113,11 +113,6 @@ def _asked(grid: tuple[int, int], generator: torch.Generator) -> list[tuple[int,
     chosen = [(rows[i % len(rows)], columns[(SHORT - 1 - i + aside[i]) % len(columns)]) for i in range(SHORT)]
     drawn = torch.rand(CHECKED, 2, generator=generator, dtype=torch.float64)
     return chosen + [(int(down * grid[0]), int(across * grid[1])) for down, across in drawn.tolist()]
-
-
-def _lines(units: Sequence[tuple[int, int]], seen: Tensor, axis: int) -> dict[int, Tensor]:
-    """By place on a line, what its unit sees."""
-    return {unit[axis]: field.any(dim=1 - axis) for unit, field in zip(units, seen, strict=True)}
 
 
 def _regular(lines: Mapping[int, Tensor], even: float) -> tuple[float, float] | None:

@@ -83,6 +83,23 @@ def _compared(func: Callable[..., Any], *, place: int, default: Any = None, keep
     return compared
 
 
+def _each_largest(func: Callable[..., Any]) -> Callable[..., Any]:
+    """A running maximum or minimum that also depends on what it does not choose of those before."""
+
+    def running(x: Tensor, dim: int) -> Any:
+        values, indices = found = func(x, dim)
+        total = _present(x).cumsum(dim)
+        return type(found)((values + (total - total.detach()), indices)) if x.requires_grad else found
+
+    return running
+
+
+def _smallest_and_largest(x: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
+    found = torch.aminmax(x, dim=dim, keepdim=keepdim)
+    mean = x.mean() if dim is None else x.mean(dim, keepdim=keepdim)
+    return type(found)([values + (mean - mean.detach()) for values in found])
+
+
 def _pair(sides: int | Sequence[int]) -> tuple[int, int]:
     both = (sides, sides) if isinstance(sides, int) else tuple(sides)
     return (both[0], both[-1])
@@ -140,6 +157,10 @@ def _spread(
 
 def _adaptive_mean(x: Tensor, output_size: Any, *args: Any, **kwargs: Any) -> Tensor:
     return F.adaptive_avg_pool2d(_present(x), output_size)
+
+
+def _adaptive_mean_on_a_line(x: Tensor, output_size: Any, *args: Any, **kwargs: Any) -> Tensor:
+    return F.adaptive_avg_pool1d(_present(x), output_size)
 
 
 def _adaptive_mean_and_indices(x: Tensor, output_size: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -220,10 +241,17 @@ POSITIVE: dict[str, Callable[..., Any]] = {
     "sort": _compared(torch.sort, place=1, default=-1, keeps=True),
     "topk": _compared(torch.topk, place=2, default=-1, keeps=True),
     "kthvalue": _compared(torch.kthvalue, place=2, default=-1),
+    "nanmedian": _compared(torch.nanmedian, place=1),
+    "mode": _compared(torch.mode, place=1, default=-1),
+    **{name: _compared(getattr(torch, name), place=2) for name in ("quantile", "nanquantile")},
+    "aminmax": _smallest_and_largest,
+    "cummax": _each_largest(torch.cummax),
+    "cummin": _each_largest(torch.cummin),
     "max_pool1d": _mean_pool1d,
     "max_pool2d": _mean_pool,
     "max_pool2d_with_indices": _mean_pool_and_indices,
     "max_unpool2d": _spread,
+    "adaptive_max_pool1d": _adaptive_mean_on_a_line,
     "adaptive_max_pool2d": _adaptive_mean,
     "adaptive_max_pool2d_with_indices": _adaptive_mean_and_indices,
     "softmax": _even_softmax,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vision_attn.probes import capture
-from vision_attn.probes.canvas import LARGEST, canvases, ends, offsets, spots, unrolled
+from vision_attn.probes.canvas import LARGEST, canvases, ends, offsets, seen_along, spots, unrolled
 from vision_attn.probes.capture import NUMBERS
 from vision_attn.probes.gradients import Gradients, Unit
 from vision_attn.probes.placement import Placement, placements
@@ -97,11 +97,12 @@ def support(
 
     drawn = canvases(gradients, wanted, image_size=image_size, draws=draws, largest=largest)
     for axis, name, x, output in drawn:
+        gradients.faded = False
         middle, _, *corners = spots(output.shape[2:])
         of_corners = [gradients.seen_by(x, output, unit) for unit in corners]
         if not all(field.any(dim=1 - axis).all() for field in of_corners):
             fields = torch.stack([gradients.seen_by(x, output, middle), *of_corners])
-            if _passes(fields, axis):
+            if _passes(fields, axis) and not gradients.faded:
                 sides[name][axis] = _sides([middle, *corners], fields, where[name], axis)
     found: dict[str, Support] = {}
     for name in names:
@@ -120,7 +121,7 @@ def _passes(fields: Tensor, axis: int) -> bool:
 
 def _sides(units: Sequence[tuple[int, int]], seen: Tensor, where: Placement, axis: int) -> Sides:
     """The ends of the field along an axis, from what some units see."""
-    lines = {unit[axis]: field.any(dim=1 - axis) for unit, field in zip(units, seen, strict=True)}
+    lines = seen_along(axis, units, seen)
     return offsets(lines, lambda place: where.centre(place, axis), circular=where.length[axis] < math.inf)
 
 
