@@ -97,7 +97,8 @@ def _each_largest(func: Callable[..., Any]) -> Callable[..., Any]:
 def _smallest_and_largest(x: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     found = torch.aminmax(x, dim=dim, keepdim=keepdim)
     mean = x.mean() if dim is None else x.mean(dim, keepdim=keepdim)
-    return type(found)([values + (mean - mean.detach()) for values in found])
+    straight = mean - mean.detach()
+    return type(found)((found.min + straight, found.max + straight))
 
 
 def _pair(sides: int | Sequence[int]) -> tuple[int, int]:
