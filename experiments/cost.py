@@ -10,7 +10,7 @@ until there are six times as many tokens as channels. Beside the clock stand the
 What a cheaper form loses is asked by the preset "recall": can it still relate two cells, 2 or 6 apart? "recall-short"
 asks it of four, 6 apart.
 
-Run it alone on the machine, with -j 1. Expected: 25 minutes on one core, an hour for the eleven further seeds of
+Run it alone on the machine, with -j 1. Expected: 15 minutes on one core, half an hour for the eleven further seeds of
 "other-seeds"; "recall" an hour on two cores with fast bfloat16 arithmetic, up to six without, "recall-short" a quarter
 of that.
 """
