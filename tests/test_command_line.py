@@ -166,7 +166,10 @@ def test_a_wrong_command_line_is_one_sentence(place, capsys, words, sentence):
         (("saliency", "mine.py", "--run", "x", "-o", "pipe.json"), "output must be a file, or the place of a new one."),
         (("verify", "."), "store must be a folder of runs, such as results/runs. '.' holds no run."),
         (("plan", "."), "experiment must be a Python file, such as experiments/quickstart.py. '.' is a folder."),
-        (("plot", "."), "table must be a file in CSV. '.' is a folder."),
+        (
+            ("plot", "."),
+            "table must be a file in CSV, or an experiment's folder, such as results/quickstart. '.' is neither",
+        ),
         (("verify", "x" * 300), "store must be a path of at most 255 bytes a name"),
         (("run-one", "abcdef", "--plan", "x" * 300, "--store", "."), "plan must be a path of at most 255 bytes a name"),
         (("run-one", "abcdef", "--plan", "pipe.json", "--store", "mine.py"), "store must be a folder"),

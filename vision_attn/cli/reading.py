@@ -176,9 +176,13 @@ def _of_folder(
 
     What is `about` a table in CSV is refused.
     """
+    from vision_attn import plan
     from vision_attn.exporting import planned_figures
     from vision_attn.records import Records
 
+    if not (folder / plan.FILE).is_file():
+        allowed = "a file in CSV, or an experiment's folder, such as results/quickstart"
+        raise InputError(f"table must be {allowed}. '{folder}' is neither, as it has no {plan.FILE}.")
     for option, typed in about.items():
         if typed:
             raise InputError(f"{option} must be left out: it is about a table in CSV. '{folder}' is a folder.")

@@ -21,7 +21,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("LSTM", "ViT, LSTM"),
     ("attention, no position", "logistic regression"),
     ("LSTM, both ways", "nearest neighbours"),
-    ("attention, rotary", "axial"),
+    ("attention, rotary", "axial", "ViT, 3x3 convolution, wider"),
     ("attention, sine-cosine", "keys reduced 4 x 4"),
     ("attention, convolutional",),
     ("linear on patches",),
