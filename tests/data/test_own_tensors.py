@@ -60,6 +60,11 @@ def test_a_data_set_of_torch_gives_the_same_as_its_tensors():
         ((IMAGES.tolist(), LABELS), "images of Data must be a tensor or array (N, C, H, H), at least one image. Got "),
         ((IMAGES.movedim(1, 3), LABELS), "(4, 2, 2, 3) instead. Put the channels first: images.transpose(0, 3, 1, 2)"),
         ((IMAGES[:, 0], LABELS), "Got (4, 2, 2) instead. Give them a channel: images[:, None]."),
+        ((IMAGES, LABELS.numpy().astype("U1")), "labels of Data must be numbers that torch has. Got an array of <U1."),
+        (
+            (IMAGES.numpy().astype(object), LABELS),
+            "images of Data must be numbers that torch has. Got an array of object.",
+        ),
         ((IMAGES[..., :1], LABELS), "Got (4, 3, 2, 1) instead."),
         ((IMAGES, LABELS[:2]), "labels of Data must be a tensor of 4 whole numbers. Got (2,) of torch.int64 instead."),
         ((IMAGES, LABELS.float()), "labels of Data must be a tensor of 4 whole numbers. Got (4,) of torch.float32"),
@@ -78,6 +83,9 @@ def test_what_cannot_be_data_is_refused_with_one_sentence(given, sentence):
 def test_arrays_of_numpy_are_the_same_data_as_tensors_and_are_shown_by_their_shapes():
     arrays = Data.from_tensors(IMAGES.numpy(), LABELS.numpy().astype("int32"))
     assert arrays.fingerprint == Data.from_tensors(IMAGES, LABELS).fingerprint
+    turned = IMAGES.numpy()[::-1].astype("uint8"), LABELS.numpy()[::-1].astype(">u2")
+    turned[0].flags.writeable = False
+    assert Data.from_tensors(turned[0][::-1], turned[1][::-1]).fingerprint == arrays.fingerprint
     shown = "Split((4, 3, 2, 2) uint8)"
     assert repr(arrays) == f"Data('tensors', train={shown}, val=None, test={shown}, 3 classes)"
 

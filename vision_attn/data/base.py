@@ -225,9 +225,19 @@ def _channels_hint(shape: Sequence[int]) -> str:
     return " Give them a channel: images[:, None]." if len(shape) == 3 and shape[1] == shape[2] else ""
 
 
+def _as_tensor(given: Tensor | Array, what: str) -> Tensor:
+    """An array as a tensor, copied where its strides, its order of bytes or its flags are none that torch takes."""
+    if not isinstance(given, np.ndarray):
+        return given
+    try:
+        return torch.from_numpy(np.require(given, given.dtype.newbyteorder("="), ("C", "W")))
+    except TypeError:
+        raise InputError(f"{what} of Data must be numbers that torch has. Got an array of {given.dtype}.") from None
+
+
 def _split(images: Tensor | Array, labels: Tensor | Array) -> Split:
     """Images and labels as they are held. Raises `InputError` where they cannot be."""
-    images, labels = (torch.as_tensor(one) if isinstance(one, np.ndarray) else one for one in (images, labels))
+    images, labels = _as_tensor(images, "images"), _as_tensor(labels, "labels")
     if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[2] != images.shape[3] or not len(images):
         given = str(tuple(images.shape)) if isinstance(images, Tensor) else type(images).__name__
         hint = _channels_hint(images.shape) if isinstance(images, Tensor) else ""
@@ -236,6 +246,7 @@ def _split(images: Tensor | Array, labels: Tensor | Array) -> Split:
     if not isinstance(labels, Tensor) or labels.shape != images.shape[:1] or labels.is_floating_point():
         given = f"{tuple(labels.shape)} of {labels.dtype}" if isinstance(labels, Tensor) else type(labels).__name__
         raise InputError(f"labels of Data must be a tensor of {len(images)} whole numbers. Got {given} instead.")
+    labels = labels.long()
     if int(labels.min()) < 0:
         raise InputError(f"labels of Data must be at least 0. Got {int(labels.min())} instead.")
     if images.is_floating_point():
@@ -246,7 +257,7 @@ def _split(images: Tensor | Array, labels: Tensor | Array) -> Split:
         images = (images * 255).round().to(torch.uint8)
     if images.dtype != torch.uint8:
         raise InputError(f"images of Data must be uint8 or floating-point. Got {images.dtype} instead.")
-    return Split(images, labels.long())
+    return Split(images, labels)
 
 
 def _stacked(dataset: Any) -> tuple[Tensor, Tensor]:
