@@ -43,6 +43,17 @@ def test_a_table_is_read_with_its_names_as_they_stand(tmp_path):
     (tmp_path / "own.csv").write_text("model,seed,seed,accuracy\na,0,1,0.5\n")
     with pytest.raises(InputError, match="Got 'seed' twice"):
         read(tmp_path / "own.csv")
+    (tmp_path / "own.csv").write_text("model;seed;accuracy\na;0;0,5\nb;0;0,6\n")
+    with pytest.raises(InputError, match="must have its cells separated by commas, and decimal points"):
+        read(tmp_path / "own.csv")
+    (tmp_path / "own.csv").write_text("model,seed,accuracy\na,0,0.5,\nb,0,0.6,\n")
+    with pytest.raises(InputError, match="must have no more cells than its first line has names, 3"):
+        read(tmp_path / "own.csv")
+
+
+def test_a_number_among_texts_is_no_number_with_separators():
+    rates = Records.from_frame(frame(learning_rate=["0.001", "auto"] * 15)).plan.factors["learning_rate"]
+    assert rates == ("0.001", "auto")
 
 
 def test_a_factor_may_not_take_the_name_of_a_column_of_the_figure():

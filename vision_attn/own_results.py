@@ -20,8 +20,8 @@ from vision_attn.spec import InputError, among, canonical
 MOST_CLASSES = 1_000_000
 FEW_RIGHT = 100
 """Among so many classes or more, guessing is right in at most 1 %."""
-SEPARATED = re.compile(r"[-+]?(\d{1,3}([,.'’_ \u00a0\u202f]\d{3})+|\d+,\d+)")
-"""A number as it is written for people: 1,000, 1 000 or 0,5. What Python reads as a number is none of these texts."""
+SEPARATED = re.compile(r"[-+]?(\d{1,3}([,'’_ \u00a0\u202f]\d{3})+|\d{1,3}(\.\d{3}){2,}|\d+,\d+)")
+"""A number as it is written for people: 1,000, 1 000, 1.000.000 or 0,5; not 0.001, a text beside other texts."""
 USUAL = ("model", "train_size", "seed")
 """Factors that figures look for, whatever their levels."""
 MANY = 20
@@ -32,7 +32,8 @@ def read(path: Path) -> pd.DataFrame:
     """A CSV file of results, without spaces around its cells. Raises `InputError` where it cannot be read as one."""
     try:
         frame = pd.read_csv(path, skipinitialspace=True)
-        texts = pd.read_csv(path, skipinitialspace=True, header=None, dtype=str, keep_default_na=False)
+        texts = pd.read_csv(path, skipinitialspace=True, dtype=str, keep_default_na=False)
+        header = pd.read_csv(path, skipinitialspace=True, header=None, nrows=1, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise InputError(f"No such file: {path}") from None
     except UnicodeDecodeError:
@@ -42,19 +43,20 @@ def read(path: Path) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path} cannot be read as a table in CSV: {reason}") from None
-    header, texts = texts.iloc[0].str.strip(), texts.iloc[1:].reset_index(drop=True)
-    if len(twice := header[header.duplicated() & (header != "")]):
-        raise InputError(f"Columns of {path} must be named once each. Got {twice.iloc[0]!r} twice.")
-    if len(texts) == len(frame) and len(header) == len(frame.columns):
-        for place, name in enumerate(frame.columns):  # among texts, None and NA are names
-            if frame[name].isna().any() and not pd.api.types.is_numeric_dtype(frame[name].dtype):
-                frame[name] = texts[place].where(texts[place].str.strip() != "", None)
-    frame = frame.rename(columns=lambda name: str(name).strip())
     if len(frame.columns) == 1:
-        first = str(frame.columns[0])
+        first = str(frame.columns[0]).strip()
         given = next((mark for mark in (";", "\t", "|") if mark in first), first[:60])
         allowed = "its cells separated by commas, and decimal points"
         raise InputError(f"{path} must have {allowed}. Got {given!r} instead.")
+    if not isinstance(frame.index, pd.RangeIndex):  # of what rows have more, pandas makes an index
+        raise InputError(f"Rows of {path} must have no more cells than its first line has names, {len(frame.columns)}.")
+    names = header.iloc[0].str.strip()
+    if len(twice := names[names.duplicated() & (names != "")]):
+        raise InputError(f"Columns of {path} must be named once each. Got {twice.iloc[0]!r} twice.")
+    for name in frame.columns:  # among texts, None and NA are names
+        if frame[name].isna().any() and not pd.api.types.is_numeric_dtype(frame[name].dtype):
+            frame[name] = texts[name].where(texts[name].str.strip() != "", None)
+    frame = frame.rename(columns=lambda name: str(name).strip())
     unnamed = frame.columns.str.fullmatch(r"Unnamed: \d+")
     is_index = unnamed & (np.arange(len(unnamed)) == 0)  # as `DataFrame.to_csv` writes one beside the columns
     frame = frame.loc[:, ~(is_index | (unnamed & frame.isna().all().to_numpy()))]
