@@ -61,8 +61,26 @@ def test_images_of_any_shape_are_cut_and_resized_where_a_size_is_given(data_dir)
         np.abs(data.train.images[0].numpy().transpose(1, 2, 0) - blocks).max() <= 1
     )  # rounded by rows, then by columns
     assert (data.train.images[1] == 200).all()
-    import_folder(write_folder(data_dir / "even", image_files()), name="other", image_size=2)
+    even = write_folder(data_dir / "even", image_files())
+    import_folder(even, name="other", image_size=2)
     assert ImageFolder(name="other").load().image_size == 2
+
+
+@pytest.mark.parametrize("size", [0, 2.5, 4097])
+def test_a_size_that_no_image_can_have_is_refused(size, data_dir):
+    with pytest.raises(InputError, match=r"image_size must be a whole number from 1 to 4,096\. Got "):
+        import_folder(write_folder(data_dir / "set", image_files()), image_size=size)
+
+
+def test_an_import_that_is_lost_is_brought_in_again_at_its_size(data_dir, tmp_path, cache):
+    import_folder(write_tar(tmp_path / "set.tar", image_files()), name="set", image_size=4)
+    (tmp_path / "set.tar").unlink()
+    for place in cache.rglob("*"):
+        if place.is_file() and place.suffix != ".json":
+            place.unlink()
+    load_arrays.cache_clear()
+    with pytest.raises(InputError, match="data import PATH --name set --image-size 4`"):
+        ImageFolder(name="set").load()
 
 
 def test_grey_images_have_one_channel_unless_one_image_has_colour(data_dir):
@@ -110,7 +128,7 @@ def test_test_images_that_were_trained_on_are_counted(tmp_path):
     files = image_files()
     files["test/cat/again.png"] = files["train/cat/0.png"]
     imported = import_folder(write_tar(tmp_path / "set.tar", files), name="set")
-    assert str(imported).endswith("\n1 of 5 test images are training images, too: they test what was learned")
+    assert str(imported).endswith("\n1 of 5 test images are training images, too: on these, accuracy is memory")
 
 
 def test_an_import_with_a_relative_path_is_found_from_another_folder(tmp_path, monkeypatch, cache):

@@ -40,9 +40,7 @@ def data_import(
     image_size: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            max=4096,
-            help="Pixels a side, to which the middle square of every image is brought; default: squares of one size.",
+            help="Pixels a side, 1 to 4,096, that the middle square of each image is brought to; default: as they are.",
         ),
     ] = None,
 ) -> None:

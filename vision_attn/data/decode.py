@@ -62,8 +62,8 @@ def _require_size(found: tuple[int, int], *, name: str, size: tuple[int, int] | 
         allowed = f"at most {MAX_SIDE} x {MAX_SIDE} pixels"
     else:
         return
-    hint = "" if allowed.startswith("at most") else " `vision-attn data import PATH --image-size 64` cuts and resizes."
-    raise InputError(f"{name} must be {allowed}. It has {width} x {height} pixels.{hint}")
+    hint = "`vision-attn data import PATH --image-size 64` cuts and resizes."
+    raise InputError(f"{name} must be {allowed}. It has {width} x {height} pixels. {hint}")
 
 
 def _pixels(image: Image.Image) -> np.ndarray:

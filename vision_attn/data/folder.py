@@ -9,6 +9,7 @@ from vision_attn.data.archive import SUFFIXES
 from vision_attn.data.arrays import select
 from vision_attn.data.base import Data, Dataset
 from vision_attn.data.cache import load_arrays
+from vision_attn.data.decode import MAX_SIDE
 from vision_attn.data.locations import cache_dir, data_dirs
 from vision_attn.data.tree import ImageTree, image_tree
 from vision_attn.spec import InputError, spec
@@ -56,7 +57,7 @@ class Imported:
 
     def __str__(self) -> str:
         side = f"{self.image_size} x {self.image_size} x {self.in_chans}"
-        said = f"{self.repeated} of {self.test_size} test images are training images, too: they test what was learned"
+        said = f"{self.repeated} of {self.test_size} test images are training images, too: on these, accuracy is memory"
         return (
             f"{self.name}: {self.train_size} train and {self.test_size} test images of {side} in {self.num_classes} "
             f"classes, fingerprint {self.fingerprint}" + (f"\n{said}" if self.repeated else "")
@@ -72,12 +73,14 @@ def import_folder(path: Path, *, name: str | None = None, image_size: int | None
     """Decode an image folder or archive and keep it under a name; one imported earlier under that name is replaced.
 
     With `image_size` the middle square of every image is brought to so many pixels a side; without, all have to be
-    squares of one size. Raises `InputError` where it is not such a tree, the name is not one or the cache cannot be
-    written.
+    squares of one size. Raises `InputError` where it is not such a tree, the name or the size is none or the cache
+    cannot be written.
     """
     name = name if name is not None else _stem(path)
     if not is_name(name):
         raise InputError(f"name of a data set must be {NAME_RULE}. Got {name!r} instead.")
+    if image_size is not None and not (isinstance(image_size, int) and 1 <= image_size <= MAX_SIDE):
+        raise InputError(f"image_size must be a whole number from 1 to {MAX_SIDE:,}. Got {image_size!r} instead.")
     tree = image_tree(path.resolve(), name=name, image_size=image_size)
     loaded = load_arrays(tree, cache_dir())
     record = _record(name)

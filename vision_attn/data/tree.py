@@ -36,9 +36,10 @@ class ImageTree(Source):
     def read(self) -> Arrays:
         """All images, ordered by class and then by file name. Raises `InputError` naming what is not as it must be."""
         if not self.path.exists() or image_tree(self.path, name=self.name, image_size=self.image_size) != self:
+            size = "" if self.image_size is None else f" --image-size {self.image_size}"
             raise InputError(
                 f"The decoded copy of {self.name!r} is gone or damaged and '{self.path}' is not there or has changed; "
-                f"bring it in again with `vision-attn data import PATH --name {self.name}`."
+                f"bring it in again with `vision-attn data import PATH --name {self.name}{size}`."
             )
         try:
             found = self._decoded()
