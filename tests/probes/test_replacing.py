@@ -59,6 +59,10 @@ BOUNDED = {
     "unpooling": (nn.Sequential(conv(inputs=3), Lambda(pooled_and_unpooled), conv()), 2 + 2 + 2),
     "unpooling alone": (nn.Sequential(Lambda(pooled_and_unpooled), conv(inputs=3)), 4),
     "max-pooling on a line": (Lambda(lambda x: F.max_pool1d(x.flatten(1, 2), 4, 1, 2)[..., :32].view(x.shape)), 4),
+    "dilated pooling on a line, rounded up": (
+        Lambda(lambda x: F.max_pool1d(x.flatten(1, 2), 2, 2, dilation=3, ceil_mode=True).unflatten(1, x.shape[1:3])),
+        4,
+    ),
     "dilated pooling, rounded up": (nn.MaxPool2d(2, 2, dilation=3, ceil_mode=True), 4),
     "the larger of two": (Lambda(lambda x: torch.maximum(x, F.avg_pool2d(x, 3, 1, 1))), 3),
     "the smallest and the largest": (Lambda(lambda x: sum(torch.aminmax(windows(x), dim=-1))), 3),
@@ -84,6 +88,10 @@ GLOBAL = {
     "torch.max": lambda x: torch.max(x.flatten(2), dim=2)[0],
     "adaptive max-pooling": lambda x: F.adaptive_max_pool2d(x, 1),
     "adaptive max-pooling with indices": lambda x: F.adaptive_max_pool2d(x, 1, return_indices=True)[0],
+    "max-pooling on a line with indices": lambda x: F.max_pool1d(x.flatten(2), x[0, 0].numel(), return_indices=True)[0],
+    "adaptive max-pooling on a line with indices": lambda x: F.adaptive_max_pool1d(
+        x.flatten(2), 1, return_indices=True
+    )[0],
     "top 3": lambda x: x.flatten(2).topk(3, dim=-1).values.sum(-1),
     "sorted": lambda x: x.flatten(2).sort(dim=-1).values[..., 5],
     "quantile": lambda x: x.flatten(2).quantile(0.3, dim=-1),

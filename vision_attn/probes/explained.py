@@ -64,7 +64,8 @@ def log_probabilities(model: nn.Module, images: Tensor) -> Tensor:
 
 def ranks(values: Tensor) -> Tensor:
     """The rank of each of the values (B, K) in its row from 0, equal ones sharing their mean rank, in float64."""
-    ordered, values = values.sort(dim=1).values, values.contiguous()
+    values = values.contiguous()
+    ordered = values.sort(dim=1).values
     below, not_above = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
     return (below + not_above - 1).double() / 2
 

@@ -127,17 +127,17 @@ def _mean_pool(
     return found[..., : size[0], : size[1]]
 
 
-def _mean_pool_and_indices(x: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-    kwargs = {**kwargs, "return_indices": True}
-    return _mean_pool(x, *args, **kwargs), F.max_pool2d(x.detach(), *args, **kwargs)[1]
-
-
-def _mean_pool1d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, **kwargs: Any) -> Tensor:
-    def one(size: Any) -> int:
-        return int(size if isinstance(size, int) else size[0])
-
-    stride, padding = (1, one(stride or kernel_size)), (0, one(padding))
-    return _mean_pool(x.unsqueeze(-2), (1, one(kernel_size)), stride, padding).squeeze(-2)
+def _mean_pool1d(
+    x: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor:
+    kernel, step, beside, apart = (_pair(size)[0] for size in (kernel_size, stride or kernel_size, padding, dilation))
+    return _mean_pool(x.unsqueeze(-2), (1, kernel), (1, step), (0, beside), (1, apart), ceil_mode).squeeze(-2)
 
 
 def _spread(
@@ -164,8 +164,14 @@ def _adaptive_mean_on_a_line(x: Tensor, output_size: Any, *args: Any, **kwargs: 
     return F.adaptive_avg_pool1d(_present(x), output_size)
 
 
-def _adaptive_mean_and_indices(x: Tensor, output_size: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-    return _adaptive_mean(x, output_size), F.adaptive_max_pool2d(x.detach(), output_size, return_indices=True)[1]
+def _with_indices(mean: Callable[..., Tensor], largest: Callable[..., Any]) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The mean over what pooling compares, with the places of the largest."""
+
+    def both(x: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        kwargs = {**kwargs, "return_indices": True}
+        return mean(x, *args, **kwargs), largest(x.detach(), *args, **kwargs)[1]
+
+    return both
 
 
 def _visible(mask: Tensor | None) -> Tensor | None:
@@ -250,11 +256,13 @@ POSITIVE: dict[str, Callable[..., Any]] = {
     "cummin": _each_largest(torch.cummin),
     "max_pool1d": _mean_pool1d,
     "max_pool2d": _mean_pool,
-    "max_pool2d_with_indices": _mean_pool_and_indices,
+    "max_pool1d_with_indices": _with_indices(_mean_pool1d, F.max_pool1d),
+    "max_pool2d_with_indices": _with_indices(_mean_pool, F.max_pool2d),
     "max_unpool2d": _spread,
     "adaptive_max_pool1d": _adaptive_mean_on_a_line,
     "adaptive_max_pool2d": _adaptive_mean,
-    "adaptive_max_pool2d_with_indices": _adaptive_mean_and_indices,
+    "adaptive_max_pool1d_with_indices": _with_indices(_adaptive_mean_on_a_line, F.adaptive_max_pool1d),
+    "adaptive_max_pool2d_with_indices": _with_indices(_adaptive_mean, F.adaptive_max_pool2d),
     "softmax": _even_softmax,
     "scaled_dot_product_attention": _even_attention,
 }
