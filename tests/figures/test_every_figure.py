@@ -8,6 +8,7 @@ import pytest
 from frames import make_records, noise
 
 from vision_attn.figures import Figure, LearningCurve
+from vision_attn.plan import RESERVED
 from vision_attn.spec import InputError, from_json, kinds, to_json
 from vision_attn.tables import to_csv
 
@@ -69,8 +70,9 @@ EXTRA = {"arrangement": ("intact", "permuted"), "subset": (0, 1), "trial": ("a",
 """Factors that only some figures ask for."""
 
 
-def records_of(extra, *, models=MODELS, seeds=(0, 1, 2), **options):
-    factors = {"model": models, **{name: EXTRA[name] for name in extra}, "train_size": (50, 500), "seed": seeds}
+def records_of(extra, *, models=MODELS, seeds=(0, 1, 2), own=None, **options):
+    asked = {name: EXTRA[name] for name in extra}
+    factors = {"model": models, **asked, **(own or {}), "train_size": (50, 500), "seed": seeds}
     return make_records(factors, rows, history=history, **options)
 
 
@@ -131,3 +133,17 @@ def test_a_figure_is_drawn_or_says_in_one_sentence_why_not(kind, shape):
         assert "measured yet" in caption
     if shape == "one seed":
         assert "Bars: 95 % Student-t" not in caption
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_a_factor_called_as_a_column_of_the_table_is_refused_in_a_sentence_or_kept_apart(kind):
+    figure = figure_of(kind)
+    values = [getattr(figure, field.name) for field in dataclasses.fields(kind)]
+    extra = [name for name in EXTRA if name in values]
+    for name in set(figure.table(records_of(extra))) - {*RESERVED, *EXTRA, "model", "train_size", "seed"}:
+        records = records_of(extra, own={name: ("u", "v")})
+        if name in getattr(kind, "own_columns", ("part", "figure")):
+            with pytest.raises(InputError, match="must have other names than columns of its own"):
+                figure.table(records)
+        else:
+            assert figure.table(records).columns.is_unique, name

@@ -29,6 +29,7 @@ class AttentionDistanceByHead(OverSeeds):
 
     title: ClassVar[str] = "Attention distance by head"
     measured_by: ClassVar[str] = "AttentionDistance"
+    own_columns: ClassVar[tuple[str, ...]] = ("images", "layer", "rank", "uniform")
 
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)
@@ -125,6 +126,7 @@ class MinimumHeadDistance(Lines):
 
     title: ClassVar[str] = "Nearest head of the first layer"
     measured_by: ClassVar[str] = "AttentionDistance"
+    own_columns: ClassVar[tuple[str, ...]] = ("uniform",)
 
     x: str = "train_size"
     layer: int = 1

@@ -24,6 +24,7 @@ class Budget(SplitLines):
     """
 
     title: ClassVar[str] = "Training budget"
+    own_columns: ClassVar[tuple[str, ...]] = ("train_accuracy", "limited_by")
 
     x: str = "images_seen"
 

@@ -29,6 +29,7 @@ class ConditionCurve(SplitLines):
     """
 
     title: ClassVar[str] = "Conditions"
+    own_columns: ClassVar[tuple[str, ...]] = ("difference", "difference_low", "difference_high", "pairs")
     factor_fields: ClassVar[tuple[str, ...]] = ("condition", "x", "hue", "over")
 
     condition: str

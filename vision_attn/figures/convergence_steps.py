@@ -26,6 +26,7 @@ class ConvergenceSteps(OverSeeds):
     """
 
     title: ClassVar[str] = "Convergence"
+    own_columns: ClassVar[tuple[str, ...]] = ("runs", "share", "share_low", "share_high")
     factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue", "over")
 
     metric: str = "val_accuracy"

@@ -30,6 +30,7 @@ class DistanceCurve(SplitLines):
     """
 
     title: ClassVar[str] = "Accuracy by distance"
+    own_columns: ClassVar[tuple[str, ...]] = ("reach_low", "reach_high")
     factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over")
     is_linear: ClassVar[bool] = True
 

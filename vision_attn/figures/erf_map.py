@@ -28,6 +28,7 @@ class ErfMap(OverSeeds):
 
     title: ClassVar[str] = "Effective receptive fields"
     measured_by: ClassVar[str] = "Influence"
+    own_columns: ClassVar[tuple[str, ...]] = ("layer", "row", "column", "of_largest")
     interval: ClassVar[str] = ""
 
     metric: str = "erf_map"

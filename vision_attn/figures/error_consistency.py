@@ -28,6 +28,7 @@ class ErrorConsistency(Dots):
 
     title: ClassVar[str] = "Mistakes in common"
     measured_by: ClassVar[str] = "CorrectByImage"
+    own_columns: ClassVar[tuple[str, ...]] = ("first", "second")
 
     metric: str = "correct"
     along: str = "image"

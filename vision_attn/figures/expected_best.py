@@ -25,6 +25,7 @@ class ExpectedBest(Lines):
     """
 
     title: ClassVar[str] = "What the search found"
+    own_columns: ClassVar[tuple[str, ...]] = ("trials",)
     factor_fields: ClassVar[tuple[str, ...]] = ("trial", "hue", "over")
     is_linear: ClassVar[bool] = True
 

@@ -33,6 +33,7 @@ class InfluenceProfile(OverSeeds):
 
     title: ClassVar[str] = "Influence by distance"
     measured_by: ClassVar[str] = "Influence"
+    own_columns: ClassVar[tuple[str, ...]] = ("layer", "distance_px")
     factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over", "dashed")
 
     metric: str = "influence_relative"

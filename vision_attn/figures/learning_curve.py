@@ -23,6 +23,7 @@ class LearningCurve(SplitLines):
     """
 
     title: ClassVar[str] = "Learning curve"
+    own_columns: ClassVar[tuple[str, ...]] = ("train_accuracy", "limited_by")
     factor_fields: ClassVar[tuple[str, ...]] = ("x", "hue")
 
     x: str = "train_size"

@@ -41,8 +41,7 @@ class MapGallery(OverSeeds):
     def _first(self, view: View, metric: str, along: tuple[str, ...]) -> pd.DataFrame:
         """The rows of a metric of the first run of each model, in the plan's order."""
         names = {view.column(name): name for name in along}
-        values = view.pick(metric, along=along).rename(columns=names)
-        found = values.reindex(columns=[*view.plan.factors, "run", *along, "value"])
+        found = view.pick(metric, along=along).reindex(columns=[self.hue, "run", *names, "value"]).rename(columns=names)
         firsts = found.drop_duplicates(self.hue)[[self.hue, "run"]]
         return found.merge(firsts, on=[self.hue, "run"])
 

@@ -30,6 +30,7 @@ class MetricAgreement(OverSeeds):
 
     title: ClassVar[str] = "Agreement of metrics"
     measured_by: ClassVar[str] = "Pointing"
+    own_columns: ClassVar[tuple[str, ...]] = ("one", "other")
     interval: ClassVar[str] = ""
 
     metrics: tuple[str, ...] = ("hit_share", "mass_share", "deletion_gap", "deletion_correlation")

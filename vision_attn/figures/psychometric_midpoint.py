@@ -41,6 +41,18 @@ class PsychometricMidpoint(Dots):
     """
 
     title: ClassVar[str] = "Psychometric midpoint"
+    own_columns: ClassVar[tuple[str, ...]] = (
+        "scale",
+        "rmse",
+        "found",
+        "censored",
+        "reach_low",
+        "reach_high",
+        "d50",
+        "d50_low",
+        "d50_high",
+        "d50_n",
+    )
     interval: ClassVar[str] = "bootstrap"
 
     metric: str = "accuracy"

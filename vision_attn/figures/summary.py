@@ -44,6 +44,8 @@ class Summary(Figure):
         return list(zip(string.ascii_lowercase, self.parts, strict=False))
 
     def table(self, records: Records) -> pd.DataFrame:
+        if taken := [name for name in records.plan.factors if name in ("part", "figure", "problem")]:
+            raise InputError(f"factors of Summary must have other names than columns of its own. Got {taken[0]!r}.")
         rows = []
         for letter, part in self._lettered():
             own = _table(part, records)

@@ -30,6 +30,17 @@ class Variation(Dots):
     """
 
     title: ClassVar[str] = "Scatter of single runs"
+    own_columns: ClassVar[tuple[str, ...]] = (
+        "of",
+        "reference",
+        "units",
+        "sd_outer",
+        "sd_outer_low",
+        "sd_outer_high",
+        "sd_inner",
+        "sd_inner_low",
+        "sd_inner_high",
+    )
     row_height: ClassVar[float] = 0.45
     interval: ClassVar[str] = "Williams (filled) and chi-square (hollow)"
     factor_fields: ClassVar[tuple[str, ...]] = ("outer", "hue", "over")
