@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "rehearsal": {"sources", "spec", "data", "models", "probes", "run", "execution", "plan", "trial"}
     | {"records", "rows", "figures", "verdicts"},
     "worker": {*BOTTOM, "plan", "probes", "run", "execution", "group"},
-    "measuring": {*BOTTOM, "data", "probes"},
+    "measuring": {*BOTTOM, "data", "models", "probes"},
     "loading": {*BOTTOM, "data", "run", "execution"},
     "explaining": {*BOTTOM, "data", "probes", "loading"},
     "checking": {*BOTTOM, "models", "training", "probes"},
@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "records": {"spec", "store", "plan", "rows", "tables", "own_results"},
     "statistics": {"spec"},
     "selection": {"spec", "plan", "records"},
-    "wording": {"metrics", "records"},
+    "wording": {"metrics", "records", "spec"},
     "figures": {"spec", "store", "plan", "records", "statistics", "selection", "wording"},
     "verdicts": {"sources", "spec", "records", "statistics", "selection", "wording"},
     "report": {

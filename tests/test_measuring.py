@@ -8,7 +8,7 @@ from torch import nn
 
 from vision_attn.data import Data
 from vision_attn.measuring import measure
-from vision_attn.models import ResNet, ViT
+from vision_attn.models import ResNet, SelfAttention, ViT
 from vision_attn.probes import Accuracy, AttentionDistance, Influence, Intervention, Probe, ReceptiveField, Size
 from vision_attn.spec import InputError, spec
 
@@ -122,6 +122,13 @@ def test_layers_of_tokens_behind_a_class_token_have_a_grid_in_models_that_do_not
     [
         (Own, DATA, Accuracy(), "must be a torch.nn.Module. Got the class Own instead: write Own(...)."),
         (ResNet(), DATA, Accuracy(), "give ResNet(...).build(image_size=8, in_chans=3, num_classes=3)."),
+        (
+            ViT,
+            DATA,
+            Accuracy(),
+            "Got the class ViT instead, which says what to build: give ViT(...).build(image_size=8,",
+        ),
+        (SelfAttention(), DATA, Accuracy(), "must be a torch.nn.Module. Got a SelfAttention instead."),
         ("vgg", DATA, Accuracy(), "Got 'vgg' instead: a model of timm is made by timm.create_model('vgg', num_"),
         (len, DATA, Accuracy(), "must be a torch.nn.Module. Got a builtin_function_or_method instead."),
         (

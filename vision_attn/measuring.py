@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from vision_attn.data import Data
+from vision_attn.models.base import Model
 from vision_attn.probes import capture
 from vision_attn.probes.asking import answers
 from vision_attn.probes.base import Probe
-from vision_attn.spec import InputError, Spec
+from vision_attn.spec import InputError
 
 
 def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd.DataFrame:
@@ -47,16 +48,17 @@ def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd
 
 def _not_a_module(given: object, data: object) -> str:
     """What was given in the place of a module, and how to get one from it where that can be told."""
-    name = type(given).__name__
-    if isinstance(given, type) and issubclass(given, nn.Module):
-        return f"the class {given.__name__} instead: write {given.__name__}(...)."
-    if isinstance(given, Spec) and hasattr(given, "build"):
+    kind = given if isinstance(given, type) else type(given)
+    name, what = kind.__name__, f"the class {kind.__name__}" if kind is given else f"a {kind.__name__}"
+    if kind is given and issubclass(kind, nn.Module):
+        return f"{what} instead: write {name}(...)."
+    if issubclass(kind, Model):
         sizes = ("image_size", "in_chans", "num_classes")
         shape = ", ".join(f"{size}={getattr(data, size, '...')}" for size in sizes)
-        return f"a {name} instead, which says what to build: give {name}(...).build({shape})."
+        return f"{what} instead, which says what to build: give {name}(...).build({shape})."
     if isinstance(given, str):
         return f"{given!r} instead: a model of timm is made by timm.create_model({given!r}, num_classes=...)."
-    return f"a {name} instead."
+    return f"{what} instead."
 
 
 @contextlib.contextmanager

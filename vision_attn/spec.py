@@ -248,6 +248,11 @@ def short(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things in words: 1 run, 2 runs, 12,000 runs."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def among(options: Iterable[Any], given: Any) -> str:
     """The options in a sentence; of more than `MOST_NAMED` the three most like what was given, and how many others."""
     known = {str(option): repr(option) for option in options}

@@ -11,6 +11,7 @@ import pandas as pd
 
 from vision_attn.metrics import is_share as is_share
 from vision_attn.records import Records, column
+from vision_attn.spec import counted as counted
 
 
 def level_text(factor: str, level: Any) -> str:
@@ -166,11 +167,6 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def counted(number: int, noun: str) -> str:
-    """A number of things in words: 1 run, 2 runs, 12,000 runs."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def listing(texts: Sequence[str], *, most: int = 6) -> str:

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from vision_attn.cli import paths
 from vision_attn.cli.options import Device, Json
-from vision_attn.cli.output import DONE, FAILED, counted, print_json, screen
-from vision_attn.spec import InputError
+from vision_attn.cli.output import DONE, FAILED, print_json, screen
+from vision_attn.spec import InputError, counted
 from vision_attn.store import RUNS, write_atomic
 
 

@@ -39,11 +39,6 @@ def count_line(states: Mapping[str, Any]) -> str:
     return f"{len(states)} runs: " + ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things in words: 1 run, 2 runs, 12,000 runs."""
-    return f"{number:,} {what}{'s' * (number != 1)}"
-
-
 def left_line(states: Mapping[str, Any]) -> str:
     """How many runs are still to do: 3 of 16 runs are left."""
     left = sum(state.name in OPEN for state in states.values())

@@ -32,7 +32,6 @@ from vision_attn.cli.output import (
     INTERRUPTED,
     complain,
     count_line,
-    counted,
     exit_code,
     left_line,
     print_json,
@@ -42,7 +41,7 @@ from vision_attn.driving import FINAL
 from vision_attn.engines import Workers
 from vision_attn.executors.local import NO_PROGRESS_SECONDS
 from vision_attn.plan import Plan
-from vision_attn.spec import InputError
+from vision_attn.spec import InputError, counted
 from vision_attn.states import Look, look
 from vision_attn.store import OPEN, RUNS, State
 

@@ -77,7 +77,7 @@ def _about_levels(records: Records) -> list[Notice]:
         ]
         if wrong:
             which = ", ".join(f"{found:,.12g} where it says {level:,.12g}" for level, found in dict.fromkeys(wrong))
-            count = f"{wording.counted(len(wrong), 'cell')}"
+            count = wording.counted(len(wrong), "cell")
             text = f"The factor {name} is not the {name.replace('_', ' ')} that was measured in {count}: {which}."
             said.append(Notice(text, loud=True))
     return said
