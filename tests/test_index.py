@@ -10,6 +10,7 @@ from test_report import Reader
 from typer.testing import CliRunner
 
 from vision_attn.cli import app
+from vision_attn.records import Records
 from vision_attn.report import build_all, index, page, withdrawals
 from vision_attn.report.claims import claim_of, claims
 from vision_attn.report.evidence import Evidence, Judged, Part, judged, markdown
@@ -153,6 +154,18 @@ def test_what_the_log_withdraws_is_withdrawn_and_decides_nothing(folder):
     )
     assert row.advice.startswith("None:")
     assert not row_of(folder, "C2").evidence[0].is_withdrawn
+
+
+def test_a_report_from_inside_its_folder_knows_the_log_and_the_pool(folder, tmp_path, monkeypatch):
+    shutil.copytree(folder, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy" / "second")
+    written = page.build(Path(), Path("nowhere")).read_text()
+    assert ">withdrawn<" in written
+    assert page.build(tmp_path / "copy" / "second", Path("nowhere")).read_text() == written
+    pools = []
+    monkeypatch.setattr("vision_attn.records.load", lambda plan, pool, committed: pools.append(pool))
+    Records.from_folder(".")
+    assert pools == [tmp_path / "copy" / "runs"]
 
 
 def test_the_newest_line_of_the_log_holds(tmp_path):

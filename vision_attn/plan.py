@@ -242,6 +242,11 @@ def folders_in(results: Path) -> list[Path]:
     return sorted(folder for folder in found if folder.name != RUNS)
 
 
+def with_name(folder: Path) -> Path:
+    """A folder by a path that ends with its name, also where it is called "." or "..": by its name the log knows it."""
+    return folder.resolve() if folder.name in ("", "..") else folder
+
+
 def of_any_subset(data: Mapping[str, Any]) -> Json:
     """The JSON of a data set without the fields that only choose among its images."""
     return {name: value for name, value in data.items() if name not in ("train_size", "subset_seed")}

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from vision_attn import own_results
-from vision_attn.plan import Json, Plan
+from vision_attn.plan import Json, Plan, with_name
 from vision_attn.rows import Packed, columns, packed
 from vision_attn.spec import InputError, among
 from vision_attn.store import OPEN, RUNS, RunFolder, State, Store, read_bytes, refusal, rows_of
@@ -77,7 +77,7 @@ class Records:
         They are those of the pool `runs`, by default the folder `runs` beside it, and of the committed tables where the
         pool knows nothing. Raises `InputError` where the folder is none that a run has written, or a table is damaged.
         """
-        place = Path(folder)
+        place = with_name(Path(folder))
         return load(Plan.read(place), place.parent / RUNS if runs is None else Path(runs), committed=place)
 
     @classmethod

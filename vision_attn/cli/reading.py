@@ -41,6 +41,7 @@ def report(
     ] = None,
 ) -> None:
     """Rebuild tables, figures and report.html from the records. Needs no torch and no GPU."""
+    from vision_attn.plan import with_name
     from vision_attn.report import build, build_all, write_table
 
     if whole and index:
@@ -50,7 +51,7 @@ def report(
     if not (whole or index):
         if readme is not None:
             raise InputError("--readme needs --all or --index.")
-        screen().print(f"{build(folder, runs or folder.parent / RUNS)}")
+        screen().print(f"{build(folder, runs or with_name(folder).parent / RUNS)}")
         return
     build_all(folder, store=runs, pages=whole, tell=lambda path: screen().print(f"{path}"))
     if readme is not None:

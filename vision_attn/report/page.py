@@ -13,7 +13,7 @@ import pandas as pd
 
 from vision_attn import wording
 from vision_attn.figures import Figure
-from vision_attn.plan import Plan
+from vision_attn.plan import Plan, with_name
 from vision_attn.records import Records, column, load
 from vision_attn.report import answer, decisions, doubts, evidence, protocol, provenance, withdrawals
 from vision_attn.report.drawn import Drawn, draw, named
@@ -33,7 +33,8 @@ def build(results_dir: Path, store_root: Path) -> Path:
     Runs that are not in the store are taken from the tables an earlier report left in the folder. Raises
     `InputError` where there is no plan that is intact, and where those tables are damaged.
     """
-    return write(load(Plan.read(results_dir), store_root, committed=results_dir), results_dir)
+    folder = with_name(results_dir)
+    return write(load(Plan.read(folder), store_root, committed=folder), folder)
 
 
 def write(records: Records, folder: Path) -> Path:
