@@ -330,6 +330,7 @@ def test_a_conclusion_whose_verdict_is_another_now_is_left_out_and_says_so(named
     [
         ("## C2\nIt is behind.\n", "CONCLUSIONS.md, C2, must name the verdicts that it rests on"),
         ("## C2\nIt is (`first` C2, proves) behind.\n", "CONCLUSIONS.md, C2, must name the verdicts"),
+        ("## C2\nIt is (`first` C2, supports).\n" * 2, r"must have one paragraph a claim\. Got two about C2\."),
         ("## C99\nIt is (`first` C2, supports).\n", r"must be about claims of rules\. Got C99"),
     ],
 )

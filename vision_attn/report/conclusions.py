@@ -59,7 +59,8 @@ class Conclusion:
 def read(results: Path) -> dict[str, Conclusion]:
     """The conclusions in a folder of results, by claim; empty where it has none.
 
-    Raises `InputError` for a paragraph that names no verdict or cannot be read, and for other than text.
+    Raises `InputError` for a paragraph that names no verdict or cannot be read, for two about one claim, and for other
+    than text.
     """
     path = results / FILE
     if not path.is_file():
@@ -69,10 +70,13 @@ def read(results: Path) -> dict[str, Conclusion]:
     except UnicodeDecodeError:
         raise InputError(f"{path} must be text in UTF-8, as `git checkout -- {path}` restores it.") from None
     _, *sections = re.split(r"^## +", text, flags=re.MULTILINE)
-    found = {}
+    found: dict[str, Conclusion] = {}
     for section in sections:
-        claim, _, words = section.partition("\n")
-        found[claim.strip()] = _conclusion(" ".join(words.split()), f"{path}, {claim.strip()},")
+        heading, _, words = section.partition("\n")
+        claim = heading.strip()
+        if claim in found:
+            raise InputError(f"{path} must have one paragraph a claim. Got two about {claim}.")
+        found[claim] = _conclusion(" ".join(words.split()), f"{path}, {claim},")
     return found
 
 
