@@ -135,6 +135,10 @@ def test_of_what_is_supported_a_part_about_the_same_measure_is_told():
         "2 of 3 parts support it: +0.1 (n = 5): is near"
     )
     assert Evidence("x", "x.py", whole, (known, far), "").supported.endswith("100.0 % (n = 5): is known by heart")
+    exact = Part("C11.4", "is a theorem", "supports", "1", 5, "correlation", True)
+    assert Evidence("x", "x.py", whole, (known, exact, far), "").supported.startswith(
+        "1 of 2 measured parts supports it"
+    )
 
 
 def test_an_interval_that_only_the_budget_leaves_open_says_so():
@@ -154,6 +158,13 @@ def test_what_the_log_withdraws_is_withdrawn_and_decides_nothing(folder):
     )
     assert row.advice.startswith("None:")
     assert not row_of(folder, "C2").evidence[0].is_withdrawn
+
+
+def test_what_is_withdrawn_is_told_last(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "LOG.md").write_text("## 2026-01-02 · A fault\n\n- Withdrawn: `first` C2: a fault of ours.\n")
+    row = row_of(copy, "C2")
+    assert [(one.folder, one.verdict) for one in row.evidence] == [("second", "supports"), ("first", "withdrawn")]
 
 
 def test_a_report_from_inside_its_folder_knows_the_log_and_the_pool(folder, tmp_path, monkeypatch):

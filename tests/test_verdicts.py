@@ -214,6 +214,14 @@ def test_the_words_count_the_parts(records):
     assert rule.decide(records).words == "2 of 3 parts support it and 1 is not measured."
 
 
+def test_of_parts_that_hold_by_construction_none_is_counted(records):
+    exact = BoundVerdict(
+        **SAID, metric="accuracy", at=cell(split="test", model="ViT"), bound=2, side="below", exact=True
+    )
+    rule = AllOf(**SAID, parts=(exact, DifferenceVerdict(**SAID, **SUPPORTS)))
+    assert rule.decide(records).words == "1 of 1 measured part supports it."
+
+
 def test_parts_are_numbered_and_rules_of_one_claim_are_lettered(records):
     part = difference(far("attention"), far("convolution"))
     whole = AllOf(claim="C4", statement="All.", parts=(part, part))

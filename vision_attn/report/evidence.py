@@ -21,6 +21,8 @@ TABLE = "verdicts"
 NEEDED = ("claim", "statement", "estimate", "low", "high", "n", "verdict", "words", "rule", "metric")
 DECIDES = ("supports", "contradicts")
 BUDGET = "budget-limited"
+LAST = (BUDGET, "not measured", "withdrawn")
+"""What answers nothing, or no longer: told after what does."""
 Row = dict[Any, Any]
 Log = Mapping[tuple[str, str], Entry]
 
@@ -83,13 +85,16 @@ class Evidence:
         First stands one about what the deciding part is about, if there is one: parts that only say whether a rule can
         be tested measure something else.
         """
-        parts = [part for part in self.parts if part.verdict == "supports"] if self.verdict == "inconclusive" else []
+        parts = [part for part in self.parts if part.verdict == "supports" and not part.is_exact]
+        parts = parts if self.verdict == "inconclusive" else []
         return sorted(parts, key=lambda part: part.metric != self.decisive.metric)
 
     @property
     def count_of_supporting(self) -> str:
         """How many they are: 2 of 6 parts support it."""
-        return f"{len(self.supporting)} of {len(self.parts)} parts support{'s' * (len(self.supporting) == 1)} it"
+        measured = [part for part in self.parts if not part.is_exact]
+        kind = "parts" if len(measured) == len(self.parts) else "measured parts"
+        return f"{len(self.supporting)} of {len(measured)} {kind} support{'s' * (len(self.supporting) == 1)} it"
 
     @property
     def supported(self) -> str:
@@ -166,8 +171,13 @@ def judged(results: Path) -> list[Judged]:
     for name in [*known, *others]:
         conclusion = said.get(name)
         changed = () if conclusion is None else tuple(one for one in conclusion.references if one not in standing)
-        rows.append(Judged(name, known.get(name), tuple(found.get(name, ())), conclusion, changed))
+        evidence = sorted(found.get(name, ()), key=_standing)
+        rows.append(Judged(name, known.get(name), tuple(evidence), conclusion, changed))
     return rows
+
+
+def _standing(one: Evidence) -> int:
+    return 1 + LAST.index(one.verdict) if one.verdict in LAST else 0
 
 
 def _reference(rule: Evidence, part: Part) -> Reference:

@@ -110,7 +110,7 @@ class AllOf(Verdict):
         broken = [part for part in parts if part.is_exact and part.verdict == "contradicts"]
         measured = [part for part in parts if not part.is_exact] or parts
         answer = _conjunction(measured, leaves_out=self.leave_out == "budget-limited")
-        words = _counted(measured)
+        words = _counted(measured, kind="part" if len(measured) == len(parts) else "measured part")
         if broken:
             answer = "not measured"
             words = f"A fault of the suite: what holds by construction does not. {broken[0].statement}"
@@ -161,15 +161,15 @@ def _conjunction(parts: list[Finding], *, leaves_out: bool) -> Answer:
     return "budget-limited" if answers <= {"supports", "budget-limited"} else "inconclusive"
 
 
-def _counted(parts: list[Finding]) -> str:
-    """How many parts say what, in words: 4 of 9 parts contradict it, 1 is inconclusive."""
+def _counted(parts: list[Finding], *, kind: str) -> str:
+    """How many parts say what, in words: 4 of 9 parts contradict it and 1 is inconclusive."""
     verbs = {"contradicts": ("contradicts it", "contradict it"), "supports": ("supports it", "support it")}
     counts: Counter[str] = Counter(part.verdict for part in parts)
     said: list[str] = []
     for answer in [*verbs, *(other for other in counts if other not in verbs)]:
         if count := counts[answer]:
             one, several = verbs.get(answer, (f"is {answer}", f"are {answer}"))
-            among = "" if said else f" of {len(parts)} part{'s' * (len(parts) > 1)}"
+            among = "" if said else f" of {len(parts)} {kind}{'s' * (len(parts) > 1)}"
             said.append(f"{count}{among} {one if count == 1 else several}")
     text = f"{wording.listing(said)}."
     if counts["contradicts"]:
