@@ -75,6 +75,8 @@ def said(capsys, *words):
         ({"run": "lambda model, seed: None"}, "run of mine must give a Run for some levels. It gives None for all 2."),
         ({"run": "lambda model, seed: ViT(dimm=3)"}, "ViT has no field 'dimm'. Did you mean 'dim'?"),
         ({"after": "raise SystemExit(0)"}, "mine.py fails: SystemExit: 0 (mine.py, line 12)"),
+        ({"after": "raise GeneratorExit"}, "mine.py fails: GeneratorExit (mine.py, line 12)"),
+        ({"after": "raise KeyboardInterrupt"}, "Own code ends the command: KeyboardInterrupt (mine.py, line 12)"),
         ({"after": "1 +"}, "SyntaxError: invalid syntax (mine.py, line 12)"),
     ],
 )
@@ -190,6 +192,8 @@ def test_a_wrong_command_line_is_one_sentence(place, capsys, words, sentence):
         (("doctor", "--engine", "slurm", "--address", "x"), "address needs --engine ray. Got 'x' without it."),
         (("run", "mine.py", "--stop-after", "inf"), "stop-after must be a finite number. Got inf instead."),
         (("status", "mine.py", "--watch", "1e300"), "--watch"),
+        (("plan", "mine.py", "--json", "--results", "elsewhere"), "results must be left out with --json, which prints"),
+        (("plan", "mine.py", "--keys", "--data-dir", "."), "data-dir must be left out with --json and --keys"),
         (("status", "mine.py", "--json", "--all"), "--all must be left out with --json, which names all runs anyway."),
         (("report", ".", "--all", "--index"), "--index must be left out with --all, which writes index.html, too."),
         (("report", ".", "--index", "--runs", "."), "--runs must be left out with --index, which reads tables alone."),

@@ -12,9 +12,10 @@ from made_up import make_plan, write_store
 
 from vision_attn.cli.command import execute
 from vision_attn.cli.looking import flat, paired
+from vision_attn.cli.running import tabled
 from vision_attn.plan import Plan
 from vision_attn.records import load
-from vision_attn.store import RunFolder, Store, discard, leftovers_of, locks, read_json
+from vision_attn.store import RunFolder, State, Store, discard, leftovers_of, locks, read_json
 
 
 @pytest.fixture
@@ -124,7 +125,11 @@ def test_a_folder_without_its_pool_is_as_far_as_its_tables_say(place, capsys):
     states = json.loads(said(capsys, "status", folder, "--json")[1])
     assert states[key] == {"state": "done", "reason": f"by the tables in '{folder}'"}
     assert states[others[0]] == {"state": "done", "reason": ""}
+    pending = {one: State("pending" if one == key else "done") for one in states}
+    stands = f". 1 of them stands in the tables of '{folder}', without what was trained: `run` trains them anew"
+    assert tabled(Plan.read(folder), pending, folder) == stands
     (folder / "runs.csv.gz").write_bytes(b"")
+    assert tabled(Plan.read(folder), pending, folder) == ""
     code, text = said(capsys, "status", folder)
     assert (code, "runs.csv.gz and SHA256SUMS do not agree" in text) == (2, True)
 

@@ -17,6 +17,7 @@ from vision_attn.data import Data
 from vision_attn.probes.asking import answers
 from vision_attn.probes.base import Probe
 from vision_attn.run import Attempt, Outcome, Run, Stopped, drive, prepare, sourced, train_stack
+from vision_attn.sources import FAULTS
 from vision_attn.spec import InputError, digest, to_json
 from vision_attn.store import CHECKPOINT, PROBES, SCHEMA, WEIGHTS, Lease, LeaseLost, RunFolder, probe_file, refusal
 from vision_attn.training.checkpoint import load
@@ -63,7 +64,7 @@ def execute(
     except LeaseLost as error:
         logger.error("%s", error)
         return Outcome("busy", str(error))
-    except (Exception, SystemExit) as error:  # a kind of one's own may try to end the process
+    except (*FAULTS, KeyboardInterrupt) as error:  # own code raises it: a worker hears signals otherwise
         logger.exception("The run failed.")
         outcome = _classified(error)
     logger.info("attempt %d: %s", lease.token, outcome.name)
@@ -139,10 +140,10 @@ def load_weights(model: nn.Module, path: Path, sha256: str) -> bool:
     return True
 
 
-def _classified(error: Exception | SystemExit) -> Outcome:
+def _classified(error: BaseException) -> Outcome:
     """What kind of failure an exception is, in one line."""
     text = (str(error).strip().splitlines() or [""])[0]
-    first = text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+    first = text if isinstance(error, InputError) else ": ".join(filter(None, (type(error).__name__, text)))
     if isinstance(error, OSError) and error.filename:
         first = refusal(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -128,7 +128,7 @@ def _told(own: Figure | Verdict, method: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise _LeftToThePage from error
-    except (Exception, SystemExit) as error:
+    except sources.FAULTS as error:
         at = sources.written_own(own, method)
         raise InputError(
             f"{method} of {kind_of(own)} fails on made-up records: {sources.fault(error, at=at)}"

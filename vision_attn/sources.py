@@ -32,6 +32,9 @@ PACKAGE = Path(__file__).resolve().parent
 BESIDE = "_vision_attn_experiment"
 """The package that an experiment file and the files beside it are in, as relative imports see it."""
 
+FAULTS = Exception, SystemExit, GeneratorExit
+"""What is taken for a fault of own code: also what would end the process, or the one who asks, without a word."""
+
 _beside: dict[str, ModuleType] = {}
 """The modules that experiment files have imported from beside themselves, by name."""
 
@@ -49,7 +52,7 @@ def told(what: str, *, at: str = "") -> Iterator[None]:
         if error.place or not (place := _place(own_frames(error))):
             raise
         raise _placed(f"{error} ({place})", place) from error
-    except (Exception, SystemExit) as error:
+    except FAULTS as error:
         raise _placed(f"{what} fails: {fault(error, at=at)}", _place(own_frames(error)) or at) from error
 
 
@@ -57,7 +60,7 @@ def tried(call: Callable[[], T], *, what: Callable[[], str], at: Callable[[], st
     """What a call of own code returns; its exceptions are `told`, by texts that are made only where one fails."""
     try:
         return call()
-    except (Exception, SystemExit):
+    except FAULTS:
         with told(what(), at=at()):
             raise
 

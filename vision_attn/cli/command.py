@@ -24,7 +24,10 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errn
 
 
 class Verb(TyperCommand):
-    """A command that refuses an option given twice where one of them would be ignored, and numbers that are none."""
+    """A command that refuses an option given twice where one of them would be ignored, and numbers that are none.
+
+    A KeyboardInterrupt is raised by own code, as signals raise `Interrupted`: it must not pass for one of them.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         given = Counter(self.make_parser(ctx).parse_args(args=list(args))[2])
@@ -36,6 +39,14 @@ class Verb(TyperCommand):
             if isinstance(value, float) and not math.isfinite(value):
                 ctx.fail(f"{name.replace('_', '-')} must be a finite number. Got {value} instead.")
         return left
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (*sources.FAULTS, Interrupted):
+            raise
+        except BaseException as error:
+            raise InputError(f"Own code ends the command: {sources.fault(error)}") from error
 
 
 app = typer.Typer(

@@ -3,6 +3,7 @@
 import shlex
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -64,7 +65,11 @@ def plan(
     use_data_dirs(data_dir)
     if save is not None and not save.name.endswith((".json", ".json.gz")):
         raise InputError(f"save must be a file that ends in .json or .json.gz. Got '{save}' instead.")
-    planned, _ = chosen_plan(experiment, preset, levels, smoke)
+    if as_json and not keys and results != Path("results"):
+        raise InputError("results must be left out with --json, which prints the plan alone, unless --keys is given.")
+    if data_dir and (as_json or keys):
+        raise InputError("data-dir must be left out with --json and --keys, which read no data.")
+    planned, name = chosen_plan(experiment, preset, levels, smoke)
     if save is not None:
         save.parent.mkdir(parents=True, exist_ok=True)
         planned.save(save)
@@ -103,7 +108,7 @@ def plan(
         console.print(f"  {escape(probe)} is skipped for {escape(names)}: {escape(reason)}")
     for sentence in unchecked:
         console.print(f"  Not tried, as data are missing: {escape(sentence)}", soft_wrap=True)
-    console.print("  " + count_line(found.states))
+    console.print("  " + count_line(found.states) + tabled(planned, found.states, results / name), soft_wrap=True)
     if any(state.name in OPEN for state in found.states.values()):
         console.print("  " + _expected(planned, found))
 
@@ -274,9 +279,9 @@ def status(
         for option, typed in (("preset", preset), ("levels", levels)):
             if typed:
                 raise InputError(f"{option} must be left out where a folder is given: it has a plan of its own.")
-        planned, beside = Plan.read(experiment), experiment.resolve().parent
+        planned, name, beside = Plan.read(experiment), "", experiment.resolve().parent
     else:
-        (planned, _), beside = chosen_plan(experiment, preset, levels, False), Path("results")
+        (planned, name), beside = chosen_plan(experiment, preset, levels, False), Path("results")
     pool = (results or beside) / RUNS
     folder = experiment if experiment.is_dir() else None
     states = known_states(planned, pool, folder)
@@ -299,7 +304,8 @@ def status(
                 table.add_row(escape(f"{planned.runs[key].hint}--{key[:12]}"), state.name, escape(state.reason))
         if table.row_count:
             console.print(table)
-        console.print(count_line(states))
+        tables = tabled(planned, states, pool.parent / name) if folder is None else ""
+        console.print(count_line(states) + tables, soft_wrap=True)
         if elsewhere := sum(state.name == "done" and bool(state.reason) for state in states.values()):
             said = f"{elsewhere:,} of them by the tables in '{folder}' alone: the pool does not have them"
             console.print(escape(f"  {said}"), soft_wrap=True)
@@ -315,6 +321,21 @@ def known_states(plan: Plan, pool: Path, folder: Path | None) -> dict[str, State
     from vision_attn.records import known_by_tables
 
     return states | known_by_tables(folder, left, plan)
+
+
+def tabled(plan: Plan, states: Mapping[str, State], folder: Path) -> str:
+    """How many of the pending runs stand in the tables of a report's folder, as where a clone has no pool."""
+    left = [key for key, state in states.items() if state == State("pending")]
+    if not left or not any(folder.glob("runs.csv*")):
+        return ""
+    from vision_attn.records import known_by_tables
+
+    try:
+        known = len(known_by_tables(folder, left, plan))
+    except InputError:  # `report` and `status FOLDER` say what is wrong with the tables
+        return ""
+    stand = "1 of them stands" if known == 1 else f"{known:,} of them stand"
+    return f". {stand} in the tables of '{folder}', without what was trained: `run` trains them anew" if known else ""
 
 
 def models(

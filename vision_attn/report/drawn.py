@@ -73,7 +73,7 @@ def draw(name: str, data: Json, records: Records, folder: Path) -> Drawn | None:
             drawn, images = _figure(name, data, figure, records)
     except InputError as error:
         return Drawn(name, _plain_title(data, name), problem=str(error))
-    except (Exception, SystemExit) as error:  # a figure, perhaps one's own, must not cost the page
+    except sources.FAULTS as error:  # a figure, perhaps one's own, must not cost the page
         return Drawn(name, _plain_title(data, name), problem=sources.fault(error))
     for kind, payload in images.items():
         write_atomic(folder / "figures" / f"{name}.{kind}", payload)

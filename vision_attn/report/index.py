@@ -21,6 +21,7 @@ from vision_attn.report.drawn import heading, made, named
 from vision_attn.report.evidence import Judged, folders, judged, markdown
 from vision_attn.report.html import render
 from vision_attn.report.scope import scope
+from vision_attn.sources import FAULTS
 from vision_attn.spec import InputError
 from vision_attn.store import RUNS, write_atomic
 
@@ -129,7 +130,7 @@ def _thumbnail(records: Records, metric: str) -> Thumbnail | None:
         try:
             with theme.reproducible():
                 drawing = rendering.rendered(figure.plot(records).sheet, kinds=("png",))["png"]
-        except (Exception, SystemExit):  # noqa: S112  # a figure must not cost the page: its own page says what failed
+        except FAULTS:  # a figure must not cost the page: its own page says what failed
             continue
         return Thumbnail(name, heading(figure, records.plan) or figure.title, *_small(drawing))
     return None

@@ -133,7 +133,7 @@ def judged(verdict: Verdict, records: Records) -> Finding:
         return verdict.decide(records)
     except InputError as error:
         return Finding(verdict.claim, verdict.statement, verdict.rule, "not measured", words=str(error))
-    except (Exception, SystemExit) as error:  # a rule, perhaps one's own, must not cost the page
+    except sources.FAULTS as error:  # a rule, perhaps one's own, must not cost the page
         words = sources.fault(error)
         return Finding(verdict.claim, verdict.statement, "", "not measured", words=words)
 
