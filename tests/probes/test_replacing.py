@@ -8,6 +8,7 @@ from torch import nn
 from vision_attn.models import ConvStack
 from vision_attn.probes.reach import Reach, reach
 from vision_attn.probes.support import OUTPUT, Support, support
+from vision_attn.spec import InputError
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +48,19 @@ def windows(x):
     return F.unfold(x, 3, padding=1).unflatten(1, (x.shape[1], 9)).transpose(2, 3).unflatten(2, x.shape[2:])
 
 
+def in_a_volume(function):
+    return lambda x: function(x.unsqueeze(1)).squeeze(1)
+
+
+def unpooled_volume(x):
+    values, indices = F.max_pool3d(x, (1, 2, 2), return_indices=True)
+    return F.max_unpool3d(values, indices, (1, 2, 2))
+
+
+def straight_through(x):
+    return x + (x.round() - x).detach()
+
+
 def everything(function):
     """The number of a channel at every place."""
     return Lambda(lambda x: function(x).view(*x.shape[:2], 1, 1) + torch.zeros_like(x))
@@ -70,6 +84,15 @@ BOUNDED = {
         Lambda(lambda x: F.adaptive_max_pool1d(x.flatten(1, 2), 8).unflatten(1, x.shape[1:3])),
         4,
     ),
+    "pooling of a volume": (Lambda(in_a_volume(lambda x: F.max_pool3d(x, (1, 3, 3), 1, (0, 1, 1)))), 3),
+    "dilated pooling of a volume": (Lambda(in_a_volume(nn.MaxPool3d((1, 2, 2), 2, 0, (1, 3, 3), ceil_mode=True))), 4),
+    "unpooling of a volume": (nn.Sequential(Lambda(in_a_volume(unpooled_volume)), conv(inputs=3)), 4),
+    "the largest norm": (Lambda(lambda x: torch.linalg.norm(windows(x), ord=torch.inf, dim=-1)), 3),
+    "the norm of the smallest": (Lambda(lambda x: windows(x).norm(p=-torch.inf, dim=-1)), 3),
+    "the largest row": (Lambda(lambda x: torch.linalg.matrix_norm(windows(x).unflatten(-1, (3, 3)), ord=torch.inf)), 3),
+    "signs": (Lambda(lambda x: torch.sign(F.avg_pool2d(x, 3, 1, 1) - 1)), 3),
+    "steps": (Lambda(lambda x: torch.heaviside(F.avg_pool2d(x, 3, 1, 1) - 1, x.new_zeros(()))), 3),
+    "rounded, straight through": (Lambda(lambda x: straight_through(F.avg_pool2d(x, 3, 1, 1))), 3),
     "clamped": (Lambda(lambda x: F.avg_pool2d(x, 3, 1, 1).clamp(0, 0.1)), 3),
 }
 
@@ -108,6 +131,26 @@ def test_what_chooses_from_the_whole_image_sees_all_of_it(name):
     found = support(nn.Sequential(conv(inputs=3), everything(GLOBAL[name])), image_size=32, layers=["0", OUTPUT])
     assert (found["0"].height, found["0"].extent) == (3, "exact")
     assert (found[OUTPUT].extent, found[OUTPUT].corner) == ("global", 1)
+
+
+HIDDEN = {
+    "gathered by the largest": lambda x: windows(x).gather(-1, windows(x).argmax(-1, keepdim=True)).squeeze(-1),
+    "one of two": lambda x: torch.where(F.avg_pool2d(x, 3, 1, 1) > 1, x, -x),
+    "detached": lambda x: x * F.avg_pool2d(x, 3, 1, 1).detach(),
+    "in a bin": lambda x: torch.bucketize(F.avg_pool2d(x, 3, 1, 1), torch.linspace(0, 2, 9).double()) * x,
+    "pooled in random windows": lambda x: F.fractional_max_pool2d(x, 3, output_size=16),
+}
+
+
+@pytest.mark.parametrize("mode", ["architectural", "dependency"])
+@pytest.mark.parametrize("name", HIDDEN)
+def test_no_field_is_told_where_pixels_act_through_what_has_no_gradient(name, mode):
+    net = nn.Sequential(conv(inputs=3), Lambda(HIDDEN[name]))
+    assert support(net, image_size=32, layers=["0"], mode=mode)["0"].height == 3
+    with pytest.raises(
+        InputError, match="Got 1, which also depends on pixels through a choice, a comparison or detach"
+    ):
+        support(net, image_size=32, layers=["0", "1"], mode=mode)
 
 
 def test_what_ends_at_a_border_of_one_side_ends_at_no_other():

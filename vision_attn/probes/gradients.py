@@ -49,9 +49,9 @@ class Gradients:
         draw = torch.rand if self.positive else torch.randn
         return draw(size, generator=self.generator, dtype=double).add_(0.5 * self.positive).requires_grad_()
 
-    def maps(self, x: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+    def maps(self, x: Tensor, names: Sequence[str], *, mode: AnyMode | None = None) -> dict[str, Tensor]:
         """The layers' outputs (B, C, R, Q), graph kept; `numbers` is how many numbers this took."""
-        with Replacing(self.mode) as counted:
+        with Replacing(mode or self.mode) as counted:
             found = capture.grids(self.model, x, list(names))
         self.numbers = counted.numbers
         return found

@@ -4,6 +4,7 @@ Where nonlinearities only rise, norms are constant factors and weights are posit
 such as a maximum, depends on all it chooses from.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -14,17 +15,22 @@ from torch import Tensor
 from vision_attn.probes.capture import Counting
 
 Mode = Literal["architectural", "dependency"]
-AnyMode = Literal["architectural", "dependency", "own"]
-"""In the mode "own" no path leads from one place to all others, through attention, recurrence or a mean over places."""
+AnyMode = Literal["architectural", "dependency", "own", "unscaled"]
+"""In the mode "own" no path leads from one place to all others, through attention, recurrence or a mean over places.
+"unscaled" is "architectural" without the norms, whose constant factors hang on everything."""
 
 LOWEST = -1e30
 """Lower numbers stand for nothing: paddings of a maximum, keys that are masked."""
 UNSEEN = -50.0
 """A key whose score is pushed this far down is not attended to: e^-50 is lost in single precision."""
 NORMS = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm")
-RISING = ("relu", "leaky_relu", "rrelu", "prelu", "gelu", "silu", "elu", "selu", "celu", "mish", "softplus")
+RISING = (
+    *("relu", "leaky_relu", "rrelu", "prelu", "gelu", "silu", "elu", "selu", "celu", "mish", "softplus"),
+    *("hardswish", "hardshrink", "softshrink", "tanhshrink", "logsigmoid"),
+)
+STEPS = ("sign", "sgn", "round", "floor", "ceil", "trunc", "heaviside")
 BOUNDED = ("sigmoid", "tanh", "hardsigmoid", "hardtanh", "relu6")
-CLAMPS = ("clamp", "clip", "clamp_min", "clamp_max", "clamp_", "threshold")
+CLAMPS = ("clamp", "clip", "clamp_min", "clamp_max", "clamp_", "threshold", "_threshold")
 SATURATING = ("lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward")
 
 
@@ -60,6 +66,16 @@ def _unclamped(func: Callable[..., Any]) -> Callable[..., Any]:
     return unclamped
 
 
+def _straight(func: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that rises in steps, with the gradient of what lies under the steps."""
+
+    def straight(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        found = func(x.detach(), *args, **kwargs)
+        return found + (x - x.detach()) if x.requires_grad else found
+
+    return straight
+
+
 def _compared(func: Callable[..., Any], *, place: int, default: Any = None, keeps: bool = False) -> Callable[..., Any]:
     """A choice among values along a dimension, such as a maximum, that also depends on those it does not choose.
 
@@ -83,6 +99,17 @@ def _compared(func: Callable[..., Any], *, place: int, default: Any = None, keep
     return compared
 
 
+def _norm(func: Callable[..., Any], *, default: Any = None) -> Callable[..., Any]:
+    """A norm; that of the largest or smallest number, or sum in a matrix, is a choice."""
+    chosen = _compared(func, place=2, default=default)
+
+    def norm(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        order = kwargs.get("ord", kwargs.get("p", args[0] if args else 2))
+        return (chosen if order in (math.inf, -math.inf, 1, -1) else func)(x, *args, **kwargs)
+
+    return norm
+
+
 def _each_largest(func: Callable[..., Any]) -> Callable[..., Any]:
     """A running maximum or minimum that also depends on what it does not choose of those before."""
 
@@ -101,30 +128,55 @@ def _smallest_and_largest(x: Tensor, *, dim: int | None = None, keepdim: bool = 
     return type(found)((found.min + straight, found.max + straight))
 
 
+def _each(sides: int | Sequence[int], places: int) -> tuple[int, ...]:
+    """One number for every axis."""
+    found = (sides,) if isinstance(sides, int) else tuple(sides)
+    return found * places if len(found) == 1 else found
+
+
+def _cropped(x: Tensor, sides: Sequence[int]) -> Tensor:
+    """The first places along the last axes."""
+    for axis, side in enumerate(sides, start=-len(sides)):
+        x = x.narrow(axis, 0, side)
+    return x
+
+
 def _pair(sides: int | Sequence[int]) -> tuple[int, int]:
-    both = (sides, sides) if isinstance(sides, int) else tuple(sides)
-    return (both[0], both[-1])
+    high, wide = _each(sides, 2)
+    return high, wide
 
 
 def _mean_pool(
     x: Tensor,
-    kernel_size: int | tuple[int, int],
-    stride: int | tuple[int, int] | None = None,
-    padding: int | tuple[int, int] = 0,
-    dilation: int | tuple[int, int] = 1,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
+    *,
+    places: int = 2,
 ) -> Tensor:
     """The mean over the pixels that max-pooling compares. Dilated pooling is a depthwise convolution by ones."""
-    x = _present(x)
-    if dilation in (1, (1, 1)):
-        return F.avg_pool2d(x, kernel_size, stride or kernel_size, padding, ceil_mode)
-    (high, wide), (down, across), (above, left) = _pair(kernel_size), _pair(stride or kernel_size), _pair(padding)
-    size = F.max_pool2d(x.detach(), kernel_size, stride, padding, dilation, ceil_mode).shape[-2:]
-    x = F.pad(x, (left, left + across, above, above + down))
-    ones, channels = x.new_ones(x.shape[-3], 1, high, wide), x.shape[-3]
-    found = F.conv2d(x, ones / (high * wide), None, (down, across), 0, dilation, channels)
-    return found[..., : size[0], : size[1]]
+    x, stride = _present(x), stride or kernel_size
+    mean, largest, convolve = {
+        2: (F.avg_pool2d, F.max_pool2d, F.conv2d),
+        3: (F.avg_pool3d, F.max_pool3d, F.conv3d),
+    }[places]
+    kernel, steps, apart = (_each(sizes, places) for sizes in (kernel_size, stride, dilation))
+    if set(apart) == {1}:
+        return mean(x, kernel_size, stride, padding, ceil_mode)
+    size = largest(x.detach(), kernel_size, stride, padding, dilation, ceil_mode).shape[-places:]
+    before = _each(padding, places)
+    x = F.pad(x, [side for low, more in zip(before[::-1], apart[::-1], strict=True) for side in (low, low + more)])
+    channels = x.shape[-places - 1]
+    ones = x.new_ones(channels, 1, *kernel)
+    found: Tensor = convolve(x, ones / ones[0].numel(), None, steps, 0, apart, channels)
+    return _cropped(found, size)
+
+
+def _mean_pool3d(*args: Any, **kwargs: Any) -> Tensor:
+    return _mean_pool(*args, **kwargs, places=3)
 
 
 def _mean_pool1d(
@@ -147,17 +199,32 @@ def _spread(
     stride: Any = None,
     padding: Any = 0,
     output_size: Any = None,
+    *,
+    places: int = 2,
 ) -> Tensor:
     """Unpooling that puts every value at all places of its window, any of which may have been the largest."""
-    rows, columns = F.max_unpool2d(x.detach(), indices, kernel_size, stride, padding, output_size).shape[-2:]
-    (high, wide), (above, left), channels = _pair(kernel_size), _pair(padding), x.shape[-3]
-    ones = x.new_ones(channels, 1, high, wide)
-    found = F.conv_transpose2d(x, ones, None, stride or kernel_size, groups=channels)[..., above:, left:]
-    return F.pad(found, (0, max(0, columns - found.shape[-1]), 0, max(0, rows - found.shape[-2])))[..., :rows, :columns]
+    unpool, spread = {2: (F.max_unpool2d, F.conv_transpose2d), 3: (F.max_unpool3d, F.conv_transpose3d)}[places]
+    sides = unpool(x.detach(), indices, kernel_size, stride, padding, output_size).shape[-places:]
+    channels = x.shape[-places - 1]
+    ones = x.new_ones(channels, 1, *_each(kernel_size, places))
+    found: Tensor = spread(x, ones, None, stride or kernel_size, groups=channels)
+    for axis, before in enumerate(_each(padding, places), start=-places):
+        found = found.narrow(axis, before, found.shape[axis] - before)
+    missing = [max(0, side - own) for side, own in zip(sides, found.shape[-places:], strict=True)]
+    found = F.pad(found, [more for side in reversed(missing) for more in (0, side)])
+    return _cropped(found, sides)
+
+
+def _spread3d(*args: Any, **kwargs: Any) -> Tensor:
+    return _spread(*args, **kwargs, places=3)
 
 
 def _adaptive_mean(x: Tensor, output_size: Any, *args: Any, **kwargs: Any) -> Tensor:
     return F.adaptive_avg_pool2d(_present(x), output_size)
+
+
+def _adaptive_mean3d(x: Tensor, output_size: Any, *args: Any, **kwargs: Any) -> Tensor:
+    return F.adaptive_avg_pool3d(_present(x), output_size)
 
 
 def _adaptive_mean_on_a_line(x: Tensor, output_size: Any, *args: Any, **kwargs: Any) -> Tensor:
@@ -234,14 +301,23 @@ def _local_mean(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return (x.detach() if over_places else x).mean(*args, **kwargs)
 
 
-AS_IT_IS: dict[str, Callable[..., Any]] = {"softmax": _softmax, "scaled_dot_product_attention": _attention}
+STRAIGHT = {name: _straight(getattr(torch, name)) for name in STEPS}
+AS_IT_IS: dict[str, Callable[..., Any]] = {
+    **STRAIGHT,
+    "softmax": _softmax,
+    "scaled_dot_product_attention": _attention,
+}
 POSITIVE: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(NORMS, _scaled),
     **dict.fromkeys(RISING, _same),
     **{f"{name}_": _same for name in RISING},
     **dict.fromkeys(BOUNDED, _bounded),
     **{f"{name}_": _bounded for name in BOUNDED},
+    **STRAIGHT,
     **{name: _unclamped(getattr(torch, name, F.threshold)) for name in CLAMPS},
+    **{f"linalg_{name}": _norm(getattr(torch.linalg, name)) for name in ("norm", "vector_norm")},
+    "linalg_matrix_norm": _norm(torch.linalg.matrix_norm, default=(-2, -1)),
+    "norm": _norm(torch.norm),
     **dict.fromkeys(("maximum", "minimum", "fmax", "fmin"), _sum),
     **{name: _compared(getattr(torch, name), place=1) for name in ("max", "min", "amax", "amin", "median")},
     "logsumexp": _compared(torch.logsumexp, place=1),
@@ -258,9 +334,14 @@ POSITIVE: dict[str, Callable[..., Any]] = {
     "max_pool2d": _mean_pool,
     "max_pool1d_with_indices": _with_indices(_mean_pool1d, F.max_pool1d),
     "max_pool2d_with_indices": _with_indices(_mean_pool, F.max_pool2d),
+    "max_pool3d": _mean_pool3d,
+    "max_pool3d_with_indices": _with_indices(_mean_pool3d, F.max_pool3d),
     "max_unpool2d": _spread,
+    "max_unpool3d": _spread3d,
     "adaptive_max_pool1d": _adaptive_mean_on_a_line,
     "adaptive_max_pool2d": _adaptive_mean,
+    "adaptive_max_pool3d": _adaptive_mean3d,
+    "adaptive_max_pool3d_with_indices": _with_indices(_adaptive_mean3d, F.adaptive_max_pool3d),
     "adaptive_max_pool1d_with_indices": _with_indices(_adaptive_mean_on_a_line, F.adaptive_max_pool1d),
     "adaptive_max_pool2d_with_indices": _with_indices(_adaptive_mean, F.adaptive_max_pool2d),
     "softmax": _even_softmax,
@@ -276,7 +357,8 @@ OWN: dict[str, Callable[..., Any]] = {
     "multi_head_attention_forward": _cut(F.multi_head_attention_forward),
     **{name: _cut(getattr(torch, name)) for name in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
 }
-TABLES = {"architectural": POSITIVE, "dependency": AS_IT_IS, "own": OWN}
+UNSCALED: dict[str, Callable[..., Any]] = {**POSITIVE, **dict.fromkeys(NORMS, _same)}
+TABLES = {"architectural": POSITIVE, "dependency": AS_IT_IS, "own": OWN, "unscaled": UNSCALED}
 
 
 class Replacing(Counting):
@@ -284,7 +366,7 @@ class Replacing(Counting):
 
     def __init__(self, mode: AnyMode) -> None:
         super().__init__()
-        self.table, self.bounded = TABLES[mode], mode == "architectural"
+        self.table, self.bounded = TABLES[mode], mode in ("architectural", "unscaled")
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")

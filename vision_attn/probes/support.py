@@ -20,6 +20,7 @@ from vision_attn.probes import capture
 from vision_attn.probes.canvas import LARGEST, canvases, ends, offsets, seen_along, spots, unrolled
 from vision_attn.probes.capture import NUMBERS
 from vision_attn.probes.gradients import Gradients, Unit
+from vision_attn.probes.hidden import require_gradients
 from vision_attn.probes.placement import Placement, placements
 from vision_attn.probes.replacing import Mode
 
@@ -79,12 +80,13 @@ def support(
     """The theoretical receptive field of each layer; `layers` (None: those of `capture.layers`) may be `OUTPUT`.
 
     A field that the image cuts is measured from units on the other side, and else on canvases that are doubled, up to
-    `largest`, where the model takes them. The module itself is left alone. Raises `InputError` on unknown layers and on
-    outputs that do not lie in raster order over the image.
+    `largest`, where the model takes them. The module itself is left alone. Raises `InputError` on unknown layers, on
+    outputs that do not lie in raster order over the image, and where pixels act through what has no gradient.
     """
     names, shape = capture.named(model, layers), (image_size, image_size)
     draws = DRAWS if mode == "dependency" else 1
     where = placements(model, names=names, image_size=image_size, in_chans=in_chans, seed=seed)
+    require_gradients(model, names=names, image_size=image_size, in_chans=in_chans, seed=seed)
     gradients = Gradients(model, in_chans=in_chans, mode=mode, seed=seed)
     grids = gradients.grids(names, shape)
     asked = {name: [_one(unit) for unit in spots(grid)] for name, grid in grids.items()}
