@@ -22,6 +22,15 @@ def test_a_mask_of_another_name_is_named_as_here():
             call(image_tokens(), mask=None)
 
 
+def test_queries_keys_and_values_by_place_are_told_how_they_are_given_here():
+    layer, x = made(), image_tokens()
+    for call in (layer, layer.weights):
+        with pytest.raises(TypeError, match=r"takes x alone by its place: .* or keys and values from context=\. Got 3"):
+            call(x, x, x)
+    with pytest.raises(TypeError, match="here it is the method weights"):
+        layer(x, average_attn_weights=False)
+
+
 def test_the_scale_may_be_a_number_and_is_one():
     assert Attention(DIM, HEADS).scale == (DIM // HEADS) ** -0.5
     x = image_tokens()

@@ -30,6 +30,9 @@ class TestRegistration:
             assert model.get_submodule(model.default_cfg["classifier"]) is model.get_classifier()
             assert model.get_submodule(model.default_cfg["first_conv"]).in_channels == 3
 
+    def test_it_has_no_config_for_adapters_take_that_for_one_of_transformers(self):
+        assert not hasattr(ViT().build(image_size=32, in_chans=3, num_classes=2), "config")
+
     def test_arguments_are_timms(self):
         register_models()
         model = timm.create_model(

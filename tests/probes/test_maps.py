@@ -224,6 +224,11 @@ def test_a_map_is_plain_to_hold():
     assert one.from_prefix.shape == (1, 1, 1, 2, 2)
 
 
+def test_a_map_is_shown_by_its_shape_and_grids():
+    found = AttentionMap(torch.zeros(2, 3, 5, 5), 1, (2, 2), (2, 2))
+    assert repr(found) == "AttentionMap(weights of (2, 3, 5, 5), prefix=1, grid=(2, 2), key_grid=(2, 2))"
+
+
 def test_what_is_no_batch_of_images_is_refused_in_a_sentence():
     with pytest.raises(InputError, match=r"^images of attention_maps must be \(B, C, H, W\)\. Got \(1, 4, 16\)"):
         attention_maps(nn.Identity(), torch.zeros(1, 4, 16))

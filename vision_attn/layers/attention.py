@@ -181,7 +181,7 @@ class Attention(nn.Module):
     def weights(
         self,
         x: Tokens,
-        *,
+        *more: Any,
         context: Context | None = None,
         key_padding_mask: Bool[Tensor, "B M"] | None = None,
         attn_mask: Tensor | None = None,
@@ -193,14 +193,14 @@ class Attention(nn.Module):
 
         They sum to 1/sqrt(D) with scale = "after_softmax", and to 0 where a token may see nothing.
         """
-        foreign.no_others("weights of Attention", others)
+        foreign.no_others("weights of Attention", others, by_place=more)
         masks = calls.Masks(key_padding_mask, attn_mask, is_causal)
         return stages.weights(self, calls.read(self, x, context=context, masks=masks, grid=grid)) * self.after
 
     def forward(
         self,
         x: Tokens,
-        *,
+        *more: Any,
         context: Context | None = None,
         key_padding_mask: Bool[Tensor, "B M"] | None = None,
         attn_mask: Tensor | None = None,
@@ -221,11 +221,11 @@ class Attention(nn.Module):
         """
         unmasked = key_padding_mask is None and attn_mask is None and is_causal is False
         if traced(others) or (not unmasked and (traced(attn_mask) or traced(is_causal))):
-            x = symbolic.alone(x, context, key_padding_mask, attn_mask, is_causal, grid, others)
+            x = symbolic.alone(x, more, context, key_padding_mask, attn_mask, is_causal, grid, others)
             return self.forward(x)
-        if unmasked and context is None and grid is None and not others and plain.is_plain(self, x):
+        if unmasked and context is None and grid is None and not others and not more and plain.is_plain(self, x):
             return self._out(plain.mixed(self, x))
-        foreign.no_others("forward of Attention", others)
+        foreign.no_others("forward of Attention", others, by_place=more)
         masks = calls.Masks(key_padding_mask, attn_mask, is_causal)
         call = calls.read(self, x, context=context, masks=masks, grid=grid)
         tiling = plan.groups(self, call)

@@ -60,6 +60,7 @@ OURS = {
     "memory": "context",
     "encoder_hidden_states": "context",
     "need_weights": "the method weights",
+    "average_attn_weights": "the method weights, over whose heads .mean(1) is the average",
     "output_attentions": "the method weights",
     "return_attention": "the method weights",
     "query": "x",
@@ -68,11 +69,16 @@ OURS = {
 """Names that other libraries have for our arguments."""
 
 
-def no_others(what: str, given: Mapping[str, Any], *, but: Container[str] | None = None) -> None:
+def no_others(
+    what: str, given: Mapping[str, Any], *, but: Container[str] | None = None, by_place: tuple[Any, ...] = ()
+) -> None:
     """Raise `TypeError` for an argument of another library, with the name that it has here.
 
-    Without `but`, the names that are ours, any argument at all is one too many.
+    Without `but`, the names that are ours, any argument at all is one too many, as are those given by place.
     """
+    if by_place:
+        rest = "queries, keys and values all come from it, or keys and values from context="
+        raise TypeError(f"{what} takes x alone by its place: {rest}. Got {1 + len(by_place)} instead.")
     for name in given:
         if name in OURS and (but is None or name not in but):
             raise TypeError(f"{what} has no argument {name!r}: here it is {OURS[name]}.")

@@ -39,7 +39,7 @@ def covering(side: int, size: int) -> int:
 
 def alone(x: Any, *others: Any) -> Any:
     """x, where nothing else was given: all that a graph of `torch.fx.symbolic_trace` takes, which knows no masks."""
-    if any(other is not None and other is not False and other != {} for other in others):
+    if any(other is not None and other is not False and other not in ({}, ()) for other in others):
         raise ValueError("x of Attention must be the only argument of a graph that torch.fx.symbolic_trace made of it.")
     return x
 

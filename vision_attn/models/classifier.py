@@ -62,7 +62,7 @@ class Classifier(nn.Module, PyTorchModelHubMixin, library_name="vision-attn", ta
         self.num_classes = num_classes
         self.head: nn.Module = self.make_head(num_classes).to(device=like.device, dtype=like.dtype)
 
-    def config(self) -> dict[str, Any]:
+    def _built_from(self) -> dict[str, Any]:
         """What the module is built from, as plain JSON."""
         shape = {"image_size": self.image_size, "in_chans": self.in_chans, "num_classes": self.num_classes}
         dynamic = {"dynamic_img_size": True} if getattr(self, "dynamic_img_size", False) else {}
@@ -70,7 +70,7 @@ class Classifier(nn.Module, PyTorchModelHubMixin, library_name="vision-attn", ta
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
         """Write config.json and model.safetensors into a folder; `options` are those of huggingface_hub."""
-        return super().save_pretrained(save_directory, **{**options, "config": self.config()})
+        return super().save_pretrained(save_directory, **{**options, "config": self._built_from()})
 
     @classmethod
     def _from_pretrained(

@@ -35,11 +35,11 @@ class WindowsAttention(BlockAttention):
     image, as Swin tells apart what shifting brought together.
     """
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
-        return super().forward(x, attn_mask=_of_every_image(mask, x), **options)
+    def forward(self, x: Tensor, mask: Tensor | None = None, *more: Any, **options: Any) -> Tensor:
+        return super().forward(x, *more, attn_mask=_of_every_image(mask, x), **options)
 
-    def weights(self, x: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
-        return super().weights(x, attn_mask=_of_every_image(mask, x), **options)
+    def weights(self, x: Tensor, mask: Tensor | None = None, *more: Any, **options: Any) -> Tensor:
+        return super().weights(x, *more, attn_mask=_of_every_image(mask, x), **options)
 
 
 class BeitAttention(BlockAttention):
@@ -48,11 +48,11 @@ class BeitAttention(BlockAttention):
     `shared_rel_pos_bias` (H, N, N), which all blocks of a model may share, is added to the scores.
     """
 
-    def forward(self, x: Tensor, shared_rel_pos_bias: Tensor | None = None, **options: Any) -> Tensor:
-        return super().forward(x, attn_mask=_of_every_sample(shared_rel_pos_bias), **options)
+    def forward(self, x: Tensor, shared_rel_pos_bias: Tensor | None = None, *more: Any, **options: Any) -> Tensor:
+        return super().forward(x, *more, attn_mask=_of_every_sample(shared_rel_pos_bias), **options)
 
-    def weights(self, x: Tensor, shared_rel_pos_bias: Tensor | None = None, **options: Any) -> Tensor:
-        return super().weights(x, attn_mask=_of_every_sample(shared_rel_pos_bias), **options)
+    def weights(self, x: Tensor, shared_rel_pos_bias: Tensor | None = None, *more: Any, **options: Any) -> Tensor:
+        return super().weights(x, *more, attn_mask=_of_every_sample(shared_rel_pos_bias), **options)
 
 
 def _of_every_sample(bias: Tensor | None) -> Tensor | None:

@@ -38,6 +38,10 @@ class AttentionMap:
     grid: tuple[int, int] | None
     key_grid: tuple[int, int] | None
 
+    def __repr__(self) -> str:
+        shape = tuple(self.weights.shape)
+        return f"AttentionMap(weights of {shape}, prefix={self.prefix}, grid={self.grid}, key_grid={self.key_grid})"
+
     @property
     def on_grid(self) -> Tensor:
         """From the places of the image to the places of the image: (B, H, rows, columns, key rows, key columns)."""
