@@ -6,7 +6,9 @@ import pytest
 import torch
 from every_probe import DATA, KINDS, PLANNED, SPECS, TIMED, built, probe_of
 
-from vision_attn.probes import Probe
+from vision_attn.data import Data
+from vision_attn.probes import Probe, SaliencyGallery
+from vision_attn.probes.asking import answers
 from vision_attn.spec import InputError, from_json, to_json
 
 
@@ -43,3 +45,52 @@ def test_a_probe_yields_flat_finite_rows_twice_the_same_or_says_why_not(kind, mo
         assert all(isinstance(cell, str | int | float) for cell in row.values())
     assert rows
     assert untimed(probe(module, DATA)) == untimed(rows)
+
+
+NOT_A_NUMBER = {
+    "Size",
+    "TokenCost",
+    "ReceptiveField",
+    "Influence",
+    "Intervention",
+    "LayerCKA",
+    "BranchScale",
+    "MapRanks",
+}
+"""Probes that look at no logits."""
+
+
+def asked(kind, module, data):
+    """The rows, or the sentence that refuses them."""
+    try:
+        return list(probe_of(kind)(module, data))
+    except InputError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_a_single_test_image_is_measured_or_refused_in_a_sentence(kind):
+    alone = Data.from_tensors(DATA.test.images[:1], DATA.test.labels[:1], classes=DATA.classes)
+    found = asked(kind, built("ViT"), alone)
+    needs_two = {"Occlusion", "Intervention", "Deletion", "LayerCKA"}
+    if kind.__name__ in needs_two:
+        assert found.startswith("test split of tensors must have ")
+        assert found.endswith("Got 1 instead.")
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_logits_that_are_no_numbers_are_refused_rather_than_counted_as_a_class(kind):
+    module = built("CNN")
+    if probe_of(kind).skip(SPECS["CNN"], PLANNED) is not None or kind.__name__ in NOT_A_NUMBER:
+        return
+    module.head.bias.data.fill_(math.nan)
+    with pytest.raises(InputError, match=r"logits .* must be numbers|must yield finite numbers|must (be|say)"):
+        answers(probe_of(kind), module, DATA)
+
+
+def test_a_class_that_the_images_lack_is_called_by_its_number():
+    few = Data.from_tensors(DATA.test.images, DATA.test.labels * 0, classes=("a",))
+    module = built("ViT")
+    module.head.bias.data[7] = 100
+    rows = list(SaliencyGallery(images=2, patch_size=14, methods=("random",))(module, few))
+    assert {row["given"] for row in rows if row["metric"] == "gallery_probability"} == {"output 7"}

@@ -100,3 +100,9 @@ def test_several_values_of_a_cell_are_refused():
         limits(twice, twice, by=["model"])
     with pytest.raises(InputError, match=r"^level of an interval must be between 0 and 1"):
         limit((0.4,), (0.4,), level=95)
+
+
+def test_a_mean_that_only_rounding_keeps_from_95_percent_fits():
+    train = frame({"ViT": (0.95, 0.95, 0.95)}, seeds=3).assign(value=0.95)
+    assert train["value"].iloc[:3].mean() < 0.95
+    assert limits(train, frame({"ViT": (0.4, 0.5, 0.6)}, seeds=3), by=["model"]).iloc[0]["limited_by"] == "data"

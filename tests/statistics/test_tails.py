@@ -25,6 +25,21 @@ def test_values_without_spread_leave_no_doubt():
     assert [float(tail) for tail in t_tails(same, 0.5)] == [1, 1]
 
 
+def test_rounding_is_neither_a_spread_nor_a_side_of_the_bound():
+    for values, bound in (
+        (np.full(5, 0.95 - 0.9), 0.05),
+        (np.full(5, 0.51 - 0.5), 0.01),
+        (np.full(3, 1e9 / 3), 1e9 / 3),
+    ):
+        near = values + np.array([0, 1e-16, *np.zeros(len(values) - 2)]) * bound
+        assert [float(tail) for tail in t_tails(near, bound)] == [1, 1]
+        assert [float(tail) for tail in t_tails(near, 0.9 * bound)] == [0, 1]
+
+
+def test_a_missing_value_is_no_evidence():
+    assert np.isnan(t_tails(np.array([np.nan, 1.0, 1.0]), 0.0)).all()
+
+
 @pytest.mark.parametrize("bound", [0.1, 0.5, 0.9])
 def test_the_tails_of_a_share_are_those_of_the_binomial_tests(bound):
     many, few = share_tails(np.arange(7), 6, bound)

@@ -79,7 +79,7 @@ def test_what_holds_by_construction_is_a_condition_and_no_part(records):
     assert [part.verdict for part in found.parts] == ["contradicts", "supports"]
     assert found.parts[0].p_holm == found.parts[0].p
     assert found.verdict == "contradicts"
-    assert found.words.startswith("1 of 1 part contradicts it.")
+    assert found.words.startswith("1 of 1 measured part contradicts it.")
 
 
 def test_where_what_holds_by_construction_does_not_nothing_is_decided(records):

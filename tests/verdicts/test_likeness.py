@@ -7,6 +7,7 @@ from scipy.stats import spearmanr
 
 from vision_attn.spec import InputError
 from vision_attn.verdicts import CorrelationVerdict, Quantity, cell, claim
+from vision_attn.verdicts.base import judged
 
 FACTORS = {"labels": ["true", "permuted"], "seed": [0, 1, 2, 3, 4]}
 rank = Quantity("map_rank", along=("image", "patch"))
@@ -72,3 +73,18 @@ def test_what_cannot_be_correlated_is_refused():
         rank(labels="permuted").correlation(rank(labels="true") - rank(labels="permuted"))
     with pytest.raises(InputError, match=r"reduce of CorrelationVerdict must be 'one'\. Got 'mean' instead"):
         RULE.replace(reduce="mean")
+
+
+def test_items_that_one_of_the_cells_lacks_are_refused_not_left_out():
+    def half(levels):
+        return [
+            {"metric": "map_rank", "value": float(patch), "image": 3 * (levels["labels"] == "true"), "patch": patch}
+            for patch in range(9)
+        ]
+
+    found = judged(RULE, make_records(FACTORS, half))
+    assert (found.verdict, found.n) == ("not measured", 0)
+    assert found.words == (
+        "cells of CorrelationVerdict must both be measured at every image and patch. Got 18 of 18 in one of them only "
+        "instead."
+    )

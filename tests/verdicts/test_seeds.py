@@ -50,6 +50,17 @@ def test_a_contrast_is_held_against_its_bound(records):
     assert claim("C4", "So.", total.above(1.15)).decide(records).verdict == "contradicts"
 
 
+@pytest.mark.parametrize("side", ["above", "below"])
+def test_rounding_of_a_sum_decides_nothing(side):
+    """Seeds that all reach the same accuracy: of three thirds 7e-17 is left, and 0.95 - 0.9 is 0.04999999999999993."""
+    flat = make_records(FACTORS, lambda one: [{"metric": "accuracy", "value": 0.95 if one["model"] == "ViT" else 0.9}])
+    vit, resnet = (accuracy(model=model, data="intact") for model in FACTORS["model"])
+    for contrast, bound in (((vit + vit + vit) / 3 - vit, 0.0), (vit - resnet, 0.05), (vit, 0.95)):
+        assert claim("C4", "So.", getattr(contrast, side)(bound)).decide(flat).verdict == "inconclusive"
+    assert claim("C4", "So.", (vit - resnet).within(0.05)).decide(flat).verdict == "inconclusive"
+    assert claim("C4", "So.", (vit - resnet).above(0.049)).decide(flat).verdict == "supports"
+
+
 @pytest.mark.parametrize(("needed", "verdict"), [(6, "supports"), (7, "inconclusive")])
 def test_fewer_seeds_than_a_rule_asks_for_decide_nothing(records, needed, verdict):
     rule = claim("C4", "So.", Quantity("accuracy", min_seeds=needed)(model="ViT", data="intact").above(0.4))

@@ -10,6 +10,7 @@ from vision_attn.data.generated import TOKENS
 from vision_attn.data.lattice import DIRECTIONS, STEPS
 from vision_attn.layers import RecurrentMixing
 from vision_attn.models.base import Model
+from vision_attn.probes.altered import require_numbers
 from vision_attn.probes.base import Probe, Row
 from vision_attn.spec import InputError, spec
 from vision_attn.training.evaluate import logits, read_out
@@ -70,6 +71,7 @@ def _hits(probe: Probe, model: nn.Module, data: Data) -> tuple[Tensor, Tensor, T
         allowed = "a task that says the distance and direction of each image, such as CuedRecall"
         raise InputError(f"data of {type(probe).__name__} must be {allowed}. Got {data.name} instead.")
     scores, labels = read_out(logits(model, test.images, normalise=data.normalise), test.labels)
+    require_numbers(model, scores)
     hits = (scores.argmax(1) == labels).double()
     return hits.cpu(), test.attributes["distance"].cpu(), test.attributes["direction"].cpu()
 

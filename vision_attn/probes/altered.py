@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from vision_attn.data.base import Data, Split
 from vision_attn.models.base import Model
-from vision_attn.probes.base import Row
+from vision_attn.probes.base import Probe, Row
+from vision_attn.spec import InputError
 from vision_attn.training.evaluate import logits
 
 PIXELS = 2**20
@@ -32,8 +33,27 @@ def without_class(model: Model) -> str | None:
 def classes(
     model: nn.Module, images: Tensor, *, data: Data, alter: Callable[[Tensor], Tensor] = lambda batch: batch
 ) -> Tensor:
-    """The class (N,) of uint8 images (N, C, H, W), each batch of them altered first."""
-    return logits(model, images, normalise=lambda batch: data.normalise(alter(batch))).argmax(1)
+    """The class (N,) of uint8 images (N, C, H, W), each batch of them altered first.
+
+    Raises `InputError` where a logit is NaN: the largest of such is no answer.
+    """
+    scores = logits(model, images, normalise=lambda batch: data.normalise(alter(batch)))
+    require_numbers(model, scores)
+    return scores.argmax(1)
+
+
+def require_numbers(model: nn.Module, scores: Tensor) -> None:
+    """Raise `InputError` where one of the logits of a model (N, classes) is NaN."""
+    if number := int(scores.isnan().any(dim=1).sum()):
+        given = f"NaN for {number} of {len(scores)} images"
+        raise InputError(f"logits of {type(model).__name__} must be numbers. Got {given} instead.")
+
+
+def require_two(probe: Probe, data: Data) -> None:
+    """Raise `InputError` where the test split has no second image, which another one is changed by."""
+    if len(data.test) < 2:
+        allowed = f"2 images or more for {type(probe).__name__}, which takes parts of one from another"
+        raise InputError(f"test split of {data.name} must have {allowed}. Got {len(data.test)} instead.")
 
 
 def piecewise(images: Tensor, alter: Callable[[Tensor], Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vision_attn.data.base import Data
-from vision_attn.probes.altered import another, dropped
+from vision_attn.probes.altered import another, dropped, require_two
 from vision_attn.probes.base import Row
 from vision_attn.probes.explained import Explained, log_probabilities, rank_correlation
 from vision_attn.probes.saliency_maps import without_each
@@ -38,6 +38,10 @@ class Deletion(Explained):
     def check(self) -> None:
         super().check()
         self.require("steps", self.steps >= 1, "at least 1")
+
+    def require_fit(self, data: Data) -> None:
+        super().require_fit(data)
+        require_two(self, data)
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         images = data.normalise(self.shown(data).images)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vision_attn.data.base import Data, Dataset, Split
 from vision_attn.models.base import Model
 from vision_attn.probes import capture
-from vision_attn.probes.altered import evenly_spaced, without_class
+from vision_attn.probes.altered import evenly_spaced, require_numbers, without_class
 from vision_attn.probes.base import Probe
 from vision_attn.probes.saliency_maps import NAMES, fitting, saliency
 from vision_attn.spec import spec
@@ -59,6 +59,7 @@ def log_probabilities(model: nn.Module, images: Tensor) -> Tensor:
     """Of every class for normalised images: (B, classes), float64."""
     with evaluating(model), torch.inference_mode():
         scores = torch.cat([model(part) for part in images.split(images_at_once(images))])
+    require_numbers(model, scores)
     return scores.double().log_softmax(dim=1)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vision_attn.data.base import Data, Dataset
 from vision_attn.models.base import Model
+from vision_attn.probes.altered import require_two
 from vision_attn.probes.base import Probe, Row
 from vision_attn.probes.capture import at_once, grids, named, sizes, without_layers
 from vision_attn.probes.lattice import chosen, lattice_side, pairs, profile, units
@@ -48,7 +49,12 @@ class Intervention(Probe):
     def skip(self, model: Model, data: Dataset) -> str | None:
         return without_layers(model)
 
+    def require_fit(self, data: Data) -> None:
+        if self.split == "test":
+            require_two(self, data)
+
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+        self.require_fit(data)
         size, names = data.image_size, named(model, self.layers)
         cells = lattice_side(self.patch_size, size, what="Intervention")
         generator = torch.Generator().manual_seed(self.seed)

@@ -18,6 +18,7 @@ from vision_attn.probes.altered import (
     dropped,
     evenly_spaced,
     mean_colour,
+    require_two,
     without_class,
 )
 from vision_attn.probes.base import Probe, Row
@@ -58,6 +59,7 @@ class Occlusion(Probe):
 
     def require_fit(self, data: Data) -> None:
         self.require("lattice", self.lattice <= data.image_size, f"at most the image size {data.image_size}")
+        require_two(self, data)
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         self.require_fit(data)

@@ -2,7 +2,7 @@
 
 import base64
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -40,15 +40,20 @@ class SaliencyGallery(Explained):
         images = data.normalise(split.images)
         probability, classes = log_probabilities(model, images).exp().max(1)
         for i, place in enumerate(places.tolist()):
-            names = {"label": data.classes[split.labels[i]], "given": data.classes[classes[i]]}
+            names = {"label": data.classes[split.labels[i]], "given": _named(int(classes[i]), data.classes)}
             shown = {"image": place, **names, "picture": encoded(split.images[i])}
             yield {"metric": "gallery_probability", **shown, "value": probability[i].item()}
         for method, maps in self.maps(model, images, classes):
             low, high = maps.amin(1, keepdim=True), maps.amax(1, keepdim=True)
-            levels = ((maps - low) / (high - low).clamp(min=1e-12) * 255).round().to(torch.uint8)
+            levels = ((maps - low) / (high - low).where(high > low, 1.0) * 255).round().to(torch.uint8)
             for i, place in enumerate(places.tolist()):
                 shown = {"image": place, "method": method, "map": encoded(levels[i])}
                 yield {"metric": "gallery_peak", **shown, "value": high[i].item()}
+
+
+def _named(number: int, classes: Sequence[str]) -> str:
+    """The name of a class; its number where a model has more outputs than the images have classes."""
+    return classes[number] if number < len(classes) else f"output {number}"
 
 
 def gallery(data: Data, images: int) -> Tensor:

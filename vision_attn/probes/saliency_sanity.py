@@ -9,7 +9,7 @@ from torch import nn
 from vision_attn.data.base import Data
 from vision_attn.probes.base import Row
 from vision_attn.probes.explained import Explained, log_probabilities, rank_correlation
-from vision_attn.spec import spec
+from vision_attn.spec import InputError, spec
 
 
 @spec
@@ -27,7 +27,10 @@ class SaliencySanity(Explained):
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         images = data.normalise(self.shown(data).images)
-        classes, seconds = log_probabilities(model, images).topk(2, dim=1).indices.unbind(1)
+        scores = log_probabilities(model, images)
+        if scores.shape[1] < 2:
+            raise InputError(f"logits of {type(model).__name__} must be of 2 classes or more. Got one instead.")
+        classes, seconds = scores.topk(2, dim=1).indices.unbind(1)
         others = {
             "randomised_correlation": self.maps(randomised(model, seed=self.seed), images, classes),
             "class_correlation": self.maps(model, images, seconds),

@@ -6,6 +6,7 @@ from torch import nn
 
 from vision_attn.data.base import Data, Dataset
 from vision_attn.models.base import Model
+from vision_attn.probes.altered import require_numbers
 from vision_attn.probes.base import Probe, Row
 from vision_attn.spec import InputError, spec
 from vision_attn.training.evaluate import logits, read_out
@@ -35,6 +36,7 @@ class SubgroupAccuracy(Probe):
                 f"attribute of SubgroupAccuracy must be one of {known} on {data.name}. Got {self.attribute!r} instead."
             )
         scores, labels = read_out(logits(model, data.test.images, normalise=data.normalise), data.test.labels)
+        require_numbers(model, scores)
         hits = (scores.argmax(1) == labels).double()
         for value in attributes[self.attribute].unique().tolist():
             there = attributes[self.attribute] == value

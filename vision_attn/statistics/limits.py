@@ -8,6 +8,7 @@ import pandas as pd
 
 from vision_attn.spec import InputError
 from vision_attn.statistics.intervals import check_level, mean_interval
+from vision_attn.statistics.tails import ROUNDING
 
 
 def limits(
@@ -55,7 +56,7 @@ def limits(
     numbers = ["train_accuracy", "gain", "gain_low", "gain_high"]
     out = pd.DataFrame(rows, columns=[*by, "budget", *numbers, "n"])
     out = out.astype({**dict.fromkeys(["budget", *numbers], float), "n": int})
-    out["fits"], out["flat"] = out["train_accuracy"] >= fitted, out["gain_high"] < gain
+    out["fits"], out["flat"] = out["train_accuracy"] >= fitted - ROUNDING, out["gain_high"] < gain - ROUNDING
     known = out["train_accuracy"].notna() | out["gain_high"].notna()
     is_data = out["fits"] | out["flat"]
     out["limited_by"] = np.where(is_data, "data", np.where(known, "budget", "not measured"))

@@ -3,21 +3,26 @@
 import numpy as np
 from scipy.special import betainc, stdtr
 
+ROUNDING = 1e-12
+"""The part of a number by which sums of others may miss it: 0.95 - 0.9 is not 0.05."""
+
 
 def t_tails(values: np.ndarray, bound: float) -> tuple[np.ndarray, np.ndarray]:
     """How surprising the mean is if the truth is at most `bound`, and if it is at least `bound` (Student 1908).
 
-    p-values of shape (...) of the one-sided t-tests for values of shape (..., n), n >= 2. Values without any spread
-    leave no doubt on which side of the bound they are: 0 and 1, or 1 and 1 where they are the bound itself.
+    p-values of shape (...) of the one-sided t-tests for values of shape (..., n), n >= 2; NaN where a value is. Values
+    without any spread leave no doubt on which side of the bound they are: 0 and 1, or 1 and 1 where they are the bound
+    itself. What only rounding makes of a number is neither a spread nor a side.
     """
     n = values.shape[-1]
-    is_constant = np.ptp(values, axis=-1) == 0
-    distance = np.where(is_constant, values[..., 0], values.mean(-1)) - bound
-    error = np.where(is_constant, 0.0, values.std(-1, ddof=1)) / np.sqrt(n)
+    rounding = ROUNDING * np.maximum(np.abs(values).max(-1), abs(bound))
+    distance = values.mean(-1) - bound
+    is_constant = np.ptp(values, axis=-1) <= rounding
+    is_bound = is_constant & (np.abs(distance) <= rounding)
+    error = values.std(-1, ddof=1) / np.sqrt(n)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(error > 0, distance / error, np.copysign(np.inf, distance))
+        t = np.where(is_constant, np.copysign(np.inf, distance), distance / error)
     at_least, at_most = stdtr(n - 1, -t), stdtr(n - 1, t)
-    is_bound = (error == 0) & (distance == 0)
     return np.where(is_bound, 1.0, at_least), np.where(is_bound, 1.0, at_most)
 
 

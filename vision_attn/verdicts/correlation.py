@@ -64,8 +64,11 @@ class CorrelationVerdict(OneSided):
         return np.array([self._correlation(one, other) for one, other in values.to_numpy()], dtype=float)
 
     def _correlation(self, one: pd.Series, other: pd.Series) -> float:
-        both = pd.concat([one.rename("one"), other.rename("other")], axis=1).dropna()
+        both = pd.concat([one.rename("one"), other.rename("other")], axis=1)
+        if lone := int(both.isna().any(axis=1).sum()):
+            sentence = f"cells of {type(self).__name__} must both be measured at every {' and '.join(self.along)}"
+            raise InputError(f"{sentence}. Got {lone} of {len(both)} in one of them only instead.")
         outer = list(range(len(self.along) - 1))
         parts = [part for _, part in both.groupby(level=outer)] if outer else [both]
         found = [0.0 if part.nunique().min() < 2 else part["one"].corr(part["other"]) for part in parts]
-        return float(np.mean(found)) if found else np.nan
+        return float(np.mean(found))

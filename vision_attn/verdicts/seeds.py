@@ -12,6 +12,7 @@ from vision_attn import wording
 from vision_attn.records import Records, pick, require_factor, rows_at
 from vision_attn.selection import select_records
 from vision_attn.spec import InputError, Spec, spec
+from vision_attn.statistics.tails import ROUNDING
 from vision_attn.verdicts import budget
 from vision_attn.verdicts.base import Answer, Finding, Verdict, decided
 
@@ -202,8 +203,10 @@ class SeedVerdict(Verdict, Measured, abc.ABC):
         return groups.agg("first" if self.reduce == "one" else self.reduce)
 
     def _joined(self, values: pd.DataFrame) -> np.ndarray:
-        """The number of each seed, given what stands for it in each cell."""
-        return values.to_numpy(float) @ np.array([weight for weight, _ in self.cells])
+        """The number of each seed, given what stands for it in each cell; 0 where only rounding keeps it from that."""
+        weighted = values.to_numpy(float) * [weight for weight, _ in self.cells]
+        total = weighted.sum(axis=1)
+        return np.where(np.abs(total) <= ROUNDING * np.abs(weighted).sum(axis=1), 0.0, total)
 
     def _finding(self, numbers: np.ndarray, planned: Sequence[Any], cells: pd.DataFrame) -> Finding:
         """The finding of complete seeds; "not measured" where a planned seed is missing or one has no interval."""

@@ -9,6 +9,7 @@ import pandas as pd
 from vision_attn import wording
 from vision_attn.spec import spec
 from vision_attn.statistics import share_interval, share_tails
+from vision_attn.statistics.tails import ROUNDING
 from vision_attn.verdicts.seeds import OTHER, Cell, SeedVerdict, Terms
 
 
@@ -63,10 +64,13 @@ class ShareVerdict(SeedVerdict):
         return self._bound
 
     def holds(self, numbers: np.ndarray) -> np.ndarray:
-        return numbers >= self.threshold if self.side == "above" else numbers < self.threshold
+        return self._reached(numbers) if self.side == "above" else ~self._reached(numbers)
+
+    def _reached(self, numbers: np.ndarray) -> np.ndarray:
+        return np.asarray(numbers >= self.threshold - ROUNDING * abs(self.threshold))
 
     def estimated(self, numbers: np.ndarray) -> dict[str, float]:
-        n, there = len(numbers), int((numbers >= self.threshold).sum())
+        n, there = len(numbers), int(self._reached(numbers).sum())
         if not n:
             return dict.fromkeys(("estimate", "low", "high", "sd"), np.nan)
         low, high = share_interval(there, n, level=self.level)
@@ -82,6 +86,6 @@ class ShareVerdict(SeedVerdict):
         return 1 - self.bound if self.side == "above" else self.bound
 
     def test(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        many, few = share_tails((numbers >= self.threshold).sum(-1), numbers.shape[-1], self.bound)
+        many, few = share_tails(self._reached(numbers).sum(-1), numbers.shape[-1], self.bound)
         own, other = (many, few) if self.side == "above" else (few, many)
         return own < (1 - self.level) / 2, np.minimum(1, 2 * other)
