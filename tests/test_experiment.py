@@ -201,6 +201,12 @@ def test_levels_of_truth_values_are_given_as_they_are_printed():
         parse_levels("aligned=no", made)
 
 
+def test_levels_may_be_quoted_where_they_have_commas():
+    made = experiment(factors={"model": ("ViT", "ViT, wider"), "seed": (0,)}, run=lambda model, seed: None)
+    for text in ("ViT,ViT, wider", 'ViT,"ViT, wider"', '"ViT",ViT, wider'):
+        assert parse_levels(f"model={text}", made) == ("model", ("ViT", "ViT, wider"))
+
+
 def test_levels_of_derived_classes_are_plain_texts_and_numbers():
     text, number = enum.StrEnum("Text", {"A": "a"}).A, enum.IntEnum("Number", {"ONE": 1}).ONE
     found = factors("factors", {"model": (text,), "size": (number, 2.5, 3)})

@@ -69,6 +69,8 @@ def _giving_logits(model: nn.Module, data: Data) -> Iterator[None]:
         with torch.no_grad():
             out = model(images)
     except (RuntimeError, ValueError, AssertionError) as error:  # what layers say of shapes that do not fit
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+            raise
         allowed = f"one that takes the images of data, {tuple(images.shape[1:])} each"
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"model of measure must be {allowed}. Got {reason!r} instead.") from error

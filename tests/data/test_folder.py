@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from image_trees import image_files, pixels_of, png, write_folder, write_tar, write_zip
-from PIL import Image
+from PIL import ExifTags, Image
 
 from vision_attn.data import ImageFolder, decode, tree
 from vision_attn.data.cache import load_arrays
@@ -64,6 +64,20 @@ def test_images_of_any_shape_are_cut_and_resized_where_a_size_is_given(data_dir)
     even = write_folder(data_dir / "even", image_files())
     import_folder(even, name="other", image_size=2)
     assert ImageFolder(name="other").load().image_size == 2
+
+
+def test_photographs_are_turned_as_their_exif_tells(data_dir):
+    exif, buffer, pixels = Image.Exif(), io.BytesIO(), pixels_of(9)
+    exif[ExifTags.Base.Orientation] = 6  # to be seen, it is turned to the right
+    Image.fromarray(pixels).save(buffer, "PNG", exif=exif)
+    torn = io.BytesIO()
+    Image.fromarray(pixels).save(torn, "PNG", exif=b"Exif\0\0no TIFF at all")
+    more = {"train/cat/turned.png": buffer.getvalue(), "train/cat/broken.png": torn.getvalue()}
+    write_folder(data_dir / "set", {**image_files(train=0, test=1), "train/dog/0.png": png(pixels), **more})
+    broken, turned, straight = ImageFolder(name="set").load().train.images.numpy().transpose(0, 2, 3, 1)
+    assert np.array_equal(turned, np.rot90(pixels, -1))
+    assert np.array_equal(straight, pixels)
+    assert np.array_equal(broken, pixels)
 
 
 @pytest.mark.parametrize("size", [0, 2.5, 4097])

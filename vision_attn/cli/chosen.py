@@ -76,10 +76,11 @@ def parse_levels(text: str, experiment: "Experiment") -> tuple[str, tuple[Any, .
 
 
 def _split(values: str, known: list[Any]) -> list[str]:
-    """The values between commas, where a comma may also belong to a known level ("ViT, 3x3 convolution")."""
+    """The values between commas, where a known level may have some itself, quoted or not: ViT, 3x3 convolution."""
     found = []
     while values:
-        whole = [str(level) for level in known if values == str(level) or values.startswith(f"{level},")]
+        forms = [form for level in known for form in (str(level), f'"{level}"')]
+        whole = [form for form in forms if values == form or values.startswith(f"{form},")]
         value = max(whole, key=len, default=values.partition(",")[0])
         found.append(value)
         values = values[len(value) + 1 :]
@@ -88,7 +89,7 @@ def _split(values: str, known: list[Any]) -> list[str]:
 
 def _text_level(factor: str, known: list[Any], value: str) -> Any:
     for level in known:
-        if str(level) == value:
+        if value in (str(level), f'"{level}"'):
             return level
     raise InputError(f"level of {factor} must be one of {among(known, value)}. Got {value!r} instead.")
 

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from vision_attn.cli import paths
 from vision_attn.cli.output import screen
+from vision_attn.sources import shown
 from vision_attn.spec import InputError
 from vision_attn.store import RUNS
 
@@ -151,12 +152,13 @@ def _of_table(
     """The records of a table of one's own, and the figures asked for, each with the name of its files."""
     from vision_attn.metrics import is_share
     from vision_attn.own_results import read
+    from vision_attn.plan import folders_in
     from vision_attn.records import Records
 
     frame = read(table)
     if not value and "accuracy" not in frame:
-        if {"run", "metric", "value"} <= set(frame):
-            raise InputError(f"{table} belongs to a report. Give the folder in which it lies: '{table.parent}'.")
+        if folder := next((one for one in table.absolute().parents[:2] if one in folders_in(one.parent)), None):
+            raise InputError(f"{table} belongs to a report. Give the report's folder: '{shown(folder)}'.")
         own = ", ".join(map(str, frame.columns))
         raise InputError(f"No column of the table is called accuracy. Say which is: --value COLUMN=accuracy ({own}).")
     columns = dict(_pair(text, "value", alone=True) for text in value or ["accuracy"])

@@ -5,7 +5,7 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from vision_attn.spec import InputError
 
@@ -31,6 +31,7 @@ def decode(
     content: bytes, *, name: str, size: tuple[int, int] | None, most_bytes: int, any_shape: bool = False
 ) -> np.ndarray:
     """The pixels of an encoded image; 16-bit values keep their upper 8 bits, transparency is laid on white.
+    Photographs are turned as their EXIF tells, as people see them.
 
     `size` is the width and height it must have (None: it must be a square, or with `any_shape` nothing) and
     `most_bytes` what its pixels may take, both looked at before anything is decoded. Raises `InputError`.
@@ -42,7 +43,7 @@ def decode(
             if 3 * image.width * image.height > most_bytes:
                 raise MemoryError
             image.load()
-            return _pixels(image)
+            return _pixels(_upright(image))
     except InputError:
         raise
     except MemoryError:
@@ -64,6 +65,13 @@ def _require_size(found: tuple[int, int], *, name: str, size: tuple[int, int] | 
         return
     hint = "`vision-attn data import PATH --image-size 64` cuts and resizes."
     raise InputError(f"{name} must be {allowed}. It has {width} x {height} pixels. {hint}")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except _BROKEN:  # of what stands beside the pixels: they are whole
+        return image
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
