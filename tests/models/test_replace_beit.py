@@ -72,6 +72,21 @@ def test_states_of_either_are_loaded_into_ours(options):
         same(model, theirs, images())
 
 
+@pytest.mark.parametrize("window", [None, 4])
+def test_timms_filter_brings_the_tables_of_a_state_to_another_size(window):
+    own = timm.models.beit if window is None else timm.models.swin_transformer
+
+    def made(size):
+        swin = {"window_size": window, "patch_size": 2, "embed_dim": 8, "depths": (2, 2), "num_heads": (2, 2)}
+        name = "swin_tiny_patch4_window7_224"
+        return beit(img_size=size) if window is None else stirred(timm.create_model(name, img_size=size, **swin).eval())
+
+    state, theirs, ours = made(32).state_dict(), made((48, 32)), replace_attention(made((48, 32)))
+    for model in (theirs, ours):
+        model.load_state_dict(own.checkpoint_filter_fn(state, model))
+    same(ours, theirs, images(48, 32))
+
+
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
 def test_at_another_size_it_is_what_timms_is_there(options):
     theirs = beit(**options)

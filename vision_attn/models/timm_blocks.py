@@ -11,7 +11,23 @@ from vision_attn.layers import Attention, RelativeBias
 
 
 class BlockAttention(Attention):
-    """Attention whose tokens lie as the model says by `set_window_size`, as its `set_input_size` does."""
+    """Attention whose tokens lie as the model says by `set_window_size`, as its `set_input_size` does.
+
+    Where it has a relative table, that and its window are read by timm's names: its `checkpoint_filter_fn` interpolates
+    the tables of a state to them.
+    """
+
+    @property
+    def relative_position_bias_table(self) -> Tensor:
+        if not isinstance(self.position, RelativeBias):
+            raise AttributeError(f"{type(self).__name__} has no relative_position_bias_table")
+        return self.position.relative_position_bias_table
+
+    @property
+    def window_size(self) -> tuple[int, int]:
+        if not isinstance(self.position, RelativeBias):
+            raise AttributeError(f"{type(self).__name__} has no window_size")
+        return self.position.grid
 
     def set_window_size(self, window_size: tuple[int, int]) -> None:
         """Take tokens of another grid. A relative table is interpolated as timm does, other positions as they say."""
