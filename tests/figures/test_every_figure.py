@@ -147,3 +147,18 @@ def test_a_factor_called_as_a_column_of_the_table_is_refused_in_a_sentence_or_ke
                 figure.table(records)
         else:
             assert figure.table(records).columns.is_unique, name
+
+
+@pytest.mark.parametrize("name", ["Gap", "LearningCurve"])
+def test_names_wider_than_a_column_are_continued_in_further_lines(name):
+    long = [f"ViT with a rather long name and a 7×7 convolution, variant {i}" for i in range(2)]
+    plot = figure_of(KINDS[name]).plot(records_of((), models=(MODELS[0], *long)), width="column")
+    plot.rendered(kinds=("svg",))
+    assert layout.faults(plot.sheet) == []
+
+
+def test_a_map_keeps_its_cells_beside_long_names():
+    long = [f"ViT with a rather long name and a 7×7 convolution, variant {i}" for i in range(12)]
+    plot = figure_of(KINDS["ConvergenceSteps"]).plot(records_of((), models=(*MODELS, *long)))
+    plot.rendered(kinds=("svg",))
+    assert layout.faults(plot.sheet) == []

@@ -16,6 +16,8 @@ from vision_attn.spec import spec
 from vision_attn.statistics import updates_to_threshold
 
 CROWDED = 6
+NAME = 28
+"""The longest line of a name beside the map, in letters."""
 
 
 @spec
@@ -93,12 +95,13 @@ class ConvergenceSteps(OverSeeds):
         shares = 100 * place["share"].unstack().reindex(index=names, columns=levels).astype(float)
         texts = place["estimate"].unstack().reindex(index=names, columns=levels)
         texts = texts.map(lambda updates: "" if pd.isna(updates) else f"{updates:,.0f}").where(shares.notna(), "–")
+        labels = [lettering.wrapped(wording.level_text(self.hue, name), NAME) for name in names]
+        high = max(0.3, 0.19 * max(label.count("\n") + 1 for label in labels))
         with theme.style(into):
-            sheet = theme.sheet((3.2 + 0.75 * len(levels), 0.9 + 0.3 * len(names)), into=into)
+            sheet = theme.sheet((3.2 + 0.75 * len(levels), 0.9 + high * len(names)), into=into)
             axes = sheet.subplots()
             style = {"vmin": 0, "vmax": 100, "cmap": "Blues", "linewidths": 1, "linecolor": "white"}
             bar = {"label": f"runs that reach {100 * self.threshold:g} % accuracy (%)"}
-            labels = [wording.level_text(self.hue, name) for name in names]
             sns.heatmap(shares, annot=texts, fmt="", ax=axes, cbar_kws=bar, yticklabels=labels, **style)
             axes.tick_params(axis="y", rotation=0)
             axes.set(xlabel=_axis_text(self.x), ylabel="")

@@ -56,7 +56,10 @@ def text_width(texts: Iterable[str]) -> float:
 
 
 def legend(figure: theme.Canvas, entries: dict[str, Line2D]) -> None:
-    """One legend for the sheet, above its panels, in as few rows as fit; further rows make a page of ours taller."""
+    """One legend for the sheet, above its panels, in as few rows as fit; further rows make a page of ours taller.
+
+    Names wider than the sheet are continued in further lines, but for formulas.
+    """
     handles, texts = list(entries.values()), [shown(text) for text in entries]
     if isinstance(figure, Axes):
         if entries:
@@ -70,8 +73,12 @@ def legend(figure: theme.Canvas, entries: dict[str, Line2D]) -> None:
         parts = np.array_split(widths, columns)  # as matplotlib fills its columns
         if sum(part.max() for part in parts) <= theme.inches(figure):
             break
+    if columns == 1:
+        letters = max(12, int((theme.inches(figure) / scale - 0.62) / 0.072))
+        texts = [text if "$" in text else wrapped(text, letters) for text in texts]
+    lines = sum(text.count("\n") + 1 for text in texts[: len(parts[0])])
     if isinstance(figure, theme.Page):
-        figure.set_figheight(figure.get_figheight() + 0.2 * scale * (len(parts[0]) - 1))
+        figure.set_figheight(figure.get_figheight() + 0.2 * scale * (lines - 1))
     elif isinstance(figure, Figure) and figure.get_layout_engine() is None:
         figure.set_layout_engine("constrained")
     figure.legend(handles, texts, loc="outside upper center", ncols=columns, frameon=False, handlelength=2.2)
@@ -151,17 +158,17 @@ def wrap_x(axes: Axes, *, beside: float) -> None:
     room = theme.width(axes) - beside / (grid.ncols if grid is not None else 1)
     size = points("axes.labelsize")
     letters = max(12, int((room + 0.25) / (0.6 * size / 72)))
-    axes.set_xlabel(_wrapped(axes.get_xlabel(), letters))
+    axes.set_xlabel(wrapped(axes.get_xlabel(), letters))
 
 
 def label_y(axes: Axes, text: str) -> None:
     """Label a y axis, in several lines where the text is longer than the panel is high."""
     size = points("axes.labelsize")
     letters = max(16, int((theme.height(axes) + 0.2) / (0.58 * size / 72)))
-    axes.set_ylabel(_wrapped(text, letters))
+    axes.set_ylabel(wrapped(text, letters))
 
 
-def _wrapped(text: str, letters: int) -> str:
+def wrapped(text: str, letters: int) -> str:
     """Every line of a text in lines of at most so many letters."""
     return "\n".join(line for part in text.split("\n") for line in textwrap.wrap(part, letters))
 
