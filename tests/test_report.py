@@ -24,6 +24,7 @@ from vision_attn.report.answer import answer
 from vision_attn.report.doubts import doubts
 from vision_attn.report.drawn import Drawn
 from vision_attn.report.evidence import Evidence, Part
+from vision_attn.report.page import write
 from vision_attn.report.scope import scope
 from vision_attn.spec import InputError
 
@@ -504,6 +505,20 @@ def test_seeds_of_a_cell_that_are_missing_for_one_reason_are_one_row(tmp_path):
     (row,) = protocol.missing(load(Plan.read(folder), tmp_path / "runs"), page=folder)
     assert (row.cell, row.seeds, row.state, row.log) == ("ResNet, train size 200", "0, 1", "pending", "")
     assert "2 of 12 cells are not in the figures" in Reader(page_of(folder)).text
+
+
+def test_a_run_that_some_probes_are_still_to_measure_is_drawn_and_told(tmp_path):
+    folder = made(tmp_path, write=lambda cell: (cell["model"], cell["train_size"]) != ("ResNet", 200))
+    records = load(Plan.read(folder), tmp_path / "runs")
+    runs = records.runs.copy()
+    runs.loc[runs["state"] == "done", "device"] = "cpu"
+    open_run = runs.loc[runs["state"] == "done", "run"].iloc[0]
+    runs.loc[runs["run"] == open_run, ["state", "reason", "device"]] = ["pending", "trained, to be measured", "cuda"]
+    records = dataclasses.replace(records, runs=runs)
+    (device,) = [one for one in provenance.origins(records) if one.name == "device"]
+    assert dict(device.values) == {"cpu": 9, "cuda": 1}
+    text = Reader(write(records, folder).read_text()).text
+    assert "2 of 12 cells are not in the figures, and 1 only with what some of the probes have measured" in text
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,8 @@ def _page(
     """The page: the answer first, then notices, verdicts and figures."""
     plan = records.plan
     title, paragraphs = protocol.sentences(plan.question)
+    left = records.runs[records.runs["state"] != "done"]
+    partly = int(left["run"].isin(set(records.values["run"])).sum())
     return render(
         "report.html.j2",
         title=title,
@@ -99,6 +101,8 @@ def _page(
         has_defaults=bool(plan.defaults),
         missing=protocol.missing(records, page=folder),
         states=Counter(records.runs["state"]),
+        undrawn=len(left) - partly,
+        partly=partly,
         skips=protocol.skips(plan),
         origins=provenance.origins(records),
         source=provenance.source(records),

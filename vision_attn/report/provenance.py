@@ -124,9 +124,10 @@ def _difference(origin: Origin) -> str:
 
 
 def _ended(records: Records) -> pd.DataFrame:
-    """One row a run that has a result."""
+    """One row a run that has a result, also where probes are still to measure: figures draw what the others have."""
     runs = records.runs
-    return runs[runs["state"].isin(["done", "diverged"])].drop_duplicates("run")
+    has_ended = runs["state"].isin(["done", "diverged"]) | runs["run"].isin(set(records.values["run"]))
+    return runs[has_ended].drop_duplicates("run")
 
 
 def _ought_to_agree(records: Records, runs: pd.DataFrame, key: str) -> bool:
