@@ -3,7 +3,7 @@
 It is made false: the patches, or all pixels, of all images change places in one fixed way, in training and in tests. A
 prior that is false cannot help, so that a lead which rests on it has to go. The rule is that of `priors.py`, where both
 networks were still learning from permuted images when the budget was spent; here they go on until 768,000 images seen,
-by when they know their 1,000 training images by heart. Networks, recipes and seeds are those of `data_size.py` and
+by when every one is limited by its 1,000 training images. Networks, recipes and seeds are those of `data_size.py` and
 `priors.py`, so that their runs are shared.
 
 What changes places is patches of 4 x 4 pixels with the pixels in them as they were, or every pixel. Crops and flips are

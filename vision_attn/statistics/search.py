@@ -27,7 +27,8 @@ def expected_best(
 
     The interval holds the middle part `level` of the same number over resampled trials; as no resample has a better
     trial than the best that was tried, it says nothing of trials that were not. One row a group and k: `by`, trials
-    (k), estimate, low, high, n (N). Of one trial the spread is unknown: low and high are missing.
+    (k), estimate, low, high, n (N). Of one trial the spread is unknown: low and high are missing. Rows without a value
+    are left out: give those of a trial that has diverged the value of a failure, such as 0.
     """
     check_level(level)
     rows = []
