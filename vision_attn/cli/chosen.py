@@ -79,17 +79,17 @@ def _split(values: str, known: list[Any]) -> list[str]:
     """The values between commas, where a known level may have some itself, quoted or not: ViT, 3x3 convolution."""
     found = []
     while values:
-        forms = [form for level in known for form in (str(level), f'"{level}"')]
+        forms = {form: str(level) for level in known for form in (f'"{level}"', str(level))}
         whole = [form for form in forms if values == form or values.startswith(f"{form},")]
         value = max(whole, key=len, default=values.partition(",")[0])
-        found.append(value)
+        found.append(forms.get(value, value))
         values = values[len(value) + 1 :]
     return found
 
 
 def _text_level(factor: str, known: list[Any], value: str) -> Any:
     for level in known:
-        if value in (str(level), f'"{level}"'):
+        if str(level) == value:
             return level
     raise InputError(f"level of {factor} must be one of {among(known, value)}. Got {value!r} instead.")
 

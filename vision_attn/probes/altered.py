@@ -49,11 +49,16 @@ def require_numbers(model: nn.Module, scores: Tensor) -> None:
         raise InputError(f"logits of {type(model).__name__} must be numbers. Got {given} instead.")
 
 
+def require_images(probe: Probe, data: Data, least: int, *, why: str = "") -> None:
+    """Raise `InputError` where the test split has fewer images than the probe takes."""
+    if len(data.test) < least:
+        allowed = f"{least} images or more for {type(probe).__name__}{why}"
+        raise InputError(f"test split of {data.name} must have {allowed}. Got {len(data.test)} instead.")
+
+
 def require_two(probe: Probe, data: Data) -> None:
     """Raise `InputError` where the test split has no second image, which another one is changed by."""
-    if len(data.test) < 2:
-        allowed = f"2 images or more for {type(probe).__name__}, which takes parts of one from another"
-        raise InputError(f"test split of {data.name} must have {allowed}. Got {len(data.test)} instead.")
+    require_images(probe, data, 2, why=", which takes parts of one from another")
 
 
 def piecewise(images: Tensor, alter: Callable[[Tensor], Tensor]) -> Tensor:

@@ -35,11 +35,12 @@ def require_gradients(model: nn.Module, *, names: Sequence[str], image_size: int
 @torch.no_grad()
 def _hangs_on_more(gradients: Gradients, name: str, x: Tensor, unit: tuple[int, int], field: Tensor) -> bool:
     """Whether a unit changes with what lies outside of its field. What a model draws at random is always the same."""
-    found = []
-    for level in (1.0, *LEVELS):
-        other = level * gradients.images(1, (x.shape[2], x.shape[3]))
+
+    def seen(images: Tensor) -> Tensor:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            output = gradients.maps(torch.where(field, x, other) if level != 1 else x, [name], mode="unscaled")[name]
-        found.append(output[0, :, unit[0], unit[1]])
-    return any(bool(((one - found[0]).abs() > 1e-6 * found[0].abs() + 1e-12).any()) for one in found[1:])
+            return gradients.maps(images, [name], mode="unscaled")[name][0, :, unit[0], unit[1]]
+
+    before = seen(x)
+    others = (torch.where(field, x, level * gradients.images(1, (x.shape[2], x.shape[3]))) for level in LEVELS)
+    return any(bool(((seen(other) - before).abs() > 1e-6 * before.abs() + 1e-12).any()) for other in others)

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from vision_attn.data.base import Data, Dataset
 from vision_attn.models.base import Model
+from vision_attn.probes.altered import require_images
 from vision_attn.probes.base import Probe, Row
 from vision_attn.probes.capture import NUMBERS, grids, layers, named, without_layers
 from vision_attn.probes.lattice import chosen
-from vision_attn.spec import InputError, spec
+from vision_attn.spec import spec
 
 ESTIMATORS = ("unbiased", "biased")
 IMAGES = 64
@@ -43,14 +44,12 @@ class LayerCKA(Probe):
         return without_layers(model)
 
     def require_fit(self, data: Data) -> None:
-        if len(data.test) < 8:
-            allowed = "8 images or more for LayerCKA"
-            raise InputError(f"test split of {data.name} must have {allowed}. Got {len(data.test)} instead.")
+        require_images(self, data, 8)
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+        self.require_fit(data)
         names = named(model, list(layers(model)))
         both = chosen(data, split="test", images=2 * self.images)
-        self.require_fit(data)
         count = len(both) // 2
         order = torch.randperm(len(both), generator=torch.Generator().manual_seed(0)).to(both.labels.device)
         own, others = order[:count], order[count : 2 * count]  # a split may be sorted: neighbours would be of one class

@@ -4,6 +4,7 @@ Where nonlinearities only rise, norms are constant factors and weights are posit
 such as a maximum, depends on all it chooses from.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -175,10 +176,6 @@ def _mean_pool(
     return _cropped(found, size)
 
 
-def _mean_pool3d(*args: Any, **kwargs: Any) -> Tensor:
-    return _mean_pool(*args, **kwargs, places=3)
-
-
 def _mean_pool1d(
     x: Tensor,
     kernel_size: Any,
@@ -215,20 +212,13 @@ def _spread(
     return _cropped(found, sides)
 
 
-def _spread3d(*args: Any, **kwargs: Any) -> Tensor:
-    return _spread(*args, **kwargs, places=3)
+def _adaptive(mean: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The mean over the pixels that adaptive max-pooling compares."""
 
+    def pooled(x: Tensor, output_size: Any, *args: Any, **kwargs: Any) -> Tensor:
+        return mean(_present(x), output_size)
 
-def _adaptive_mean(x: Tensor, output_size: Any, *args: Any, **kwargs: Any) -> Tensor:
-    return F.adaptive_avg_pool2d(_present(x), output_size)
-
-
-def _adaptive_mean3d(x: Tensor, output_size: Any, *args: Any, **kwargs: Any) -> Tensor:
-    return F.adaptive_avg_pool3d(_present(x), output_size)
-
-
-def _adaptive_mean_on_a_line(x: Tensor, output_size: Any, *args: Any, **kwargs: Any) -> Tensor:
-    return F.adaptive_avg_pool1d(_present(x), output_size)
+    return pooled
 
 
 def _with_indices(mean: Callable[..., Tensor], largest: Callable[..., Any]) -> Callable[..., tuple[Tensor, Tensor]]:
@@ -301,6 +291,8 @@ def _local_mean(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return (x.detach() if over_places else x).mean(*args, **kwargs)
 
 
+_mean_pool3d = functools.partial(_mean_pool, places=3)
+ADAPTIVE = {f"adaptive_max_pool{n}d": _adaptive(getattr(F, f"adaptive_avg_pool{n}d")) for n in (1, 2, 3)}
 STRAIGHT = {name: _straight(getattr(torch, name)) for name in STEPS}
 AS_IT_IS: dict[str, Callable[..., Any]] = {
     **STRAIGHT,
@@ -332,18 +324,14 @@ POSITIVE: dict[str, Callable[..., Any]] = {
     "cummin": _each_largest(torch.cummin),
     "max_pool1d": _mean_pool1d,
     "max_pool2d": _mean_pool,
+    "max_pool3d": _mean_pool3d,
     "max_pool1d_with_indices": _with_indices(_mean_pool1d, F.max_pool1d),
     "max_pool2d_with_indices": _with_indices(_mean_pool, F.max_pool2d),
-    "max_pool3d": _mean_pool3d,
     "max_pool3d_with_indices": _with_indices(_mean_pool3d, F.max_pool3d),
     "max_unpool2d": _spread,
-    "max_unpool3d": _spread3d,
-    "adaptive_max_pool1d": _adaptive_mean_on_a_line,
-    "adaptive_max_pool2d": _adaptive_mean,
-    "adaptive_max_pool3d": _adaptive_mean3d,
-    "adaptive_max_pool3d_with_indices": _with_indices(_adaptive_mean3d, F.adaptive_max_pool3d),
-    "adaptive_max_pool1d_with_indices": _with_indices(_adaptive_mean_on_a_line, F.adaptive_max_pool1d),
-    "adaptive_max_pool2d_with_indices": _with_indices(_adaptive_mean, F.adaptive_max_pool2d),
+    "max_unpool3d": functools.partial(_spread, places=3),
+    **ADAPTIVE,
+    **{f"{name}_with_indices": _with_indices(mean, getattr(F, name)) for name, mean in ADAPTIVE.items()},
     "softmax": _even_softmax,
     "scaled_dot_product_attention": _even_attention,
 }

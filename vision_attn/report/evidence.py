@@ -85,8 +85,9 @@ class Evidence:
         First stands one about what the deciding part is about, if there is one: parts that only say whether a rule can
         be tested measure something else.
         """
+        if self.verdict != "inconclusive":
+            return []
         parts = [part for part in self.parts if part.verdict == "supports" and not part.is_exact]
-        parts = parts if self.verdict == "inconclusive" else []
         return sorted(parts, key=lambda part: part.metric != self.decisive.metric)
 
     @property
