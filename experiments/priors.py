@@ -10,8 +10,8 @@ the ViT that looks no farther than to the eight around.
 Preset "short" asks the rules about permuted images and about the prior given back with 1,000 images, of the ViT, its
 twin and the two that are given the prior, at two budgets: at the larger, 192,000 images seen, the ViT and its twin know
 their images by heart (results/data_size). It takes a good hour on two cores with bf16 arithmetic. On permuted images
-they do not yet: `permuted_images.py` asks again after 768,000. The ResNet, other sizes and objects in quadrants take
-days there.
+they do not yet: `permuted_images.py` asks again after 768,000, and `near_patches.py` of attention to near patches. The
+ResNet, other sizes and objects in quadrants take days there.
 """
 
 from data_size import LADDER, STEM, WIDER, made, trial_of
