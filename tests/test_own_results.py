@@ -139,7 +139,7 @@ def test_a_column_split_tells_training_from_test_images_of_one_run():
 def test_a_curve_says_where_a_metric_has_values_of_another_split_alone():
     records = Records.from_frame(frame(), split="train")
     caption = LearningCurve().caption(LearningCurve().table(records), records)
-    assert "There are values of accuracy, but none that have the split 'test' and nothing beside." in caption
+    assert "There are values of accuracy of the split train, but none of test." in caption
     assert "There are values" not in LearningCurve(split="train").caption(
         LearningCurve(split="train").table(records), records
     )
@@ -208,6 +208,24 @@ def test_a_row_without_a_value_is_a_run_that_is_not_measured():
             "A column must not be called 'run', as tables of results have one of that name. Rename it (to seed,",
         ),
         (frame(n=5), {}, "A column must not be called 'n', as tables of results have one of that name."),
+        (frame(model=[["a"]] * 30), {}, "Column 'model' must hold texts and numbers. Got ['a'] instead."),
+        (frame(model="a\x01"), {}, "Column 'model' must have levels of characters that can be printed. Got 'a\\x01'"),
+        (frame(model=" "), {}, "Every row needs a level in column 'model'. Row 1 has none."),
+        (
+            frame(loss=np.inf),
+            {"value": ["accuracy", "loss"]},
+            "Column 'loss' must hold finite numbers up to 1e100. Got inf inst",
+        ),
+        (
+            frame(loss=1e308),
+            {"value": ["accuracy", "loss"]},
+            "Column 'loss' must hold finite numbers up to 1e100. Got 1e+308 ",
+        ),
+        (frame(), {"value": 3}, "value must name columns with results. Got 3 instead."),
+        (frame(), {"value": []}, "value must name columns with results. Got [] instead."),
+        (frame(), {"value": {"accuracy": None}}, "value must give column 'accuracy' the name of a metric. Got None"),
+        (frame(), {"num_classes": "10"}, "num_classes must be from 2 to 1,000,000. Got '10' instead."),
+        (frame().assign(x=1).rename(columns={"x": "seed"}), {}, "Columns must be named once each. Got 'seed' 2 times."),
         (
             frame(loss=np.linspace(0.1, 0.9, 30)),
             {},
@@ -302,6 +320,46 @@ def test_a_model_named_by_a_number_can_be_the_reference():
     table = Records.from_frame(frame(model=[1, 2] * 15, seed=range(30)))
     assert table.plan.levels("model") == [1, 2]
     assert Gap(reference=1).view(table).plan.levels("model") == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "function"),
+    [
+        (b"PAR1\x15\x04\x15", "Parquet", "read_parquet"),
+        (b"PK\x03\x04" + bytes(60), "Excel", "read_excel"),
+        (b'\xef\xbb\xbf[\n  {"model": "a", "accuracy": 0.5}]', "JSON", "read_json"),
+        (b'{"model": "a", "accuracy": 0.5}\n', "JSON", "read_json"),
+    ],
+)
+def test_a_table_of_another_kind_is_named_with_what_reads_it(tmp_path, content, kind, function):
+    (tmp_path / "x.csv").write_bytes(content)
+    with pytest.raises(InputError) as error:
+        read(tmp_path / "x.csv")
+    assert f"must be a table in CSV. Got one in {kind}: write it anew by pandas.{function}(...).to_csv" in str(
+        error.value
+    )
+
+
+def test_lines_of_commas_alone_are_no_part_of_a_table_and_lines_before_it_are_told(tmp_path):
+    text = frame().to_csv(index=False)
+    (tmp_path / "x.csv").write_text(f"{text},,,\n,,,\n")
+    assert len(read(tmp_path / "x.csv")) == len(frame())
+    (tmp_path / "x.csv").write_text(f"# one\n# two\n{text}")
+    with pytest.raises(InputError, match=r"in every line: 1 in the first\. Line 3 has 4\."):
+        read(tmp_path / "x.csv")
+
+
+def test_named_levels_of_the_index_and_columns_named_by_numbers_are_columns():
+    indexed = Records.from_frame(frame().set_index(["model", "train_size", "seed"]))
+    assert indexed.plan.factors == Records.from_frame(frame()).plan.factors
+    assert Records.from_frame(frame().rename(columns={"seed": 0})).plan.levels("0") == [0, 1, 2]
+    once = frame().drop_duplicates("model")
+    assert Records.from_frame(once, factors="model").plan.levels("model") == ["resnet18", "vit"]
+
+
+def test_whole_numbers_beyond_those_of_floats_stay_apart():
+    sizes = [2**53 + i for i in range(30)]
+    assert Records.from_frame(frame(train_size=sizes), factors=["train_size"]).plan.levels("train_size") == sizes
 
 
 def test_a_file_that_is_no_table_is_said(tmp_path):

@@ -81,6 +81,14 @@ def test_two_figures_of_ones_own_table(table, tmp_path):
             "--percent is for shares, such as accuracy. loss is none.",
         ),
         (
+            ("--value", "accuracy=accuracy", "--value", "train_size=accuracy"),
+            "value must name one column a metric. Got 'accuracy' and 'train_size' for 'accuracy'.",
+        ),
+        (
+            ("--value", "accuracy=accuracy", "--value", "accuracy=loss"),
+            "value must give a column once. Got 'accuracy' as accuracy and as loss.",
+        ),
+        (
             ("--figure", "ErfMap"),
             "ErfMap draws what the probe Influence measures of a network, of which the table has n",
         ),
@@ -119,7 +127,22 @@ def test_columns_of_other_names_are_asked_for_at_once(table):
     ended = plot(table, "--figure", "LearningCurve", "--value", "top1=accuracy", "--hue", "net")
     assert str(ended.exception) == (
         "LearningCurve looks for train_size, seed, which the table does not have (net, images, rep). Say which columns "
-        "are meant: --x COLUMN --over COLUMN."
+        "are meant: --x COLUMN --over COLUMN, or add a column seed of zeros where nothing was repeated."
+    )
+
+
+def test_a_column_whose_name_has_a_sign_of_equality_is_a_value(table, tmp_path):
+    pd.read_csv(table).rename(columns={"accuracy": "acc=top1"}).to_csv(table, index=False)
+    ended = plot(table, "--value", "acc=top1=accuracy", "--out", tmp_path / "out")
+    assert ended.exit_code == 0, ended.output
+
+
+def test_a_wide_table_is_told_how_to_become_a_long_one(tmp_path):
+    (tmp_path / "wide.csv").write_text("model,seed,100,1000\nvit,0,0.3,0.4\nresnet,0,0.4,0.6\n")
+    ended = plot(tmp_path / "wide.csv")
+    assert str(ended.exception).endswith(
+        "wide.csv must have a row per trained model, with its accuracy in one column, such as pandas.melt makes them. "
+        "Got columns named 100, 1000."
     )
 
 

@@ -26,11 +26,24 @@ USUAL = ("model", "train_size", "seed")
 """Factors that figures look for, whatever their levels."""
 MANY = 20
 """More different numbers than this in most of the rows are a result and no factor."""
+LARGEST = 1e100
+"""No result is larger: sums of them would be infinite."""
+OTHER_FILES = {
+    b"PAR1": ("Parquet", "read_parquet"),
+    b"ARROW1": ("Feather", "read_feather"),
+    b"PK\x03\x04": ("Excel", "read_excel"),
+    b"\xd0\xcf\x11\xe0": ("Excel", "read_excel"),
+    b"{": ("JSON", "read_json"),
+    b"[{": ("JSON", "read_json"),
+    b"[[": ("JSON", "read_json"),
+}
+"""Tables that are no CSV, by their first bytes, and what of pandas reads them."""
 
 
 def read(path: Path) -> pd.DataFrame:
     """A CSV file of results, without spaces around its cells. Raises `InputError` where it cannot be read as one."""
     try:
+        _check_is_text(path)
         frame = pd.read_csv(path, skipinitialspace=True)
         texts = pd.read_csv(path, skipinitialspace=True, dtype=str, keep_default_na=False)
         header = pd.read_csv(path, skipinitialspace=True, header=None, nrows=1, dtype=str, keep_default_na=False)
@@ -42,6 +55,12 @@ def read(path: Path) -> pd.DataFrame:
         raise InputError(f"table must be a file in CSV. '{path}' is a folder.") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         reason = str(error).strip().splitlines()[0]
+        if longer := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", reason):
+            names, line, cells = longer.groups()
+            raise InputError(
+                f"{path} must begin with the names of its columns and have as many cells in every line: {names} in "
+                f"the first. Line {line} has {cells}."
+            ) from None
         raise InputError(f"{path} cannot be read as a table in CSV: {reason}") from None
     if len(frame.columns) == 1:
         first = str(frame.columns[0]).strip()
@@ -60,7 +79,23 @@ def read(path: Path) -> pd.DataFrame:
     unnamed = frame.columns.str.fullmatch(r"Unnamed: \d+")
     is_index = unnamed & (np.arange(len(unnamed)) == 0)  # as `DataFrame.to_csv` writes one beside the columns
     frame = frame.loc[:, ~(is_index | (unnamed & frame.isna().all().to_numpy()))]
-    return frame.apply(_stripped)
+    frame = frame.apply(_stripped)
+    return frame.dropna(how="all").reset_index(drop=True)  # lines of commas alone, as spreadsheets leave them
+
+
+def _check_is_text(path: Path) -> None:
+    """Raise `InputError` where a file begins as a table of another kind does."""
+    with open(path, "rb") as file:
+        start = file.read(64).removeprefix(b"\xef\xbb\xbf")
+    if path.suffix == ".zip":  # a CSV in it is read
+        return
+    start = b"".join(start.split()) if start.lstrip().startswith((b"{", b"[")) else start
+    for first, (kind, function) in OTHER_FILES.items():
+        if start.startswith(first):
+            raise InputError(
+                f"{path} must be a table in CSV. Got one in {kind}: write it anew by "
+                f"pandas.{function}(...).to_csv(..., index=False), or draw it in Python by Records.from_frame."
+            )
 
 
 def _stripped(column: pd.Series) -> pd.Series:
@@ -83,11 +118,11 @@ def parts(
     """The fields of records of a tidy frame: values, history, runs and plan. See `Records.from_frame`."""
     if not isinstance(frame, pd.DataFrame):
         raise InputError(f"frame of from_frame must be a DataFrame of pandas. Got a {type(frame).__name__} instead.")
-    metrics = _metrics(value)
-    chosen = _factors(frame, list(metrics), factors)
+    frame, metrics = _named(frame), _metrics(value)
+    chosen = _factors(frame, list(metrics), [factors] if isinstance(factors, str) else factors)
     table = {factor: _levels(frame, factor) for factor in chosen}
-    if num_classes is not None and not 2 <= num_classes <= MOST_CLASSES:
-        raise InputError(f"num_classes must be from 2 to {MOST_CLASSES:,}. Got {num_classes} instead.")
+    if num_classes is not None and not (isinstance(num_classes, numbers.Real) and 2 <= num_classes <= MOST_CLASSES):
+        raise InputError(f"num_classes must be from 2 to {MOST_CLASSES:,}. Got {num_classes!r} instead.")
     cells = [dict(zip(chosen, row, strict=True)) for row in zip(*(plain for plain, _ in table.values()), strict=True)]
     splits = frame["split"].map(str) if "split" in frame and "split" not in chosen else pd.Series(split, frame.index)
     _check_twice(cells, list(splits))
@@ -156,11 +191,28 @@ def _shown(given: Any) -> str:
     return reprlib.repr(given)
 
 
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame whose columns are named by texts, once each; levels of its index that have a name are columns, too."""
+    if own := [one for one in frame.index.names if one is not None and one not in frame]:
+        frame = frame.reset_index(own)
+    names = [str(one) for one in frame.columns]
+    if twice := [one for one, times in Counter(names).items() if times > 1]:
+        raise InputError(f"Columns must be named once each. Got {twice[0]!r} {names.count(twice[0])} times.")
+    return frame.set_axis(names, axis=1)
+
+
 def _metrics(value: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
     """The columns with results, and what metric each holds."""
-    if isinstance(value, Mapping):
-        return {str(column): str(metric) for column, metric in value.items()}
-    return {column: column for column in ([value] if isinstance(value, str) else value)}
+    given = dict.fromkeys([value], value) if isinstance(value, str) else value
+    if not isinstance(given, Mapping | Sequence) or not given:
+        raise InputError(f"value must name columns with results. Got {value!r} instead.")
+    metrics = {str(one): given[one] for one in given} if isinstance(given, Mapping) else {str(v): str(v) for v in given}
+    for column, metric in metrics.items():
+        if not isinstance(metric, str) or not metric.isprintable() or not metric.strip():
+            raise InputError(f"value must give column {column!r} the name of a metric. Got {metric!r} instead.")
+        if (other := next(one for one, same in metrics.items() if same == metric)) != column:
+            raise InputError(f"value must name one column a metric. Got {other!r} and {column!r} for {metric!r}.")
+    return metrics
 
 
 def _factors(frame: pd.DataFrame, values: list[str], factors: Sequence[str] | None) -> list[str]:
@@ -200,6 +252,9 @@ def _check_factor(column: pd.Series, name: str, values: list[str], *, is_named: 
         )
     if name in values:
         raise InputError(f"A column must be a factor or a value. Got {name!r} as both.")
+    if len(unusable := column[[isinstance(cell, list | dict | set | np.ndarray) for cell in column]]):
+        raise InputError(f"Column {name!r} must hold texts and numbers. Got {_shown(unusable.iloc[0])} instead.")
+    column = column.where([not isinstance(cell, str) or bool(cell.strip()) for cell in column])
     if column.isna().any():
         row = int(np.flatnonzero(column.isna())[0])
         raise InputError(f"Every row needs a level in column {name!r}. Row {row + 1} has none.")
@@ -247,6 +302,8 @@ def _plain(factor: str, cell: Any) -> Any:
     """A cell as JSON has it: whole numbers stay whole, also where pandas made them floats; ends of lines are spaces."""
     if isinstance(cell, bool | np.bool_):
         return bool(cell)
+    if isinstance(cell, numbers.Integral) and -(2**63) <= int(cell) < 2**63:
+        return int(cell)
     if isinstance(cell, numbers.Real):
         try:
             number = float(cell)
@@ -258,7 +315,12 @@ def _plain(factor: str, cell: Any) -> Any:
             )
         return int(number) if number.is_integer() else number
     text = str(cell)
-    return text if text.isprintable() else " ".join(text.split())
+    text = text if text.isprintable() else " ".join(text.split())
+    if not text.isprintable():
+        raise InputError(
+            f"Column {factor!r} must have levels of characters that can be printed. Got {text[:40]!r} instead."
+        )
+    return text
 
 
 def _is_number(level: Any) -> bool:
@@ -297,6 +359,9 @@ def _results(frame: pd.DataFrame, column: str, metric: str, *, percent: bool, nu
         hint = " Leave the sign out, and say percent=True, or --percent." if str(text).endswith("%") else ""
         raise InputError(f"Column {column!r} must hold numbers. Got {text!r} instead.{hint}") from None
     if not is_share(metric):
+        if len(wrong := values[np.abs(values) > LARGEST]):
+            hint = "" if np.isfinite(wrong[0]) else " Leave the cell empty where a run diverged."
+            raise InputError(f"Column {column!r} must hold finite numbers up to 1e100. Got {wrong[0]:g} instead.{hint}")
         return values
     wrong = values[(values < 0) | (values > (100 if percent else 1))]
     if len(wrong):

@@ -160,8 +160,14 @@ def _of_table(
         if folder := next((one for one in table.absolute().parents[:2] if one in folders_in(one.parent)), None):
             raise InputError(f"{table} belongs to a report. Give the report's folder: '{shown(folder)}'.")
         own = ", ".join(map(str, frame.columns))
+        if len(levels := [one for one in map(str, frame.columns) if one.replace(".", "", 1).isdigit()]) > 1:
+            allowed = "a row per trained model, with its accuracy in one column, such as pandas.melt makes them"
+            raise InputError(f"{table} must have {allowed}. Got columns named {', '.join(levels)}.")
         raise InputError(f"No column of the table is called accuracy. Say which is: --value COLUMN=accuracy ({own}).")
-    columns = dict(_pair(text, "value", alone=True) for text in value or ["accuracy"])
+    pairs = [_pair(text, "value", alone=True) for text in value or ["accuracy"]]
+    columns = dict(pairs)
+    if twice := next((pair for pair in pairs if columns[pair[0]] != pair[1]), None):
+        raise InputError(f"value must give a column once. Got {twice[0]!r} as {twice[1]} and as {columns[twice[0]]}.")
     if percent and not any(map(is_share, columns.values())):
         raise InputError(f"--percent is for shares, such as accuracy. {', '.join(columns.values())} is none.")
     records = Records.from_frame(
@@ -254,9 +260,10 @@ def _check_columns(made: Any, kind: str, columns: tuple[str, ...], given: dict[s
             raise InputError(f"{name} of {kind} must be another column than {other}. Both are {same!r}.")
     if missing := {name: column for name, column in used.items() if name not in given and column not in columns}:
         options = " ".join(f"--{name} COLUMN" for name in missing)
+        once = ", or add a column seed of zeros where nothing was repeated" if missing.get("over") == "seed" else ""
         raise InputError(
             f"{kind} looks for {', '.join(missing.values())}, which the table does not have ({', '.join(columns)}). "
-            f"Say which columns are meant: {options}."
+            f"Say which columns are meant: {options}{once}."
         )
 
 
@@ -274,8 +281,8 @@ def _check_used(names: list[str], given: dict[str, Any]) -> None:
 
 
 def _pair(text: str, field: str, *, alone: bool = False) -> tuple[str, str]:
-    """NAME=TEXT, or NAME alone where that is enough."""
-    name, equals, rest = text.partition("=")
+    """NAME=TEXT, or NAME alone where that is enough; a name may have a sign of equality then, and a text otherwise."""
+    name, equals, rest = text.rpartition("=") if alone and "=" in text else text.partition("=")
     if not name or (equals and not rest) or not (equals or alone):
         raise InputError(f"{field} must be NAME=TEXT. Got {text!r} instead.")
     return name, rest or name

@@ -54,7 +54,13 @@ class LearningCurve(SplitLines):
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
         is_hollow = "limited_by" in table and (table["limited_by"] == "budget").any()
-        if not table["n"].sum() and (view.values["metric"] == self.metric).any():
+        own = view.values[view.values["metric"] == self.metric]
+        if not table["n"].sum() and len(own):
+            splits = list(own["split"].dropna().astype(str).unique()) if "split" in own else []
+            if splits and self.split not in splits:
+                return [
+                    f"There are values of {self.metric} of the split {', '.join(splits)}, but none of {self.split}."
+                ]
             return [
                 f"There are values of {self.metric}, but none that have the split {self.split!r} and nothing beside."
             ]

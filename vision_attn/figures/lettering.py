@@ -51,7 +51,7 @@ def points(setting: Literal["axes.labelsize", "legend.fontsize", "ytick.labelsiz
 def text_width(texts: Iterable[str]) -> float:
     """The inches that the longest of some texts takes beside an axis, with a little room before it."""
     font = FontProperties(size=mpl.rcParams["ytick.labelsize"])
-    widths = (TextPath((0, 0), shown(text), prop=font).get_extents().width for text in texts if text)
+    widths = (TextPath((0, 0), shown(text), prop=font).get_extents().width for text in texts if text.strip())
     return 0.12 + max(widths, default=0) / 72
 
 
