@@ -293,6 +293,21 @@ def test_decoded_data_are_verified_and_a_damage_is_exit_code_1(place, capsys, mo
     assert said(capsys, "data", "verify")[1].startswith("damaged  mine")
 
 
+def test_a_plan_waits_for_data_that_are_not_here_and_refuses_those_that_cannot_be_used(place, capsys, monkeypatch):
+    monkeypatch.setenv("VISION_ATTN_DATA", os.pathsep.join([str(place / "data")] * 2))
+    monkeypatch.setenv("VISION_ATTN_CACHE", str(place / "cache"))
+    text = FILE.format(**GOOD).replace("Mnist5k(train_size=50)", "ImageFolder(name='mine')")
+    (place / "mine.py").write_text(text.replace("Mnist5k,", "ImageFolder,"))
+    code, text = said(capsys, "plan", "mine.py")
+    assert (code, f"as data are missing: Data set 'mine' not found in '{place / 'data'}'. Pass" in text) == (0, True), (
+        text
+    )
+    (place / "data" / "mine" / "train" / "a").mkdir(parents=True)
+    (place / "data" / "mine" / "train" / "a" / "0.png").write_text("no image")
+    code, text = said(capsys, "plan", "mine.py")
+    assert (code, "Image 'train/a/0.png' of" in text) == (2, True), text
+
+
 def test_where_the_current_folder_is_gone_a_sentence_says_so(place, capsys, monkeypatch):
     (place / "gone").mkdir()
     monkeypatch.chdir(place / "gone")

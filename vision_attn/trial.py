@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from vision_attn import sources
 from vision_attn.data.base import Data, Dataset, Split
+from vision_attn.data.locations import MissingData
 from vision_attn.models import FittedModel, Model, ViT
 from vision_attn.plan import Plan
 from vision_attn.probes.asking import answers, require_distinct
@@ -31,7 +32,7 @@ IMAGES = 8
 def check(plan: Plan, keys: Sequence[str], *, needs_data: bool = True) -> list[str]:
     """Raise `InputError` where data are missing, or a model, a recipe or a probe does not fit them or fails.
 
-    With `needs_data` off, data that cannot be loaded are not refused: the sentences that say so are returned.
+    With `needs_data` off, data that are not here are not refused: the sentences that say so are returned.
     """
     kinds: dict[tuple[Any, ...], str] = {}
     for key in keys:
@@ -49,8 +50,8 @@ def check(plan: Plan, keys: Sequence[str], *, needs_data: bool = True) -> list[s
             dataset = dataset.replace(train_size=None)
         try:
             data = _loaded(dataset)
-        except InputError as error:
-            if needs_data or sources.is_own(type(dataset)) or _is_here(dataset):
+        except MissingData as error:
+            if needs_data or sources.is_own(type(dataset)):
                 raise
             said.append(str(error))
             continue
@@ -69,14 +70,6 @@ def check(plan: Plan, keys: Sequence[str], *, needs_data: bool = True) -> list[s
 def shape_of(data: Data) -> dict[str, int]:
     """What a model is built for."""
     return {"image_size": data.image_size, "in_chans": data.in_chans, "num_classes": data.num_classes}
-
-
-def _is_here(dataset: Dataset) -> bool:
-    """Whether the whole of it can be loaded, so that what was wrong is the size asked for."""
-    try:
-        return dataset.train_size is not None and bool(dataset.replace(train_size=None).load())
-    except InputError:
-        return False
 
 
 def _loaded(dataset: Dataset) -> Data:

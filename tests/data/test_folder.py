@@ -208,6 +208,28 @@ def test_a_data_set_that_is_nowhere_is_refused_with_what_to_do(data_dir):
     )
 
 
+def test_folders_of_other_names_are_named_wherever_the_tree_is_looked_for(data_dir):
+    other = {f"set/{name.replace('test/', 'val/')}": content for name, content in image_files().items()}
+    write_folder(data_dir, other)
+    sentence = f"'{data_dir / 'set'}' must hold {tree.LAYOUT}. It has no class in test/, but the folders train, val."
+    for call in (lambda: import_folder(data_dir / "set"), ImageFolder(name="set").load):
+        with pytest.raises(InputError) as found:
+            call()
+        assert str(found.value) == sentence
+    (data_dir / "inner" / "set" / "testing").mkdir(parents=True)
+    with pytest.raises(InputError, match="no class in train/, but the folders set, set/testing"):
+        ImageFolder(name="inner").load()
+
+
+def test_a_path_whose_name_is_none_for_a_data_set_is_told_of_the_option(tmp_path):
+    write_folder(tmp_path / "My Images", image_files())
+    with pytest.raises(
+        InputError, match=r"Got 'My Images' instead, which the path is called: give another by --name\."
+    ):
+        import_folder(tmp_path / "My Images")
+    assert import_folder(tmp_path / "My Images", name="mine").train_size == 6
+
+
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "Upper", "x" * 65, "a\0", "a\n"])
 def test_a_name_that_cannot_be_part_of_a_file_name_is_refused(name, tmp_path):
     with pytest.raises(InputError, match="name of ImageFolder must be 1 to 64 of a-z"):
@@ -229,8 +251,8 @@ def without(start):
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        (without("train/"), "has no class in train/."),
-        (without("test/"), "has no class in test/."),
+        (without("train/"), "has no class in train/, but the folders test."),
+        (without("test/"), "has no class in test/, but the folders train."),
         ({}, "has no class in train/."),
         (without("test/cat/"), "Class 'cat' of "),
         (without("train/dog/"), "Class 'dog' of "),

@@ -15,7 +15,7 @@ from vision_attn.data.arrays import Arrays, select
 from vision_attn.data.base import Data, Dataset
 from vision_attn.data.cache import Source, load_arrays
 from vision_attn.data.download import download, log_progress, md5
-from vision_attn.data.locations import cache_dir, data_dirs, is_offline
+from vision_attn.data.locations import MissingData, cache_dir, data_dirs, is_offline
 from vision_attn.spec import InputError, spec
 
 
@@ -75,7 +75,7 @@ class OfficialArchive(Source):
             path = cache_dir() / "downloads" / official.filename
             remedy = f"Put {official.filename} (from {official.url}) into a folder and pass the folder with --data-dir"
             if is_offline():
-                raise InputError(f"{self.name} is not here and VISION_ATTN_OFFLINE forbids the download. {remedy}.")
+                raise MissingData(f"{self.name} is not here and VISION_ATTN_OFFLINE forbids the download. {remedy}.")
             download(official.url, path, expected_md5=official.md5, remedy=remedy, progress=self.progress)
         return read_archive(path, official)
 

@@ -31,7 +31,7 @@ def decode(
     content: bytes, *, name: str, size: tuple[int, int] | None, most_bytes: int, any_shape: bool = False
 ) -> np.ndarray:
     """The pixels of an encoded image; 16-bit values keep their upper 8 bits, transparency is laid on white.
-    Photographs are turned as their EXIF tells, as people see them.
+    Photographs are turned as their EXIF tells, as people see them; of several frames the first is taken.
 
     `size` is the width and height it must have (None: it must be a square, or with `any_shape` nothing) and
     `most_bytes` what its pixels may take, both looked at before anything is decoded. Raises `InputError`.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from vision_attn.data.locations import MissingData
 from vision_attn.spec import InputError
 
 TIMEOUT_SECONDS = 30.0
@@ -24,7 +25,7 @@ def download(
 ) -> None:
     """Fetch `url` into `target`, which appears only whole and with the right md5.
 
-    Raises `InputError` that ends in the remedy where there is no connection, the download breaks off or is not the
+    Raises `MissingData` that ends in the remedy where there is no connection, the download breaks off or is not the
     file that was asked for.
     """
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
@@ -42,7 +43,7 @@ def download(
     finally:
         _discard(part)
     if problem is not None:
-        raise InputError(f"Downloading {url} failed, {problem}. {remedy}.")
+        raise MissingData(f"Downloading {url} failed, {problem}. {remedy}.")
 
 
 def md5(path: Path) -> str:

