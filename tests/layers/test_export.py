@@ -199,6 +199,32 @@ def test_fx_follows_switches_that_make_no_tensors_of_their_own(similarity, posit
         torch.fx.symbolic_trace(layer)(image_tokens(), is_causal=True)
 
 
+SAVED = [(similarity, "none", "full") for similarity in SIMILARITIES]
+SAVED += [("dot", "relative", "full"), ("dot", "relative", "window"), ("dot", "rotary", "axial")]
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize(("similarity", "position", "pattern"), SAVED)
+def test_a_trace_passes_its_check_with_gradients_on_and_is_saved_and_loaded(tmp_path, similarity, position, pattern):
+    layer, path = made(similarity, None, position, pattern).float(), str(tmp_path / "layer.pt")
+    torch.jit.trace(layer, (image_tokens().float(),)).save(path)
+    for batch in (1, 5):
+        x = image_tokens(batch=batch).float()
+        close(torch.jit.load(path)(x), layer(x))
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("pattern", ["window", "neighbourhood"])
+def test_a_trace_of_finite_tokens_keeps_what_is_not_finite_in_its_place(pattern):
+    layer, x = made(pattern=pattern).float(), image_tokens().float()
+    with torch.no_grad():
+        program = torch.jit.trace(layer, (x,))
+    x[0, 0] = torch.nan
+    found, expected = program(x).isnan(), layer(x).isnan()
+    assert torch.equal(found, expected)
+    assert not found.all(dim=-1).all()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from vision_attn.layers.symbolic import recorded
+
 
 def beyond_first_gradients(*tensors: Tensor) -> bool:
     """Whether forward mode runs, or a gradient of `torch.func` inside another: fused kernels know neither."""
-    if torch.compiler.is_compiling():
+    if recorded():
         return False
     kinds = _transforms()
     if "Jvp" in kinds or kinds.count("Grad") > 1:
@@ -31,17 +33,15 @@ def asked_again() -> bool:
 
 def may_be_asked(t: Tensor) -> bool:
     """Whether a tensor's numbers can be looked at, at no cost: not while a graph is made, under vmap, or on a GPU."""
-    return type(t) is Tensor and t.device.type == "cpu" and not torch.compiler.is_compiling() and not _transforms()
+    return type(t) is Tensor and t.device.type == "cpu" and not recorded() and not _transforms()
 
 
 def transformed() -> bool:
     """Whether a transform of `torch.func` runs."""
-    return bool(_transforms())
+    return not recorded() and bool(_transforms())
 
 
 def _transforms() -> list[str]:
-    if torch.compiler.is_compiling():
-        return []
     stack = torch._C._functorch.get_interpreter_stack()
     return [interpreter.key().name for interpreter in stack] if stack else []
 

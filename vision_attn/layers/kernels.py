@@ -13,7 +13,7 @@ from vision_attn.layers.derivatives import TwiceDifferentiable, beyond_first_gra
 from vision_attn.layers.paths import PathName, attention_path
 from vision_attn.layers.precision import compared, scaled
 from vision_attn.layers.shapes import Float
-from vision_attn.layers.symbolic import traced
+from vision_attn.layers.symbolic import kept, recorded, traced
 
 
 def products(
@@ -53,7 +53,7 @@ def fused(
 ) -> Float[Tensor, "B H N E"]:
     """By PyTorch's kernel for the device, which holds no scores. Its gradient has a gradient too."""
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, is_causal=causal, scale=scale)
-    if dropout or torch.compiler.is_compiling() or traced(q) or not mixed.requires_grad or transformed():
+    if dropout or traced(q) or not mixed.requires_grad or recorded() or transformed():
         return mixed
 
     def plain(q: Tensor, k: Tensor, v: Tensor, *bias: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def is_fused(path: PathName, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | Non
         return False
     # Within a transform a tensor does not say whether what it stands for is learned.
     learned = bias is not None and torch.is_grad_enabled() and (bias.requires_grad or transformed())
-    if q.device.type == "cpu" and (learned or rate(drop)):
+    if q.device.type == "cpu" and (learned or rate(drop)) and not kept():
         return False  # PyTorch would take products, too
     return not beyond_first_gradients(*tensors)
 

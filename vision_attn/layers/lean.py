@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vision_attn.layers.derivatives import asked_again, transformed
-from vision_attn.layers.symbolic import traced
+from vision_attn.layers.symbolic import recorded, traced
 from vision_attn.layers.tiling import Tiling
 
 Attend: TypeAlias = Callable[..., Tensor]
@@ -25,7 +25,7 @@ def in_groups(tokens: Tensor, tiling: Tiling) -> Iterator[Tensor]:
     What is computed of them inside keeps the tokens for its gradients, and not this copy of them.
     """
     tiles, base = tiling.split(tokens[:, None])[:, 0].flatten(0, 1), tokens.detach()
-    if torch.compiler.is_compiling() or traced(tokens) or transformed() or not torch.is_grad_enabled():
+    if recorded() or traced(tokens) or transformed() or not torch.is_grad_enabled():
         yield tiles
         return
     place, version = _place(tiles), base._version

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vision_attn.layers.derivatives import asked_again, beyond_first_gradients
 from vision_attn.layers.precision import wide
-from vision_attn.layers.symbolic import traced
+from vision_attn.layers.symbolic import recorded, traced
 
 PAIRS_AT_ONCE = 2**20
 """How many numbers (pairs of tokens x channels) are held at once: 4 MiB in float32."""
@@ -18,7 +18,7 @@ PAIRS_AT_ONCE = 2**20
 
 def pair_scores(q: Tensor, k: Tensor, weight: Tensor, *, activation: Literal["tanh", "relu"]) -> Tensor:
     """w . f(q_i + k_j) (B, H, ..., N, M) of q (B, H, ..., N, D), k (B, H, ..., M, D) and w (1, H, ..., D)."""
-    if torch.compiler.is_compiling() or traced(q) or beyond_first_gradients(q, k, weight):
+    if recorded() or traced(q) or beyond_first_gradients(q, k, weight):
         return (_active(q, k, activation) * weight[..., None, None, :]).sum(dim=-1)
     return _PairScores.apply(q, k, weight, activation)  # type: ignore[no-untyped-call]
 
@@ -105,7 +105,7 @@ def _chunks(q: Tensor, k: Tensor) -> list[slice]:
 def _active(q: Tensor, k: Tensor, activation: str) -> Tensor:
     """f(q_i + k_j), (..., N, M, D)."""
     pairs = q[..., :, None, :] + k[..., None, :, :]
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() or recorded():
         return pairs.relu() if activation == "relu" else pairs.tanh()
     return pairs.relu_() if activation == "relu" else pairs.tanh_()
 

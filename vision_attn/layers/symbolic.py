@@ -13,6 +13,16 @@ def traced(x: Any) -> bool:
     return isinstance(x, Proxy)
 
 
+def recorded() -> bool:
+    """Whether a graph is made of what runs, by torch.compile, torch.export or torch.jit.trace."""
+    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
+
+
+def kept() -> bool:
+    """Whether the graph is made to be kept, for training or not, by torch.export or torch.jit.trace."""
+    return torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None
+
+
 def is_integer(size: Any) -> bool:
     """Whether it is an integer, numpy's too; True is none, nor is a free size of a graph."""
     return isinstance(size, Integral) and not isinstance(size, bool)
