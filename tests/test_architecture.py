@@ -160,7 +160,9 @@ def test_the_check_for_torch_can_fail():
 
 
 def test_the_command_line_starts_without_what_only_some_verbs_need():
-    assert not {"torch", "pandas", "matplotlib", "scipy", "jinja2"} & loaded_after("import vision_attn.cli.command")
+    assert not {"torch", "numpy", "pandas", "matplotlib", "scipy", "jinja2"} & loaded_after(
+        "import vision_attn.cli.command"
+    )
 
 
 def test_verdicts_are_decided_without_anything_that_draws():

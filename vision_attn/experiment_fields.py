@@ -3,10 +3,9 @@
 import inspect
 import itertools
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from vision_attn.plan import LONGEST_LEVEL, RESERVED, Level
 from vision_attn.spec import InputError, Spec, short
@@ -68,7 +67,8 @@ def _check_level(factor: str, level: Any) -> None:
 
 def _plain(level: Any) -> Any:
     """A scalar of numpy, or one of a class derived from Python's own, as Python's own."""
-    if isinstance(level, np.generic):
+    numpy = sys.modules.get("numpy")  # verbs that only look do without it; where there is a scalar of it, it is there
+    if numpy is not None and isinstance(level, numpy.generic):
         level = level.item()
     if isinstance(level, str):
         return "".join(level)

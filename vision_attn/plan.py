@@ -280,10 +280,11 @@ def _read(file: Path) -> Json:
 def _share(runs: Iterable[Json]) -> None:
     """Have equal models and recipes of runs be one object: with 100,000 runs that is a quarter of the plan's memory."""
     known: dict[str, Any] = {}
+    last: Json = {}
     for run in runs:
         for name in ("model", "recipe"):
-            if name in run:
-                run[name] = known.setdefault(repr(run[name]), run[name])
+            if (one := run.get(name)) is not None:
+                last[name] = run[name] = last[name] if one == last.get(name) else known.setdefault(repr(one), one)
 
 
 def _planned_run(entry: Mapping[str, Any], probes: Iterable[Json]) -> PlannedRun:

@@ -22,6 +22,7 @@ from vision_attn.store import (
     LeaseLost,
     RunFolder,
     Store,
+    files,
     locks,
     read_json,
     read_rows,
@@ -66,9 +67,10 @@ def test_a_truncated_file_is_damaged_and_never_used(tmp_path, cut):
         read_json(path)
 
 
-def test_every_flipped_bit_in_a_sealed_file_is_noticed_or_changes_nothing(tmp_path):
+@pytest.mark.parametrize("by_entry", [False, True])
+def test_every_flipped_bit_in_a_sealed_file_is_noticed_or_changes_nothing(tmp_path, by_entry):
     path = tmp_path / "x.json"
-    write_json(path, {"a": 12, "b": "text"})
+    write_json(path, {"a": 12, "b": "text"}, by_entry=by_entry)
     whole = path.read_bytes()
     for position in range(len(whole) * 8):
         flipped = bytearray(whole)
@@ -78,6 +80,21 @@ def test_every_flipped_bit_in_a_sealed_file_is_noticed_or_changes_nothing(tmp_pa
             assert read_json(path) == {"a": 12, "b": "text"}
         except DamagedFile:
             continue
+
+
+def test_a_long_file_is_checked_by_its_text_and_where_that_was_laid_out_anew_by_its_content(tmp_path, monkeypatch):
+    path, content = tmp_path / "x.json", {"a": [1, {"b": "c"}], "d": {"e": 2.5}}
+    write_json(path, content, by_entry=True)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
+    assert read_json(path) == content
+    for place in range(1, len(lines)):
+        path.write_text("".join([*lines[:place], ' "z": 3,\n', *lines[place:]]))
+        with pytest.raises(DamagedFile):
+            read_json(path)
+    path.write_text("".join(lines))
+    monkeypatch.setattr(files, "json_sha256", None)
+    assert read_json(path) == content
 
 
 def test_non_finite_values_are_refused(tmp_path):

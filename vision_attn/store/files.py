@@ -15,6 +15,9 @@ from vision_attn.spec import InputError, json_sha256
 SCHEMA = 1
 """The format of the files of a run. What is of a later one is refused, never read half."""
 
+OF_TEXT = "text_sha256"
+"""The field of a long sealed file that has the sha256 of the text before it."""
+
 UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What a file system says of a request that it does not know."""
 
@@ -93,14 +96,36 @@ def sync_folder(folder: Path) -> None:
 def sealed(content: dict[str, Any], *, by_entry: bool = False) -> bytes:
     """JSON of the content with its own sha256, for people and for `read_json`.
 
-    `by_entry`: each entry of its lists and mappings on one line, which for long content is ten times as fast.
+    `by_entry`: each entry of its lists and mappings on one line, which for long content is ten times as fast. There
+    stands a second sha256, of the text up to it: it is checked in a thirtieth of the time.
     """
+    if by_entry:
+        text = _by_entry(content).encode(errors="surrogatepass")  # `json_sha256` refuses them, in a sentence
+        of_text = hashlib.sha256(text).hexdigest()
+        return text + _seals(of_text, json_sha256({**content, OF_TEXT: of_text}))
     whole = {**content, "sha256": json_sha256(content)}
-    text = _by_entry(whole) if by_entry else json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode()
+    return (json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _seals(of_text: Any, of_content: Any) -> bytes:
+    """The end of a long sealed file."""
+    return f',\n "{OF_TEXT}": "{of_text}",\n "sha256": "{of_content}"\n}}\n'.encode()
+
+
+def _is_intact(payload: bytes, content: dict[str, Any]) -> bool:
+    """Whether one of the seals holds, which are taken out of the content."""
+    of_content, of_text = content.pop("sha256"), content.get(OF_TEXT)
+    seals = _seals(of_text, of_content)
+    if payload.endswith(seals) and hashlib.sha256(memoryview(payload)[: -len(seals)]).hexdigest() == of_text:
+        del content[OF_TEXT]
+        return True
+    holds = bool(of_content == json_sha256(content))
+    content.pop(OF_TEXT, None)
+    return holds
 
 
 def _by_entry(content: dict[str, Any]) -> str:
+    """The content as text, but for its last line."""
     text = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
     def entries(value: Any) -> str:
@@ -110,7 +135,7 @@ def _by_entry(content: dict[str, Any]) -> str:
             return "[\n  " + ",\n  ".join(map(text, value)) + "\n ]"
         return text(value)
 
-    return "{\n" + ",\n".join(f" {text(name)}: {entries(value)}" for name, value in content.items()) + "\n}"
+    return "{\n" + ",\n".join(f" {text(name)}: {entries(value)}" for name, value in content.items())
 
 
 def write_json(path: Path, content: dict[str, Any], *, by_entry: bool = False) -> None:
@@ -133,8 +158,9 @@ def read_json(path: Path | str) -> dict[str, Any]:
     """What `write_json` has written. Raises `FileNotFoundError`, and `DamagedFile` where the seal does not hold."""
     try:
         payload = read_bytes(path)
-        content = json.loads((gzip.decompress(payload) if str(path).endswith(".gz") else payload).decode())
-        intact = content.pop("sha256") == json_sha256(content)
+        payload = gzip.decompress(payload) if str(path).endswith(".gz") else payload
+        content = json.loads(payload.decode())
+        intact = _is_intact(payload, content)
     except UNREADABLE:
         intact = False
     if not intact:

@@ -17,7 +17,7 @@ def signature(path: str) -> Signature | None:
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class Seen:
     """The run's digest, and of every file that was found intact its signature and what is kept of its content.
 
@@ -33,18 +33,20 @@ class Seen:
         self, folder: str, name: str, read: Callable[[], dict[str, Any] | None], *, keep: Sequence[str] = ()
     ) -> dict[str, Any] | None:
         """What is kept of a file's content, which `read` returns; None where there is none that is intact."""
-        now = signature(f"{folder}/{name}")
-        if now is None:
+        try:
+            now = os.stat(f"{folder}/{name}")
+        except (FileNotFoundError, NotADirectoryError):
             return None
         known = self.files.get(name)
-        if known is not None and known[0] == now[0] and known[1] == now[1] and known[2] == now[2]:
+        if known and known[0] == now.st_size and known[1] == now.st_mtime_ns and known[2] == now.st_ino:
             return known[3]
         content = read()
         if content is None:
             return None
-        self.files[name] = [*now, {field: content.get(field) for field in keep}]
+        kept = {field: content.get(field) for field in keep}
+        self.files[name] = [now.st_size, now.st_mtime_ns, now.st_ino, kept]
         self.is_new = True
-        return self.files[name][3]
+        return kept
 
     def to_json(self) -> list[Any]:
         return [self.digest, self.files]
