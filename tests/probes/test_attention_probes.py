@@ -57,6 +57,15 @@ def test_the_equation_holds_for_one_source_and_two_and_a_layer_that_does_somethi
         assert min(values(AttentionFormula(), model, metric)) > 1e-5
 
 
+def test_a_prefix_longer_than_the_examples_is_no_obstacle():
+    model = built(TRUNK.replace(pool="token", reg_tokens=12))
+    assert values(WorkedExample(products=(5.0, 3.0)), model, "attention_weight") == pytest.approx(
+        [1 / (1 + math.exp(-1)), 1 / (1 + math.exp(1))], rel=1e-6
+    )
+    assert max(values(AttentionFormula(), model, "formula_difference")) < 1e-13
+    assert model.blocks[0].mixer.num_prefix_tokens == 13
+
+
 def test_torch_is_compared_only_where_it_has_such_a_layer():
     for switches in ({"scale": "none"}, {"key_dim": 8}):
         assert values(AttentionFormula(), with_attention(**switches), "torch_difference") == []

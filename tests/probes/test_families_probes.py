@@ -17,6 +17,7 @@ from vision_attn.probes.corruption import STRENGTHS, corrupted
 from vision_attn.probes.frequency_bands import filtered
 from vision_attn.probes.layer_cka import _gram, cka
 from vision_attn.probes.zoom import zoomed
+from vision_attn.spec import InputError
 
 N, P = 64, 128
 
@@ -57,6 +58,26 @@ def test_it_is_one_for_rotated_and_scaled_features_and_follows_the_published_for
     assert cka(_gram(x), _gram(y), unbiased=unbiased) == pytest.approx(expected.item())
 
 
+@pytest.mark.parametrize("count", [5, 37, 64])
+def test_what_rounding_makes_of_constant_layers_is_like_nothing(count):
+    """A sum of equal numbers is hardly ever as many times the number: quotients of such leftovers are any number."""
+    varied, constant = normal(0, count, 4).float(), torch.full((count, 7), 0.3)
+    noisy = constant * (1 + 1e-7 * normal(1, count, 7).float())
+    for unbiased in (True, False):
+        for one, other in ((constant, varied), (noisy, varied), (constant, 5 * constant), (noisy, constant)):
+            assert cka(_gram(one), _gram(other), unbiased=unbiased) is None
+        shifted = cka(_gram(varied), _gram(varied.square() + 1000), unbiased=unbiased)
+        assert shifted == pytest.approx(cka(_gram(varied), _gram(varied.square()), unbiased=unbiased), abs=1e-3)
+
+
+def test_features_that_are_no_numbers_are_refused_rather_than_left_out():
+    data, model = noise(images=8), ViT(dim=16, depth=2, mlp_ratio=1)
+    module = model.build(image_size=data.image_size, in_chans=data.in_chans, num_classes=data.num_classes)
+    module.blocks[1].mlp.fc2.bias.data.fill_(math.nan)
+    with pytest.raises(InputError, match=r"features of blocks\.1 must be numbers for LayerCKA\. Got NaN instead"):
+        list(LayerCKA(images=4)(module, data))
+
+
 def test_every_layer_is_compared_with_later_ones_pixels_labels_and_itself_on_other_images():
     data, model = noise(images=16), ViT(dim=16, depth=2, mlp_ratio=1)
     torch.manual_seed(0)
@@ -85,7 +106,7 @@ def test_layers_that_are_too_large_to_be_held_together_are_taken_one_after_the_o
         assert other == one | {"value": pytest.approx(one["value"], rel=1e-9)}
     x = normal(0, 4, 50)
     monkeypatch.setattr(layer_cka, "NUMBERS", 12)
-    torch.testing.assert_close(_gram(x), x @ x.T)
+    torch.testing.assert_close(_gram(x), (x - x[0]) @ (x - x[0]).T)
 
 
 ALTERATIONS = {

@@ -72,3 +72,10 @@ def test_six_blocks_at_32_pixels_take_less_than_three_seconds_of_one_core(data):
         assert time.process_time() - start < 3
     finally:
         torch.set_num_threads(threads)
+
+
+def test_weights_that_are_no_numbers_are_refused_in_a_sentence(data):
+    model = ResNet(width=8, blocks=1).build(**SMALL)
+    torch.nn.init.constant_(next(model.stem.parameters()), torch.nan)
+    with pytest.raises(InputError, match=r"gradients of ResidualNetwork must be finite numbers\. Got NaN or infinity"):
+        list(ReceptiveField()(model, data))

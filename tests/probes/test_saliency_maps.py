@@ -4,11 +4,12 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import nn
 
 from vision_attn import ResNet, ViT
 from vision_attn.models import DepthwiseConv
-from vision_attn.probes import capture, saliency_maps
+from vision_attn.probes import attention_maps, capture, saliency_maps
 from vision_attn.probes.attention_relevance import gradient_attention, last_attention, relevance, rollout
 from vision_attn.probes.saliency_maps import (
     METHODS,
@@ -112,6 +113,48 @@ def test_gradient_attention_weighs_each_head_by_the_slope_of_the_logit(pool):
     expected = joint[:, 0, 1:] if pool == "token" else joint.mean(1)
     found = gradient_attention(model, IMAGES, CLASSES)
     torch.testing.assert_close(found, expected.detach().view(4, 4, 4))
+
+
+def test_relevance_is_what_the_rules_of_each_layer_pass_on():
+    """Ali et al. 2022, section 3, written out backwards: each layer's relevance goes to its inputs by their shares."""
+    model = vit(depth=1, pool="mean")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)))
+        block = model.blocks[0]
+        x = model.embed(IMAGES)
+        normed, value = block.norm1(x), block.mixer.heads(block.norm1(x))[2]
+        weights, joined = block.mixer.weights(normed), (block.mixer.weights(normed) @ value).transpose(1, 2).flatten(2)
+        mixed = block.mixer.proj(joined)
+        y = x + mixed
+        hidden = block.mlp.fc1(block.norm2(y))
+        active, added = F.gelu(hidden), block.mlp(block.norm2(y))
+        z = y + added
+        pooled = model.fc_norm(z.mean(1))
+        logits = model.head(pooled)
+
+        def linear(given, weight, out, relevance):
+            return given * (relevance / out @ weight)
+
+        def norm(module, given, out, relevance):
+            slope = relevance / out * module.weight / (given.var(-1, correction=0, keepdim=True) + module.eps).sqrt()
+            return given * (slope - slope.mean(-1, keepdim=True))
+
+        wanted = logits * F.one_hot(CLASSES, 5)
+        r = norm(model.fc_norm, z.mean(1), pooled, linear(pooled, model.head.weight, logits, wanted))
+        share = (r / z.mean(1) / z.shape[1])[:, None]  # of the sum y + added
+        r_hidden = linear(active, block.mlp.fc2.weight, added, added * share)
+        r_normed = linear(block.norm2(y), block.mlp.fc1.weight, hidden, r_hidden)
+        share = share + norm(block.norm2, y, block.norm2(y), r_normed) / y
+        r_joined = linear(joined, block.mixer.proj.weight, mixed, mixed * share)
+        per_value = (r_joined / joined).unflatten(2, (block.mixer.num_heads, -1)).transpose(1, 2)
+        r_value = (value * (weights.transpose(2, 3) @ per_value)).transpose(1, 2).flatten(2)
+        of_value = block.mixer.qkv.weight[-16:]
+        r_tokens = linear(normed, of_value, value.transpose(1, 2).flatten(2), r_value)
+        share = share + norm(block.norm1, x, normed, r_tokens) / x
+        slope = torch.einsum("bno,ocij->bcnij", share, model.patch_embed.proj.weight)
+        slope = slope.unflatten(2, (4, 4)).transpose(3, 4).flatten(4, 5).flatten(2, 3)
+    torch.testing.assert_close(relevance(model, IMAGES, CLASSES), (slope * IMAGES).sum(1), rtol=1e-6, atol=1e-9)
 
 
 def test_relevance_adds_up_to_the_logit_where_nothing_else_contributes():
@@ -223,6 +266,23 @@ def test_models_of_timm_are_asked_by_what_fits_them(name):
         assert saliency(model, images, torch.tensor([0, 1]), method=method).shape == (2, 8, 8)
 
 
+@pytest.mark.parametrize("reads", ["class token", "mean"])
+def test_of_a_model_that_says_nothing_the_row_is_that_of_the_tokens_that_move_the_logits(reads):
+    torch.manual_seed(0)
+    sizes = {"image_size": 16, "patch_size": 4, "num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 16}
+    model = torchvision.models.VisionTransformer(**sizes, num_classes=5).double()
+    nn.init.normal_(model.heads.head.weight)
+    if reads == "mean":
+        model.heads.register_forward_pre_hook(lambda module, given: (tokens[-1][:, 1:].mean(1),))
+        tokens = []
+        model.encoder.register_forward_hook(lambda module, given, out: tokens.append(out))
+    last = list(attention_maps(model, IMAGES).values())[-1].weights.mean(1)
+    expected = last[:, 0, 1:] if reads == "class token" else last[:, 1:, 1:].mean(1)
+    torch.testing.assert_close(last_attention(model, IMAGES, CLASSES), expected.view(4, 4, 4))
+    assert ("Grad-CAM" in fitting(model, IMAGES)) == (reads == "class token")
+    assert not model.encoder.layers[-1].self_attention._forward_hooks
+
+
 def test_a_model_is_left_as_it_is():
     model = vit().train()
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
@@ -239,6 +299,14 @@ def test_finer_maps_are_averaged_and_coarser_ones_interpolated():
     torch.testing.assert_close(on_lattice(fine, 4), fine.view(1, 4, 2, 4, 2).mean((2, 4)))
     coarse = torch.tensor([[[0.0, 1.0], [0.0, 1.0]]])
     assert on_lattice(coarse, 4)[0, 0].tolist() == [0, 0.25, 0.75, 1]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("side", [3, 5, 8])
+def test_equal_values_stay_equal_on_another_lattice(size, side):
+    """Else rounding would rank them."""
+    values = torch.linspace(0.1, 7, 50)
+    assert torch.equal(on_lattice(values.view(50, 1, 1).expand(-1, size, size), side).unique(), values)
 
 
 def test_many_images_give_what_each_gives_alone(monkeypatch):

@@ -11,7 +11,7 @@ from scipy.stats import rankdata, spearmanr
 from torch import nn
 
 from vision_attn import Mnist5k, ResNet, ViT
-from vision_attn.data import PlantedGlyph, Split
+from vision_attn.data import Data, PlantedGlyph, Split
 from vision_attn.figures.overlay import decoded
 from vision_attn.models import LogisticRegression
 from vision_attn.probes import Deletion, MapRanks, Pointing, SaliencyGallery, SaliencySanity, SingleDeletion
@@ -147,6 +147,17 @@ def test_ranks_of_a_map_are_scipys_for_the_class_that_an_image_has():
         (image, patch) for image in range(3) for patch in range(16)
     ]
     assert [row["value"] + 1 for row in rows] == rankdata(maps, axis=1).flatten().tolist()
+
+
+def test_maps_that_are_no_numbers_get_no_ranks():
+    class Root(nn.Module):
+        def forward(self, x):
+            return torch.stack([x.sum((1, 2, 3)), (x - x).sum((1, 2, 3)).sqrt()], 1)
+
+    data = Data.from_tensors(torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 0, 1]))
+    words = r"maps of 'gradient x input' must be numbers\. Got NaN for 4 of 4 images of Root"
+    with pytest.raises(InputError, match=words):
+        list(MapRanks(images=4, methods=("gradient x input",))(Root(), data))
 
 
 def test_maps_that_know_neither_class_nor_weights_stay_the_same_and_gradients_change():

@@ -128,6 +128,15 @@ def test_random_shifts_may_be_asked_of_more_images_than_the_others():
     assert model.images == 33 * 5 + 4 * 20
 
 
+def test_classes_that_are_left_out_by_an_infinite_logit_do_not_change():
+    class Masked(Constant):
+        def forward(self, x):
+            return super().forward(x).index_fill(1, torch.tensor([3]), -torch.inf)
+
+    values = measured(ShiftConsistency(), Masked(), data_of(noise_images(8), torch.zeros(8).long()))
+    assert {value for key, value in values.items() if key[0].startswith("logit_change")} == {0.0}
+
+
 def test_a_constant_classifier_is_consistent_on_all_images_and_on_its_right_ones():
     labels = torch.arange(8) % 4
     values = measured(ShiftConsistency(), Constant(), data_of(noise_images(8), labels))

@@ -42,3 +42,4 @@ def test_parameters_and_flops_equal_the_closed_formula_and_attention_counts():
     assert values["flops"] == pytest.approx(embedding + 2 * tokens * dim * 48 + attention + 2 * dim * 5, abs=0)
     assert all(type(value) is int for value in values.values())
     assert next(model.parameters()).device.type == "cpu"
+    assert list(Size()(model.requires_grad_(False), data)) == list(Size()(OneHead(), data))

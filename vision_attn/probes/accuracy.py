@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vision_attn.data.base import Data, Split
+from vision_attn.probes.altered import require_numbers
 from vision_attn.probes.base import Probe, Row
 from vision_attn.spec import spec
 from vision_attn.training.evaluate import logits, read_out
@@ -26,6 +27,7 @@ class Accuracy(Probe):
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         for name, split in (("train", _thinned(data.train_sample)), ("test", data.test)):
             scores, labels = read_out(logits(model, split.images, normalise=data.normalise).double(), split.labels)
+            require_numbers(model, scores)
             hits = scores.argmax(1) == labels
             yield {"metric": "accuracy", "split": name, "value": hits.double().mean().item()}
             yield {"metric": "loss", "split": name, "value": F.cross_entropy(scores, labels).item()}

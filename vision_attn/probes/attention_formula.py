@@ -14,10 +14,9 @@ from vision_attn.models.base import Model
 from vision_attn.probes.attentions import (
     attention_layers,
     biases_of,
-    exact_copy,
     generator_of,
     not_plain,
-    require_plain,
+    plain_copy,
 )
 from vision_attn.probes.base import Probe, Row
 from vision_attn.spec import spec
@@ -46,8 +45,7 @@ class AttentionFormula(Probe):
         generator = generator_of(model)
         batch, number, others = SHAPE
         for place, original in enumerate(layers, start=1):
-            require_plain(original, what="AttentionFormula")
-            layer = exact_copy(original)
+            layer = plain_copy(original, what="AttentionFormula")
             for bias in [*biases_of(layer).values(), *([] if layer.proj.bias is None else [layer.proj.bias])]:
                 bias.copy_(_normal(bias.shape, generator))
             x, context = (_normal((batch, length, layer.dim), generator) for length in (number, others))

@@ -16,8 +16,8 @@ from torch.overrides import TorchFunctionMode
 
 from vision_attn.layers import Attention
 from vision_attn.models.replacement import attends
-from vision_attn.probes.capture import calls_of, frozen
-from vision_attn.probes.maps import SOFTMAXES, AttentionMap, attention_maps
+from vision_attn.probes.capture import calls_of, frozen, tokens_read
+from vision_attn.probes.maps import SOFTMAXES, AttentionMap, attention_maps, each_map
 from vision_attn.spec import InputError
 from vision_attn.training.evaluate import evaluating
 
@@ -27,7 +27,7 @@ def last_attention(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
 
     Of the class token where the model reads that, else the mean over the tokens of the grid, as the head takes it.
     """
-    return read(model, list(attention_maps(model, images).values())[-1])
+    return read(model, list(attention_maps(model, images).values())[-1], images)
 
 
 def rollout(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def rollout(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
         _require_square(model, one.weights, like=joint)
         mixed = (one.weights.mean(dim=1) + torch.eye(joint.shape[1], device=joint.device)) / 2
         joint = mixed / mixed.sum(dim=-1, keepdim=True) @ joint
-    return read(model, dataclasses.replace(found[-1], weights=joint[:, None]))
+    return read(model, dataclasses.replace(found[-1], weights=joint[:, None]), images)
 
 
 def gradient_attention(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def gradient_attention(model: nn.Module, images: Tensor, classes: Tensor) -> Ten
     for own, slope in zip(weights, gradients, strict=True):
         _require_square(model, own, like=joint)
         joint = joint + (own * slope).clamp(min=0).mean(dim=1).detach() @ joint
-    return read(model, dataclasses.replace(last, weights=joint[:, None]))
+    return read(model, dataclasses.replace(last, weights=joint[:, None]), images)
 
 
 def relevance(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
@@ -78,16 +78,31 @@ def relevance(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     return (slope * images).detach().sum(dim=1)
 
 
-def read(model: nn.Module, found: AttentionMap) -> Tensor:
+def read(model: nn.Module, found: AttentionMap, images: Tensor) -> Tensor:
     """The row of an attention that the model's head reads, mean over heads: (B, rows, columns)."""
-    if found.prefix and reads_class_token(model):
+    if found.prefix and reads_class_token(model, images):
         return found.from_prefix[:, :, 0].mean(dim=1)
     return found.on_grid.mean(dim=(1, 2, 3))
 
 
-def reads_class_token(model: nn.Module) -> bool:
-    """Whether the class is read from a token of its own, by the names that this package and timm have for that."""
-    return "token" in (getattr(model, "pool", None), getattr(model, "global_pool", None))
+def reads_class_token(model: nn.Module, images: Tensor) -> bool:
+    """Whether the class is read from a token of its own.
+
+    As this package and timm say it, in `pool` or `global_pool`; of models without their methods, such as those of
+    torchvision, whether the first of the tokens before the grid moves the output and none of the grid does, for the
+    first of the images.
+    """
+    said = [pool for pool in (getattr(model, "pool", None), getattr(model, "global_pool", None)) if type(pool) is str]
+    if said or hasattr(model, "forward_features"):
+        return "token" in said
+    found = dict(each_map(model, images[:1]))
+    if not found:
+        return False
+    name, last = list(found.items())[-1]
+    if not last.prefix:
+        return False
+    moving = tokens_read(model, name, images[:1])
+    return bool(moving[0]) and not bool(moving[last.prefix :].any())
 
 
 class _Propagating(TorchFunctionMode):

@@ -73,11 +73,17 @@ def exact_copy(layer: Attention) -> Attention:
     return copied.requires_grad_(False)
 
 
-def require_plain(layer: Attention, *, what: str) -> None:
-    """Raise `InputError`, for the probe `what`, unless the layer is softmax(scale q k^T) v and no more."""
+def plain_copy(layer: Attention, *, what: str) -> Attention:
+    """An exact copy that takes any number of tokens, those of a prefix treated like all others, as they are there.
+
+    Raises `InputError`, for the probe `what`, unless the layer is softmax(scale q k^T) v and no more.
+    """
     if not is_plain(layer):
         allowed = "the product of queries and keys alone"
         raise InputError(f"scores of a layer must be {allowed} for {what}. Got {layer} instead.")
+    copied = exact_copy(layer)
+    copied.num_prefix_tokens = 0
+    return copied
 
 
 def biases_of(layer: Attention) -> dict[str, Tensor]:

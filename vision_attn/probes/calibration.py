@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vision_attn.data.base import Data
+from vision_attn.probes.altered import require_numbers
 from vision_attn.probes.base import Probe, Row
 from vision_attn.spec import spec
 from vision_attn.training.evaluate import logits, read_out
@@ -27,6 +28,7 @@ class Calibration(Probe):
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         scores, labels = read_out(logits(model, data.test.images, normalise=data.normalise), data.test.labels)
+        require_numbers(model, scores)
         confidence, found = scores.double().softmax(1).max(1)
         error = calibration_error(confidence, found == labels, bins=self.bins)
         yield {"metric": "expected_calibration_error", "split": "test", "value": error}

@@ -155,6 +155,29 @@ def calls_of(modules: dict[str, nn.Module], run: Callable[[], Any]) -> dict[str,
     return calls
 
 
+def tokens_read(model: nn.Module, name: str, x: Tensor) -> Tensor:
+    """Which of the tokens (N,) that an attention layer gives, in its last call for images x, move the model's output.
+
+    By gradients, in eval mode: a head that reads a class token alone is moved by no other token of the last attention.
+    """
+    added: list[Tensor] = []
+
+    def add(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        tokens, *others = output if isinstance(output, tuple) else (output,)
+        added.append(torch.zeros_like(tokens, requires_grad=True))
+        return (tokens + added[-1], *others) if isinstance(output, tuple) else tokens + added[-1]
+
+    layer = model.get_submodule(name)
+    handle = layer.register_forward_hook(add)
+    try:
+        with evaluating(model), frozen(model), torch.enable_grad(), _as_written():
+            (slope,) = torch.autograd.grad(model(x).sum(), added[-1:])
+    finally:
+        handle.remove()
+    slope = slope.transpose(0, 1) if getattr(layer, "batch_first", True) is False else slope
+    return (slope != 0).any(dim=2).any(dim=0)
+
+
 @contextlib.contextmanager
 def giving(model: nn.Module, attribute: str) -> Iterator[None]:
     """Inside, the model gives an attribute of its output in the place of the output, such as its logits."""

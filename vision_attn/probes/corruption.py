@@ -72,7 +72,7 @@ def corrupted(images: Tensor, kind: str, strength: float, *, seed: int = 0) -> T
 
 
 def _blurred(x: Tensor, sd: float) -> Tensor:
-    """With a Gaussian cut at 3 standard deviations, edges continued."""
+    """With a Gaussian cut between 3 and 4 standard deviations, edges continued."""
     reach = min(round(3 * sd + 0.5), x.shape[-1] - 1)
     places = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
     kernel = (-(places**2) / (2 * sd**2)).exp()

@@ -15,7 +15,7 @@ from vision_attn.probes import capture
 from vision_attn.probes.altered import evenly_spaced, require_numbers, without_class
 from vision_attn.probes.base import Probe
 from vision_attn.probes.saliency_maps import NAMES, fitting, saliency
-from vision_attn.spec import spec
+from vision_attn.spec import InputError, spec
 from vision_attn.training.evaluate import evaluating, images_at_once
 
 
@@ -50,9 +50,16 @@ class Explained(Probe, abc.ABC):
         return evenly_spaced(data.test, self.images)
 
     def maps(self, model: nn.Module, images: Tensor, classes: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """The methods that fit the model, each with its maps (B, K) of normalised images for those classes."""
+        """The methods that fit the model, each with its maps (B, K) of normalised images for those classes.
+
+        Raises `InputError` where a map is NaN somewhere, which has no rank.
+        """
         for method in fitting(model, images, self.methods or NAMES):
-            yield method, saliency(model, images, classes, method=method, patch_size=self.patch_size).flatten(1)
+            maps = saliency(model, images, classes, method=method, patch_size=self.patch_size).flatten(1)
+            if number := int(maps.isnan().any(dim=1).sum()):
+                given = f"NaN for {number} of {len(maps)} images of {type(model).__name__}"
+                raise InputError(f"maps of {method!r} must be numbers. Got {given} instead.")
+            yield method, maps
 
 
 def log_probabilities(model: nn.Module, images: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vision_attn.probes import capture
 from vision_attn.probes.replacing import AnyMode, Replacing
+from vision_attn.spec import InputError
 
 Unit = tuple[slice, slice]
 FADED = 1e-290
@@ -98,6 +99,8 @@ class Gradients:
             (gradient,) = torch.autograd.grad(total, x, retain_graph=True, allow_unused=True)
         if gradient is None:
             return torch.zeros(len(x), *x.shape[2:], dtype=torch.bool)
-        assert gradient.isfinite().all()
+        if not gradient.isfinite().all():
+            given = "NaN or infinity, as of weights that are no numbers,"
+            raise InputError(f"gradients of {type(self.model).__name__} must be finite numbers. Got {given} instead.")
         self.faded |= bool(((gradient != 0) & (gradient.abs() < FADED)).any())
         return (gradient != 0).any(dim=1)

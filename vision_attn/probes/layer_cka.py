@@ -16,11 +16,13 @@ from vision_attn.probes.altered import require_images
 from vision_attn.probes.base import Probe, Row
 from vision_attn.probes.capture import NUMBERS, grids, layers, named, without_layers
 from vision_attn.probes.lattice import chosen
-from vision_attn.spec import spec
+from vision_attn.spec import InputError, spec
 
 ESTIMATORS = ("unbiased", "biased")
 IMAGES = 64
 """So many go through the model at once."""
+ROUNDING = 1e-6
+"""Parts of a layer whose images differ by no more than this share of its largest number are taken not to vary."""
 
 
 @spec
@@ -99,7 +101,10 @@ def _grams(model: nn.Module, images: Tensor, names: list[str]) -> list[Tensor]:
         numbers = {name: len(images) * z.numel() for name, z in grids(model, images[:1], names).items()}
         while some := _first(names[len(found) :], numbers):
             parts = [grids(model, batch, some) for batch in images.split(IMAGES)]
-            found += [_gram(torch.cat([part.pop(name) for part in parts])) for name in some]
+            for name in some:
+                found.append(_gram(torch.cat([part.pop(name) for part in parts])))
+                if found[-1].isnan().any():
+                    raise InputError(f"features of {name} must be numbers for LayerCKA. Got NaN instead.")
     return found
 
 
@@ -110,6 +115,12 @@ def _first(names: list[str], numbers: dict[str, int]) -> list[str]:
 
 
 def _gram(features: Tensor) -> Tensor:
-    """The products of the rows, in float64, of so many columns at a time that they are no more than `NUMBERS`."""
+    """The products of the rows less the first, in float64, of so many columns at a time that they fit in `NUMBERS`."""
     parts = features.flatten(1).split(max(1, NUMBERS // len(features)), dim=1)
-    return torch.stack([part.double() @ part.double().T for part in parts]).sum(dim=0)
+    return torch.stack([moved @ moved.T for moved in map(_moved, parts)]).sum(dim=0)
+
+
+def _moved(part: Tensor) -> Tensor:
+    """Columns less their first row, in float64, a shift that no estimate sees: what does not vary becomes exactly 0."""
+    moved = part.double() - part[:1].double()
+    return torch.zeros_like(moved) if moved.abs().max() <= ROUNDING * part.abs().max() else moved

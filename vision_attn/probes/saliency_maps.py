@@ -40,7 +40,7 @@ def grad_cam(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     a model with neither.
     """
     with evaluating(model), frozen(model), torch.enable_grad():
-        if reads_class_token(model):
+        if reads_class_token(model, images):
             return _cam_of_tokens(model, images, classes)
         network: Any = model
         if not hasattr(network, "forward_features") or not hasattr(network, "forward_head"):
@@ -146,10 +146,16 @@ def fitting(model: nn.Module, images: Tensor, names: Sequence[str] = NAMES) -> l
 
 
 def on_lattice(maps: Tensor, side: int) -> Tensor:
-    """Maps (B, rows, columns) as (B, side, side): means where they are finer, else bilinear between the middles."""
+    """Maps (B, rows, columns) as (B, side, side): means where they are finer, else bilinear between the middles.
+
+    In float64 between, so that equal values stay equal and get no ranks by rounding.
+    """
+    exact = maps[:, None].double()
     if min(maps.shape[1:]) >= side:
-        return F.adaptive_avg_pool2d(maps[:, None], side)[:, 0]
-    return F.interpolate(maps[:, None], (side, side), mode="bilinear", align_corners=False)[:, 0]
+        found = F.adaptive_avg_pool2d(exact, side)
+    else:
+        found = F.interpolate(exact, (side, side), mode="bilinear", align_corners=False)
+    return found[:, 0].to(maps.dtype)
 
 
 def without_each(images: Tensor, patch_size: int) -> Iterator[Tensor]:

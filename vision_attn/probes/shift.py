@@ -13,7 +13,13 @@ from torch import Tensor, nn
 
 from vision_attn.data.base import Data, Dataset, Split
 from vision_attn.models.base import Model
-from vision_attn.probes.altered import accuracy_row, consistency_rows, evenly_spaced, without_class
+from vision_attn.probes.altered import (
+    accuracy_row,
+    consistency_rows,
+    evenly_spaced,
+    require_numbers,
+    without_class,
+)
 from vision_attn.probes.base import Probe, Row
 from vision_attn.spec import spec
 from vision_attn.training.evaluate import logits
@@ -78,7 +84,7 @@ class ShiftConsistency(Probe):
             down, right = (shift, 0) if axis == "vertical" else (0, shift)
             moved = scores(test.images, down=down, right=right, border=border) if shift else still
             where: Row = {"shift": shift, "axis": axis, "border": border}
-            change = (moved - still).abs()
+            change = torch.where(moved == still, 0.0, (moved - still).abs())  # classes may be left out by -inf
             yield accuracy_row(moved.argmax(1), test.labels, **where)
             yield from consistency_rows(still.argmax(1), moved.argmax(1), test.labels, **where)
             yield {"metric": "logit_change_max", "split": "test", "value": change.max().item(), **where}
@@ -128,9 +134,11 @@ def _sources(size: int, by: Tensor, border: Border) -> Tensor:
 def _scores(
     model: nn.Module, images: Tensor, *, data: Data, down: int = 0, right: int = 0, border: Border = "circular"
 ) -> Tensor:
-    """Logits of the shifted images."""
+    """Logits of the shifted images. Raises `InputError` where one is NaN."""
 
     def normalise(batch: Tensor) -> Tensor:
         return data.normalise(shifted(batch, down=down, right=right, border=border) if down or right else batch)
 
-    return logits(model, images, normalise=normalise)
+    found = logits(model, images, normalise=normalise)
+    require_numbers(model, found)
+    return found

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vision_attn.data.base import Data, Dataset
 from vision_attn.layers import Attention
 from vision_attn.models.base import Model
-from vision_attn.probes.attentions import attention_layers, biases_of, exact_copy, not_plain, require_plain
+from vision_attn.probes.attentions import attention_layers, biases_of, not_plain, plain_copy
 from vision_attn.probes.base import Probe, Row
 from vision_attn.spec import spec
 
@@ -35,9 +35,8 @@ class WorkedExample(Probe):
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         for number, layer in enumerate(attention_layers(model, what="WorkedExample"), start=1):
-            require_plain(layer, what="WorkedExample")
             scale = torch.as_tensor(layer.scale).flatten()[0].item()
-            weights = _attention(layer, self.products)
+            weights = _attention(plain_copy(layer, what="WorkedExample"), self.products)
             for key, (product, weight) in enumerate(zip(self.products, weights.tolist(), strict=True), start=1):
                 yield {"metric": "score", "layer": number, "key": key, "value": scale * product}
                 yield {"metric": "attention_weight", "layer": number, "key": key, "value": weight}
@@ -46,9 +45,9 @@ class WorkedExample(Probe):
 def _attention(layer: Attention, products: tuple[float, ...]) -> Tensor:
     """What the first token takes from each, in the first head: (N,).
 
-    In every head q and k are the first channel of the token, which is product / a with a^2 the first product.
+    In every head q and k are the first channel of the token, which is product / a with a^2 the first product. The
+    layer's numbers are written over.
     """
-    layer = exact_copy(layer)
     layer.qkv.weight.zero_()
     for bias in biases_of(layer).values():
         bias.zero_()
