@@ -14,7 +14,7 @@ from made_up import make_plan, write_store
 from PIL import Image
 
 from vision_attn.cli.command import execute
-from vision_attn.cli.output import count_line
+from vision_attn.cli.output import PACKAGE, count_line, note
 from vision_attn.plan import Plan
 from vision_attn.states import State
 from vision_attn.store.files import sealed
@@ -443,3 +443,10 @@ def test_generated_command_lines_and_files_give_no_traceback(place, words, chang
 def test_many_generated_command_lines_and_files_give_no_traceback(place, words, changes):
     attack_file(place, changes)
     attack_words(words)
+
+
+def test_a_warning_of_the_package_is_a_sentence_and_another_one_names_its_line(capsys):
+    note(UserWarning("No font has it."), UserWarning, str(PACKAGE / "figures" / "plot.py"), 3)
+    assert capsys.readouterr().err == "Note: No font has it.\n"
+    note(UserWarning("No font has it."), UserWarning, "/home/own.py", 3)
+    assert capsys.readouterr().err.startswith("/home/own.py:3: UserWarning: No font has it.")

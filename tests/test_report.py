@@ -24,6 +24,7 @@ from vision_attn.report.answer import answer
 from vision_attn.report.doubts import doubts
 from vision_attn.report.drawn import Drawn
 from vision_attn.report.evidence import Evidence, Part
+from vision_attn.report.html import codes
 from vision_attn.report.page import write
 from vision_attn.report.scope import scope
 from vision_attn.spec import InputError
@@ -138,6 +139,10 @@ def test_the_title_is_the_first_sentence_of_the_question(tmp_path):
     page = page_of(made(tmp_path))
     assert "<title>How does self-attention compare with convolution on a few thousand digits?</title>" in page
     assert protocol.sentences("Why\nso? Because.\nYes.\n\nMore.") == ("Why so?", ["Because. Yes.", "More."])
+
+
+def test_what_stands_in_backticks_is_code_and_all_is_escaped():
+    assert codes("a `b<c>` & `d`; e`") == "a <code>b&lt;c&gt;</code> &amp; <code>d</code>; e`"
 
 
 def test_the_policy_of_the_page_allows_its_own_script_and_no_other(tmp_path):

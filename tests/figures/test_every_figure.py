@@ -157,6 +157,18 @@ def test_names_wider_than_a_column_are_continued_in_further_lines(name):
     assert layout.faults(plot.sheet) == []
 
 
+@pytest.mark.parametrize("name", ["DotPlot", "ErfMap", "Matching", "Gap"])
+def test_twelve_long_names_leave_a_column_room_for_panels(name):
+    long = [f"ViT with a rather long name and a 7×7 convolution, variant {i}" for i in range(12)]
+    figure = figure_of(KINDS[name])
+    extra = [one for one in EXTRA if one in [getattr(figure, field.name) for field in dataclasses.fields(figure)]]
+    plot = figure.plot(records_of(extra, models=(MODELS[0], *long)), width="column")
+    plot.rendered(kinds=("svg",))
+    assert layout.faults(plot.sheet) == []
+    panels = [axes for axes in plot.sheet.axes if axes.get_visible() and axes.get_label() != "<colorbar>"]
+    assert min(axes.get_window_extent().width for axes in panels) > 0.7 * plot.sheet.dpi
+
+
 def test_a_map_keeps_its_cells_beside_long_names():
     long = [f"ViT with a rather long name and a 7×7 convolution, variant {i}" for i in range(12)]
     plot = figure_of(KINDS["ConvergenceSteps"]).plot(records_of((), models=(*MODELS, *long)))

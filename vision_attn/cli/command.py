@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ from typer.core import TyperCommand
 
 from vision_attn import sources
 from vision_attn.cli import beginning, data, explaining, looking, machine, one, reading, running
-from vision_attn.cli.output import FAILED, INTERRUPTED, USAGE, complain, screen
+from vision_attn.cli.output import FAILED, INTERRUPTED, USAGE, complain, note, screen
 from vision_attn.signals import Interrupted, raised
 from vision_attn.spec import InputError
 from vision_attn.store import refusal
@@ -90,6 +91,7 @@ app.add_typer(data_app, name="data")
 def main() -> None:
     """Run the command; what the user got wrong ends in one sentence and exit code 2."""
     _open_streams()
+    warnings.showwarning = note
     _spare_what_stays(sys.argv[1:])
     sys.exit(execute(sys.argv[1:]))
 

@@ -3,7 +3,9 @@
 import itertools
 import json
 import sys
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,10 +17,19 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 75
 """Exit codes: all is done; some runs failed; the user got something wrong; some runs are still to do."""
 
 PIPE_COLUMNS = 160
+PACKAGE = Path(__file__).parents[1]
 
 
 def complain(sentence: str) -> None:
     Console(stderr=True, highlight=False).print(f"[bold red]Error:[/] {escape(sentence)}", soft_wrap=True)
+
+
+def note(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any, **named: Any) -> None:
+    """Print a warning of this package as a sentence, others as Python does (`warnings.showwarning`)."""
+    if issubclass(category, UserWarning) and Path(filename).is_relative_to(PACKAGE):
+        Console(stderr=True, highlight=False).print(f"[bold]Note:[/] {escape(str(message))}", soft_wrap=True)
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
 
 
 def screen() -> Console:

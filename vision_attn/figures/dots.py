@@ -64,15 +64,16 @@ class Dots(OverSeeds, abc.ABC):
             planned = {self.key(row) for row in table.to_dict("records")}
             rows = {key: text for key, text in self.rows(view).items() if key in planned}
             parts = view.parts(table, with_empty=not self.says_nothing)
-            size = rows_size(list(rows.values()), len(parts), panel=3.9, row=self.row_height)
-            sheet, panels = theme.canvas(len(parts), columns=2, size=size, into=into)
+            names = lettering.row_names(rows.values(), into=into)
+            size, beside = rows_size(names, len(parts), panel=3.9, row=self.row_height), lettering.text_width(names)
+            sheet, panels = theme.canvas(len(parts), columns=2, size=size, beside=beside, into=into)
             for axes, (title, own) in zip(panels, parts, strict=True):
                 self.draw_axis(axes, view)
-                lettering.wrap_x(axes, beside=lettering.text_width(rows.values()))
+                lettering.wrap_x(axes, beside=beside)
                 place = {key: i for i, key in enumerate(rows)}
                 for row in own.to_dict("records"):
                     self.draw_row(axes, row, place[self.key(row)], view)
-                rows_axis(axes, list(rows.values()))
+                rows_axis(axes, names)
                 lettering.titled(axes, title)
                 if self.says_nothing and not own["n"].sum():
                     lettering.blank(axes)

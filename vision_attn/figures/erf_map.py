@@ -67,18 +67,29 @@ class ErfMap(OverSeeds):
                 return figure
             lines = [(f"{title}\n{head}".strip(), rows, own) for title, rows in blocks for head, own in layers]
             are_told = self.layers is None and any(len(set(own.values())) > 1 for _, own in layers)
-            figure = theme.sheet((1.0 + 1.55 * len(names), 0.7 + 1.5 * len(lines)), into=into, is_scaled=True)
-            grid = figure.subplots(len(lines), len(names), squeeze=False)
+            beside = _columns(len(names), into)
+            blocks_down = -(-len(names) // beside)
+            size = (1.0 + 1.55 * beside, 0.7 + 1.5 * len(lines) * blocks_down)
+            figure = theme.sheet(size, into=into, is_scaled=True)
+            grid = figure.subplots(len(lines) * blocks_down, beside, squeeze=False)
             norm, image = LogNorm(self.floor, 1), None
-            for across, name in enumerate(names):
+            wide = (theme.inches(figure) - 1.0) / beside if beside < len(names) else None
+            for place in range(beside * blocks_down):
+                block, across = divmod(place, beside)
                 for down, (title, rows, own) in enumerate(lines):
+                    axes = grid[block * len(lines) + down][across]
+                    if place >= len(names):
+                        axes.set_visible(False)
+                        continue
+                    name = names[place]
                     found = _map(rows[(rows["layer"] == own[name]) & (rows[self.hue] == name)])
-                    image = _picture(grid[down][across], found, norm) or image
+                    image = _picture(axes, found, norm) or image
                     if are_told:
-                        grid[down][across].set_xlabel(f"layer {own[name]:g}")
+                        axes.set_xlabel(f"layer {own[name]:g}")
                     if across == 0:
-                        grid[down][across].set_ylabel(title)
-                lettering.titled(grid[0][across], wording.level_text(self.hue, name))
+                        axes.set_ylabel(title)
+                    if down == 0:
+                        lettering.titled(axes, wording.level_text(self.hue, name), wide=wide)
             if image is not None:
                 figure.colorbar(image, ax=grid.ravel().tolist(), label="part of the largest", shrink=0.8, aspect=30)
         return figure
@@ -117,6 +128,13 @@ class ErfMap(OverSeeds):
             areas = {f"area of {share:g} %": _area(known, share / 100) for share in (50, 90)}
             out.append(head | areas | {"n": str(rows["n"].max())})
         return pd.DataFrame(out)
+
+
+def _columns(models: int, into: theme.Canvas | None) -> int:
+    """How many models stand side by side: all of them, but on a narrow page as many as have an inch each."""
+    if not isinstance(into, theme.Page) or not into.given_width:
+        return models
+    return max(1, min(models, int(into.given_width - 1.0)))
 
 
 def _map(rows: pd.DataFrame) -> pd.DataFrame:

@@ -24,6 +24,8 @@ END = 0.12
 """The inches between a line and its name."""
 WIDEST_ENDS, FARTHEST = 0.3, 2.0
 """The share of a page of given width that names of lines may take; how many lines of text a name may be moved."""
+WIDEST_NAMES = 0.4
+"""The share of a page of given width that names of rows may take."""
 
 
 def shown(text: str) -> str:
@@ -51,8 +53,17 @@ def points(setting: Literal["axes.labelsize", "legend.fontsize", "ytick.labelsiz
 def text_width(texts: Iterable[str]) -> float:
     """The inches that the longest of some texts takes beside an axis, with a little room before it."""
     font = FontProperties(size=mpl.rcParams["ytick.labelsize"])
-    widths = (TextPath((0, 0), shown(text), prop=font).get_extents().width for text in texts if text.strip())
+    lines = (line for text in texts for line in text.split("\n") if line.strip())
+    widths = (TextPath((0, 0), shown(line), prop=font).get_extents().width for line in lines)
     return 0.12 + max(widths, default=0) / 72
+
+
+def row_names(texts: Iterable[str], *, into: theme.Canvas | None) -> list[str]:
+    """The names of rows as they stand beside an axis: in several lines on narrow pages, but for formulas."""
+    if not isinstance(into, theme.Page) or not into.given_width:
+        return list(texts)
+    letters = max(12, int(WIDEST_NAMES * into.given_width / (0.6 * points("ytick.labelsize") / 72)))
+    return [text if "$" in text else wrapped(text, letters) for text in texts]
 
 
 def legend(figure: theme.Canvas, entries: dict[str, Line2D]) -> None:

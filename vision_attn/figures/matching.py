@@ -9,6 +9,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from vision_attn import wording
 from vision_attn.figures import lettering, theme
+from vision_attn.figures.axes import rows_size
 from vision_attn.figures.base import Figure
 from vision_attn.plan import Plan
 from vision_attn.records import (
@@ -96,9 +97,10 @@ class Matching(Figure):
         by = self._factors(records)
         styles = theme.styles(records.plan, self.hue)
         with theme.style(into):
-            names = [_name(row, by) for row in table.to_dict("records")]
-            width = 4.3 + 0.072 * max(len(name) for name in names)
-            figure, (axes,) = theme.canvas(1, size=(width, 1.35 + 0.42 * len(table)), into=into)
+            whole = [_name(row, by) for row in table.to_dict("records")]
+            names = lettering.row_names(whole, into=into)
+            size = (4.3 + 0.072 * max(len(name) for name in whole), rows_size(names, 1, panel=0, row=0.42)[1] - 0.1)
+            figure, (axes,) = theme.canvas(1, size=size, into=into)
             axes.grid(visible=False)
             axes.axvspan(1 - self.tolerance, 1 + self.tolerance, color="#bbbbbb", alpha=0.5, linewidth=0)
             axes.axvline(1, color=theme.INK, linewidth=0.8)
@@ -116,10 +118,11 @@ class Matching(Figure):
                         beside: dict[str, Any] = {"ha": "right" if is_left else "left", **_BESIDE}
                         offset = (-7 if is_left else 7, 0)
                         axes.annotate(text, (ratio, place + shift), offset, textcoords="offset points", **beside)
-            axes.set_yticks(range(len(table)), names)
+            axes.set_yticks(range(len(table)), [lettering.shown(name) for name in names])
             axes.set_ylim(len(table) - 0.5, -0.5)
             _ratio_axis(axes, low, high)
             axes.set_xlabel(f"ratio to {self.reference}; grey: within ±{100 * self.tolerance:g} %")
+            lettering.wrap_x(axes, beside=lettering.text_width(names))
             entries = {"parameters": theme.INK, "forward FLOPs of an image": "white"}
             lettering.legend(figure, {text: _dot(face) for text, face in entries.items()})
         return figure

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from vision_attn.figures import svg, theme
+from vision_attn.figures import fonts, svg, theme
 
 UNWRITTEN = {"svg": ("Date", "Creator"), "png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}
 """What would differ from day to day or machine to machine, and is left out of the files."""
@@ -22,11 +22,12 @@ def written(figure: theme.Canvas, *, kinds: Sequence[str]) -> dict[str, bytes]:
     """The figure in some formats, by the settings in force."""
     assert isinstance(figure, Figure)
     out = {}
-    if any(axes.get_aspect() != "auto" for axes in figure.axes):
-        figure.draw_without_rendering()  # maps of equal sides find their place beside a bar of colours only then
-    for kind in kinds:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, metadata=dict.fromkeys(UNWRITTEN[kind]))
-        figure.set_layout_engine("none")
-        out[kind] = buffer.getvalue()
+    with fonts.told(figure):
+        if any(axes.get_aspect() != "auto" for axes in figure.axes):
+            figure.draw_without_rendering()  # maps of equal sides find their place beside a bar of colours only then
+        for kind in kinds:
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, metadata=dict.fromkeys(UNWRITTEN[kind]))
+            figure.set_layout_engine("none")
+            out[kind] = buffer.getvalue()
     return out

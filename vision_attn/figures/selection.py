@@ -62,9 +62,10 @@ class Selection(Figure):
             return self._by_rate(shown[shown["n"] > 0], recipes, styles, into)
         with theme.style(into):
             parts = theme.panels(shown, self.by)
-            texts, is_named = list(map(self._text, levels)), self._are_names(levels)
+            texts, is_named = lettering.row_names(map(self._text, levels), into=into), self._are_names(levels)
             size = rows_size(texts, len(parts), panel=3.6, row=0.28) if is_named else None
-            figure, axes = theme.canvas(len(parts), columns=2, size=size, into=into)
+            beside = lettering.text_width(texts) if is_named else 0.0
+            figure, axes = theme.canvas(len(parts), columns=2, size=size, beside=beside, into=into)
             quantity = f"{self._quantity} (%)"
             for each, (title, rows) in zip(axes, parts, strict=True):
                 if is_named:

@@ -7,6 +7,8 @@ from xml.etree import ElementTree
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+from vision_attn.figures.fonts import FONT, families
+
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 ElementTree.register_namespace("", SVG)
 ElementTree.register_namespace("xlink", XLINK)
@@ -14,7 +16,6 @@ HREF = f"{{{XLINK}}}href"
 LETTERS = {"font-size", "font-weight", "font-style", "text-anchor"}
 INHERITED = {"fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width", "stroke-dasharray", *LETTERS}
 """Properties that a group hands down, but for joins and caps, which matplotlib sets of every element by itself."""
-FONT = "DejaVu Sans"
 FONTS = f"{FONT}, Verdana, sans-serif"
 """What text is written in: the font that it was measured in, its next kin, and what there is."""
 
@@ -85,10 +86,10 @@ def _shrink(element: ElementTree.Element, names: dict[str, str]) -> None:
 def _fit(text: ElementTree.Element) -> None:
     """State the length of a line of text, and leave the font to the drawing; formulas have a place for every letter."""
     style = _declared(text)
-    if text.text and style.get("font-family") == repr(FONT):
+    if text.text and style.get("font-family") == ", ".join(map(repr, families())):
         del style["font-family"]
         font = FontProperties(
-            family=FONT,
+            family=list(families()),
             size=float(style["font-size"].removesuffix("px")),
             weight=int(style.get("font-weight", 400)),
             style=style.get("font-style", "normal"),  # type: ignore[arg-type]

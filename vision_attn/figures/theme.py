@@ -21,7 +21,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from vision_attn.figures import palette
+from vision_attn.figures import fonts, palette
 from vision_attn.plan import Plan
 from vision_attn.spec import InputError
 from vision_attn.wording import level_text
@@ -81,7 +81,6 @@ def styles(plan: Plan, factor: str) -> dict[Any, Style]:
 
 
 SETTINGS: dict[str, Any] = {
-    "font.family": ["DejaVu Sans"],
     "font.size": 9.5,
     "axes.titlesize": 9.5,
     "figure.titlesize": 10.5,
@@ -125,7 +124,8 @@ SMALL: dict[str, Any] = {
 def _settings() -> dict[str, Any]:
     import seaborn as sns  # and with it scipy.stats: a second that every start of a command and a worker would wait
 
-    return sns.axes_style("ticks") | sns.plotting_context("paper", font_scale=1.1) | SETTINGS
+    ours = SETTINGS | {"font.family": list(fonts.families())}
+    return sns.axes_style("ticks") | sns.plotting_context("paper", font_scale=1.1) | ours
 
 
 @contextlib.contextmanager
@@ -141,7 +141,7 @@ def style(into: Canvas | None = None) -> Iterator[None]:
     now: Any = mpl.rcParams
     default: Any = mpl.rcParamsDefault
     unchanged: Any = {name: value for name, value in own.items() if now[name] == default[name]}
-    with mpl.rc_context(unchanged):
+    with mpl.rc_context(unchanged), fonts.quiet():
         yield
 
 
@@ -179,23 +179,29 @@ def sheet(size: tuple[float, float], *, into: Canvas | None = None, is_scaled: b
 
 
 def canvas(
-    panels: int, *, columns: int = 3, size: tuple[float, float] | None = None, into: Canvas | None = None
+    panels: int,
+    *,
+    columns: int = 3,
+    size: tuple[float, float] | None = None,
+    beside: float = 0.0,
+    into: Canvas | None = None,
 ) -> tuple[Canvas, list[Axes]]:
     """A sheet of that many empty panels with common axes, row by row, at most so many beside each other; rows are as
-    even as can be, surplus places stay blank.
+    even as can be, surplus places stay blank. Texts `beside` the panels take so many inches.
 
     The labels of x and y show where the common axes are labelled. Axes that were given are left as they are.
     """
     if isinstance(into, Axes) and panels == 1:
         return into, [into]
     columns = min(columns, panels)
+    asked = math.ceil(panels / columns)
     if isinstance(into, Page) and into.given_width:
-        columns = max(1, min(columns, int(into.given_width / NARROWEST)))
+        columns = max(1, min(columns, int((into.given_width - beside) / NARROWEST)))
     rows = math.ceil(panels / columns)
     columns = math.ceil(panels / rows)
     wide, high = PANEL if columns > 2 else (3.3, 2.9)
     natural = SINGLE if panels == 1 else (wide * columns + 0.5, high * rows + 0.75)
-    page = sheet(size or natural, into=into, is_scaled=size is None)
+    page = sheet((size[0], size[1] * rows / asked) if size else natural, into=into, is_scaled=size is None)
     if isinstance(page, Page) and page.given_width and size is None:
         page.set_figheight(max(page.get_figheight(), FLATTEST * rows + 0.4))
     grid = page.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)

@@ -2,10 +2,12 @@
 
 import base64
 import hashlib
+import re
 from importlib import resources
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 
 
 def render(template: str, **values: Any) -> str:
@@ -19,4 +21,10 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["codes"] = codes
     return environment.get_template(template).render(script=script, script_sha256=digest, **values)
+
+
+def codes(text: str) -> Markup:
+    """A sentence, escaped, with what stands in backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  # escaped just now
