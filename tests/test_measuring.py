@@ -39,6 +39,19 @@ def test_the_accuracy_is_that_of_the_logits_in_eval_mode():
     assert rows.query("metric == 'accuracy' and split == 'test'")["value"].item() == expected
 
 
+def test_a_model_that_draws_numbers_leaves_the_generator_as_it_was_and_is_asked_twice_alike():
+    class Drawing(Own):
+        def forward(self, x):
+            return super().forward(x) + torch.randn(len(x), 3)
+
+    model = Drawing()
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    found = measure(model, DATA, Accuracy())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert measure(model, DATA, Accuracy()).equals(found)
+
+
 def test_the_model_is_left_as_it_was():
     model = Own().train()
     model.net[2].eval()

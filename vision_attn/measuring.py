@@ -20,8 +20,9 @@ def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd
 
     Columns: `probe`, `metric`, `value`, and the coordinates of every probe, empty where a probe has no such one. The
     model may be one's own, of timm, torchvision or Hugging Face; it is asked in eval mode, on its own device, and left
-    as it was. Where a probe has to be told which layers to look at it has a field `layers`. Raises `InputError` where
-    a probe or the model does not fit, or an own probe gives no rows; nothing is caught that the model itself raises.
+    as it was, as are torch's generators. Where a probe has to be told which layers to look at it has a field `layers`.
+    Raises `InputError` where a probe or the model does not fit, or an own probe gives no rows; nothing is caught that
+    the model itself raises.
     """
     asked = [probes] if isinstance(probes, Probe) else list(probes)
     for probe in asked:
@@ -36,8 +37,9 @@ def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd
     if parameter.is_floating_point() and parameter.dtype != torch.float32:
         raise InputError(f"weights of model must be float32, as by model.float(). Got {parameter.dtype} instead.")
     data, modes = data.to(parameter.device), {module: module.training for module in model.modules()}
+    drawn = torch.random.fork_rng([parameter.device] if parameter.device.type == "cuda" else [])
     try:
-        with torch.inference_mode(False), torch.enable_grad(), _giving_logits(model.eval(), data):
+        with drawn, torch.inference_mode(False), torch.enable_grad(), _giving_logits(model.eval(), data):
             rows = [{"probe": type(probe).__name__, **row} for probe in asked for row in answers(probe, model, data)]
     finally:
         for module, mode in modes.items():

@@ -296,9 +296,25 @@ def test_a_model_is_left_as_it_is():
 
 def test_finer_maps_are_averaged_and_coarser_ones_interpolated():
     fine = torch.arange(64.0).view(1, 8, 8)
-    torch.testing.assert_close(on_lattice(fine, 4), fine.view(1, 4, 2, 4, 2).mean((2, 4)))
+    torch.testing.assert_close(on_lattice(fine, (4, 4)), fine.view(1, 4, 2, 4, 2).mean((2, 4)))
     coarse = torch.tensor([[[0.0, 1.0], [0.0, 1.0]]])
-    assert on_lattice(coarse, 4)[0, 0].tolist() == [0, 0.25, 0.75, 1]
+    assert on_lattice(coarse, (4, 4))[0, 0].tolist() == [0, 0.25, 0.75, 1]
+
+
+def test_rectangular_images_have_a_lattice_of_their_shape():
+    images = IMAGES[:, :, :8]
+    model = ViT(dim=16, depth=1, patch_size=4).build(image_size=(8, 16), in_chans=3, num_classes=5).double()
+    for method in fitting(model, images):
+        assert saliency(model, images, CLASSES, method=method).shape == (4, 2, 4)
+    linear = Linear()
+    linear.weight.data = linear.weight.data[:, :, :8]
+    added = (linear.weight[CLASSES] * images).sum(1).unflatten(2, (4, 4)).unflatten(1, (2, 4)).sum((2, 4)).detach()
+    torch.testing.assert_close(saliency(linear, images, CLASSES, method="occlusion"), added.float())
+    torch.testing.assert_close(saliency(linear, images, CLASSES, method="gradient x input"), added.float() / 16)
+    hill = saliency(linear, images, CLASSES, method="centred Gaussian")[0]
+    torch.testing.assert_close(hill, hill.flip(0).flip(1))
+    with pytest.raises(InputError, match=r"must be a divisor of the image size 8 x 16\. Got 16 instead"):
+        saliency(linear, images, CLASSES, method="random", patch_size=16)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
@@ -306,7 +322,7 @@ def test_finer_maps_are_averaged_and_coarser_ones_interpolated():
 def test_equal_values_stay_equal_on_another_lattice(size, side):
     """Else rounding would rank them."""
     values = torch.linspace(0.1, 7, 50)
-    assert torch.equal(on_lattice(values.view(50, 1, 1).expand(-1, size, size), side).unique(), values)
+    assert torch.equal(on_lattice(values.view(50, 1, 1).expand(-1, size, size), (side, side)).unique(), values)
 
 
 def test_many_images_give_what_each_gives_alone(monkeypatch):

@@ -217,6 +217,18 @@ def test_the_gallery_shows_the_images_themselves_and_maps_from_their_lowest_to_t
         assert (found - expected).abs().max() <= 1
 
 
+def test_of_permuted_pixels_the_picture_is_what_the_model_sees_and_a_square_is_pointed_at_by_none():
+    turned = dataclasses.replace(DATA, order=torch.arange(28 * 28).flip(0))
+    rows = SaliencyGallery(images=4, patch_size=14, methods=("random",))(built("CNN"), turned)
+    for row in [row for row in rows if row["metric"] == "gallery_probability"]:
+        image = DATA.test.images[row["image"], 0]
+        assert torch.equal(torch.from_numpy(decoded(row["picture"]).copy()), image.flip(0).flip(1))
+    places = dict.fromkeys(("top", "left", "side"), torch.ones(12, dtype=torch.int64))
+    known = dataclasses.replace(turned, test=Split(DATA.test.images, DATA.test.labels, places))
+    with pytest.raises(InputError, match=r"must be in their own order for Pointing\. Got pixels that are permuted"):
+        list(Pointing(images=4, patch_size=14)(built("CNN"), known))
+
+
 def test_half_of_the_gallery_is_what_a_mean_image_misleads():
     """Classes 0 and 1 are dark and light; one light image of class 0, at place 4, lies nearest to the other class."""
     labels = torch.arange(20) % 2

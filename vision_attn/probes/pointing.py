@@ -34,6 +34,9 @@ class Pointing(Explained):
         if not set(self.attributes) <= data.test.attributes.keys():
             allowed = "say where on an image its class is seen (top, left, side)"
             raise InputError(f"data of Pointing must {allowed}. Got {data.name} instead.")
+        if data.order is not None:
+            allowed = "in their own order for Pointing"
+            raise InputError(f"pixels of {data.name} must be {allowed}. Got pixels that are permuted instead.")
         split = self.shown(data)
         chosen = torch.arange(len(split), device=split.labels.device) * len(data.test) // len(split)
         top, left, side = (data.test.attributes[name][chosen] for name in self.attributes)

@@ -25,7 +25,7 @@ class SaliencyGallery(Explained):
     squared distance, to the mean training image of another class than their own; a model is more likely wrong there.
 
     `gallery_probability`   of the class given, with `image` (its number among the test images), `label` and `given`
-                            (classes by name) and `picture`, its pixels
+                            (classes by name) and `picture`, its pixels in the order in which the model gets them
     `gallery_peak`          the largest value of the map of a `method`, with `image` and `map`, the map from its lowest
                             to its largest value in 256 levels
     """
@@ -37,11 +37,13 @@ class SaliencyGallery(Explained):
         self.require_fit(data)
         places = gallery(data, self.images)
         split = Split(data.test.images[places], data.test.labels[places])
-        images = data.normalise(split.images)
+        images, pictures = data.normalise(split.images), split.images
+        if data.order is not None:
+            pictures = pictures.flatten(2).index_select(2, data.order).view_as(pictures)
         probability, classes = log_probabilities(model, images).exp().max(1)
         for i, place in enumerate(places.tolist()):
             names = {"label": data.classes[split.labels[i]], "given": _named(int(classes[i]), data.classes)}
-            shown = {"image": place, **names, "picture": encoded(split.images[i])}
+            shown = {"image": place, **names, "picture": encoded(pictures[i])}
             yield {"metric": "gallery_probability", **shown, "value": probability[i].item()}
         for method, maps in self.maps(model, images, classes):
             low, high = maps.amin(1, keepdim=True), maps.amax(1, keepdim=True)

@@ -1,7 +1,7 @@
 """Saliency maps: which places of an image a model's answer is said to rest on, by ten methods and two baselines.
 
-B images, C channels, S side of the images, L cells along a side of the lattice.
-Every method takes a model, normalised images (B, C, S, S), in which 0 is the mean colour, and a class for each, (B,).
+B images, C channels, H height, W width, P side of a patch.
+Every method takes a model, normalised images (B, C, H, W), in which 0 is the mean colour, and a class for each, (B,).
 It gives (B, rows, columns), higher where the class rests on a place more, and leaves the model as it is.
 """
 
@@ -72,25 +72,25 @@ def integrated_gradients(model: nn.Module, images: Tensor, classes: Tensor, *, s
 def occlusion(model: nn.Module, images: Tensor, classes: Tensor, *, patch_size: int = 4) -> Tensor:
     """By how much the class's logit falls where a patch gets the mean colour (Zeiler and Fergus 2014, arXiv:1311.2901).
 
-    (B, L, L), square patches of `patch_size` pixels that do not overlap.
+    (B, H / P, W / P), square patches of `patch_size` pixels that do not overlap.
     """
     before = _logits(model, images, classes)
     falls = [before - _logits(model, covered, classes) for covered in without_each(images, patch_size)]
-    side = images.shape[-1] // patch_size
-    return torch.stack(falls, dim=1).unflatten(1, (side, side))
+    return torch.stack(falls, dim=1).unflatten(1, lattice(images, patch_size))
 
 
 def random_map(model: nn.Module, images: Tensor, classes: Tensor, *, patch_size: int = 4, seed: int = 0) -> Tensor:
     """Numbers drawn evenly from [0, 1), which know nothing of image or model: the least a map must be better than."""
-    side, generator = images.shape[-1] // patch_size, torch.Generator().manual_seed(seed)
-    return torch.rand(len(images), side, side, generator=generator).to(images.device)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(len(images), *lattice(images, patch_size), generator=generator).to(images.device)
 
 
 def centred_gaussian(model: nn.Module, images: Tensor, classes: Tensor, *, patch_size: int = 4) -> Tensor:
-    """A hill in the middle, of a standard deviation of a quarter of the side: where photographers put their objects."""
-    side = images.shape[-1] // patch_size
-    away = (torch.arange(side, device=images.device) + 0.5) / side - 0.5
-    hill = torch.exp(-(away[:, None].square() + away.square()) / (2 * 0.25**2))
+    """A hill in the middle, its deviation a quarter of each side: where photographers put their objects."""
+    down, across = (
+        (torch.arange(side, device=images.device) + 0.5) / side - 0.5 for side in lattice(images, patch_size)
+    )
+    hill = torch.exp(-(down[:, None].square() + across.square()) / (2 * 0.25**2))
     return hill.expand(len(images), -1, -1)
 
 
@@ -113,13 +113,14 @@ NAMES = (*METHODS, *BY_PATCHES)
 
 
 def saliency(model: nn.Module, images: Tensor, classes: Tensor, *, method: str, patch_size: int = 4) -> Tensor:
-    """The map of a method, one of `NAMES`, on the lattice of square patches: (B, L, L), float32.
+    """The map of a method, one of `NAMES`, on the lattice of square patches: (B, H / P, W / P), float32.
 
     Finer maps are averaged over each patch, coarser ones interpolated. Raises `InputError` where `patch_size` does not
     divide the image or the method does not fit the model.
     """
-    if images.shape[-1] % patch_size:
-        allowed = f"a divisor of the image size {images.shape[-1]}"
+    height, width = images.shape[2:]
+    if height % patch_size or width % patch_size:
+        allowed = f"a divisor of the image size {width if height == width else f'{height} x {width}'}"
         raise InputError(f"patch_size of saliency must be {allowed}. Got {patch_size} instead.")
     if method not in NAMES:
         raise InputError(f"method of saliency must be one of {', '.join(map(repr, NAMES))}. Got {method!r} instead.")
@@ -129,7 +130,7 @@ def saliency(model: nn.Module, images: Tensor, classes: Tensor, *, method: str, 
         few = min(AT_ONCE, at_once(numbers(model, images)))
         parts = zip(images.split(few), classes.split(few), strict=True)
         found = torch.cat([METHODS[method](model, *part).detach() for part in parts])
-        return on_lattice(found.float(), images.shape[-1] // patch_size)
+        return on_lattice(found.float(), lattice(images, patch_size))
 
 
 def fitting(model: nn.Module, images: Tensor, names: Sequence[str] = NAMES) -> list[str]:
@@ -145,16 +146,21 @@ def fitting(model: nn.Module, images: Tensor, names: Sequence[str] = NAMES) -> l
     return [name for name in names if name not in unfit]
 
 
-def on_lattice(maps: Tensor, side: int) -> Tensor:
-    """Maps (B, rows, columns) as (B, side, side): means where they are finer, else bilinear between the middles.
+def lattice(images: Tensor, patch_size: int) -> tuple[int, int]:
+    """The rows and columns of square patches on images."""
+    return images.shape[2] // patch_size, images.shape[3] // patch_size
+
+
+def on_lattice(maps: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Maps (B, rows, columns) of other sides: means where they are finer, else bilinear between the middles.
 
     In float64 between, so that equal values stay equal and get no ranks by rounding.
     """
     exact = maps[:, None].double()
-    if min(maps.shape[1:]) >= side:
-        found = F.adaptive_avg_pool2d(exact, side)
+    if maps.shape[1] >= sides[0] and maps.shape[2] >= sides[1]:
+        found = F.adaptive_avg_pool2d(exact, sides)
     else:
-        found = F.interpolate(exact, (side, side), mode="bilinear", align_corners=False)
+        found = F.interpolate(exact, sides, mode="bilinear", align_corners=False)
     return found[:, 0].to(maps.dtype)
 
 
