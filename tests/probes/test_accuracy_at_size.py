@@ -48,6 +48,11 @@ def test_what_has_no_such_size_is_refused_in_a_sentence():
     assert AccuracyAtSize().skip(KMeansFeatures(), None) == "KMeansFeatures takes images of one size"
     with pytest.raises(InputError, match="must be a whole number of pixels, times the image size 8"):
         AccuracyAtSize(zooms=(1.3,)).require_fit(DATA)
+    assert 1.1 * 100 != 110  # by rounding alone
+    large = Data.from_tensors(torch.rand(2, 1, 100, 100), torch.tensor([0, 1]))
+    AccuracyAtSize(zooms=(1.1,)).require_fit(large)
+    with pytest.raises(InputError, match=r"times the image size 8\. Got 0\.01 instead"):
+        AccuracyAtSize(zooms=(0.01,)).require_fit(DATA)
     flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4))
     with pytest.raises(InputError, match=r"must be one that takes images of 12 pixels\. Got Sequential"):
         list(AccuracyAtSize()(flat, DATA))

@@ -1,5 +1,7 @@
 """Saliency maps, each against its definition computed in another way, on small networks in float64."""
 
+import copy
+
 import pytest
 import timm
 import torch
@@ -266,20 +268,21 @@ def test_models_of_timm_are_asked_by_what_fits_them(name):
         assert saliency(model, images, torch.tensor([0, 1]), method=method).shape == (2, 8, 8)
 
 
-@pytest.mark.parametrize("reads", ["class token", "mean"])
+@pytest.mark.parametrize("reads", ["class token", "mean", "class token by a head of zeros"])
 def test_of_a_model_that_says_nothing_the_row_is_that_of_the_tokens_that_move_the_logits(reads):
     torch.manual_seed(0)
     sizes = {"image_size": 16, "patch_size": 4, "num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 16}
     model = torchvision.models.VisionTransformer(**sizes, num_classes=5).double()
-    nn.init.normal_(model.heads.head.weight)
+    if "zeros" not in reads:
+        nn.init.normal_(model.heads.head.weight)
     if reads == "mean":
         model.heads.register_forward_pre_hook(lambda module, given: (tokens[-1][:, 1:].mean(1),))
         tokens = []
         model.encoder.register_forward_hook(lambda module, given, out: tokens.append(out))
     last = list(attention_maps(model, IMAGES).values())[-1].weights.mean(1)
-    expected = last[:, 0, 1:] if reads == "class token" else last[:, 1:, 1:].mean(1)
+    expected = last[:, 1:, 1:].mean(1) if reads == "mean" else last[:, 0, 1:]
     torch.testing.assert_close(last_attention(model, IMAGES, CLASSES), expected.view(4, 4, 4))
-    assert ("Grad-CAM" in fitting(model, IMAGES)) == (reads == "class token")
+    assert ("Grad-CAM" in fitting(model, IMAGES)) == (reads != "mean")
     assert not model.encoder.layers[-1].self_attention._forward_hooks
 
 
@@ -299,6 +302,16 @@ def test_finer_maps_are_averaged_and_coarser_ones_interpolated():
     torch.testing.assert_close(on_lattice(fine, (4, 4)), fine.view(1, 4, 2, 4, 2).mean((2, 4)))
     coarse = torch.tensor([[[0.0, 1.0], [0.0, 1.0]]])
     assert on_lattice(coarse, (4, 4))[0, 0].tolist() == [0, 0.25, 0.75, 1]
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_models_of_half_precision_have_all_maps_that_they_have_in_full(precision):
+    model = vit()
+    for method in NAMES:
+        expected = saliency(model, IMAGES, CLASSES, method=method)
+        found = saliency(copy.deepcopy(model).to(precision), IMAGES.to(precision), CLASSES, method=method)
+        assert found.dtype == torch.float32
+        assert (found - expected).abs().max() < 0.2 * expected.abs().max()
 
 
 def test_rectangular_images_have_a_lattice_of_their_shape():

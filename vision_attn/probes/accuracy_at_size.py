@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,7 +45,8 @@ class AccuracyAtSize(Probe):
             allowed = "in their own order for AccuracyAtSize"
             raise InputError(f"pixels of {data.name} must be {allowed}. Got pixels that are permuted instead.")
         for zoom in self.zooms:
-            if (zoom * data.image_size) % 1:
+            side = round(zoom * data.image_size)
+            if side < 1 or not math.isclose(side, zoom * data.image_size):
                 allowed = f"a whole number of pixels, times the image size {data.image_size}"
                 raise InputError(f"zooms of AccuracyAtSize must be {allowed}. Got {zoom} instead.")
 

@@ -17,9 +17,10 @@ from torch.overrides import TorchFunctionMode
 from vision_attn.layers import Attention
 from vision_attn.models.replacement import attends
 from vision_attn.probes.capture import calls_of, frozen, tokens_read
+from vision_attn.probes.gradients import twin
 from vision_attn.probes.maps import SOFTMAXES, AttentionMap, attention_maps, each_map
 from vision_attn.spec import InputError
-from vision_attn.training.evaluate import evaluating
+from vision_attn.training.evaluate import at_least_float32, evaluating
 
 
 def last_attention(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
@@ -37,10 +38,10 @@ def rollout(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     where not all layers have attention among the same tokens.
     """
     found = list(attention_maps(model, images).values())
-    joint = _eye(found[-1].weights)
+    joint = unit = _eye(found[-1].weights)
     for one in found:
         _require_square(model, one.weights, like=joint)
-        mixed = (one.weights.mean(dim=1) + torch.eye(joint.shape[1], device=joint.device)) / 2
+        mixed = (at_least_float32(one.weights).mean(dim=1) + unit) / 2
         joint = mixed / mixed.sum(dim=-1, keepdim=True) @ joint
     return read(model, dataclasses.replace(found[-1], weights=joint[:, None]), images)
 
@@ -60,7 +61,8 @@ def gradient_attention(model: nn.Module, images: Tensor, classes: Tensor) -> Ten
     joint = _eye(weights[-1])
     for own, slope in zip(weights, gradients, strict=True):
         _require_square(model, own, like=joint)
-        joint = joint + (own * slope).clamp(min=0).mean(dim=1).detach() @ joint
+        mixed = at_least_float32(own * slope).clamp(min=0).mean(dim=1).detach()
+        joint = joint + mixed @ joint
     return read(model, dataclasses.replace(last, weights=joint[:, None]), images)
 
 
@@ -102,6 +104,9 @@ def reads_class_token(model: nn.Module, images: Tensor) -> bool:
     if not last.prefix:
         return False
     moving = tokens_read(model, name, images[:1])
+    if not moving.any():  # as in torchvision, whose heads are 0 at first
+        drawn = twin(model, positive=False, generator=torch.Generator().manual_seed(0))
+        moving = tokens_read(drawn, name, images[:1].cpu().double())
     return bool(moving[0]) and not bool(moving[last.prefix :].any())
 
 
@@ -170,7 +175,7 @@ def _score(
 
 def _eye(like: Tensor) -> Tensor:
     """Every token from itself, (B, T, T)."""
-    return torch.eye(like.shape[-1], device=like.device, dtype=like.dtype).expand(len(like), -1, -1)
+    return at_least_float32(torch.eye(like.shape[-1], device=like.device, dtype=like.dtype)).expand(len(like), -1, -1)
 
 
 def _require_square(model: nn.Module, weights: Tensor, *, like: Tensor) -> None:

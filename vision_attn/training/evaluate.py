@@ -37,7 +37,7 @@ def logits(
     """
     size = images_at_once(images) if batch_size is None else batch_size
     with evaluating(model), torch.inference_mode():
-        return torch.cat([_at_least_float32(model(normalise(batch))) for batch in images.split(size)])
+        return torch.cat([at_least_float32(model(normalise(batch))) for batch in images.split(size)])
 
 
 def images_at_once(images: Tensor) -> int:
@@ -58,5 +58,6 @@ def accuracy(model: nn.Module, split: Split, *, normalise: Callable[[Tensor], Te
     return (scores.argmax(1) == labels).double().mean().item()
 
 
-def _at_least_float32(scores: Tensor) -> Tensor:
+def at_least_float32(scores: Tensor) -> Tensor:
+    """Numbers of half precision in float32, all others as they are."""
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
