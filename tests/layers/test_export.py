@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from switches import DIM, HEADS, PATTERNS, POSITIONS, SIMILARITIES, image_tokens, made
+from switches import DIM, GRID, HEADS, PATTERNS, POSITIONS, SIMILARITIES, image_tokens, made
 from torch._dynamo.backends.common import aot_autograd
 from torch.export import Dim
 
@@ -168,12 +168,12 @@ def test_sides_that_are_said_to_be_multiples_are_cut_into_tiles(pattern):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("free", [True, False])
-def test_the_default_runs_in_onnx(tmp_path, free):
+@pytest.mark.parametrize(("position", "free"), [(None, True), (None, False), ("relative", True)])
+def test_the_default_and_a_learned_bias_run_in_onnx(tmp_path, position, free):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    layer, path = Attention(DIM, HEADS).eval(), tmp_path / "attention.onnx"
+    layer, path = Attention(DIM, HEADS, position=position, grid=GRID).eval(), tmp_path / "attention.onnx"
     shapes = {"dynamic_shapes": {"x": {0: Dim("batch", min=1, max=64)}}} if free else {}
     torch.onnx.export(layer, (image_tokens(batch=3).float(),), path, dynamo=True, verbose=False, **shapes)
     onnx.checker.check_model(onnx.load(path))

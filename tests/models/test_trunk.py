@@ -121,3 +121,16 @@ def test_a_trunk_made_on_meta_and_loaded_is_the_stored_one(assign):
         empty = empty.to_empty(device="cpu")
     empty.load_state_dict(stored.state_dict(), assign=assign)
     assert torch.equal(empty(x), stored(x))
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+def test_a_class_token_and_stochastic_depth_keep_the_batch_free_in_a_graph():
+    spec = ViT(dim=8, depth=2, pool="token", reg_tokens=1, drop_path=0.1, mixer=SelfAttention(num_heads=2))
+    module = spec.build(image_size=8, in_chans=1, num_classes=3)
+    images = torch.randn(5, 1, 8, 8)
+    shapes = ({0: torch.export.Dim("batch", min=1, max=64)},)
+    program = torch.export.export(module, (images[:3],), dynamic_shapes=shapes).module()
+    assert program(images).shape == (5, 3)
+    module.eval()
+    trace = torch.jit.trace(module, (images[:3],))
+    torch.testing.assert_close(trace(images), module(images))

@@ -13,7 +13,7 @@ from vision_attn.layers.derivatives import TwiceDifferentiable, beyond_first_gra
 from vision_attn.layers.paths import PathName, attention_path
 from vision_attn.layers.precision import compared, scaled
 from vision_attn.layers.shapes import Float
-from vision_attn.layers.symbolic import kept, recorded, traced
+from vision_attn.layers.symbolic import recorded, taped, traced
 
 
 def products(
@@ -87,7 +87,7 @@ def is_fused(path: PathName, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | Non
         return False
     # Within a transform a tensor does not say whether what it stands for is learned.
     learned = bias is not None and torch.is_grad_enabled() and (bias.requires_grad or transformed())
-    if q.device.type == "cpu" and (learned or rate(drop)) and not kept():
+    if q.device.type == "cpu" and (learned or rate(drop)) and not taped():
         return False  # PyTorch would take products, too
     return not beyond_first_gradients(*tensors)
 

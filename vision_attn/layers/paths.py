@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 import torch
 
-from vision_attn.layers.symbolic import kept
+from vision_attn.layers.symbolic import taped
 
 PathName = Literal["auto", "fused", "math"]
 PATHS: tuple[str, ...] = get_args(PathName)
@@ -59,7 +59,7 @@ def attention_path(
 
     `tokens` is the number of keys that a query meets; `in_turn` as in `math_up_to`.
     """
-    if kept():
+    if torch.compiler.is_exporting() or taped():
         return "fused"
     threshold = math_up_to(device, dtype, in_turn=in_turn)
     return "math" if threshold and tokens <= threshold else "fused"

@@ -13,14 +13,14 @@ def traced(x: Any) -> bool:
     return isinstance(x, Proxy)
 
 
+def taped() -> bool:
+    """Whether torch.jit.trace runs, which runs again without gradients and compares what it has recorded."""
+    return torch._C._get_tracing_state() is not None
+
+
 def recorded() -> bool:
     """Whether a graph is made of what runs, by torch.compile, torch.export or torch.jit.trace."""
-    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
-
-
-def kept() -> bool:
-    """Whether the graph is made to be kept, for training or not, by torch.export or torch.jit.trace."""
-    return torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None
+    return torch.compiler.is_compiling() or taped()
 
 
 def is_integer(size: Any) -> bool:

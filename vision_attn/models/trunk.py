@@ -168,7 +168,7 @@ class VisionTransformer(OfPlaces, Features, Classifier):
         if self.pos_embed is not None:
             x = x + self._positions(self.pos_embed, grid, x.device).to(self.fc_norm.weight.dtype)
         if self.num_prefix_tokens:
-            x = torch.cat([self.prefix.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
+            x = torch.cat([self.prefix.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)
         return x
 
     def _grid_of(self, images: Tensor) -> tuple[int, int]:
