@@ -409,15 +409,22 @@ def test_changed_sources_are_loud_on_the_page(tmp_path):
     )
 
 
-def test_a_worker_that_cannot_start_ends_the_sweep_with_one_sentence(tmp_path):
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("assert not mark.exists(), 'only once'", r"mine\.py fails: AssertionError: only once"),
+        ("if mark.exists(): raise KeyboardInterrupt('only once')", "own code fails: KeyboardInterrupt: only once"),
+    ],
+)
+def test_a_worker_that_cannot_start_ends_the_sweep_with_one_sentence(tmp_path, line, said):
     """As where a file reads what only the first process has."""
     own = NETWORK.format(name="Once", module=FLAT.format(outputs="num_classes"))
-    own += "import pathlib\nmark = pathlib.Path('mark')\nassert not mark.exists(), 'only once'\nmark.write_text('')\n"
+    own += f"import pathlib\nmark = pathlib.Path('mark')\n{line}\nmark.write_text('')\n"
     (tmp_path / "mine.py").write_text(FILE.format(own=own, probes="Size()"))
     code, output = command("run", "mine.py", "--results", "out", "--jobs", "1", place=tmp_path)
     assert code == 1
     assert output.count("a worker could not start") == 1
-    assert re.search(r"mine\.py fails: AssertionError: only once \(.*mine\.py, line 16\)", output)
+    assert re.search(rf"{said} \(.*mine\.py, line 16\)", output)
     log = Path(re.search(r"\(see (.+workers\.log)\)", output)[1])
     assert "only once" in (tmp_path / log).read_text()
     assert "1 run: pending" in output

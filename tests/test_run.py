@@ -2,18 +2,20 @@
 
 import errno
 import hashlib
+import re
 from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import nn
 
-from vision_attn import Accuracy, Mnist5k, Recipe, Run, ViT
-from vision_attn.data import Data
+from vision_attn import Accuracy, Mnist5k, Recipe, Run, ViT, group, worker
+from vision_attn.data import Data, Dataset
 from vision_attn.execution import _classified, execute
+from vision_attn.models import Model
 from vision_attn.probes import Size
 from vision_attn.probes.base import Probe, Row
-from vision_attn.spec import digest, spec, to_json
+from vision_attn.spec import InputError, digest, spec, to_json
 from vision_attn.store import (
     CHECKPOINT,
     RESULT,
@@ -62,6 +64,29 @@ class TooLarge(Probe):
 class Nested(Probe):
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         yield {"metric": "nonsense", "value": [1.0]}
+
+
+class Leave(BaseException):
+    """What own code raises to end the process."""
+
+
+@spec
+class Ending(Probe):
+    """Raises where it is asked whether it fits, or where it measures."""
+
+    at: str
+    error: str
+
+    def skip(self, model: Model, data: Dataset) -> str | None:
+        return self.end("skip")
+
+    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+        yield {"metric": "ending", "value": 1.0}
+        self.end("call")
+
+    def end(self, place: str) -> None:
+        if self.at == place:
+            raise {one.__name__: one for one in (KeyboardInterrupt, GeneratorExit, SystemExit, Leave)}[self.error]
 
 
 @pytest.fixture
@@ -166,6 +191,34 @@ def test_a_probe_that_yields_something_else_than_flat_finite_rows_fails_the_run(
     assert outcome.name == "failed"
     assert folder.state([probe_file(to_json(probe))]).name == "failed"
     assert not list(folder.path.glob("probes/*"))
+
+
+@pytest.mark.parametrize("at", ["skip", "call"])
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "GeneratorExit", "SystemExit", "Leave"])
+def test_own_code_that_would_end_the_process_fails_its_run_in_one_line_with_file_and_line(folder, at, error):
+    probe = Ending(at=at, error=error)
+    outcome = go(folder, probe, run=RUN.replace(recipe=RUN.recipe.replace(updates=0)))
+    assert outcome.name == "failed"
+    assert re.fullmatch(rf"(.* fails: )?{error} \(.*test_run\.py, line \d+\)", outcome.error)
+    assert folder.holder() is None
+    assert folder.failure().reason == outcome.error
+
+
+def test_own_code_that_would_end_the_process_fails_no_other_way_where_a_run_is_read_or_trained_in_a_stack(
+    folder, monkeypatch, caplog
+):
+    def end(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(worker, "from_json", end)
+    with pytest.raises(InputError, match=r"own code fails: KeyboardInterrupt \(.*test_run\.py, line \d+\)"):
+        worker._run_of(folder, digest(RUN))
+    monkeypatch.setattr(group, "prepare", end)
+    other = Store(folder.path.parent).open("0" * 64, hint="other", run=to_json(RUN), index={})
+    members = [(one, RUN, lambda update: None) for one in (folder, other)]
+    assert group.train_group(members, device=CPU, threads=1) == {}
+    assert "the runs are executed one by one" in caplog.text
+    assert (folder.holder(), other.holder()) == (None, None)
 
 
 def test_a_disk_that_is_full_at_any_write_costs_the_attempt_and_nothing_that_was_written(tmp_path, monkeypatch):

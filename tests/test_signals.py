@@ -77,6 +77,28 @@ def test_where_nothing_can_be_stopped_cleanly_a_signal_raises_and_the_command_sa
     assert f"Stopped by {name}. What was finished is kept" in " ".join(capsys.readouterr().err.split())
 
 
+def test_signals_that_come_together_break_into_nothing_that_is_said_and_a_later_one_ends_at_once(now, monkeypatch):
+    said, codes = [], []
+
+    def complain(sentence):
+        os.kill(os.getpid(), signal.SIGINT)  # as where a shell ends a job: the group is told, then the process
+        said.append(sentence)
+        now[0] += 5
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(command, "app", lambda **options: os.kill(os.getpid(), signal.SIGHUP))
+    monkeypatch.setattr(command, "complain", complain)
+    monkeypatch.setattr(signals.os, "_exit", codes.append)
+    assert command.execute(["status"]) == 75
+    assert said == ["Stopped by SIGHUP. What was finished is kept; the same command continues."]
+    assert codes == [75]
+
+
+def test_a_signal_while_a_mistake_is_told_leaves_no_traceback(monkeypatch):
+    monkeypatch.setattr(command, "complain", lambda sentence: os.kill(os.getpid(), signal.SIGTERM))
+    assert command.execute(["status", "nowhere"]) == 75
+
+
 def test_an_inner_block_that_listens_goes_before_one_that_raises():
     with signals.raised(), signals.heard() as asked:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -17,7 +17,7 @@ from vision_attn.data import Data
 from vision_attn.probes.asking import answers
 from vision_attn.probes.base import Probe
 from vision_attn.run import Attempt, Outcome, Run, Stopped, drive, prepare, sourced, train_stack
-from vision_attn.sources import FAULTS
+from vision_attn.sources import own_place
 from vision_attn.spec import InputError, digest, to_json
 from vision_attn.store import CHECKPOINT, PROBES, SCHEMA, WEIGHTS, Lease, LeaseLost, RunFolder, probe_file, refusal
 from vision_attn.training.checkpoint import load
@@ -50,13 +50,13 @@ def execute(
         return _classified(error)
     if lease is None:
         return Outcome("busy")
-    asked = {probe_file(to_json(probe)): probe for probe in probes if probe.skip(run.model, run.data) is None}
-    state = folder.state(list(asked)).name
-    if state in ("done", "diverged"):
-        with contextlib.suppress(*UNWRITTEN):
-            lease.release_unused()
-        return Outcome(state)
     try:
+        asked = {probe_file(to_json(probe)): probe for probe in probes if probe.skip(run.model, run.data) is None}
+        state = folder.state(list(asked)).name
+        if state in ("done", "diverged"):
+            with contextlib.suppress(*UNWRITTEN):
+                lease.release_unused()
+            return Outcome(state)
         with heartbeat(lease):
             outcome = _train_and_measure(lease, run, asked, device, threads, stopping, progress)
     except Stopped:
@@ -64,7 +64,7 @@ def execute(
     except LeaseLost as error:
         logger.error("%s", error)
         return Outcome("busy", str(error))
-    except (*FAULTS, KeyboardInterrupt) as error:  # own code raises it: a worker hears signals otherwise
+    except BaseException as error:  # own code raises whatever it is: a worker hears signals otherwise
         logger.exception("The run failed.")
         outcome = _classified(error)
     logger.info("attempt %d: %s", lease.token, outcome.name)
@@ -141,11 +141,13 @@ def load_weights(model: nn.Module, path: Path, sha256: str) -> bool:
 
 
 def _classified(error: BaseException) -> Outcome:
-    """What kind of failure an exception is, in one line."""
+    """What kind of failure an exception is, in one line, with the last line of own code that led to it."""
     text = (str(error).strip().splitlines() or [""])[0]
     first = text if isinstance(error, InputError) else ": ".join(filter(None, (type(error).__name__, text)))
     if isinstance(error, OSError) and error.filename:
         first = refusal(error)
+    if (place := own_place(error)) and place not in first:
+        first = f"{first} ({place})"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Outcome("disk full", first)
     starved = "can't allocate memory" in text or "out of memory" in text

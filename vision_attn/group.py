@@ -9,7 +9,6 @@ import torch
 
 from vision_attn.execution import UNWRITTEN, heartbeat
 from vision_attn.run import Attempt, Outcome, Run, Stopped, prepare, train_stack
-from vision_attn.sources import FAULTS
 from vision_attn.store import Lease, RunFolder
 from vision_attn.training.stacked import stackable
 
@@ -47,7 +46,7 @@ def train_group(
             _train(list(attempts.values()), stopping)
         except Stopped:
             stopped = True
-        except FAULTS:
+        except BaseException:  # of own code, whatever it is: a worker hears signals otherwise
             logger.exception("Training in a stack failed; the runs are executed one by one.")
     return _outcomes(leases, attempts, stopped=stopped)
 

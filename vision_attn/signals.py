@@ -2,12 +2,16 @@
 
 import contextlib
 import dataclasses
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+STOPPED = 75
+"""Exit code of a process that was stopped."""
+
 APART_SECONDS = 1.0
 """What comes within a second counts as one: whoever ends a job signals the process and its parents."""
 
@@ -56,10 +60,18 @@ class Interrupted(BaseException):
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """Raise `Interrupted` at a signal that asks to stop, but where an inner block has `heard`."""
+    """Raise `Interrupted` at a signal that asks to stop, but where an inner block has `heard`.
+
+    What comes within a second of it breaks into nothing more; a later one ends the process at once.
+    """
+    names: list[str] = []
 
     def stop(asked: Asked) -> None:
-        raise Interrupted(asked.name)
+        if asked.times > 1:
+            os._exit(STOPPED)
+        if not names:
+            names.append(asked.name)
+            raise Interrupted(asked.name)
 
     with heard(stop):
         yield

@@ -49,11 +49,11 @@ def told(what: str, *, at: str = "") -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        if error.place or not (place := _place(own_frames(error))):
+        if error.place or not (place := own_place(error)):
             raise
         raise _placed(f"{error} ({place})", place) from error
     except FAULTS as error:
-        raise _placed(f"{what} fails: {fault(error, at=at)}", _place(own_frames(error)) or at) from error
+        raise _placed(f"{what} fails: {fault(error, at=at)}", own_place(error) or at) from error
 
 
 def tried(call: Callable[[], T], *, what: Callable[[], str], at: Callable[[], str]) -> T:
@@ -80,13 +80,18 @@ def own_frames(error: BaseException) -> list[traceback.FrameSummary]:
     return [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(frame.filename)]
 
 
+def own_place(error: BaseException) -> str:
+    """The file and line of own code that led to an exception last; empty where none did."""
+    return _place(own_frames(error))
+
+
 def fault(error: BaseException, *, at: str = "") -> str:
     """An exception in one line: its kind, its message, and the last line of own code that led to it, else `at`."""
     text = " ".join(str(error).split())
     if isinstance(error, SyntaxError):
         place = f" ({shown(Path(error.filename))}, line {error.lineno})" if error.filename else ""
         return f"{type(error).__name__}: {error.msg}{place}"
-    place = _place(own_frames(error)) or at or _place(traceback.extract_tb(error.__traceback__)[-1:])
+    place = own_place(error) or at or _place(traceback.extract_tb(error.__traceback__)[-1:])
     place = f" ({place})" if place else ""
     return f"{type(error).__name__}: {text}{place}" if text else f"{type(error).__name__}{place}"
 

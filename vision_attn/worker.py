@@ -27,14 +27,12 @@ from vision_attn.group import train_group
 from vision_attn.plan import Plan
 from vision_attn.probes import Probe
 from vision_attn.run import Outcome, Run
-from vision_attn.signals import Asked, heard
+from vision_attn.signals import STOPPED, Asked, heard
 from vision_attn.spec import InputError, from_json, json_sha256
 from vision_attn.store import LOG, DamagedFile, RunFolder, Store, refusal
 from vision_attn.store.folder import CONFIG
 
 LOG_FORMAT = "%(asctime)s %(message)s"
-STOPPED = 75
-"""Exit code of a worker that was stopped."""
 BROKEN = 70
 """Exit code of a worker whose GPU no longer computes for it."""
 
@@ -60,6 +58,8 @@ def main() -> None:
         probes = [from_json(item, Probe) for item in plan.probes]
     except InputError as error:
         sys.exit(str(error))
+    except BaseException as error:  # own code raises it: signals wait until they are heard
+        sys.exit(f"own code fails: {sources.fault(error)}")
     asked_to_stop = threading.Event()
 
     def stop(asked: Asked) -> None:
@@ -137,7 +137,12 @@ def _run_of(folder: RunFolder, key: str) -> Run:
             f"'{folder.path / CONFIG}' must hold the run {key[:12]}. It holds another: remove the folder, and the run "
             "is made anew."
         )
-    return from_json(content, Run)
+    try:
+        return from_json(content, Run)
+    except InputError:
+        raise
+    except BaseException as error:  # of the `check` of an own kind, whatever it is
+        raise InputError(f"own code fails: {sources.fault(error)}") from error
 
 
 def _end_if_broken(device: torch.device) -> None:

@@ -108,12 +108,19 @@ def _spare_what_stays(arguments: Sequence[str]) -> None:
 
 
 def execute(arguments: Sequence[str]) -> int:
-    """Run the command with these arguments; its exit code."""
+    """Run the command with these arguments; its exit code. Signals are heard until all is said."""
+    try:
+        with raised():
+            return _execute(arguments)
+    except Interrupted:  # while another end was being told
+        return INTERRUPTED
+
+
+def _execute(arguments: Sequence[str]) -> int:
     try:
         _check(arguments)
         try:
-            with raised():
-                app(args=list(arguments), prog_name="vision-attn")
+            app(args=list(arguments), prog_name="vision-attn")
         finally:
             sys.stdout.flush()
     except Interrupted as error:
