@@ -80,6 +80,16 @@ def test_hints_are_readable_and_stay_in_the_store():
         ({"factors": {"model": (None,), "seed": (0,)}}, "levels of factor 'model' must be texts or numbers."),
         ({"factors": {"value": (1,), "seed": (0,)}}, "factor must be a name other than"),
         ({"factors": {"n": (1,), "seed": (0,)}}, "factor must be a name other than"),  # a column of every table
+        ({"factors": {"learning rate": (1,)}}, "factor must be a name that an argument of run can have: letters,"),
+        ({"factors": {"class": (1,)}}, "factor must be a name that an argument of run can have: letters, digits and"),
+        (
+            {"factors": {"model": {"a": 1}, "seed": (0,)}},
+            "levels of factor 'model' must be a tuple or list. Got {'a': 1} instead: write tuple(['a']).",
+        ),
+        (
+            {"run": lambda model, seed, /: None},
+            "run of Experiment must take one argument for each factor (model, seed). Got model, seed, / instead.",
+        ),
     ],
 )
 def test_wrong_experiments_are_refused_with_a_sentence(changes, sentence):

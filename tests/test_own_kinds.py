@@ -211,6 +211,46 @@ def test_an_example_of_under_40_lines_runs_to_a_report_that_names_the_source_of_
             r"^Pooled must return tokens of the shape that it is given, .*2, 16, 16\) \(.*, line 9\)\. Got .*1, 16",
         ),
         (
+            NETWORK.format(name="Kept", module=FLAT.format(outputs="num_classes")).replace(
+                "@as_model", "import functools\n@as_model\n@functools.lru_cache"
+            ),
+            "Size()",
+            r"build of Kept must return a module of its own in every call.* Got one twice: other runs would begin",
+        ),
+        (
+            "LAYER = nn.Linear(16, 16)\n@as_mixer\ndef Shared(dim):\n    return LAYER\n"
+            "MODEL = ViT(dim=16, depth=1, patch_size=7, mixer=Shared())",
+            "Size()",
+            r"build of ViT must return a module of its own in every call.* Got one twice: other runs would begin",
+        ),
+        (
+            "@spec\ndef measured(width=3):\n    return None",
+            "Size()",
+            r"@spec must stand before a class of a kind, .* Got measured instead\. A function becomes a Model",
+        ),
+        (
+            PROBE.format(name="Accurate", body="yield {'metric': 'accuracy', 'split': 'test', 'value': 1.0}"),
+            "Accurate(), Accuracy()",
+            r"^Accuracy and Accurate must not measure the same\. Both give accuracy, split=test\.",
+        ),
+        (
+            "@spec\nclass Typeless(Probe):\n    width = 3\n    def __call__(self, model, data):\n        return ()",
+            "Typeless(width=4)",
+            r"^Typeless has no field 'width'\. Give it a type: width: int = 3\. Its fields are none\.",
+        ),
+        (
+            "@spec\nclass Kindless:\n    width: int = 3",
+            "Size()",
+            r"@spec must stand .* Got Kindless instead\. \(.*mine",
+        ),
+        (
+            PROBE.format(name="Foreign", body="yield {'metric': 'a', 'value': 1.0}").replace(
+                "@spec", "import dataclasses\n@dataclasses.dataclass(frozen=True)"
+            ),
+            "Foreign()",
+            r"^class Foreign must be decorated with @spec\. It is not\. \(.*mine\.py, line",
+        ),
+        (
             "MODEL = ViT(dim=16, depth=1, patch_size=7)",
             "PatchShuffle()",
             r"grids of PatchShuffle must be divisors of the image size 28\. Got 8 instead\.",
@@ -222,6 +262,11 @@ def test_a_fault_is_told_before_anything_runs_with_its_file_and_line(tmp_path, o
         tried(tmp_path, own, probes=probes)
     assert re.search(sentence, str(error.value)), error.value
     assert "\n" not in str(error.value)
+
+
+def test_the_module_spec_decorates_as_the_decorator_in_it_does(tmp_path):
+    own = "from vision_attn import spec\n" + PROBE.format(name="ByModule", body="yield {'metric': 'a', 'value': 1.0}")
+    assert len(tried(tmp_path, own, probes="ByModule()").runs) == 1
 
 
 def test_scalars_of_numpy_and_torch_are_numbers():

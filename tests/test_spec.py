@@ -4,10 +4,12 @@ import hashlib
 import json
 from typing import Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vision_attn.models import ViT
 from vision_attn.spec import (
     _KINDS,
     RENAMED,
@@ -112,6 +114,21 @@ def test_of_many_options_those_most_like_what_was_given_are_named():
 def test_the_initials_of_a_field_are_told_its_name():
     with pytest.raises(InputError, match=r"^Recipe has no field 'lr'\. Did you mean 'learning_rate'\? Its fields are "):
         Recipe(updates=1, lr=0.1)
+
+
+def test_a_field_of_a_default_is_told_where_it_is():
+    with pytest.raises(
+        InputError, match=r"^ViT has no field 'num_heads'\. Did you mean mixer=SelfAttention\(num_heads"
+    ):
+        ViT(dim=32, num_heads=2)
+
+
+def test_scalars_of_numpy_are_plain_values_of_fields():
+    given = ViT(dim=np.int64(32), depth=np.array(2), mlp_ratio=np.float32(2), reg_tokens=np.uint8(1))
+    assert digest(given) == digest(ViT(dim=32, depth=2, mlp_ratio=2.0, reg_tokens=1))
+    assert {type(given.dim), type(given.depth), type(given.mlp_ratio)} == {int, float}
+    with pytest.raises(InputError, match="dim of ViT must be an integer"):
+        ViT(dim=np.arange(2))
 
 
 def test_what_is_given_is_written_on_one_short_line():

@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import keyword
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +30,10 @@ def factors(what: str, given: Any, *, known: Iterable[str] | None = None) -> dic
     for name, levels in mapping(what, given).items():
         if known is not None and name not in known:
             raise InputError(f"{what} must give levels of factors ({', '.join(known)}). Got {name!r} instead.")
-        if not name.isidentifier() or name in RESERVED:
+        if not name.isidentifier() or keyword.iskeyword(name):
+            allowed = "a name that an argument of run can have: letters, digits and '_', and no word of Python"
+            raise InputError(f"factor must be {allowed}. Got {name!r} instead.")
+        if name in RESERVED:
             raise InputError(f"factor must be a name other than {', '.join(sorted(RESERVED))}. Got {name!r} instead.")
         found[name] = _levels(name, levels)
     return found
@@ -39,6 +43,7 @@ def _levels(name: str, given: Any) -> tuple[Level, ...]:
     """The levels of a factor as plain texts and numbers, in their order."""
     if isinstance(given, str | bytes | Mapping | set | frozenset) or not isinstance(given, Iterable):
         hint = f": write ({given!r},)" if isinstance(given, str | int | float) else ""
+        hint = f": write tuple({short(list(given))})" if isinstance(given, Mapping) else hint
         raise InputError(f"levels of factor {name!r} must be a tuple or list. Got {short(given)} instead{hint}.")
     levels = tuple(_plain(level) for level in itertools.islice(given, MOST_LEVELS + 1))
     if not levels:
@@ -99,4 +104,5 @@ def check_run(run: Any, factors: Sequence[str]) -> None:
     named = {one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
     if named != set(factors) or len(named) != len(parameters):
         given = ", ".join(sorted(str(one).partition(":")[0] for one in parameters)) or "none"
+        given += ", /" * any(one.kind is one.POSITIONAL_ONLY for one in parameters)
         raise InputError(f"run of Experiment {allowed}. Got {given} instead.")

@@ -98,7 +98,14 @@ RENAMED_FIELDS = {"SubgroupAccuracy": {"fact": "attribute"}, "ConditionCurve": {
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def spec(cls: type[T]) -> type[T]:
-    """Make `cls` a frozen, keyword-only dataclass and, unless it is abstract, a registered kind."""
+    """Make `cls` a frozen, keyword-only dataclass and, unless it is abstract, a registered kind.
+
+    Raises `TypeError` where it is no class of a kind, or a name or a default of it cannot be.
+    """
+    if not isinstance(cls, type) or not issubclass(cls, Spec):
+        name, hint = getattr(cls, "__name__", short(cls)), "class X(Model), of vision_attn.models, or class X(Probe)"
+        by = "" if isinstance(cls, type) else " A function becomes a Model or a Mixer by as_model or as_mixer."
+        raise TypeError(f"@spec must stand before a class of a kind, such as {hint}. Got {name} instead.{by}")
     for name in vars(cls).get("__annotations__", {}):
         default = vars(cls).get(name)
         if isinstance(default, list):  # as in a call, where a list is taken for a tuple
@@ -178,10 +185,23 @@ def _check_names(what: str, given: Iterable[str], names: Sequence[str], needed: 
     for name in given:
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1) or [one for one in names if _initials(one) == name]
-            meant = f" Did you mean {close[0]!r}?" if close else ""
+            meant = f" Did you mean {close[0]!r}?" if close else _inside(what, name)
             raise InputError(f"{what} has no field {name!r}.{meant} Its fields are {', '.join(names) or 'none'}.")
     if missing := [name for name in needed if name not in given]:
         raise InputError(f"{what} needs the field {missing[0]!r}, which is not there.")
+
+
+def _inside(what: str, name: str) -> str:
+    """What is called so instead: a field of a spec that is the default of a field, or an attribute without a type."""
+    if what not in _KINDS:
+        return ""
+    own = vars(_KINDS[what])
+    if isinstance(own.get(name), bool | int | float | str):
+        return f" Give it a type: {name}: {type(own[name]).__name__} = {own[name]!r}."
+    for field in own["__dataclass_fields__"].values():
+        if isinstance(field.default, Spec) and name in vars(field.default):
+            return f" Did you mean {field.name}={type(field.default).__name__}({name}=...)?"
+    return ""
 
 
 def _initials(name: str) -> str:
@@ -320,7 +340,12 @@ def _stored(cls: Any) -> list[tuple[str, str, Any, Any]]:
 
 @functools.cache
 def _tests(cls: Any) -> list[tuple[str, Any, Callable[[Any], bool]]]:
-    """Every field, its default where that needs no test, and the test of a value."""
+    """Every field, its default where that needs no test, and the test of a value.
+
+    Raises `InputError` where the class is a dataclass by `dataclasses.dataclass` alone.
+    """
+    if not hasattr(vars(cls).get("__init__"), "__wrapped__"):
+        raise InputError(f"class {cls.__name__} must be decorated with @spec. It is not.")
     annotations, found = _annotations(cls), []
     for field in dataclasses.fields(cls):
         fits = _fits_as_it_is(annotations[field.name])
@@ -398,7 +423,12 @@ def _is_union(annotation: Any) -> bool:
 
 
 def _fit(value: Any, annotation: Any) -> tuple[bool, Any]:
-    """Whether the value has the annotated type, and the value in that type (2 becomes 2.0 where a float is due)."""
+    """Whether the value has the annotated type, and the value in that type (2 becomes 2.0 where a float is due).
+
+    A scalar of numpy is taken for the number that it is.
+    """
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        value = value.item()
     origin = typing.get_origin(annotation)
     if origin is Literal:
         return any(value == o and type(value) is type(o) for o in typing.get_args(annotation)), value
@@ -442,3 +472,13 @@ def _describe(annotation: Any) -> str:
     if annotation in _WORDS:
         return _WORDS[annotation]
     return f"a {annotation.__name__} (one of {', '.join(kinds(annotation))})"
+
+
+class _Callable(types.ModuleType):
+    """This module, which `from vision_attn import spec` gives where the decorator of that name was meant."""
+
+    def __call__(self, cls: type[T]) -> type[T]:
+        return spec(cls)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -18,6 +18,7 @@ from vision_attn.data.base import Data, Dataset, Split
 from vision_attn.data.locations import MissingData
 from vision_attn.models import FittedModel, Model, ViT
 from vision_attn.plan import Plan
+from vision_attn.probes.accuracy import Accuracy
 from vision_attn.probes.asking import answers, require_distinct
 from vision_attn.probes.base import Probe
 from vision_attn.probes.capture import named
@@ -127,7 +128,8 @@ def _try(run: Run, data: Data, probes: Sequence[Probe]) -> None:
             if not isinstance(run.model, FittedModel):
                 _learn(run.model, model, few)
     model.eval()
-    for probe in own_probes:
+    taken: dict[frozenset[tuple[str, Any]], str] = {}
+    for probe in [*own_probes, *(one for one in probes if own_probes and isinstance(one, Accuracy))]:
         at = sources.written_own(probe, "__call__") or sources.written_own(run.model, "build")
         with sources.told(f"{kind_of(probe)} on {kind_of(run.model)}", at=at):
             rows = answers(probe, model, few)
@@ -135,6 +137,17 @@ def _try(run: Run, data: Data, probes: Sequence[Probe]) -> None:
         if not rows:
             place = sources.defined(probe, "__call__")
             raise InputError(f"{kind_of(probe)} must yield a row{place}. Got none instead.")
+        _check_taken(kind_of(probe), rows, taken)
+
+
+def _check_taken(name: str, rows: Sequence[dict[str, Any]], taken: dict[frozenset[tuple[str, Any]], str]) -> None:
+    """Raise `InputError` where another probe gives the same metric and coordinates: no figure could tell which."""
+    for row in rows:
+        place = frozenset((column, cell) for column, cell in row.items() if column != "value")
+        if (other := taken.setdefault(place, name)) != name:
+            where = [f"{column}={cell}" for column, cell in row.items() if column not in ("metric", "value")]
+            both = ", ".join([str(row["metric"]), *where])
+            raise InputError(f"{name} and {other} must not measure the same. Both give {both}.")
 
 
 def _built(spec: Model, data: Data) -> nn.Module:
@@ -147,6 +160,15 @@ def _built(spec: Model, data: Data) -> nn.Module:
     if not trains:
         allowed = f"a module with parameters to be trained{sources.defined(spec, 'build')}"
         raise InputError(f"build of {name} must return {allowed}. Got {short(model)} instead.")
+    with sources.told(f"build of {name}", at=at):
+        again = built(spec, data)
+    own = {id(one) for one in again.parameters() if one.requires_grad}
+    if own & {id(one) for one in model.parameters()}:
+        place = f" ({at})" if at else ""
+        raise InputError(
+            f"build of {name} must return a module of its own in every call{place}. Got one twice: other runs would "
+            "begin trained."
+        )
     images = data.normalise(data.test.images[:2])
     with sources.told(f"forward of {name}", at=at), torch.no_grad(), _mixers_watched(spec, model):
         found = model.eval()(images)
