@@ -173,6 +173,30 @@ def test_relevance_adds_up_to_the_logit_where_nothing_else_contributes():
     assert not torch.allclose(slopes, logits, rtol=0.1)  # the plain gradient does not
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"act_layer": nn.SiLU},
+        {"act_layer": nn.Hardswish},
+        {"norm_layer": timm.layers.RmsNorm},
+        {"mlp_layer": timm.layers.SwiGLU},
+        {"mlp_layer": timm.layers.GluMlp},
+    ],
+    ids=lambda parts: next(iter(parts.values())).__name__,
+)
+def test_relevance_adds_up_with_other_norms_and_gates_too(parts):
+    torch.manual_seed(0)
+    sizes = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 5}
+    model = timm.models.VisionTransformer(**sizes, global_pool="avg", **parts).double()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            linear = parameter.ndim == 2 or name.startswith("patch_embed.proj.w")
+            parameter.normal_(std=0.3) if linear else parameter.fill_(float(name.endswith("weight")))
+    logits = model.eval()(IMAGES).gather(1, CLASSES[:, None])[:, 0]
+    torch.testing.assert_close(relevance(model, IMAGES, CLASSES).sum((1, 2)), logits.detach(), rtol=1e-3, atol=1e-5)
+    assert not torch.allclose(gradient_input(model, IMAGES, CLASSES).sum((1, 2)), logits, rtol=0.02)
+
+
 def test_grad_cam_of_a_mean_before_a_linear_head_is_the_class_activation_map():
     """Zhou et al. 2016: the head's weights of the class over the channels."""
     model = built(ResNet(width=8, blocks=1))

@@ -69,9 +69,10 @@ def gradient_attention(model: nn.Module, images: Tensor, classes: Tensor) -> Ten
 def relevance(model: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     """Layer-wise relevance propagation through attention (Ali et al. 2022, arXiv:2202.07304), by pixel.
 
-    Weights of attention, the deviation that a LayerNorm divides by, and the slope of GELU from 0 are taken as given;
-    gradient x input of the class's logit is then a propagation that keeps the sum: what is left of the logit is due to
-    biases and positions. Negative where a pixel speaks against the class.
+    Weights of attention, what LayerNorm and RMSNorm divide by, the slope from 0 of GELU and its like, and gates by a
+    sigmoid are taken as given, and of a product of two parts, as in SwiGLU, each counts half; gradient x input of the
+    class's logit is then a propagation that keeps the sum: what is left of the logit is due to biases and positions.
+    Negative where a pixel speaks against the class.
     """
     images = images.detach().requires_grad_()
     with _by_products(model), evaluating(model), frozen(model), torch.enable_grad(), _Propagating():
@@ -110,18 +111,28 @@ def reads_class_token(model: nn.Module, images: Tensor) -> bool:
     return bool(moving[0]) and not bool(moving[last.prefix :].any())
 
 
+GIVEN = (*SOFTMAXES, torch.sigmoid, Tensor.sigmoid, Tensor.sigmoid_, F.hardsigmoid)
+SLOPES = (F.gelu, F.silu, F.hardswish, F.mish)
+PRODUCTS = (torch.mul, Tensor.mul, Tensor.__mul__)
+
+
 class _Propagating(TorchFunctionMode):
-    """Inside, softmaxes, deviations of norms and slopes of GELU pass no gradients."""
+    """Inside, softmaxes, sigmoids, what norms divide by and slopes pass no gradients, and products half of them."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in SOFTMAXES:
+        if func in GIVEN:
             return func(*args, **kwargs).detach()
         if func is F.layer_norm:
             return _linear_norm(*args, **kwargs)
-        if func is F.gelu:
-            x = args[0]
-            return x * torch.where(x == 0, 0.5, func(*args, **kwargs) / x).detach()
+        if func is F.rms_norm:
+            return _linear_rms_norm(*args, **kwargs)
+        if func in SLOPES:
+            x, form = args[0], {name: value for name, value in kwargs.items() if name == "approximate"}
+            return x * torch.where(x == 0, 0.5, func(x, **form) / x).detach()
+        if func in PRODUCTS and all(isinstance(each, Tensor) and each.requires_grad for each in args):
+            one, other = args
+            return (func(one.detach(), other) + func(one, other.detach())) / 2
         return func(*args, **kwargs)
 
 
@@ -134,6 +145,14 @@ def _linear_norm(
     out = centred / (x.var(dim=dims, keepdim=True, correction=0) + eps).sqrt().detach()
     out = out if weight is None else out * weight
     return out if bias is None else out + bias
+
+
+def _linear_rms_norm(x: Tensor, shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+    """`torch.nn.functional.rms_norm`, which has these arguments, with what it divides by taken as given."""
+    small = torch.finfo(x.dtype).eps if eps is None else eps
+    size = x.square().mean(dim=tuple(range(-len(shape), 0)), keepdim=True)
+    out = x / (size + small).sqrt().detach()
+    return out if weight is None else out * weight
 
 
 @contextlib.contextmanager
