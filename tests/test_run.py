@@ -26,6 +26,7 @@ from vision_attn.store import (
     lease,
     probe_file,
     read_json,
+    verify,
     write_json,
 )
 
@@ -219,6 +220,23 @@ def test_own_code_that_would_end_the_process_fails_no_other_way_where_a_run_is_r
     assert group.train_group(members, device=CPU, threads=1) == {}
     assert "the runs are executed one by one" in caplog.text
     assert (folder.holder(), other.holder()) == (None, None)
+
+
+def test_a_file_that_is_damaged_as_soon_as_it_is_written_does_not_match_the_result(folder, monkeypatch):
+    written = {}
+
+    def damaging(path, payload, **options):
+        files.write_atomic(path, payload, **options)
+        if path.name in (WEIGHTS, "history.jsonl"):
+            path.write_bytes(payload[:-2] + b"?\n")
+            written[path.name] = hashlib.sha256(payload).hexdigest()
+
+    monkeypatch.setattr(lease, "write_atomic", damaging)
+    assert go(folder, Size()).name == "done"
+    assert folder.result()["files"].items() >= written.items()
+    assert {
+        fault.file.rpartition("/")[2] for _, found in verify(Store(folder.path.parent.parent)) for fault in found
+    } == {WEIGHTS, "history.jsonl"}
 
 
 def test_a_disk_that_is_full_at_any_write_costs_the_attempt_and_nothing_that_was_written(tmp_path, monkeypatch):

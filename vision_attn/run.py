@@ -258,12 +258,14 @@ class Attempt:
     def finish(self, diverged: Diverged | None = None) -> None:
         """Write the weights, where it has not diverged, the history and, last of all, the result."""
         state, diverged_at = self.state, None if diverged is None else diverged.update
+        made = {HISTORY: _lines(self.history)}
         if diverged is None:
             weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.model.state_dict().items()}
-            self.lease.write(WEIGHTS, safetensors.torch.save(weights))
-        self.lease.write(HISTORY, _lines(self.history))
-        path, data = self.lease.folder.path, self.data
-        names = ["config.json", HISTORY] + ([WEIGHTS] if diverged_at is None else [])
+            made[WEIGHTS] = safetensors.torch.save(weights)
+        for name, payload in made.items():
+            self.lease.write(name, payload)
+        files = {"config.json": (self.lease.folder.path / "config.json").read_bytes(), **made}
+        data = self.data
         result = {
             "schema": SCHEMA,
             "run": digest(self.run),
@@ -276,7 +278,7 @@ class Attempt:
             "data": provenance(self.run, data),
             "choices": self.choices.as_json(),
             "environment": self.environment,
-            "files": {name: hashlib.sha256((path / name).read_bytes()).hexdigest() for name in names},
+            "files": {name: hashlib.sha256(payload).hexdigest() for name, payload in files.items()},
             "measured": {
                 "attempt": self.lease.token,
                 "started": self.lease.started,

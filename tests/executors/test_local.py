@@ -81,6 +81,14 @@ def test_a_worker_that_dies_is_replaced_and_the_others_go_on(store):
     assert folder.state(["x"]).reason == "the worker was killed by SIGABRT"
 
 
+def test_what_is_given_to_a_worker_that_has_been_asked_to_stop_is_done_by_another(store):
+    code = TALK + "    if 'last' in globals(): sys.exit(0)\n    last = run\n"
+    code += "    say(kind='started', run=run)\n    say(kind='finished', run=run, outcome='done')"
+    made, runs = executor(store, code, jobs=1)
+    assert sorted(finished(made, runs)) == [("a", "done"), ("b", "done"), ("c", "done")]
+    assert [folder.attempts() for folder in store.index().values()] == [[]] * 3
+
+
 def test_a_busy_run_is_asked_for_again(store, tmp_path):
     flag = tmp_path / "seen"
     code = TALK + f"    seen = __import__('pathlib').Path({str(flag)!r})\n"

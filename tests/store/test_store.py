@@ -393,6 +393,18 @@ def test_a_folder_with_a_damaged_config_is_made_again(tmp_path, folder):
     assert again.config()["digest"] == "a" * 64
 
 
+def test_where_a_folder_has_the_name_of_its_config_a_run_is_made_beside_it_and_that_is_refused_twice(tmp_path, folder):
+    (folder.path / "config.json").unlink()
+    (folder.path / "config.json").mkdir()
+    again = Store(tmp_path).open("a" * 64, hint="vit", run={"kind": "Run"}, index={})
+    assert again.path != folder.path
+    assert Store(tmp_path).index()["a" * 64].path == again.path
+    (again.path / "config.json").unlink()
+    (again.path / "config.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        Store(tmp_path).open("a" * 64, hint="vit", run={"kind": "Run"}, index={})
+
+
 def test_a_lease_cut_in_half_belongs_to_nobody(folder):
     folder.acquire()
     whole = (folder.path / "lease.json").read_bytes()

@@ -67,6 +67,7 @@ class Worker:
             )
         self.given: tuple[str, ...] = ()
         self.left: list[str] = []
+        self.begun: set[str] = set()
         self.since = self.heard = 0.0
         self.has_spoken = False
         self.overdue = ""
@@ -75,6 +76,7 @@ class Worker:
     def give(self, group: tuple[str, ...]) -> None:
         assert self.process.stdin is not None
         self.given, self.left, self.overdue = group, list(group), ""
+        self.begun.clear()
         self.since = self.heard = time.monotonic()
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(" ".join(group).encode() + b"\n")
@@ -245,6 +247,7 @@ class Local:
             yield from self._record_exit(worker)
             return
         for message in messages:
+            worker.begun.add(message["run"])
             if message["kind"] == "finished":
                 worker.left.remove(message["run"])
             yield Event(**message)
@@ -268,6 +271,9 @@ class Local:
             hint = " (out of memory?)" if -code == signal.SIGKILL else ""
             error = f"the worker was killed by {_signal_name(-code)}{hint}"
         for run in worker.left:
+            if code == 0 and not self.cancelled and run not in worker.begun:
+                self.waiting.append((run,))  # it was asked to stop when it was given the run: another one takes it
+                continue
             try:
                 self.folders[run].record_death(pid=worker.process.pid, outcome=outcome, error=error)
             except (LeaseLost, InputError, OSError) as problem:

@@ -121,15 +121,19 @@ class Store:
 
     def _made(self, digest: str, hint: str, run: dict[str, Any]) -> RunFolder:
         content = {"schema": SCHEMA, "digest": digest, "hint": hint, "run": run}
+        blocked = None
         for name in (f"{digest[:2]}/{hint}--{digest[:12]}", f"{digest[:2]}/{digest}"):
             folder = RunFolder(self.root / name)
             folder.path.mkdir(parents=True, exist_ok=True)
             with locked(folder.path):
                 if folder.digest is None:
-                    write_atomic(folder.path / CONFIG, sealed(content))
+                    try:
+                        write_atomic(folder.path / CONFIG, sealed(content))
+                    except IsADirectoryError as error:  # a folder has its name: the run is made beside it
+                        blocked = error
                 if folder.digest == digest:
                     return folder
-        raise AssertionError(f"the folder {digest} holds another run")
+        raise blocked or AssertionError(f"the folder {digest} holds another run")
 
     def _furthest(self, names: list[str]) -> str:
         """Of the folders of one run the one that is done, or has been measured most, or was begun."""

@@ -80,7 +80,9 @@ def _faults(name: str, folder: RunFolder) -> Iterator[Fault]:
     try:
         config = folder.read_config()
         if config is None or json_sha256(config["run"]) != config["digest"]:
-            remedy = "the run is made anew beside it, and the folder can be removed"
+            remedy = (
+                "`vision-attn run` writes it again, or makes the run anew beside the folder, which can be removed then"
+            )
             yield Fault(f"{name}/{CONFIG}", "does not say which run the folder holds", remedy)
             return
         yield from _file_faults(name, folder)
