@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ from torch import nn
 
 from vision_attn import Accuracy, Mnist5k, Recipe, Run, ViT, group, worker
 from vision_attn.data import Data, Dataset
-from vision_attn.execution import _classified, execute
+from vision_attn.execution import classified, execute
 from vision_attn.models import Model
 from vision_attn.probes import Size
 from vision_attn.probes.base import Probe, Row
@@ -222,6 +223,21 @@ def test_own_code_that_would_end_the_process_fails_no_other_way_where_a_run_is_r
     assert (folder.holder(), other.holder()) == (None, None)
 
 
+def test_where_there_is_no_room_for_the_log_the_disk_is_said_to_be_full_and_the_worker_goes_on(folder, monkeypatch):
+    def full(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    told = []
+    monkeypatch.setattr(worker, "_output_to", full)
+    options = {"device": CPU, "threads": 1, "stopping": lambda: False}
+    tell = lambda kind, key, **more: told.append((kind, more))  # noqa: E731
+    worker._execute([digest(RUN)], Store(folder.path.parent.parent), {}, [], options, tell)
+    said = f"No space left on device: '{folder.path / 'log.txt'}'"
+    assert [kind for kind, _ in told] == ["started", "finished"]
+    assert told[1][1]["outcome"] == "disk full"
+    assert told[1][1]["error"].startswith(said)
+
+
 def test_a_file_that_is_damaged_as_soon_as_it_is_written_does_not_match_the_result(folder, monkeypatch):
     written = {}
 
@@ -300,7 +316,7 @@ def test_a_run_that_another_process_has_is_left_alone(folder):
     ],
 )
 def test_failures_are_told_apart(error, name):
-    assert _classified(error).name == name
+    assert classified(error).name == name
 
 
 def test_the_model_and_its_label_decide_nothing_else_than_the_model():

@@ -47,7 +47,7 @@ def execute(
     except LeaseLost as error:
         return Outcome("busy", str(error))
     except (InputError, OSError) as error:
-        return _classified(error)
+        return classified(error)
     if lease is None:
         return Outcome("busy")
     try:
@@ -66,14 +66,14 @@ def execute(
         return Outcome("busy", str(error))
     except BaseException as error:  # own code raises whatever it is: a worker hears signals otherwise
         logger.exception("The run failed.")
-        outcome = _classified(error)
+        outcome = classified(error)
     logger.info("attempt %d: %s", lease.token, outcome.name)
     try:
         lease.release(outcome.name, outcome.error)
     except LeaseLost as error:
         return Outcome("busy", str(error))
     except (InputError, OSError) as error:
-        return _classified(error)
+        return classified(error)
     return outcome
 
 
@@ -140,7 +140,7 @@ def load_weights(model: nn.Module, path: Path, sha256: str) -> bool:
     return True
 
 
-def _classified(error: BaseException) -> Outcome:
+def classified(error: BaseException) -> Outcome:
     """What kind of failure an exception is, in one line, with the last line of own code that led to it."""
     text = (str(error).strip().splitlines() or [""])[0]
     first = text if isinstance(error, InputError) else ": ".join(filter(None, (type(error).__name__, text)))

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from vision_attn import sources
-from vision_attn.execution import execute
+from vision_attn.execution import classified, execute
 from vision_attn.group import train_group
 from vision_attn.plan import Plan
 from vision_attn.probes import Probe
@@ -121,8 +121,11 @@ def _execute(
     for place, (key, (folder, run, progress)) in enumerate(zip(begun, members, strict=True)):
         outcome = ended.get(place, Outcome("interrupted") if stopping() and place else None)
         if outcome is None:
-            with _output_to(folder.path / LOG):
-                outcome = execute(folder, run, probes, progress=progress, **options)
+            try:
+                with _output_to(folder.path / LOG):
+                    outcome = execute(folder, run, probes, progress=progress, **options)
+            except OSError as error:  # there is no log to write into
+                outcome = classified(error)
         if outcome.name == "busy":
             put_off[key] = folder
         tell("finished", key, outcome=outcome.name, error=outcome.error)
@@ -220,7 +223,8 @@ def _output_to(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # on a full disk the end of the log is lost
+            sys.stderr.flush()
         os.dup2(kept, 1)
         os.dup2(kept, 2)
         os.close(kept)

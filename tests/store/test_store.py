@@ -111,8 +111,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as error:
         write_atomic(path, b"new")
+    assert stores.refusal(error.value) == f"No space left on device: '{path}'"
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["x"]
 

@@ -68,8 +68,10 @@ def write_atomic(path: Path, payload: bytes, *, durable: bool = True) -> None:
             if durable:
                 sync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a write does not say of which file it is
+            error.filename = str(path)
         raise
     if durable:
         sync_folder(path.parent)
