@@ -181,6 +181,19 @@ def test_a_plan_that_this_user_may_not_read_ends_no_verification(store, refused)
     assert [fault.file for fault in faults(store)] == [str(path)]
 
 
+@pytest.mark.parametrize(
+    ("is_folder", "remedy"), [(False, "`vision-attn run` writes it again"), (True, "move it away")]
+)
+def test_a_plan_that_is_none_is_named_with_the_way_to_mend_it(store, is_folder, remedy):
+    path = store.root / "plans" / f"{'a' * 64}.json"
+    (path if is_folder else path.parent).mkdir(parents=True)
+    if not is_folder:
+        path.write_text("{}")
+    (fault,) = faults(store)
+    assert fault.file == f"plans/{path.name}"
+    assert fault.remedy.startswith(remedy)
+
+
 def test_of_two_folders_of_one_run_the_one_that_can_be_read_counts(store, refused):
     shutil.copytree(done(store), store.root / "zz")
     refused.add(str(store.root / "zz" / "result.json"))

@@ -128,4 +128,5 @@ def _plan_faults(path: Path) -> list[Fault]:
         pass
     except OSError as error:
         return [_unread(path, error)]
-    return [Fault(f"{PLANS}/{path.name}", "is damaged or not that of its name", "`vision-attn run` writes it again")]
+    remedy = "move it away or rename it" if path.is_dir() else "`vision-attn run` writes it again"
+    return [Fault(f"{PLANS}/{path.name}", "is damaged or not that of its name", remedy)]
