@@ -308,6 +308,21 @@ def test_a_plan_waits_for_data_that_are_not_here_and_refuses_those_that_cannot_b
     assert (code, "Image 'train/a/0.png' of" in text) == (2, True), text
 
 
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        (("run", "mine.py", "--jobs", "two"), "'two'"),
+        (("run", "mine.py", "-j4x"), "'4x'"),
+        (("run", "mine.py", "--timeout", "1h"), "'1h'"),
+        (("plot", "mine.py", "--classes", "1"), "'1'"),
+        (("data", "import", ".", "--image-size", "8.5"), "'8.5'"),
+    ],
+)
+def test_a_value_of_another_type_is_named(place, capsys, words, given):
+    code, text = said(capsys, *words)
+    assert (code, f"Got {given} instead." in " ".join(text.replace("\u2502", " ").split())) == (2, True), text
+
+
 def test_where_the_current_folder_is_gone_a_sentence_says_so(place, capsys, monkeypatch):
     (place / "gone").mkdir()
     monkeypatch.chdir(place / "gone")

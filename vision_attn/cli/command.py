@@ -31,11 +31,18 @@ class Verb(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        given = Counter(self.make_parser(ctx).parse_args(args=list(args))[2])
+        values, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        given = Counter(order)
         for option, times in given.items():
             if times > 1 and not getattr(option, "multiple", False) and not getattr(option, "is_flag", False):
                 ctx.fail(f"{option.opts[0]} must be given once. It is given {times} times.")
-        left = super().parse_args(ctx, args)
+        try:
+            left = super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            text = values.get(error.param.name) if error.param and error.param.name else None
+            if isinstance(text, str) and repr(text) not in error.message:
+                error.message = f"{error.message.rstrip('.')}. Got {text!r} instead."
+            raise
         for name, value in ctx.params.items():
             if isinstance(value, float) and not math.isfinite(value):
                 ctx.fail(f"{name.replace('_', '-')} must be a finite number. Got {value} instead.")
