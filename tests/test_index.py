@@ -255,7 +255,7 @@ def test_the_page_has_every_claim_its_range_and_the_command_that_measures_what_i
 def test_the_page_holds_every_picture_once_and_shows_it_wherever_it_is_asked_for(folder):
     build_all(folder, pages=False)
     text = (folder / "index.html").read_text()
-    held = re.findall(r'<image id="(\S+)"[^>]*href="(data:image/png[^"]+)"', text)
+    held = re.findall(r'<image id="(\S+)"[^>]*href="(data:image/webp[^"]+)"', text)
     shown = re.findall(r'<use href="#(\S+)"', text)
     assert len({name for name, _ in held}) == len({image for _, image in held}) == len(held)
     assert set(shown) == {name for name, _ in held}
