@@ -342,9 +342,10 @@ def _stored(cls: Any) -> list[tuple[str, str, Any, Any]]:
 def _tests(cls: Any) -> list[tuple[str, Any, Callable[[Any], bool]]]:
     """Every field, its default where that needs no test, and the test of a value.
 
-    Raises `InputError` where the class is a dataclass by `dataclasses.dataclass` alone.
+    Raises `InputError` where the class derives from a spec and is a dataclass by `dataclasses.dataclass` alone.
     """
-    if not hasattr(vars(cls).get("__init__"), "__wrapped__"):
+    is_spec, *bases = (hasattr(vars(one).get("__init__"), "__wrapped__") for one in cls.__mro__)
+    if any(bases) and not is_spec:
         raise InputError(f"class {cls.__name__} must be decorated with @spec. It is not.")
     annotations, found = _annotations(cls), []
     for field in dataclasses.fields(cls):
