@@ -215,6 +215,22 @@ def test_committed_tables_stand_in_only_for_what_the_probes_now_asked_have_measu
     assert states({**first, "version": 2}, *others) == {"pending"}
 
 
+def test_committed_tables_keep_what_some_of_the_probes_have_measured_of_a_run(swept, tmp_path):
+    plan, root = swept
+    folder = tmp_path / "quickstart"
+    folder.mkdir()
+    plan = plan.replace(probes=(*plan.probes, {"kind": "Zoom"}))
+    plan.write(folder)
+    build(folder, root)
+    before = load(plan, root)
+    assert set(before.runs["state"]) == {"pending"}
+    assert len(before.values) > 0
+    same(before, load(plan, tmp_path / "nowhere", committed=folder))
+    first, *others = plan.probes
+    changed = plan.replace(probes=({**first, "version": 2}, *others))
+    assert load(changed, tmp_path / "nowhere", committed=folder).values.empty
+
+
 def in_tables(swept, tmp_path):
     """A sweep whose results are in tables, too: its plan and pool, the folder of tables, and that of one run."""
     plan, root = swept

@@ -129,6 +129,8 @@ def gather(plan: Plan, store: Store, index: Mapping[str, RunFolder], *, committe
     store.remember()
     unknown = [key for key in plan.runs if key not in found or found[key].is_unread or found[key].state in OPEN]
     earlier = _from_tables(committed, unknown, plan) if committed is not None and unknown else {}
+    measured = {key for key, one in found.items() if one.values}
+    earlier = {key: one for key, one in earlier.items() if one.state not in OPEN or key not in measured}
     damaged = [text for one in found.values() for text in one.damaged] + [
         f"{name}/config.json" for name in store.damaged_configs()
     ]
@@ -270,8 +272,9 @@ def _from_pool(plan: Plan, key: str, folder: RunFolder) -> RunRecords:
     if result is None:
         return RunRecords(state.name, packed(provenance), damaged=damaged)
     provenance |= _provenance(result)
-    if complete:
-        provenance["probes"] = " ".join(sorted(file.removesuffix(".json") for file in files))
+    measured = [file.removesuffix(".json") for file, content in probes.items() if content is not None]
+    if complete or measured:
+        provenance["probes"] = " ".join(sorted(measured))
     if origin := _sources(result, *probes.values()):
         provenance["sources"] = origin
     values = [packed(row) for content in probes.values() if content is not None for row in content["records"]]
@@ -312,7 +315,7 @@ def _history(folder: RunFolder, sha256: str | None) -> bytes | None:
 
 
 def _from_tables(folder: Path, keys: Iterable[str], plan: Plan) -> dict[str, RunRecords]:
-    """What the committed tables say of runs that have diverged, or are done and measured by the probes now asked."""
+    """What the committed tables say of runs that have diverged, or are measured by probes now asked, all or some."""
     frames = read_tables(folder, TABLES, experiment=plan.name)
     if not frames:
         return {}
@@ -327,6 +330,7 @@ def _from_tables(folder: Path, keys: Iterable[str], plan: Plan) -> dict[str, Run
         )
         for key, provenance in rows["runs"].items()
         if _has_ended(provenance[0], plan.asked(key))
+        or (key in rows["records"] and _is_partly_measured(provenance[0], plan.asked(key)))
     }
 
 
@@ -352,6 +356,12 @@ def _is_measured(provenance: Row, asked: Mapping[str, Json]) -> bool:
     if (measured := provenance.get("probes")) is None:
         return not any("version" in probe for probe in asked.values())
     return {file.removesuffix(".json") for file in asked} <= set(measured.split())
+
+
+def _is_partly_measured(provenance: Row, asked: Mapping[str, Json]) -> bool:
+    """Whether a run of a table still to be measured by some probes was measured by others that are asked for."""
+    measured = set((provenance.get("probes") or "").split())
+    return provenance["state"] in OPEN and bool(measured) and measured <= {file.removesuffix(".json") for file in asked}
 
 
 def _rows_by_run(frame: pd.DataFrame, keys: set[str]) -> dict[str, list[Row]]:
