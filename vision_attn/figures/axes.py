@@ -27,9 +27,14 @@ def rows_axis(axes: Axes, texts: Sequence[str]) -> None:
 
 def rows_size(texts: Sequence[str], panels: int, *, panel: float, row: float) -> tuple[float, float]:
     """The inches, wide and high, of so many dot plots, two side by side: of a panel without its texts, and of a row."""
+    high = (0.95 + row_height(texts, row) * len(texts)) * -(-panels // 2) + 0.5
+    return lettering.text_width(texts) + panel * min(2, panels), high
+
+
+def row_height(texts: Sequence[str], row: float) -> float:
+    """The inches of a row, which are more where a name has several lines."""
     lines = max((text.count("\n") + 1 for text in texts), default=1)
-    high = max(row, 1.25 * lines * lettering.points("ytick.labelsize") / 72 + 0.06) if lines > 1 else row
-    return lettering.text_width(texts) + panel * min(2, panels), (0.95 + high * len(texts)) * -(-panels // 2) + 0.5
+    return max(row, 1.25 * lines * lettering.points("ytick.labelsize") / 72 + 0.06) if lines > 1 else row
 
 
 def require_sizes(plan: Plan, what: str, name: str) -> None:

@@ -48,8 +48,7 @@ def unknown(texts: Iterable[str]) -> str:
     )
 
 
-@contextmanager
-def told(sheet: Artist) -> Iterator[None]:
+def tell(sheet: Artist) -> None:
     """Warn once of the letters of a sheet that no font has, in the place of a warning for each of them."""
     texts = [text.get_text() for text in sheet.findobj(Text) if isinstance(text, Text)]
     if letters := unknown(texts):
@@ -57,10 +56,8 @@ def told(sheet: Artist) -> Iterator[None]:
         warnings.warn(
             f"No font of this machine has {some}: they are boxes in PNG and PDF, and text in SVG. Install one that has "
             "them, such as Noto Sans CJK, and delete matplotlib's list of fonts (`matplotlib.get_cachedir()`).",
-            stacklevel=4,
+            stacklevel=3,
         )
-    with quiet():
-        yield
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from vision_attn import wording
 from vision_attn.figures import lettering, theme
-from vision_attn.figures.axes import rows_size
+from vision_attn.figures.axes import row_height
 from vision_attn.figures.base import Figure
 from vision_attn.plan import Plan
 from vision_attn.records import (
@@ -99,7 +99,7 @@ class Matching(Figure):
         with theme.style(into):
             whole = [_name(row, by) for row in table.to_dict("records")]
             names = lettering.row_names(whole, into=into)
-            size = (4.3 + 0.072 * max(len(name) for name in whole), rows_size(names, 1, panel=0, row=0.42)[1] - 0.1)
+            size = (4.3 + 0.072 * max(len(name) for name in whole), 1.35 + row_height(names, 0.42) * len(table))
             figure, (axes,) = theme.canvas(1, size=size, into=into)
             axes.grid(visible=False)
             axes.axvspan(1 - self.tolerance, 1 + self.tolerance, color="#bbbbbb", alpha=0.5, linewidth=0)

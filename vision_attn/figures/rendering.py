@@ -19,15 +19,15 @@ def rendered(figure: theme.Canvas, *, kinds: Sequence[str] = ("svg", "png")) -> 
 
 
 def written(figure: theme.Canvas, *, kinds: Sequence[str]) -> dict[str, bytes]:
-    """The figure in some formats, by the settings in force."""
+    """The figure in some formats, by the settings in force (`theme.style`)."""
     assert isinstance(figure, Figure)
     out = {}
-    with fonts.told(figure):
-        if any(axes.get_aspect() != "auto" for axes in figure.axes):
-            figure.draw_without_rendering()  # maps of equal sides find their place beside a bar of colours only then
-        for kind in kinds:
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, metadata=dict.fromkeys(UNWRITTEN[kind]))
-            figure.set_layout_engine("none")
-            out[kind] = buffer.getvalue()
+    fonts.tell(figure)
+    if any(axes.get_aspect() != "auto" for axes in figure.axes):
+        figure.draw_without_rendering()  # maps of equal sides find their place beside a bar of colours only then
+    for kind in kinds:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, metadata=dict.fromkeys(UNWRITTEN[kind]))
+        figure.set_layout_engine("none")
+        out[kind] = buffer.getvalue()
     return out
