@@ -74,9 +74,18 @@ def test_the_plain_vit_has_learned_positions_and_the_default_start():
 def test_rules_ask_for_cells_that_are_planned_with_five_seeds_at_the_largest_budget():
     parts = [part for rule in EXPERIMENT.verdicts for part in leaves(rule)]
     for at in {at for part in parts for _, at in part.cells}:
-        preset = "full" if dict(at)["train_size"] == MODULE.ALL else ""
-        largest = max((EXPERIMENT.preset(preset) if preset else EXPERIMENT).factors["images_seen"])
-        assert [levels["seed"] for levels, _ in cells(preset, images_seen=largest, **dict(at))] == list(range(5))
+        preset, largest = ("full", MODULE.LONGEST) if dict(at)["train_size"] == MODULE.ALL else ("", MODULE.LADDER[-1])
+        own = {"images_seen": largest, **dict(at)}
+        assert [levels["seed"] for levels, _ in cells(preset, **own)] == list(range(5))
+
+
+def test_up_to_8000_images_only_the_vit_on_most_of_them_is_trained_four_times_longer():
+    most = {MODULE.MOST: {"ViT"}}
+    for preset, expected in (("", most), ("full", most | {MODULE.ALL: {*EXPERIMENT.factors["model"]}})):
+        found = defaultdict(set)
+        for levels, _ in cells(preset, images_seen=MODULE.LONGEST):
+            found[levels["train_size"]].add(levels["model"])
+        assert found == expected
 
 
 @pytest.mark.parametrize("preset", ["gpu", "gpu-all"])
