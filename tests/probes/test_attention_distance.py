@@ -6,7 +6,7 @@ from noise_data import noise, selected, value
 from torch import nn
 
 from vision_attn.data import Mnist5k
-from vision_attn.layers import Attention
+from vision_attn.layers import Attention, SpatialReduction
 from vision_attn.models import DepthwiseConv, ResNet, SelfAttention, Timm, ViT, ZeroMixer
 from vision_attn.probes import AttentionDistance, attention_distance
 from vision_attn.probes.attention_distance import Geometry, shuffled_patches, statistics
@@ -115,6 +115,22 @@ def test_windows_keep_the_distance_short_and_reduced_keys_lie_in_the_middle_of_t
     middles = torch.cartesian_prod(torch.tensor([8.0, 24.0]), torch.tensor([8.0, 24.0]))
     expected = (places((8, 8), image_size=32)[:, None] - middles).norm(dim=-1).mean().item()
     assert value(rows, "attention_distance", layer=1, head=1, images="true") == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [3, 5, 7])
+def test_reduced_keys_at_the_border_lie_in_the_middle_of_the_tokens_that_they_are_made_of(size):
+    pattern = SpatialReduction(16, size)
+    model = uniform(built(ViT(dim=16, depth=1, mixer=SelfAttention(num_heads=2, pattern="reduced", pattern_size=size))))
+    rows = list(AttentionDistance(images=2)(model, noise()))
+    # which tokens move a key, as the gradients of the convolution say
+    tokens = torch.rand(1, 64, 16, requires_grad=True)
+    pattern.norm = torch.nn.Identity()
+    keys = pattern(tokens, (8, 8), prefix=0)[0]
+    moved = [torch.autograd.grad(key.sum(), tokens, retain_graph=True)[0][0].any(dim=1) for key in keys]
+    at = places((8, 8), image_size=32)
+    expected = torch.stack([(at - at[of].mean(dim=0)).norm(dim=1) for of in moved]).mean().item()
+    assert value(rows, "attention_distance", layer=1, head=0, images="true") == pytest.approx(expected, rel=1e-5)
+    assert value(rows, "attention_distance_uniform", layer=1) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_merged_grid_is_measured_in_pixels_too():

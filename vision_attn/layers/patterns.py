@@ -193,7 +193,7 @@ class SpatialReduction(Pattern):
         self.norm = nn.LayerNorm(dim) if ratio > 1 else nn.Identity()
 
     def key_places(self, grid: tuple[int, int], *, device: torch.device) -> Float[Tensor, "M 2"]:
-        """The middles of the reduced cells."""
+        """The middles of the reduced cells, with their padding: where the weights of the convolution have theirs."""
         cells = (covering(grid[0], self.ratio), covering(grid[1], self.ratio))
         return coordinates(cells, device=device, step=(self.ratio, self.ratio))
 
