@@ -1,5 +1,6 @@
 """The command line under attack: what cannot be used is one sentence and exit code 2, never a traceback."""
 
+import errno
 import gzip
 import json
 import os
@@ -321,6 +322,18 @@ def test_a_plan_waits_for_data_that_are_not_here_and_refuses_those_that_cannot_b
 def test_a_value_of_another_type_is_named(place, capsys, words, given):
     code, text = said(capsys, *words)
     assert (code, f"Got {given} instead." in " ".join(text.replace("\u2502", " ").split())) == (2, True), text
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_place_that_cannot_be_written_is_exit_code_1_whatever_forbids_it(place, capsys, monkeypatch, number):
+    """A file system that is mounted to be read alone, the rights of a user, a folder that is immutable."""
+
+    def refuse(old, new):
+        raise OSError(number, os.strerror(number), str(old), None, str(new))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    said_of_it = f"Error: {os.strerror(number)}: '{place / 'plan.json'}'. What was finished is kept.\n"
+    assert said(capsys, "plan", "mine.py", "--save", place / "plan.json") == (1, said_of_it)
 
 
 def test_where_the_current_folder_is_gone_a_sentence_says_so(place, capsys, monkeypatch):

@@ -16,7 +16,7 @@ from vision_attn.plan import Plan, folders_in
 from vision_attn.probes import SubgroupAccuracy
 from vision_attn.report.protocol import skips
 from vision_attn.spec import InputError
-from vision_attn.store import probe_file, read_json, write_json
+from vision_attn.store import Store, probe_file, read_json, verify, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMITTED = folders_in(ROOT / "results")
@@ -85,6 +85,17 @@ def test_a_plan_that_an_earlier_version_left_is_read_until_a_new_one_takes_its_p
     earlier = (folder / "plan.json.gz").read_bytes()
     Plan.read(folder).write(folder)
     assert (folder / "plan.json.gz").read_bytes() == earlier  # no time of day in it
+
+
+def test_a_folder_in_the_place_of_a_kept_plan_has_it_kept_beside(tmp_path):
+    plan = made_up.make_plan(**SMALL)
+    kept = plan.keep(tmp_path / "plans")
+    kept.unlink()
+    kept.mkdir()
+    beside = plan.keep(tmp_path / "plans")
+    assert (beside, Plan.read_kept(beside)) == (plan.keep(tmp_path / "plans"), plan)
+    faults = {fault.file: fault.remedy for _, found in verify(Store(tmp_path)) for fault in found}
+    assert faults == {f"plans/{kept.name}": "move it away or rename it"}
 
 
 def test_probes_of_one_kind_are_skipped_each_by_itself():

@@ -4,9 +4,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any, get_args
 
+from vision_attn.executors import queue, ray
 from vision_attn.executors.base import Engine, Executor
 from vision_attn.executors.local import NO_PROGRESS_SECONDS, Local
-from vision_attn.executors.ray import Ray
 from vision_attn.executors.sizing import expected_seconds
 from vision_attn.executors.slurm import Slurm
 from vision_attn.plan import Plan
@@ -43,6 +43,14 @@ class Workers:
             raise InputError(f"address needs --engine ray. Got {self.address!r} with {self.engine!r}.")
         if wrong := [option for option in self.sbatch if not option.startswith("-")]:
             raise InputError(f"sbatch option must begin with a dash, as '--partition=gpu'. Got {wrong[0]!r} instead.")
+
+
+def require(workers: Workers) -> None:
+    """Raise `InputError` where the engine is not installed here."""
+    if workers.engine == "slurm":
+        queue.require()
+    elif workers.engine == "ray":
+        ray.require()
 
 
 def make(
@@ -83,4 +91,4 @@ def make(
     }
     if workers.engine == "slurm":
         return Slurm(**known, options=workers.sbatch)
-    return Ray(**known, device=workers.device, address=workers.address)
+    return ray.Ray(**known, device=workers.device, address=workers.address)

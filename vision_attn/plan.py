@@ -229,9 +229,13 @@ class Plan:
         return self.replace(cells=(), omitted=(), runs={})
 
     def keep(self, folder: Path) -> Path:
-        """Write the plan into a folder under its own digest, so that no other plan takes its place; the file."""
+        """Write the plan into a folder under its own digest, so that no other plan takes its place; the file.
+
+        Where a folder has that name, the file lies beside it.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{self.digest}.json"
+        file = file.with_suffix(".2.json") if file.is_dir() else file
         write_json(file, self.to_json(), by_entry=True)
         return file
 

@@ -163,6 +163,8 @@ def run(
     store, folder = results / RUNS, results / name
     todo = [key for key, state in before.states.items() if state.name not in FINAL]
     check(plan, todo)
+    if todo:
+        engines.require(workers)
     folder.mkdir(parents=True, exist_ok=True)
     plan.write(folder)
     if not todo:

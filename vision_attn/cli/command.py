@@ -21,7 +21,7 @@ from vision_attn.signals import Interrupted, raised
 from vision_attn.spec import InputError
 from vision_attn.store import refusal
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 class Verb(TyperCommand):

@@ -4,6 +4,7 @@ Ray (https://docs.ray.io, Moritz et al. 2018) places the tasks and notices lost 
 carries no results.
 """
 
+import importlib.util
 import os
 import secrets
 import time
@@ -22,6 +23,8 @@ TICK_SECONDS = 1.0
 SHORTEST_TASK, LONGEST_TASK = 60.0, 600.0
 """Seconds of a task: tasks wait in no queue of other people, and a lost node takes little along."""
 
+NOT_INSTALLED = "engine 'ray' needs Ray, which is not installed: pip install 'vision-attn[ray]'."
+
 LOOPBACK_ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Where this is 0, Ray takes 127.0.0.1 for the node's address on every system, and listens there and nowhere else."""
 
@@ -30,7 +33,7 @@ class Ray:
     """Executor on the cluster at `address`, or that of RAY_ADDRESS, or on a Ray of its own on this machine alone.
 
     A task takes `threads` CPUs, and a GPU where `device` is one. `folders`, `asked`, `seconds`, `arguments` and `jobs`
-    are as for `Slurm`. Raises `InputError` where Ray is not installed or no cluster answers at the address.
+    are as for `Slurm`. Raises `InputError` where no cluster answers at the address.
     """
 
     def __init__(
@@ -145,10 +148,16 @@ class Ray:
         return self.ray.remote(max_retries=0, **self.needs)(run)
 
 
+def require() -> None:
+    """Raise `InputError` where Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise InputError(NOT_INSTALLED)
+
+
 def connect(address: str | None) -> Any:
     """The module ray, connected. Without a cluster one is started that asks for a token and listens on loopback alone.
 
-    Raises `InputError`.
+    Raises `InputError` where Ray is not installed or no cluster answers at the address.
     """
     where = address or os.environ.get("RAY_ADDRESS") or None
     if where is None:
@@ -157,7 +166,7 @@ def connect(address: str | None) -> Any:
         import ray
         import ray.exceptions
     except ImportError:
-        raise InputError("engine 'ray' needs Ray, which is not installed: pip install 'vision-attn[ray]'.") from None
+        raise InputError(NOT_INSTALLED) from None
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
     if where is None:
         ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **options)

@@ -83,7 +83,6 @@ class Slurm:
         threads: int = 1,
         options: Sequence[str] = (),
     ) -> None:
-        queue.require()
         self.place = store.resolve() / FOLDER
         self.seconds, self.jobs, self.threads, self.options = seconds, jobs, threads, tuple(options)
         self.command = python("cli", "run-one", *arguments)

@@ -122,7 +122,7 @@ def _unread(place: Path | str, error: OSError) -> Fault:
 
 def _plan_faults(path: Path) -> list[Fault]:
     try:
-        if json_sha256(read_json(path)) == path.stem:
+        if json_sha256(read_json(path)) == path.name.partition(".")[0]:
             return []
     except DamagedFile:
         pass
