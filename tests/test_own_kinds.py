@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -161,12 +162,68 @@ def test_an_example_of_under_40_lines_runs_to_a_report_that_names_the_source_of_
         (
             PROBE.format(name="Spoiling", body="model.head.bias.data += 1; yield {'metric': 'a', 'value': 1.0}"),
             "Spoiling()",
-            r"Spoiling must leave the model and the images as they are: work on a copy .* Got 'other head.bias'",
+            r"Spoiling must leave the model, the images and the process as they are: .* Got 'other head.bias'",
         ),
         (
             PROBE.format(name="Blanking", body="data.test.images.zero_(); yield {'metric': 'a', 'value': 1.0}"),
             "Blanking()",
-            r"Blanking must leave the model and the images as they are: work on a copy .* Got 'other images' instead",
+            r"Blanking must leave the model, the images and the process as they are: .* Got 'other test images'",
+        ),
+        (
+            PROBE.format(name="Relabelling", body="data.test.labels.zero_(); yield {'metric': 'a', 'value': 1.0}"),
+            "Relabelling()",
+            r"^Relabelling must leave the model, the images and the process as they are: .* Got 'other test labels'",
+        ),
+        (
+            PROBE.format(
+                name="Hooked",
+                body="model.head.register_forward_hook(lambda *given: given[2] * 0); yield {'metric': 'a', 'value': 1}",
+            ),
+            "Hooked()",
+            r"^Hooked must leave the model, .* Got 'other hooks of head' instead\.",
+        ),
+        (
+            PROBE.format(name="Threaded", body="torch.set_num_threads(3); yield {'metric': 'a', 'value': 1}").replace(
+                "@spec", "import torch\n@spec"
+            ),
+            "Threaded()",
+            r"^Threaded must leave the model, .* Got 'other number of threads' instead\.",
+        ),
+        (
+            PROBE.format(name="Settled", body="yield {'metric': 'a', 'value': 1}").replace(
+                "    def", "    width: int = 1\n    def"
+            ),
+            "Settled(), Settled(width=2)",
+            r"^Settled\(width=2\) and Settled\(width=1\) must not measure the same\. Both give a\.",
+        ),
+        (
+            PROBE.format(name="Skipping", body="yield {'metric': 'a', 'value': 1}").replace(
+                "    def", "    def skip(self, model, data):\n        return 3\n    def"
+            ),
+            "Skipping()",
+            r"^skip of Skipping must return the reason as a text, or None \(.*mine\.py, line 11\)\. Got 3 instead\.",
+        ),
+        (
+            PROBE.format(name="Unsaid", body="raise type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})"),
+            "Unsaid()",
+            r"^Unsaid on ViT fails: Odd \(.*mine\.py, line 12\)$",
+        ),
+        (
+            PROBE.format(name="Bracketed", body="return ()").replace("@spec", "@spec()"),
+            "Bracketed()",
+            r"TypeError: @spec must stand without brackets: @spec\. Got @spec\(\) instead\. \(.*mine\.py, line 9\)",
+        ),
+        (
+            PROBE.format(name="Unfinished", body="return ()").replace("__call__", "call"),
+            "Unfinished()",
+            r"^class Unfinished must define __call__, as every Probe does\. It does not\. \(.*mine\.py, line",
+        ),
+        (
+            PROBE.format(name="Doubly", body="return ()").replace(
+                "@spec", "import dataclasses\n@spec\n@dataclasses.dataclass(frozen=True)"
+            ),
+            "Doubly()",
+            r"TypeError: class Doubly must be decorated once, with @spec alone\. It is a dataclass already\.",
         ),
         (
             "@spec\nclass Keyed(Model):\n    sizes: dict = {}\n    def build(self, **shape):\n        return None",
@@ -278,6 +335,30 @@ def test_scalars_of_numpy_and_torch_are_numbers():
     (row,) = answers(spec(Counting)(), nn.Linear(1, 1), data)
     assert row == {"metric": "a", "value": 0.5, "size": 3}
     assert {type(cell) for cell in row.values()} == {str, float, int}
+
+
+def test_what_an_own_probe_draws_without_a_generator_is_the_same_whenever_it_is_asked():
+    class Drawing(Probe):
+        def __call__(self, model, data):
+            yield {"metric": "a", "value": torch.rand(()) + np.random.rand() + random.random()}  # noqa: NPY002
+
+    data = Data.from_tensors(torch.rand(4, 1, 2, 2), torch.arange(4))
+    probe, model = spec(Drawing)(), nn.Linear(1, 1)
+    torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()[2]  # noqa: NPY002
+    assert answers(probe, model, data) == answers(probe, model, data)
+    assert torch.equal(torch.get_rng_state(), torch_before)
+    assert np.random.get_state()[2] == numpy_before  # noqa: NPY002
+
+
+def test_a_label_that_fails_is_told_when_it_is_planned(tmp_path):
+    own = (
+        "from vision_attn.data import Dataset\n@spec\nclass Nameless(Dataset):\n    def load(self):\n        return 1\n"
+    )
+    own += "    @property\n    def label(self):\n        return 1 / 0\nMODEL = ViT(dim=16, depth=1, patch_size=7)"
+    (tmp_path / "mine.py").write_text(FILE.format(own=own, probes="Size()").replace("Mnist5k(train", "Nameless(train"))
+    name, experiment = load(tmp_path / "mine.py")
+    with pytest.raises(InputError, match=r"label of Nameless fails: ZeroDivisionError: .* \(.*mine\.py, line 16\)$"):
+        plan(experiment, name=name)
 
 
 def test_files_beside_an_experiment_file_may_be_imported_relatively_too(tmp_path):
@@ -408,6 +489,14 @@ def test_a_function_whose_fields_cannot_be_known_is_refused():
 
         @as_model
         def Typeless(image_size, width):
+            return None
+
+    with pytest.raises(
+        TypeError, match=r"@as_mixer must stand without brackets: @as_mixer\. Got @as_mixer\(\) instead"
+    ):
+
+        @as_mixer()
+        def Bracketed(dim):
             return None
 
     with pytest.raises(TypeError, match="Loose must name its parameters"):

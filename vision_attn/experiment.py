@@ -166,7 +166,7 @@ def plan(experiment: Experiment, *, name: str) -> Plan:
         key = json_sha256(data)
         cells.append(Cell(factors=cell, run=key))
         if key not in runs:
-            runs[key] = PlannedRun(hint=run.hint, run=data, skips=_skips(run, probes))
+            runs[key] = PlannedRun(hint=_hint(run), run=data, skips=_skips(run, probes))
             own |= sources.digests(run) if has_own else {}
     _check_seeds(cells, name)
     if not cells:
@@ -232,10 +232,22 @@ def _skips(run: Run, probes: Mapping[str, Probe]) -> dict[str, str]:
 
 
 def _skip(probe: Probe, run: Run) -> str | None:
-    return sources.tried(
+    reason = sources.tried(
         lambda: probe.skip(run.model, run.data),
         what=lambda: f"skip of {type(probe).__name__}",
         at=lambda: sources.written_own(probe, "skip"),
+    )
+    if reason and not isinstance(reason, str):
+        allowed = f"the reason as a text, or None{sources.defined(probe, 'skip')}"
+        raise InputError(f"skip of {type(probe).__name__} must return {allowed}. Got {short(reason)} instead.")
+    return reason
+
+
+def _hint(run: Run) -> str:
+    return sources.tried(
+        lambda: run.hint,
+        what=lambda: f"label of {type(run.data).__name__}",
+        at=lambda: sources.written_own(run.data, "label"),
     )
 
 

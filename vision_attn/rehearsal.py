@@ -7,8 +7,9 @@ cannot use is left to the page.
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -24,9 +25,19 @@ from vision_attn.run import Run, built, provenance
 from vision_attn.spec import InputError, from_json, kind_of, short
 from vision_attn.trial import small
 from vision_attn.verdicts import Finding, Verdict
+from vision_attn.verdicts.base import Answer
 
 STEP = 0.01
 """By how much made-up numbers of a run and the next differ, relative to them."""
+
+
+FIELDS: dict[str, tuple[Any, str]] = {
+    **dict.fromkeys(("claim", "statement", "rule", "words", "baseline", "metric"), (str, "a text")),
+    **dict.fromkeys(("estimate", "low", "high", "sd", "p", "p_holm", "level"), (int | float | np.number, "a number")),
+    "n": (int | np.integer, "a whole number"),
+    "parts": (tuple, "a tuple of Findings"),
+}
+"""What fields of a finding must be."""
 
 
 def check(plan: Plan) -> None:
@@ -89,26 +100,66 @@ class _LeftToThePage(Exception):
 def _draw(figure: Figure, records: Records) -> None:
     """All that the page asks of a figure."""
     with _told(figure, "applies"):
-        if not figure.applies(records.plan):
-            return
+        applies = figure.applies(records.plan)
+    _require(figure, "applies", applies, bool | np.bool_, "True or False")
+    if not applies:
+        return
     _require(figure, "title", getattr(figure, "title", None), str, "a text")
+    if isinstance(figure.files, str) or not set(figure.files) <= set(rendering.UNWRITTEN):
+        raise _refused(figure, "files", f"a tuple of {', '.join(map(repr, rendering.UNWRITTEN))}", short(figure.files))
     with theme.reproducible():
         with _told(figure, "view"):
             view = figure.view(records)
+        _require(figure, "view", view, Records, "Records")
+        before = _frames(view)
         with _told(figure, "table"):
             table = figure.table(view)
         _require(figure, "table", table, pd.DataFrame, "a DataFrame")
+        _require_columns(figure, table)
+        before["the table"] = table.copy()
         with _told(figure, "draw"):
-            sheet = figure.draw(table, view)
-        _require(figure, "draw", sheet, theme.Canvas, "the sheet that it has drawn on")
+            sheet = figure.draw(table, view, into=None)
+        _require(figure, "draw", sheet, rendering.Sheet, "the sheet that it has drawn on, a Figure of matplotlib")
         with _told(figure, "draw"):
             rendering.rendered(sheet, kinds=figure.files)
-    with _told(figure, "caption"):
-        caption = figure.caption(table, view)
-    _require(figure, "caption", caption, str, "a text")
-    with _told(figure, "printed"):
-        printed = figure.printed(table, view)
-    _require(figure, "printed", printed, pd.DataFrame, "a DataFrame")
+    for method, given, wanted, words in (
+        ("heading", (), str, "a text"),
+        ("instead", (table, view), str, "a text"),
+        ("is_empty", (table,), bool | np.bool_, "True or False"),
+        ("small_print", (table, view), str, "a text"),
+        ("caption", (table, view), str, "a text"),
+        ("printed", (table, view), pd.DataFrame, "a DataFrame"),
+    ):
+        with _told(figure, method):
+            found = getattr(figure, method)(*given)
+        _require(figure, method, found, wanted, words)
+    _require_same(figure, "table", before, _frames(view) | {"the table": table})
+
+
+def _frames(records: Records) -> dict[str, pd.DataFrame]:
+    """Copies of the frames that all figures and rules of a page are given."""
+    return {f"records.{name}": getattr(records, name).copy() for name in ("values", "history", "runs")}
+
+
+def _require_same(
+    own: Figure | Verdict, method: str, before: dict[str, pd.DataFrame], after: dict[str, pd.DataFrame]
+) -> None:
+    """Raise `InputError` where a figure or a rule has changed what others are given, or what its CSV is made of."""
+    for name, frame in before.items():
+        if not frame.equals(after[name]):
+            allowed = f"work on copies, such as records.values.copy(){sources.defined(own, method)}"
+            raise InputError(f"{kind_of(own)} must {allowed}. It changes {name}.")
+
+
+def _require_columns(figure: Figure, table: pd.DataFrame) -> None:
+    """Raise `InputError` where a part of the table would be missing from its CSV, or could not be told apart in it."""
+    names = [name for name in table.index.names if name is not None]
+    if names or table.index.nlevels > 1 or not pd.api.types.is_integer_dtype(table.index):
+        index = f"the index {', '.join(map(str, names))}" if names else f"an index of {table.index.dtype}"
+        raise _refused(figure, "table", "a DataFrame without an index of its own: add .reset_index()", index)
+    columns = list(table.columns)
+    if not all(isinstance(name, str) for name in columns) or len(set(columns)) < len(columns):
+        raise _refused(figure, "table", "a DataFrame whose columns are named by texts, once each", short(columns))
 
 
 def _decide(verdict: Verdict, records: Records) -> None:
@@ -116,9 +167,27 @@ def _decide(verdict: Verdict, records: Records) -> None:
     with _told(verdict, "rule"):
         text = verdict.rule
     _require(verdict, "rule", text, str, "a text")
+    before = _frames(records)
     with _told(verdict, "decide"):
         finding = verdict.decide(records)
-    _require(verdict, "decide", finding, Finding, "a Finding")
+    _require_finding(verdict, finding)
+    _require_same(verdict, "decide", before, _frames(records))
+
+
+def _require_finding(verdict: Verdict, finding: Any) -> None:
+    """Raise `InputError` where a rule gives no finding, or one that a page cannot show."""
+    place = sources.defined(verdict, "decide")
+    if not isinstance(finding, Finding):
+        raise InputError(f"decide of {kind_of(verdict)} must be a Finding{place}. Got {short(finding)} instead.")
+    for name, (wanted, words) in FIELDS.items():
+        if not isinstance(value := getattr(finding, name), wanted):
+            given = f"{words}{place}. Got {short(value)} instead."
+            raise InputError(f"{name} of the Finding of {kind_of(verdict)} must be {given}")
+    if finding.verdict not in (known := get_args(Answer)):
+        given = f"one of {', '.join(map(repr, known))}{place}. Got {short(finding.verdict)} instead."
+        raise InputError(f"verdict of the Finding of {kind_of(verdict)} must be {given}")
+    for part in finding.parts:
+        _require_finding(verdict, part)
 
 
 @contextlib.contextmanager
@@ -137,6 +206,8 @@ def _told(own: Figure | Verdict, method: str) -> Iterator[None]:
 
 def _require(own: Any, part: str, given: Any, wanted: Any, words: str) -> None:
     if not isinstance(given, wanted):
-        raise InputError(
-            f"{part} of {kind_of(own)} must be {words}{sources.defined(own, part)}. Got {short(given)} instead."
-        )
+        raise _refused(own, part, words, short(given))
+
+
+def _refused(own: Any, part: str, words: str, given: str) -> InputError:
+    return InputError(f"{part} of {kind_of(own)} must be {words}{sources.defined(own, part)}. Got {given} instead.")

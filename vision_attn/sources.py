@@ -7,6 +7,7 @@ not defined by the package, by a plugin or by the file that was loaded is unknow
 
 import ast
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import importlib.machinery
@@ -34,6 +35,9 @@ BESIDE = "_vision_attn_experiment"
 
 FAULTS = Exception, SystemExit, GeneratorExit
 """What is taken for a fault of own code: also what would end the process, or the one who asks, without a word."""
+
+LONGEST_MESSAGE = 1_000
+"""Characters of an exception's message that are told."""
 
 _beside: dict[str, ModuleType] = {}
 """The modules that experiment files have imported from beside themselves, by name."""
@@ -87,13 +91,22 @@ def own_place(error: BaseException) -> str:
 
 def fault(error: BaseException, *, at: str = "") -> str:
     """An exception in one line: its kind, its message, and the last line of own code that led to it, else `at`."""
-    text = " ".join(str(error).split())
+    text = _message(error)
     if isinstance(error, SyntaxError):
         place = f" ({shown(Path(error.filename))}, line {error.lineno})" if error.filename else ""
         return f"{type(error).__name__}: {error.msg}{place}"
     place = own_place(error) or at or _place(traceback.extract_tb(error.__traceback__)[-1:])
     place = f" ({place})" if place else ""
     return f"{type(error).__name__}: {text}{place}" if text else f"{type(error).__name__}{place}"
+
+
+def _message(error: BaseException) -> str:
+    """The message of an exception on one line, cut where it is long; empty where it has none, or fails to say it."""
+    try:
+        text = " ".join(str(error).split())
+    except FAULTS:
+        return ""
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}..."
 
 
 def shown(path: Path) -> str:
@@ -230,8 +243,8 @@ def digests(value: Spec) -> dict[str, str]:
 
 def _parts(value: Spec) -> Iterator[Spec]:
     """The specs that are fields of a spec, or stand in a tuple that is one."""
-    for name in value.__dataclass_fields__:  # type: ignore[attr-defined]
-        part = getattr(value, name)
+    for field in dataclasses.fields(value):  # type: ignore[arg-type]
+        part = getattr(value, field.name)
         yield from (item for item in (part if isinstance(part, tuple) else (part,)) if isinstance(item, Spec))
 
 

@@ -48,6 +48,16 @@ class Spec:
     own_hint: ClassVar[str] = ""
     """How something of one's own becomes a spec of this role: said where something else was given."""
 
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Raise `InputError` where a method that its kind must have is not defined."""
+        if inspect.isabstract(cls):
+            missing = sorted(cls.__abstractmethods__)  # type: ignore[attr-defined]
+            role = next(base.__name__ for base in cls.__mro__ if missing[0] in vars(base))
+            raise InputError(
+                f"class {cls.__name__} must define {', '.join(missing)}, as every {role} does. It does not."
+            )
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         own = vars(self)
         for name, default, fits in _tests(type(self)):  # type: ignore[arg-type]
@@ -97,15 +107,18 @@ RENAMED_FIELDS = {"SubgroupAccuracy": {"fact": "attribute"}, "ConditionCurve": {
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
-def spec(cls: type[T]) -> type[T]:
+def spec(cls: type[T] | None = None) -> type[T]:
     """Make `cls` a frozen, keyword-only dataclass and, unless it is abstract, a registered kind.
 
     Raises `TypeError` where it is no class of a kind, or a name or a default of it cannot be.
     """
+    cls = given_to("spec", cls)
     if not isinstance(cls, type) or not issubclass(cls, Spec):
         name, hint = getattr(cls, "__name__", short(cls)), "class X(Model), of vision_attn.models, or class X(Probe)"
         by = "" if isinstance(cls, type) else " A function becomes a Model or a Mixer by as_model or as_mixer."
         raise TypeError(f"@spec must stand before a class of a kind, such as {hint}. Got {name} instead.{by}")
+    if "__dataclass_fields__" in vars(cls):
+        raise TypeError(f"class {cls.__name__} must be decorated once, with @spec alone. It is a dataclass already.")
     for name in vars(cls).get("__annotations__", {}):
         default = vars(cls).get(name)
         if isinstance(default, list):  # as in a call, where a list is taken for a tuple
@@ -136,6 +149,13 @@ def spec(cls: type[T]) -> type[T]:
         _KINDS[made.__name__], _HOMES[made.__name__] = made, home
         _part_from.cache_clear()
     return made
+
+
+def given_to(decorator: str, given: U | None) -> U:
+    """What a decorator is given. Raises `TypeError` where it stands with brackets and nothing in them."""
+    if given is None:
+        raise TypeError(f"@{decorator} must stand without brackets: @{decorator}. Got @{decorator}() instead.")
+    return given
 
 
 def _filled_at_once(cls: type[T]) -> type[T]:
@@ -478,7 +498,7 @@ def _describe(annotation: Any) -> str:
 class _Callable(types.ModuleType):
     """This module, which `from vision_attn import spec` gives where the decorator of that name was meant."""
 
-    def __call__(self, cls: type[T]) -> type[T]:
+    def __call__(self, cls: type[T] | None = None) -> type[T]:
         return spec(cls)
 
 

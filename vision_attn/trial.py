@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from vision_attn import sources
 from vision_attn.data.base import Data, Dataset, Split
 from vision_attn.data.locations import MissingData
+from vision_attn.data.usable import contents, require_usable
 from vision_attn.models import FittedModel, Model, ViT
 from vision_attn.plan import Plan
 from vision_attn.probes.accuracy import Accuracy
@@ -74,28 +75,20 @@ def shape_of(data: Data) -> dict[str, int]:
 
 
 def _loaded(dataset: Dataset) -> Data:
-    """The data; those of an own kind are looked through."""
-    name = kind_of(dataset)
+    """The data; those of an own kind are loaded twice and looked through."""
+    name, place = kind_of(dataset), sources.defined(dataset, "load")
     with sources.told(f"load of {name}", at=sources.written_own(dataset, "load")):
         data = dataset.load()
-    if not sources.is_own(type(dataset)):
+    if not sources.digests(dataset):
         return data
-    place = sources.defined(dataset, "load")
-    if not isinstance(data, Data):
-        raise InputError(f"load of {name} must return Data{place}. Got {short(data)} instead.")
-    for split, part in (("train", data.train_sample), ("test", data.test)):
-        images, labels = part.images, part.labels
-        wrong = images.dtype != torch.uint8 or images.ndim != 4 or images.shape[2] != images.shape[3]
-        if wrong:
-            given = f"{images.dtype} of shape {tuple(images.shape)}"
-            allowed = f"uint8 of shape (N, C, H, H){place}"
-            raise InputError(f"{split} images of {name} must be {allowed}. Got {given} instead.")
-        fits = labels.dtype == torch.int64 and 0 < len(labels) == len(images)
-        first, last = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
-        if not fits or last >= data.num_classes or (first < 0 and labels.ndim == 1):
-            given = f"{labels.dtype} of shape {tuple(labels.shape)}, from {first} to {last}"
-            allowed = f"int64 of shape ({len(images)},) from 0 to {data.num_classes - 1}{place}"
-            raise InputError(f"{split} labels of {name} must be {allowed}. Got {given} instead.")
+    require_usable(data, what=name, place=place)
+    first = contents(data)
+    del data  # large ones are not held twice
+    with sources.told(f"load of {name}", at=sources.written_own(dataset, "load")):
+        data = dataset.load()
+    if contents(data) != first:
+        allowed = f"the same images and labels whenever it is called, random ones by a generator with a seed{place}"
+        raise InputError(f"load of {name} must give {allowed}. It gives others the second time.")
     if not isinstance(dataset.label, str) or not dataset.label.strip():
         raise InputError(f"label of {name} must be a text, and not empty. Got {short(dataset.label)} instead.")
     size = dataset.train_size
@@ -128,7 +121,7 @@ def _try(run: Run, data: Data, probes: Sequence[Probe]) -> None:
             if not isinstance(run.model, FittedModel):
                 _learn(run.model, model, few)
     model.eval()
-    taken: dict[frozenset[tuple[str, Any]], str] = {}
+    taken: dict[frozenset[tuple[str, Any]], Probe] = {}
     for probe in [*own_probes, *(one for one in probes if own_probes and isinstance(one, Accuracy))]:
         at = sources.written_own(probe, "__call__") or sources.written_own(run.model, "build")
         with sources.told(f"{kind_of(probe)} on {kind_of(run.model)}", at=at):
@@ -137,17 +130,19 @@ def _try(run: Run, data: Data, probes: Sequence[Probe]) -> None:
         if not rows:
             place = sources.defined(probe, "__call__")
             raise InputError(f"{kind_of(probe)} must yield a row{place}. Got none instead.")
-        _check_taken(kind_of(probe), rows, taken)
+        _check_taken(probe, rows, taken)
 
 
-def _check_taken(name: str, rows: Sequence[dict[str, Any]], taken: dict[frozenset[tuple[str, Any]], str]) -> None:
+def _check_taken(probe: Probe, rows: Sequence[dict[str, Any]], taken: dict[frozenset[tuple[str, Any]], Probe]) -> None:
     """Raise `InputError` where another probe gives the same metric and coordinates: no figure could tell which."""
     for row in rows:
         place = frozenset((column, cell) for column, cell in row.items() if column != "value")
-        if (other := taken.setdefault(place, name)) != name:
+        if (other := taken.setdefault(place, probe)) != probe:
             where = [f"{column}={cell}" for column, cell in row.items() if column not in ("metric", "value")]
             both = ", ".join([str(row["metric"]), *where])
-            raise InputError(f"{name} and {other} must not measure the same. Both give {both}.")
+            alike = type(other) is type(probe)
+            first, second = (repr(one) if alike else kind_of(one) for one in (probe, other))
+            raise InputError(f"{first} and {second} must not measure the same. Both give {both}.")
 
 
 def _built(spec: Model, data: Data) -> nn.Module:

@@ -1,5 +1,7 @@
 import hashlib
+import random
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -21,11 +23,12 @@ def test_initialisation_is_repeatable_and_leaves_the_global_generator_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    drawn = []
+    drawn, before = [], random.getstate()
     for seed in (0, 0, 1):
         with Streams(seed).initialising():
-            drawn.append(torch.rand(3))
+            drawn.append(torch.cat([torch.rand(3), torch.tensor([random.random(), np.random.rand()])]))  # noqa: NPY002
     assert torch.equal(torch.rand(3), expected)
+    assert random.getstate() == before
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
 
@@ -58,7 +61,7 @@ def test_the_numbers_of_an_update_do_not_depend_on_what_was_drawn_before(stream)
         if stream == "augmentation":
             return torch.rand(4, generator=streams.augmentation(update))
         streams.seed_dropout(update)
-        return torch.rand(4)
+        return torch.tensor([*torch.rand(4), random.random(), np.random.rand()])  # noqa: NPY002
 
     streams = Streams(0)
     first = draw(streams, 1)

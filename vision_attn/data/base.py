@@ -133,8 +133,8 @@ class Data:
         )
         if min(chosen[1]) <= 0:
             raise InputError(f"std of Data must be more than 0. Got {std!r} instead.")
-        fingerprint = _fingerprint(learnt, test)
-        return cls(name, learnt, None, test, names, fingerprint, fingerprint, False, *chosen)
+        sha256 = fingerprint(learnt, test)
+        return cls(name, learnt, None, test, names, sha256, sha256, False, *chosen)
 
     @classmethod
     def from_dataset(cls, dataset: Any, *, train: Any = None, **options: Any) -> Self:
@@ -208,7 +208,8 @@ class Data:
         return dataclasses.replace(self, train=self.train.to(device), val=val, test=self.test.to(device), order=order)
 
 
-def _fingerprint(*splits: Split) -> str:
+def fingerprint(*splits: Split) -> str:
+    """sha256, in hex, over types, shapes and bytes of images and labels, split by split."""
     digest = hashlib.sha256()
     for tensor in (tensor for split in splits for tensor in (split.images, split.labels)):
         digest.update(canonical([str(tensor.dtype), list(tensor.shape)]))

@@ -7,6 +7,9 @@ from matplotlib.figure import Figure
 
 from vision_attn.figures import fonts, svg, theme
 
+Sheet = Figure
+"""What can be written as a file: a whole figure, no part of one."""
+
 UNWRITTEN = {"svg": ("Date", "Creator"), "png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}
 """What would differ from day to day or machine to machine, and is left out of the files."""
 
@@ -20,7 +23,7 @@ def rendered(figure: theme.Canvas, *, kinds: Sequence[str] = ("svg", "png")) -> 
 
 def written(figure: theme.Canvas, *, kinds: Sequence[str]) -> dict[str, bytes]:
     """The figure in some formats, by the settings in force (`theme.style`)."""
-    assert isinstance(figure, Figure)
+    assert isinstance(figure, Sheet)
     out = {}
     fonts.tell(figure)
     if any(axes.get_aspect() != "auto" for axes in figure.axes):

@@ -7,12 +7,12 @@ from typing import Any, TypeVar, Union
 from torch import nn
 
 from vision_attn.models.base import Mixer, Model
-from vision_attn.spec import Spec, spec
+from vision_attn.spec import Spec, given_to, spec
 
 S = TypeVar("S", bound=Spec)
 
 
-def as_model(factory: Callable[..., nn.Module]) -> Callable[..., Model]:
+def as_model(factory: Callable[..., nn.Module] | None = None) -> Callable[..., Model]:
     """The model whose `build` is a function of `image_size`, `in_chans`, `num_classes` and of the model's fields.
 
     The function may take any of the three. Its other parameters become fields: each has a type, stated or that of its
@@ -26,15 +26,15 @@ def as_model(factory: Callable[..., nn.Module]) -> Callable[..., Model]:
 
     Raises `TypeError` where a parameter has neither a type nor a default, or takes any number of values.
     """
-    return _as_spec(factory, Model, ("image_size", "in_chans", "num_classes"))
+    return _as_spec(given_to("as_model", factory), Model, ("image_size", "in_chans", "num_classes"))
 
 
-def as_mixer(factory: Callable[..., nn.Module]) -> Callable[..., Mixer]:
+def as_mixer(factory: Callable[..., nn.Module] | None = None) -> Callable[..., Mixer]:
     """The mixer whose `build` is a function of `dim`, `grid`, `num_prefix_tokens` and of the mixer's fields.
 
     The module takes tokens (B, N, dim) to tokens (B, N, dim); else as `as_model`.
     """
-    return _as_spec(factory, Mixer, ("dim", "grid", "num_prefix_tokens"))
+    return _as_spec(given_to("as_mixer", factory), Mixer, ("dim", "grid", "num_prefix_tokens"))
 
 
 def _as_spec(factory: Callable[..., nn.Module], role: type[S], given: tuple[str, ...]) -> type[S]:

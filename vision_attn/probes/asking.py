@@ -1,6 +1,7 @@
 """Asking: the rows that a probe yields, as plain numbers and texts, or a sentence that says what is wrong with one."""
 
 import math
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from vision_attn import sources
 from vision_attn.data.base import Data
 from vision_attn.probes.base import Probe, Row
 from vision_attn.spec import InputError, kind_of, short
+from vision_attn.training.seeding import seeded
 
 RESERVED = "run"
 """The column of records that says which run a row is of."""
@@ -27,15 +29,38 @@ def answers(probe: Probe, model: nn.Module, data: Data) -> list[Row]:
     if not sources.is_own(type(probe)):
         return _rows(probe, model, data)
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    images = data.test.images
-    version = images._version
-    rows = _rows(probe, model, data)
+    before = _settings(model, data)
+    with seeded(0):  # what it draws without a generator of its own is the same in every run
+        rows = _rows(probe, model, data)
     changed = [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, weights[name])]
-    if changed or images._version != version:
-        words = "must leave the model and the images as they are: work on a copy (copy.deepcopy)"
-        raise _refused(probe, words, f"other {changed[0] if changed else 'images'}")
+    after = _settings(model, data)
+    changed += [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    if changed:
+        words = "must leave the model, the images and the process as they are: work on a copy (copy.deepcopy)"
+        raise _refused(probe, words, f"other {changed[0]}")
     model.eval()
     return rows
+
+
+def _settings(model: nn.Module, data: Data) -> dict[str, Any]:
+    """What an own probe must leave as it is beside the weights, as it is called in a sentence."""
+    splits = {"training": data.train_sample, "validation": data.val, "test": data.test}
+    held = {name: split for name, split in splits.items() if split is not None}
+    hooks = {
+        f"hooks of {name or 'the model'}": [id(one), *one._forward_hooks, *one._forward_pre_hooks, *one._backward_hooks]
+        for name, one in model.named_modules()
+    }
+    return {
+        **hooks,
+        **{f"requires_grad of {name}": one.requires_grad for name, one in model.named_parameters()},
+        **{f"type of {name}": one.dtype for name, one in model.state_dict().items()},
+        **{f"{name} images": split.images._version for name, split in held.items()},
+        **{f"{name} labels": split.labels._version for name, split in held.items()},
+        "default type of torch": torch.get_default_dtype(),
+        "grad mode of torch": torch.is_grad_enabled(),
+        "number of threads": torch.get_num_threads(),
+        "current folder": os.getcwd(),
+    }
 
 
 def _rows(probe: Probe, model: nn.Module, data: Data) -> list[Row]:

@@ -2,8 +2,10 @@
 
 import contextlib
 import hashlib
+import random
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +14,26 @@ def derived(purpose: str, seed: int, index: int = 0) -> int:
     """The seed of one stream: the first 63 bits of sha256 of purpose, seed and index."""
     text = f"{purpose}:{seed}:{index}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, the global generators of torch, numpy and Python begin at the seed; afterwards they are as they were."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        _seed_others(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
+
+
+def _seed_others(seed: int) -> None:
+    """Seed the global generators of numpy and Python, which a module of one's own may draw from."""
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)  # noqa: NPY002
 
 
 class Streams:
@@ -31,9 +53,8 @@ class Streams:
 
     @contextlib.contextmanager
     def initialising(self) -> Iterator[None]:
-        """Inside, torch's global generator is that of the initialisation; afterwards it is as it was."""
-        with torch.random.fork_rng():
-            torch.manual_seed(derived("init", self.seed))
+        """Inside, the global generators are those of the initialisation; afterwards they are as they were."""
+        with seeded(derived("init", self.seed)):
             yield
 
     def epoch_order(self, epoch: int, train_size: int) -> Tensor:
@@ -59,8 +80,9 @@ class Streams:
         return derived("dropout", self.seed, update)
 
     def seed_dropout(self, update: int) -> None:
-        """Seed torch's global generators, which dropout and drop path draw from, for one update."""
+        """Seed the global generators, which dropout and drop path draw from, for one update."""
         seed = self.dropout_seed(update)
+        _seed_others(seed)
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
