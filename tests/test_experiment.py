@@ -202,6 +202,25 @@ experiment = Experiment(
         load(tmp_path / "bad.py")
 
 
+@pytest.mark.parametrize(("model", "size"), [("VIT", "40"), ("ViT", "'40'")])
+def test_a_level_of_a_rule_that_no_preset_has_is_refused_before_anything_runs(model, size, tmp_path):
+    """The page would leave the rule out, as it does in presets of fewer levels."""
+    text = """\"\"\"Why?\"\"\"
+from vision_attn import Accuracy, Experiment, Quantity, claim
+accuracy = Quantity("accuracy")
+parts = (accuracy(model="ViT", train_size=40).above(0.5), accuracy(model="{}", train_size={}, layer=3).above(0.5))
+experiment = Experiment(
+    question=__doc__, factors={{"model": ("ViT",), "train_size": (40,)}}, run=lambda model, train_size: None,
+    probes=(Accuracy(),), verdicts=(claim("C1", "So.", *parts),),
+)
+"""
+    (tmp_path / "good.py").write_text(text.format("ViT", "40"))
+    assert load(tmp_path / "good.py")[0] == "good"
+    (tmp_path / "bad.py").write_text(text.format(model, size))
+    with pytest.raises(InputError, match=r" of a rule of C1 must be a level of \w+ \(.*\)\. Got '\w+' instead\.$"):
+        load(tmp_path / "bad.py")
+
+
 def test_levels_of_truth_values_are_given_as_they_are_printed():
     """`--levels aligned=False`, of a factor that is neither text nor number."""
     made = experiment(factors={"aligned": (True, False), "seed": (0,)}, run=lambda aligned, seed: None)

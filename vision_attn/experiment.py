@@ -5,7 +5,7 @@ import inspect
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from vision_attn.run import Run
 from vision_attn.spec import InputError, Spec, by_name, canonical, json_sha256, kinds, short, to_json
 from vision_attn.store import RUNS, probe_file
 from vision_attn.training import Recipe
-from vision_attn.verdicts import Verdict
+from vision_attn.verdicts import AllOf, SeedVerdict, Verdict
 
 MOST_CELLS = 1_000_000
 SMOKE_UPDATES = 2
@@ -124,6 +124,7 @@ def load(path: Path) -> tuple[str, Experiment]:
     if not isinstance(experiment, Experiment):
         raise InputError(f"{path} must define `experiment = Experiment(...)`. It does not.")
     _check_references(experiment)
+    _check_rules(experiment)
     return name, experiment
 
 
@@ -136,6 +137,25 @@ def _check_references(experiment: Experiment) -> None:
             known = {hue: tuple(experiment.levels(hue))}
             whole = Plan(name="", question="", factors=known, cells=(), runs={})
             require_level(whole, "reference", type(part).__name__, hue, reference)
+
+
+def _check_rules(experiment: Experiment) -> None:
+    """Raise `InputError` where a rule asks for a level that no preset has: the page would leave the rule out."""
+    for rule in (leaf for verdict in experiment.verdicts for leaf in _rules(verdict)):
+        for factor, level in (*rule.given, *(pair for _, at in rule.cells for pair in at)):
+            if factor in experiment.factors:
+                known = {factor: tuple(experiment.levels(factor))}
+                whole = Plan(name="", question="", factors=known, cells=(), runs={})
+                require_level(whole, factor, f"a rule of {rule.claim}", factor, level)
+
+
+def _rules(verdict: Verdict) -> Iterator[SeedVerdict]:
+    """The rules on seeds in a rule; one's own say themselves what they ask for."""
+    if isinstance(verdict, AllOf):
+        for part in verdict.parts:
+            yield from _rules(part)
+    elif isinstance(verdict, SeedVerdict) and not sources.is_own(type(verdict)):
+        yield verdict
 
 
 def plan(experiment: Experiment, *, name: str) -> Plan:

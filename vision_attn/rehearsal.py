@@ -6,7 +6,7 @@ cannot use is left to the page.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any, get_args
 
 import numpy as np
@@ -167,6 +167,10 @@ def _decide(verdict: Verdict, records: Records) -> None:
     with _told(verdict, "rule"):
         text = verdict.rule
     _require(verdict, "rule", text, str, "a text")
+    with _told(verdict, "metrics"):
+        metrics = verdict.metrics
+    if metrics is not None and not (isinstance(metrics, Set) and all(isinstance(one, str) for one in metrics)):
+        raise _refused(verdict, "metrics", "a frozenset of texts, or None", short(metrics))
     before = _frames(records)
     with _told(verdict, "decide"):
         finding = verdict.decide(records)

@@ -99,6 +99,12 @@ def test_a_part_without_a_statement_is_stated_in_the_words_of_its_rule(part, sen
     assert claim("C2", "All.", part, near.above(0.5, "Near.")).parts[0].statement == sentence
 
 
+def test_what_is_no_share_may_have_any_bound():
+    loss = Quantity("loss")(model="ViT")
+    assert claim("C1", "So.", loss.below(50)).bound == 50
+    assert claim("C1", "So.", (loss - Quantity("loss")(model="CNN")).within(2)).margin == 2
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -107,6 +113,25 @@ def test_a_part_without_a_statement_is_stated_in_the_words_of_its_rule(part, sen
             lambda: claim("C1", "So.", far.above(0.5, "Far.")),
             "statement of a part of C1 must be left to the claim where it is the only one. Got 'Far.' instead.",
         ),
+        (
+            lambda: far + 0.5,
+            "terms of a rule must be quantities in cells, and numbers its bound, as in .above(0.5). Got",
+        ),
+        (lambda: far * near, "weight of a term of a rule must be a number. Got a Contrast instead."),
+        (
+            lambda: claim("C1", "So.", far - near),
+            "parts of claim C1 must be rules, such as accuracy(model='ViT').above(0.5). Got a Contrast instead: say",
+        ),
+        (
+            lambda: claim("C1", "So.", far.above(50)),
+            "bound of BoundVerdict must be from 0 to 1, as accuracy is a share: 0.5 and not 50 for 50 %. Got 50.0",
+        ),
+        (lambda: claim("C1", "So.", (far - near).below(-2)), "bound of DifferenceVerdict must be from -1 to 1, as acc"),
+        (
+            lambda: claim("C1", "So.", (far - near).within(2)),
+            "margin of EquivalenceVerdict must be below 1, as accuracy is a share: 0.02 and not 2 for 2 points.",
+        ),
+        (lambda: claim("C1", "So.", far.share(90).above(0.5)), "threshold of ShareVerdict must be from 0 to 1, as acc"),
         (lambda: far - Quantity("loss")(model="ViT"), "terms of a rule must be of one Quantity. Got Quantity(metric="),
         (lambda: far.within(0.05), "within must be asked of one cell minus another. Got 1 terms instead."),
         (lambda: (far - near).share(0.5), "share must be asked of one cell. Got 2 terms instead."),

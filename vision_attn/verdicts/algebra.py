@@ -34,6 +34,10 @@ class Contrast:
     terms: Terms
 
     def __add__(self, other: Self) -> Self:
+        if not isinstance(other, Contrast):
+            raise InputError(
+                f"terms of a rule must be quantities in cells, and numbers its bound, as in .above(0.5). Got {other!r}."
+            )
         if self.quantity != other.quantity:
             raise InputError(
                 f"terms of a rule must be of one Quantity. Got {self.quantity} and {other.quantity} instead."
@@ -47,6 +51,8 @@ class Contrast:
         return -1 * self
 
     def __mul__(self, weight: float) -> Self:
+        if not isinstance(weight, int | float):
+            raise InputError(f"weight of a term of a rule must be a number. Got a {type(weight).__name__} instead.")
         return dataclasses.replace(self, terms=tuple((weight * own, at) for own, at in self.terms))
 
     __rmul__ = __mul__
@@ -160,6 +166,14 @@ def claim(
     """A claim of one rule, or one that holds where all its parts do. Raises `InputError` without a part."""
     if not parts:
         raise InputError(f"parts of claim {name} must be one rule or more. Got none instead.")
+    if wrong := [part for part in parts if not isinstance(part, Part)]:
+        hint = {
+            Contrast: "say what is claimed of it by .above(bound), .below(bound) or .within(margin)",
+            Share: "say what is claimed of it by .above(bound) or .below(bound)",
+            Correlation: "say what is claimed of it by .above(bound) or .below(bound)",
+        }.get(type(wrong[0]), "a rule of one's own stands by itself in verdicts=(...)")
+        given = f"a {type(wrong[0]).__name__} instead: {hint}"
+        raise InputError(f"parts of claim {name} must be rules, such as accuracy(model='ViT').above(0.5). Got {given}.")
     if len(parts) > 1:
         return AllOf(claim=name, statement=statement, parts=tuple(part.of(name) for part in parts), leave_out=leave_out)
     if parts[0].statement:

@@ -8,7 +8,7 @@ import pandas as pd
 from vision_attn import wording
 from vision_attn.records import Records, column
 from vision_attn.spec import InputError, spec
-from vision_attn.verdicts.means import OneSided
+from vision_attn.verdicts.means import MeanVerdict, OneSided
 from vision_attn.verdicts.seeds import Cell, Terms
 
 
@@ -26,7 +26,7 @@ class CorrelationVerdict(OneSided):
     along: tuple[str, ...] = ("image", "patch")
 
     def check(self) -> None:
-        OneSided.check(self)
+        MeanVerdict.check(self)
         self.require("along", len(self.along) >= 1, "one coordinate or more")
         self.require("reduce", self.reduce == "one", "'one'")
 
