@@ -173,6 +173,14 @@ def test_a_layer_whose_batch_is_not_that_of_the_images_is_refused():
         placed(Windows(), ["inner"])
 
 
+@pytest.mark.parametrize("kind", [Influence, Intervention, ReceptiveField])
+def test_cells_that_do_not_fill_the_image_are_refused_before_any_run(kind, noise_data):
+    side = noise_data.image_size
+    words = f"^patch_size of {kind.__name__} must be a divisor of the image size {side}. Got {side - 1} instead.$"
+    with pytest.raises(InputError, match=words):
+        kind(patch_size=side - 1).require_fit(noise_data)
+
+
 def test_layers_are_named_and_their_order_is_that_of_the_rows(noise_data):
     model = chain((3, 1, 1, 1), (3, 2, 1, 1)).eval()
     for probe in (
@@ -241,3 +249,34 @@ def test_units_that_share_their_field_lie_around_its_middle_on_average():
     centres = [where.centre(place, 0) for place in range(32)]
     assert all(later > earlier for earlier, later in itertools.pairwise(centres))
     assert sum(centres) / 32 == pytest.approx(16, abs=0.5)
+
+
+def test_pixels_that_reflection_shows_beyond_the_field_do_not_move_units():
+    blurred = nn.Sequential(
+        nn.Conv2d(3, 4, 2, stride=2), nn.ReflectionPad2d((1, 2, 1, 2)), nn.Conv2d(4, 4, 4, stride=2)
+    )
+    found = placements(blurred, names=[""], image_size=18, in_chans=3)[""]  # the last of 5 units sees rows 6 to 8 of 9
+    assert (found.first, found.step) == ((2, 2), (4, 4))
+
+
+@pytest.mark.parametrize("image_size", [12, 22])
+def test_units_finer_than_pixels_have_their_part_of_a_pixel(image_size):
+    larger = nn.Sequential(nn.ConvTranspose2d(3, 4, 2, stride=2), nn.Conv2d(4, 16, 3, padding=1), nn.PixelShuffle(2))
+    found = placements(larger, names=[""], image_size=image_size, in_chans=3)[""]
+    assert found.step == (1 / 4, 1 / 4)
+    assert found.first == pytest.approx((1 / 8, 1 / 8), abs=1 / 4)  # fields are whole pixels
+
+
+@pytest.mark.parametrize(
+    ("layers", "first", "step"),
+    [
+        ([nn.Conv2d(3, 4, 3, padding=8, dilation=4)], -3.5, 1),
+        ([nn.ZeroPad2d(2), nn.Conv2d(3, 4, 2, padding=4, dilation=6)], -2.5, 1),
+        ([nn.Conv2d(3, 4, 2, padding=6, dilation=6), nn.ConvTranspose2d(4, 4, 2, stride=2)], -2.75, 0.5),
+    ],
+    ids=["three taps", "two taps", "enlarged"],
+)
+def test_what_a_border_leaves_of_a_dilated_field_may_lie_beside_its_unit(layers, first, step):
+    found = placements(nn.Sequential(*layers), names=[""], image_size=25, in_chans=3)[""]
+    assert found.step == (step, step)
+    assert found.first == pytest.approx((first, first), abs=step / 2 if step < 1 else 0)

@@ -392,6 +392,23 @@ def test_holes_of_dilated_kernels_at_a_border_between_do_not_shorten_the_field(l
     assert (found.height, found.width, found.extent) == (expected, expected, "exact")
 
 
+class Crossed(nn.Module):
+    """A row of 5 of the line above and a pixel, each beside a border of its own: the last line sees nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide = nn.Sequential(nn.Conv2d(3, 4, (1, 5), padding=(0, 2)), nn.ZeroPad2d((0, 0, 1, 1)))
+        self.narrow = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ZeroPad2d((0, 0, 0, 2)))
+
+    def forward(self, x):
+        return self.wide(x) + self.narrow(x)
+
+
+def test_a_corner_that_sees_less_than_the_others_does_not_shorten_the_field():
+    found = output_of(Crossed())
+    assert (found.height, found.width, found.extent) == (2, 5, "exact")
+
+
 def circular(kernel, *, stride=1, dilation=1):
     padding = kernel // 2 * dilation
     return nn.Conv2d(3, 3, kernel, stride=stride, padding=padding, dilation=dilation, padding_mode="circular")

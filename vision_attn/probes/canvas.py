@@ -91,12 +91,14 @@ def offsets(lines: Mapping[int, Tensor], centre: Callable[[int], float], *, circ
 
     Of either side asked is the unit in the middle, and where its field may be cut there, also by the border of a layer
     between, the unit farthest from that side; None where that one's is cut too, 0 where nothing is seen. Strides may
-    leave pixels at the image's border unseen: what counts as border is the outermost pixel that any unit sees.
+    leave pixels at the image's border unseen: what counts as border is the outermost pixel that any unit sees, where
+    each sees some.
     `circular` is as in `free_ends`.
     """
     middle = sorted(lines)[len(lines) // 2]
     longest = max(int(line.sum()) for line in lines.values())
-    seen = ends(torch.stack(list(lines.values())).any(dim=0))
+    all_see = all(line.any() for line in lines.values())
+    seen = ends(torch.stack(list(lines.values())).any(dim=0)) if all_see else None
     sides = zip(*(free_ends(lines, limits, circular=circular) for limits in (seen, None)), strict=True)
     free_sides = [within or free for within, free in sides]
     found: list[float | None] = []

@@ -76,6 +76,9 @@ class Influence(Probe):
     def skip(self, model: Model, data: Dataset) -> str | None:
         return without_layers(model)
 
+    def require_fit(self, data: Data) -> None:
+        lattice_side(self.patch_size, data.image_size, what="Influence")
+
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         size, names = data.image_size, named(model, self.layers)
         cells = lattice_side(self.patch_size, size, what="Influence")

@@ -50,6 +50,7 @@ class Intervention(Probe):
         return without_layers(model)
 
     def require_fit(self, data: Data) -> None:
+        lattice_side(self.patch_size, data.image_size, what="Intervention")
         if self.split == "test":
             require_two(self, data)
 

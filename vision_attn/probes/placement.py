@@ -8,12 +8,13 @@ unit's part of the image. Attention, recurrence and means over the image see eve
 import dataclasses
 import itertools
 import math
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from vision_attn.probes.canvas import LARGEST, canvases, ends, free_ends, seen_along
+from vision_attn.probes.canvas import LARGEST, canvases, ends, free_ends, hole, seen_along
 from vision_attn.probes.capture import NUMBERS
 from vision_attn.probes.gradients import Gradients, Unit
 from vision_attn.spec import InputError
@@ -119,26 +120,32 @@ def _regular(lines: Mapping[int, Tensor], even: float) -> tuple[float, float] | 
     """The centre of unit 0 and the step from unit to unit, near `even` pixels; None where borders leave too few ends.
 
     The ends of the whole field are the outermost of all units, as a border can only take from it, be it the image's or
-    that of a layer between. So the step is the one that brings most ends together.
+    that of a layer between. So the step is the one that brings most of these together.
     """
     starts, stops = free_ends(lines)
     steps = {*_steps(starts), *_steps(stops)} - {0.0}  # ends that stay are those of borders
     if not steps or not starts or not stops:
         return None
 
+    below = max(1 - even, 0.0) + 1e-6  # ends are whole pixels, whatever the step
+
     def on_a_line(step: float) -> int:
-        return sum(_outermost(marks, step, side)[1] for marks, side in ((starts, -1), (stops, 1)))
+        return sum(_level(marks, step, side, below)[1] for marks, side in ((starts, -1), (stops, 1)))
 
     step = max(sorted(steps), key=lambda one: (on_a_line(one), -abs(one - even)))
-    start, stop = (_outermost(marks, step, side)[0] for marks, side in ((starts, -1), (stops, 1)))
+    start, stop = (_level(marks, step, side, below)[0] for marks, side in ((starts, -1), (stops, 1)))
     return (start + stop + 1) / 2, step
 
 
-def _outermost(marks: Mapping[int, int], step: float, side: int) -> tuple[float, int]:
-    """The outermost mark, moved back to place 0 by `step` a place, and how many marks lie there."""
-    moved = [side * (mark - place * step) for place, mark in marks.items()]
-    outermost = max(moved)
-    return side * outermost, sum(abs(outermost - one) < 1e-6 for one in moved)
+def _level(marks: Mapping[int, int], step: float, side: int, below: float) -> tuple[float, int]:
+    """Where most marks lie, moved back to place 0 by `step` a place, or else the outermost; how many lie outermost.
+
+    Those lie together that are no more than `below` apart. Reflected pixels may show beyond the field of a unit near
+    the border, on its other side.
+    """
+    moved = sorted(side * (mark - place * step) for place, mark in marks.items())
+    numbers = {one: bisect(moved, one + 1e-6) - bisect(moved, one - below) for one in moved}
+    return side * max(moved, key=lambda one: (numbers[one], one)), numbers[moved[-1]]
 
 
 def _steps(marks: Mapping[int, int]) -> list[float]:
@@ -158,13 +165,14 @@ def _require_raster(
     if known is None:
         return
     first, step = known
+    widest = max(hole(field.any(dim=1 - axis)) for field in seen)  # what a border leaves of a field may begin behind it
     for unit, field in zip(units, seen, strict=True):
         line = ends(field.any(dim=1 - axis))
         if line is None:
             continue
-        length = field.shape[axis]
+        length, near = field.shape[axis], max(step, widest)
         centre = min(max(first + step * unit[axis], 0.0), float(length))  # of a field that a border cuts, the part left
-        if step <= 0 or not line[0] - step <= centre <= line[1] + 1 + step:
+        if step <= 0 or not line[0] - near <= centre <= line[1] + 1 + near:
             allowed = "in raster order over the image"
             raise InputError(
                 f"units of {name} must lie {allowed}. Got {unit}, which sees pixels {line[0]} to {line[1]}, instead."

@@ -4,7 +4,7 @@ The cells that a unit depends on are those of `support`, by gradients of a copy 
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -15,8 +15,10 @@ from vision_attn.probes.placement import Placement, placements
 from vision_attn.probes.replacing import Mode
 from vision_attn.probes.support import DRAWS
 
-QUERIES = 128
+QUERIES = 64
 """Cells that are asked beside the corners, at most."""
+GOLDEN = 0.6180339887498949
+"""The part of a line that multiples of it, without whole lines, are spread over most evenly."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +51,31 @@ def reach(
     """How many cells of patch_size x patch_size pixels each layer sees in each direction, from anywhere in the image.
 
     Units smaller than a cell are asked cell by cell; larger ones count from the border of the cells they cover. Of more
-    than `QUERIES` cells the corners and an even choice of the others are asked, which shows all of what is the same
-    everywhere.
+    than `QUERIES` cells the corners are asked and others that are spread over all rows and columns, which shows all of
+    what is the same everywhere, and of what comes again after some rows or columns.
     """
-    cells = lattice_side(patch_size, image_size, what="reach")
-    names, shape = capture.named(model, layers), (image_size, image_size)
+    lattice_side(patch_size, image_size, what="reach")
+    names = capture.named(model, layers)
     where = placements(model, names=names, image_size=image_size, in_chans=in_chans, seed=seed)
+    return reached(
+        model, where, image_size=image_size, patch_size=patch_size, in_chans=in_chans, mode=mode, seed=seed, draws=draws
+    )
+
+
+def reached(
+    model: nn.Module,
+    where: Mapping[str, Placement],
+    *,
+    image_size: int,
+    patch_size: int,
+    in_chans: int,
+    mode: Mode,
+    seed: int = 0,
+    draws: int = 1,
+) -> dict[str, Reach]:
+    """The `reach` of layers whose units lie where `placements` says."""
+    cells = lattice_side(patch_size, image_size, what="reach")
+    names, shape = list(where), (image_size, image_size)
     gradients = Gradients(model, in_chans=in_chans, mode=mode, seed=seed)
     grids = gradients.grids(names, shape)
     lines = {
@@ -109,7 +130,8 @@ def _queries(cells: int, at_once: int) -> list[list[tuple[int, int]]]:
     everything = [(row, column) for row in range(cells) for column in range(cells)]
     corners = [cell for cell in everything if set(cell) <= {0, cells - 1}]
     others = [cell for cell in everything if cell not in corners]
-    others = [others[i * len(others) // QUERIES] for i in range(QUERIES)] if len(others) > QUERIES else others
+    if len(others) > QUERIES:
+        others = [(i * cells // QUERIES, int(i * GOLDEN % 1 * cells)) for i in range(QUERIES)]
     return [corners, *(others[start : start + at_once] for start in range(0, len(others), at_once))]
 
 

@@ -9,10 +9,13 @@ from torch import nn
 from vision_attn.data.base import Data, Dataset
 from vision_attn.models.base import Model
 from vision_attn.probes.base import Probe, Row
-from vision_attn.probes.capture import without_layers
-from vision_attn.probes.reach import Reach, reach
+from vision_attn.probes.capture import named, without_layers
+from vision_attn.probes.hidden import require_gradients
+from vision_attn.probes.lattice import lattice_side
+from vision_attn.probes.placement import placements
+from vision_attn.probes.reach import Reach, reached
 from vision_attn.probes.replacing import Mode
-from vision_attn.probes.support import Support, support
+from vision_attn.probes.support import Support, fields
 from vision_attn.spec import spec
 
 
@@ -39,22 +42,20 @@ class ReceptiveField(Probe):
     def skip(self, model: Model, data: Dataset) -> str | None:
         return without_layers(model)
 
+    def require_fit(self, data: Data) -> None:
+        lattice_side(self.patch_size, data.image_size, what="ReceptiveField")
+
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
-        side, chans = data.image_size, data.in_chans
+        self.require_fit(data)
+        side, chans, names = data.image_size, data.in_chans, named(model, self.layers)
+        where = placements(model, names=names, image_size=side, in_chans=chans)
+        require_gradients(model, names=names, image_size=side, in_chans=chans, seed=0)
         modes: tuple[Mode, Mode] = ("architectural", "dependency")
         for mode in modes:
-            fields = support(model, image_size=side, in_chans=chans, mode=mode, layers=self.layers)
-            far = reach(
-                model,
-                image_size=side,
-                in_chans=chans,
-                patch_size=self.patch_size,
-                mode=mode,
-                draws=1,
-                layers=self.layers,
-            )
-            for layer, name in enumerate(fields):
-                yield from _rows({"layer": layer, "mode": mode}, fields[name], far[name], side=side)
+            seen = fields(model, where, image_size=side, in_chans=chans, mode=mode)
+            far = reached(model, where, image_size=side, in_chans=chans, mode=mode, patch_size=self.patch_size)
+            for layer, name in enumerate(seen):
+                yield from _rows({"layer": layer, "mode": mode}, seen[name], far[name], side=side)
 
 
 def _rows(at: Row, field: Support, far: Reach, *, side: int) -> Iterator[Row]:

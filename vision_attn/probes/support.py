@@ -10,7 +10,7 @@ B batch, C channels, R x Q units of a layer, H x W pixels.
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -83,10 +83,25 @@ def support(
     `largest`, where the model takes them. The module itself is left alone. Raises `InputError` on unknown layers, on
     outputs that do not lie in raster order over the image, and where pixels act through what has no gradient.
     """
-    names, shape = capture.named(model, layers), (image_size, image_size)
-    draws = DRAWS if mode == "dependency" else 1
+    names = capture.named(model, layers)
     where = placements(model, names=names, image_size=image_size, in_chans=in_chans, seed=seed)
     require_gradients(model, names=names, image_size=image_size, in_chans=in_chans, seed=seed)
+    return fields(model, where, image_size=image_size, in_chans=in_chans, mode=mode, seed=seed, largest=largest)
+
+
+def fields(
+    model: nn.Module,
+    where: Mapping[str, Placement],
+    *,
+    image_size: int,
+    in_chans: int,
+    mode: Mode,
+    seed: int = 0,
+    largest: int = LARGEST,
+) -> dict[str, Support]:
+    """The `support` of layers whose units lie where `placements` says, once `require_gradients` has passed."""
+    names, shape = list(where), (image_size, image_size)
+    draws = DRAWS if mode == "dependency" else 1
     gradients = Gradients(model, in_chans=in_chans, mode=mode, seed=seed)
     grids = gradients.grids(names, shape)
     asked = {name: [_one(unit) for unit in spots(grid)] for name, grid in grids.items()}
@@ -103,9 +118,9 @@ def support(
         middle, _, *corners = spots(output.shape[2:])
         of_corners = [gradients.seen_by(x, output, unit) for unit in corners]
         if not all(field.any(dim=1 - axis).all() for field in of_corners):
-            fields = torch.stack([gradients.seen_by(x, output, middle), *of_corners])
-            if _passes(fields, axis) and not gradients.faded:
-                sides[name][axis] = _sides([middle, *corners], fields, where[name], axis)
+            of_all = torch.stack([gradients.seen_by(x, output, middle), *of_corners])
+            if _passes(of_all, axis) and not gradients.faded:
+                sides[name][axis] = _sides([middle, *corners], of_all, where[name], axis)
     found: dict[str, Support] = {}
     for name in names:
         extent = _extent(seen[name], sides[name], where[name], found.values(), image_size)
