@@ -5,7 +5,7 @@ import torch
 from noise_data import noise, selected, value
 from torch import nn
 
-from vision_attn.data import Mnist5k
+from vision_attn.data import Data, Mnist5k
 from vision_attn.layers import Attention, SpatialReduction
 from vision_attn.models import DepthwiseConv, ResNet, SelfAttention, Timm, ViT, ZeroMixer
 from vision_attn.probes import AttentionDistance, attention_distance
@@ -258,3 +258,13 @@ def test_models_without_attention_are_skipped_with_a_reason():
     assert "no attention whose weights can be read" in probe.skip(Timm(name="resnet18"), Mnist5k())
     with pytest.raises(InputError, match="model of AttentionDistance must have attention"):
         list(probe(built(ResNet(width=2, blocks=1)), noise(images=1)))
+
+
+def test_heads_that_are_mixed_behind_the_softmax_have_no_distance_and_are_left_out_of_a_plan():
+    options = (("embed_dim", 24), ("depth", 1), ("num_heads", 2))
+    spec = Timm(name="cait_xxs24_224", options=options)
+    words = "weights of blocks.0.attn must be shares of 1 for AttentionDistance. Got heads that are mixed behind the "
+    assert words in AttentionDistance().skip(spec, Mnist5k())
+    data = Data.from_tensors(torch.zeros(2, 3, 224, 224, dtype=torch.uint8), torch.tensor([0, 1]))
+    with pytest.raises(InputError, match=words):
+        list(AttentionDistance(images=2)(built(spec, image_size=224), data))

@@ -42,7 +42,8 @@ class AttentionDistance(Probe):
     from the true inputs of each attention layer of `attention_maps`: those of this package, timm's, windows of Swin
     included, and `nn.MultiheadAttention`. Prefix tokens (class token, registers) have no grid position: their rows and
     columns are dropped, and what is left of a row is normalised again. `layer` is 1 for the first attention whose
-    tokens lie on the image. Raises `InputError`, naming the class, where an attention is of another form.
+    tokens lie on the image. Raises `InputError`, naming the class, where an attention is of another form, and where
+    heads are mixed behind the softmax, as in CaiT.
 
     `attention_distance`            of `images` "true", or "shuffled": their patches in random order, as a control
     `attention_entropy`             of the same rows, in nats
@@ -69,6 +70,7 @@ class AttentionDistance(Probe):
             geometries: dict[str, Geometry] = {}
             grids, largest = [], 1
             for name, found in each_map(model, images[:1]):
+                _require_shares(found, name)
                 largest = max(largest, found.weights.numel())
                 if found.grid is not None and found.key_grid is not None:
                     geometries[name] = geometry(found, model.get_submodule(name), image_size=data.image_size)
@@ -129,6 +131,13 @@ def shuffled_patches(images: Tensor, grid: tuple[int, int], *, generator: torch.
     return mixed.unflatten(1, grid).permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
 
+def _require_shares(one: AttentionMap, name: str) -> None:
+    """Raise `InputError` where the rows of an attention are no shares."""
+    if one.mixed:
+        allowed = "shares of 1 for AttentionDistance"
+        raise InputError(f"weights of {name} must be {allowed}. Got heads that are mixed behind the softmax instead.")
+
+
 def _measured(
     model: nn.Module, batches: tuple[Tensor, ...], geometries: dict[str, Geometry], coordinates: dict[str, Any]
 ) -> Iterator[Row]:
@@ -157,7 +166,8 @@ def _unreadable(model: Model) -> str | None:
     if not any(attends(part) for part in module.modules()):
         return f"{type(model).__name__} has no attention whose weights can be read"
     try:
-        attention_maps(module, images)
+        for name, one in attention_maps(module, images).items():
+            _require_shares(one, name)
     except InputError as error:
         return f"{type(model).__name__} has attention whose weights cannot be read: {error}"
     except (NotImplementedError, RuntimeError):

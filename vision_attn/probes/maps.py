@@ -23,6 +23,7 @@ from vision_attn.training.evaluate import evaluating
 COMPILED = "_orig_mod"
 """The name of a module in what `torch.compile` makes of it."""
 SOFTMAXES = (torch.softmax, Tensor.softmax, F.softmax)
+LINEAR = (F.linear, F.conv2d)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +31,15 @@ class AttentionMap:
     """The attention of one layer: `weights` (B, H, P + N, P + M), row i says how much token i takes from each.
 
     `prefix` tokens (class token, registers) come first; behind them queries lie on `grid` (rows, columns) and keys on
-    `key_grid`. None: no query, or no key, lies on a grid.
+    `key_grid`. None: no query, or no key, lies on a grid. With `mixed` heads are added up with learned factors behind
+    the softmax, as in CaiT: weights may be below 0 and rows need not add up to 1.
     """
 
     weights: Tensor
     prefix: int
     grid: tuple[int, int] | None
     key_grid: tuple[int, int] | None
+    mixed: bool = False
 
     def __repr__(self) -> str:
         shape = tuple(self.weights.shape)
@@ -88,11 +91,12 @@ def each_map(model: nn.Module, images: Tensor) -> Iterator[tuple[str, AttentionM
     with evaluating(model), torch.no_grad():
         calls = calls_of(watched, lambda: model(images))
         for name in (name for name in calls if name in layers):
-            weights = _weights(layers[name], name, calls[name])
+            weights, mixed = _weights(layers[name], name, calls[name])
             if hasattr(blocks[name], "_attn") or len(weights) != len(images):
-                yield name, _put_back(weights, name, blocks[name], calls.get(f"{name} in"), len(images))
+                one = _put_back(weights, name, blocks[name], calls.get(f"{name} in"), len(images))
             else:
-                yield name, _placed(weights, model, layers[name], images)
+                one = _placed(weights, model, layers[name], images)
+            yield name, dataclasses.replace(one, mixed=mixed)
 
 
 def _place(name: str) -> tuple[str, str]:
@@ -107,6 +111,8 @@ class _Weights(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[Tensor] = []
+        self.mixed = self._linear = False
+        """Whether what takes the place of a softmax has gone through a linear layer since."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -115,8 +121,11 @@ class _Weights(TorchFunctionMode):
         out = func(*args, **kwargs)
         if func in SOFTMAXES and _dim(*args, **kwargs) in (-1, out.ndim - 1):
             self.found.append(out)
+            self._linear = False
+        elif func in LINEAR:
+            self._linear = True
         elif func is F.dropout and self.found and args[0].shape == self.found[-1].shape:
-            self.found = [args[0]]
+            self.found, self.mixed = [args[0]], self._linear
         return out
 
 
@@ -148,14 +157,14 @@ def _of_kernel(
     return scores.softmax(dim=-1)
 
 
-def _weights(layer: nn.Module, name: str, call: Call) -> Tensor:
-    """The attention (B, H, N, M) of a layer for what it was called with."""
+def _weights(layer: nn.Module, name: str, call: Call) -> tuple[Tensor, bool]:
+    """The attention (B, H, N, M) of a layer for what it was called with, and whether its heads are mixed."""
     if isinstance(layer, Attention):
         options = {key: value for key, value in call.options.items() if value is not None and value is not False}
-        return layer.weights(call.tokens, **options)
+        return layer.weights(call.tokens, **options), False
     if isinstance(layer, nn.MultiheadAttention):
         options = {**call.options, "need_weights": True, "average_attn_weights": False}
-        return layer(*call.inputs, **options)[1]
+        return layer(*call.inputs, **options)[1], False
     with _Weights() as mode:
         out = layer.forward(*call.inputs, **call.options)
     shapes = [tuple(found.shape) for found in mode.found]
@@ -165,7 +174,7 @@ def _weights(layer: nn.Module, name: str, call: Call) -> Tensor:
         allowed = "one softmax over pairs of tokens (B, heads, N, M)"
         given = ", ".join(map(str, shapes)) or "none"
         raise InputError(f"attention of {name}, a {type(layer).__name__}, must be {allowed}. Got {given} instead.")
-    return mode.found[0]
+    return mode.found[0], mode.mixed
 
 
 def _placed(weights: Tensor, model: nn.Module, layer: nn.Module, images: Tensor) -> AttentionMap:
