@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from vision_attn import wording
-from vision_attn.metrics import is_share
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval, t_tails
 from vision_attn.verdicts.seeds import OTHER, Cell, SeedVerdict, Terms
@@ -43,7 +42,7 @@ class OneSided(MeanVerdict, abc.ABC):
         weights = [weight for weight, _ in self.cells]
         low, high = sum(min(0.0, weight) for weight in weights), sum(max(0.0, weight) for weight in weights)
         allowed = f"from {low:g} to {high:g}, as {self.metric} is a share: 0.5 and not 50 for 50 %"
-        self.require("bound", not is_share(self.metric) or low <= self.bound <= high, allowed)
+        self.require("bound", not wording.is_share(self.metric) or low <= self.bound <= high, allowed)
 
     @property
     def _bound(self) -> str:
@@ -135,7 +134,7 @@ class EquivalenceVerdict(OfTwoCells):
         MeanVerdict.check(self)
         self.require("margin", self.margin > 0, "above 0")
         allowed = f"below 1, as {self.metric} is a share: 0.02 and not 2 for 2 points"
-        self.require("margin", not is_share(self.metric) or self.margin < 1, allowed)
+        self.require("margin", not wording.is_share(self.metric) or self.margin < 1, allowed)
 
     @property
     def _asserted(self) -> str:

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from vision_attn import wording
-from vision_attn.metrics import is_share
 from vision_attn.spec import spec
 from vision_attn.statistics import share_interval, share_tails
 from vision_attn.statistics.tails import ROUNDING
@@ -31,7 +30,7 @@ class ShareVerdict(SeedVerdict):
         SeedVerdict.check(self)
         self.require("bound", 0 < self.bound < 1, "between 0 and 1")
         allowed = f"from 0 to 1, as {self.metric} is a share: 0.5 and not 50 for 50 %"
-        self.require("threshold", not is_share(self.metric) or 0 <= self.threshold <= 1, allowed)
+        self.require("threshold", not wording.is_share(self.metric) or 0 <= self.threshold <= 1, allowed)
         self.require("exact", not self.exact, "False: a share is estimated")
 
     @property
