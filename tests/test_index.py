@@ -9,7 +9,7 @@ from frames import make_records
 from test_report import Reader
 from typer.testing import CliRunner
 
-from vision_attn.cli import app
+from vision_attn.cli.command import app
 from vision_attn.records import Records
 from vision_attn.report import build_all, index, page, withdrawals
 from vision_attn.report.claims import claim_of, claims

@@ -17,7 +17,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from vision_attn import ViT, sources, sweep
-from vision_attn.cli import app
+from vision_attn.cli.command import app
 from vision_attn.data import Data
 from vision_attn.experiment import load, plan
 from vision_attn.models import as_mixer, as_model

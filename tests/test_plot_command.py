@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from vision_attn.cli import app
+from vision_attn.cli.command import app
 from vision_attn.figures import Figure
 from vision_attn.probes import Probe
 from vision_attn.records import Records

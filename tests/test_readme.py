@@ -78,7 +78,7 @@ def test_files_and_modules_that_are_named_are_there(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_commands_of_the_command_line_are_there(path):
-    from vision_attn.cli import app
+    from vision_attn.cli.command import app
 
     verbs = {one.name or one.callback.__name__.replace("_", "-") for one in app.registered_commands} | {"data"}
     named = set(re.findall(r"(?<![\w./-])vision-attn ([a-z][a-z-]+)", path.read_text()))

@@ -77,6 +77,22 @@ def test_where_nothing_can_be_stopped_cleanly_a_signal_raises_and_the_command_sa
     assert f"Stopped by {name}. What was finished is kept" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.parametrize("number", signals.ASKING)
+def test_a_signal_while_the_command_itself_is_being_imported_is_told_in_a_sentence(number):
+    code = f"""import os, sys
+class Sends:
+    def find_spec(self, name, *more):
+        if name == "vision_attn.cli.command":
+            os.kill(os.getpid(), {int(number)})
+sys.meta_path.insert(0, Sends())
+from vision_attn.cli import main
+main()"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    sentence = f"Error: Stopped by {signal.Signals(number).name}. The same command continues.\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (75, "", sentence)
+
+
 def test_signals_that_come_together_break_into_nothing_that_is_said_and_a_later_one_ends_at_once(now, monkeypatch):
     said, codes = [], []
 

@@ -194,6 +194,14 @@ def test_a_plan_that_is_none_is_named_with_the_way_to_mend_it(store, is_folder, 
     assert fault.remedy.startswith(remedy)
 
 
+def test_a_folder_in_the_place_of_the_attempts_is_to_be_moved_away(store):
+    attempts = done(store) / "attempts.jsonl"
+    attempts.unlink()
+    attempts.mkdir()
+    (fault,) = faults(store)
+    assert (fault.file, fault.remedy) == (str(attempts), "move it away or rename it")
+
+
 def test_of_two_folders_of_one_run_the_one_that_can_be_read_counts(store, refused):
     shutil.copytree(done(store), store.root / "zz")
     refused.add(str(store.root / "zz" / "result.json"))

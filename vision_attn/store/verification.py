@@ -19,6 +19,7 @@ from vision_attn.store.pool import PLANS, Store
 
 AGAIN = "`vision-attn run` makes it again once `vision-attn verify STORE --mend` has removed what is damaged"
 UNREAD = "cannot be read"
+AWAY = "move it away or rename it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +116,11 @@ def _file_faults(name: str, folder: RunFolder) -> Iterator[Fault]:
 
 def _unread(place: Path | str, error: OSError) -> Fault:
     """What cannot be read may be whole: nothing of it is to be removed."""
-    is_refused = isinstance(error, PermissionError)
-    remedy = "let its owner make it readable (chmod -R u+rwX,g+rX)" if is_refused else "see to the file system"
+    remedy = "see to the file system"
+    if isinstance(error, PermissionError):
+        remedy = "let its owner make it readable (chmod -R u+rwX,g+rX)"
+    elif isinstance(error, IsADirectoryError):
+        remedy = AWAY
     return Fault(str(place), f"{UNREAD}: {error.strerror}", remedy)
 
 
@@ -128,5 +132,5 @@ def _plan_faults(path: Path) -> list[Fault]:
         pass
     except OSError as error:
         return [_unread(path, error)]
-    remedy = "move it away or rename it" if path.is_dir() else "`vision-attn run` writes it again"
+    remedy = AWAY if path.is_dir() else "`vision-attn run` writes it again"
     return [Fault(f"{PLANS}/{path.name}", "is damaged or not that of its name", remedy)]
