@@ -70,6 +70,7 @@ def test_signals_to_a_process_that_is_being_started_wait_until_it_listens():
 @pytest.mark.parametrize("number", signals.ASKING)
 def test_where_nothing_can_be_stopped_cleanly_a_signal_raises_and_the_command_says_so(number, monkeypatch, capsys):
     monkeypatch.setattr(command, "app", lambda **options: os.kill(os.getpid(), number))
+    monkeypatch.setattr(command.os, "_exit", sys.exit)
     with pytest.raises(SystemExit) as ended:
         command.main()
     assert ended.value.code == 75
@@ -77,19 +78,30 @@ def test_where_nothing_can_be_stopped_cleanly_a_signal_raises_and_the_command_sa
     assert f"Stopped by {name}. What was finished is kept" in " ".join(capsys.readouterr().err.split())
 
 
-@pytest.mark.parametrize("number", signals.ASKING)
-def test_a_signal_while_the_command_itself_is_being_imported_is_told_in_a_sentence(number):
-    code = f"""import os, sys
+STARTS = """import atexit, os, sys
+atexit.register(os.abort)  # as a library may end that is half imported
 class Sends:
     def find_spec(self, name, *more):
-        if name == "vision_attn.cli.command":
-            os.kill(os.getpid(), {int(number)})
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), int(sys.argv[2]))
 sys.meta_path.insert(0, Sends())
 from vision_attn.cli import main
+if sys.argv[1] == "only_a_verb_imports_this":
+    from vision_attn.cli import command
+    command.app = lambda **options: __import__(sys.argv[1])
 main()"""
+
+
+@pytest.mark.parametrize("number", signals.ASKING)
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("vision_attn.cli.command", "The"), ("only_a_verb_imports_this", "What was finished is kept; the")],
+)
+def test_a_signal_in_the_middle_of_an_import_is_told_in_a_sentence_and_ends_the_process_at_once(number, name, kept):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
-    sentence = f"Error: Stopped by {signal.Signals(number).name}. The same command continues.\n"
+    command_line = [sys.executable, "-c", STARTS, name, str(int(number))]
+    ended = subprocess.run(command_line, capture_output=True, text=True, env=environment, check=False)
+    sentence = f"Error: Stopped by {signal.Signals(number).name}. {kept} same command continues.\n"
     assert (ended.returncode, ended.stdout, ended.stderr) == (75, "", sentence)
 
 

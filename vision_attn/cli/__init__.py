@@ -1,5 +1,6 @@
 """The command `vision-attn`: run experiments, read results, look at data and machine. The only package that prints."""
 
+import os
 import sys
 
 from vision_attn.signals import STOPPED, Interrupted, raised
@@ -15,5 +16,5 @@ def main() -> None:
 
             command.main()
     except Interrupted as error:
-        print(f"Error: Stopped by {error}. The same command continues.", file=sys.stderr)
-        sys.exit(STOPPED)
+        print(f"Error: Stopped by {error}. The same command continues.", file=sys.stderr, flush=True)
+        os._exit(STOPPED)  # a library that is half imported bears no orderly end

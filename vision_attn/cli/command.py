@@ -1,5 +1,6 @@
 """The command `vision-attn` as a whole: its verbs, and how what goes wrong is told."""
 
+import contextlib
 import errno
 import gc
 import math
@@ -100,7 +101,13 @@ def main() -> None:
     _open_streams()
     warnings.showwarning = note
     _spare_what_stays(sys.argv[1:])
-    sys.exit(execute(sys.argv[1:]))
+    code = execute(sys.argv[1:])
+    if code == INTERRUPTED:  # perhaps in the middle of importing a library, which then bears no orderly end
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _spare_what_stays(arguments: Sequence[str]) -> None:
