@@ -1,5 +1,8 @@
 """A researcher's own table as records: the same numbers, useful sentences where it cannot be used."""
 
+import decimal
+import zipfile
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -170,7 +173,7 @@ def test_a_row_without_a_value_is_a_run_that_is_not_measured():
             "value must be a column of the table ('model', 'train_size', 'seed', 'accuracy'). ",
         ),
         (frame(), {"factors": ["network"]}, "factors must be a column of the table ('model', "),
-        (frame().to_dict("records"), {}, "frame of from_frame must be a DataFrame of pandas. Got a list instead."),
+        (frame().to_dict("records"), {}, "frame of from_frame must be a DataFrame of pandas. Got a list instead: give"),
         (frame().iloc[:0], {}, "The table of results has no rows."),
         (frame()[["accuracy"]], {}, "The table needs columns beside accuracy that tell its rows apart, such as model."),
         (
@@ -222,6 +225,11 @@ def test_a_row_without_a_value_is_a_run_that_is_not_measured():
             "Column 'loss' must hold finite numbers up to 1e100. Got 1e+308 ",
         ),
         (frame(), {"value": 3}, "value must name columns with results. Got 3 instead."),
+        (
+            frame(accuracy=["0,5"] * 30),
+            {},
+            "Column 'accuracy' must hold numbers. Got '0,5' instead. Write a decimal point, and no separators of",
+        ),
         (frame(), {"value": []}, "value must name columns with results. Got [] instead."),
         (frame(), {"value": {"accuracy": None}}, "value must give column 'accuracy' the name of a metric. Got None"),
         (frame(), {"num_classes": "10"}, "num_classes must be from 2 to 1,000,000. Got '10' instead."),
@@ -268,6 +276,28 @@ def test_levels_that_no_plan_can_hold_are_refused(tmp_path, level):
         Records.from_frame(read(tmp_path / "x.csv"))
 
 
+@pytest.mark.parametrize("kind", ["csv.gz", "csv.xz", "csv.bz2", "zip", "tar.gz"])
+def test_an_archive_is_read_where_it_is_whole_and_has_one_table(tmp_path, kind):
+    path = tmp_path / f"x.{kind}"
+    frame().to_csv(path, index=False)
+    pd.testing.assert_frame_equal(read(path), frame(), check_dtype=False)
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"model,seed,accuracy\n"):
+        path.write_bytes(content)
+        with pytest.raises(
+            InputError, match=r"must be a CSV, or a whole archive with one CSV in it and nothing else\. It"
+        ):
+            read(path)
+
+
+def test_an_archive_of_several_tables_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.csv", frame().to_csv(index=False))
+        archive.writestr("__MACOSX/._a.csv", "")
+    with pytest.raises(InputError, match=r"must be a CSV, or a whole archive .* Multiple files found in ZIP file"):
+        read(tmp_path / "x.zip")
+
+
 def test_a_table_with_semicolons_is_refused(tmp_path):
     for mark in (";", "\t", "|"):
         frame().to_csv(tmp_path / "x.csv", index=False, sep=mark)
@@ -287,6 +317,34 @@ def test_a_level_written_in_two_ways_is_refused(tmp_path):
     (tmp_path / "x.csv").write_text(frame().to_csv(index=False).replace("vit,1600", "ViT,1600"))
     with pytest.raises(InputError, match=r"Column 'model' must write a level in one way\. Got 'ViT' and 'vit'\."):
         Records.from_frame(read(tmp_path / "x.csv"))
+
+
+@pytest.mark.parametrize(
+    ("levels", "said"),
+    [(["vit", "vit "], "'vit' and 'vit '"), ([1, "1"], "1 and '1'"), (["ViT", "vit"], "'ViT' and 'vit'")],
+)
+@pytest.mark.parametrize("kind", [object, "category"])
+def test_levels_that_print_alike_are_refused(levels, said, kind):
+    table = frame(model=pd.Series(levels * 15, dtype=kind))
+    with pytest.raises(InputError, match=rf"Column 'model' must write a level in one way\. Got {said}\."):
+        Records.from_frame(table)
+
+
+def test_decimals_are_numbers():
+    table = frame(train_size=[decimal.Decimal(int(size)) for size in frame()["train_size"]])
+    assert Records.from_frame(table).plan.factors["train_size"] == SIZES
+
+
+def test_a_frame_of_another_library_is_told_how_to_become_one():
+    other = type("DataFrame", (), {"__module__": "polars.dataframe.frame", "to_pandas": frame})
+    for given, said in (
+        (other(), r"a DataFrame of polars instead: give frame\.to_pandas\(\)\."),
+        ([], r"a list instead: give pandas\.DataFrame\(rows\)\."),
+        (frame()["seed"], r"a Series of pandas instead: give series\.reset_index\(\)\."),
+        (3, r"a int instead\."),
+    ):
+        with pytest.raises(InputError, match=rf"frame of from_frame must be a DataFrame of pandas\. Got {said}$"):
+            Records.from_frame(given)
 
 
 def test_a_column_that_is_no_factor_may_be_written_in_any_way(tmp_path):

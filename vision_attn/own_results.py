@@ -1,10 +1,15 @@
 """Own results: a table of results made elsewhere, as the plan and the frames that records are made of."""
 
+import decimal
 import hashlib
+import lzma
 import math
 import numbers
 import re
 import reprlib
+import tarfile
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +33,8 @@ MANY = 20
 """More different numbers than this in most of the rows are a result and no factor."""
 LARGEST = 1e100
 """No result is larger: sums of them would be infinite."""
+UNREADABLE = (EOFError, OSError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, tarfile.TarError, ValueError)
+"""What reading an archive raises that is cut off, is none, or has no file or several."""
 OTHER_FILES = {
     b"PAR1": ("Parquet", "read_parquet"),
     b"ARROW1": ("Feather", "read_feather"),
@@ -62,6 +69,11 @@ def read(path: Path) -> pd.DataFrame:
                 f"the first. Line {line} has {cells}."
             ) from None
         raise InputError(f"{path} cannot be read as a table in CSV: {reason}") from None
+    except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk
+            raise
+        allowed = "a CSV, or a whole archive with one CSV in it and nothing else"
+        raise InputError(f"{path} must be {allowed}. It cannot be read: {str(error).rstrip('.')}.") from None
     if len(frame.columns) == 1:
         first = str(frame.columns[0]).strip()
         given = next((mark for mark in (";", "\t", "|") if mark in first), first[:60])
@@ -117,7 +129,7 @@ def parts(
 ) -> dict[str, Any]:
     """The fields of records of a tidy frame: values, history, runs and plan. See `Records.from_frame`."""
     if not isinstance(frame, pd.DataFrame):
-        raise InputError(f"frame of from_frame must be a DataFrame of pandas. Got a {type(frame).__name__} instead.")
+        raise InputError(f"frame of from_frame must be a DataFrame of pandas. Got {_no_frame(frame)}")
     frame, metrics = _named(frame), _metrics(value)
     chosen = _factors(frame, list(metrics), [factors] if isinstance(factors, str) else factors)
     table = {factor: _levels(frame, factor) for factor in chosen}
@@ -178,6 +190,20 @@ def measured(
         runs={_key(cell): PlannedRun(hint=str(cell["model"]), run={}) for cell in cells},
     )
     return plan, rows
+
+
+def _no_frame(given: Any) -> str:
+    """What was given in the place of a DataFrame, and what makes one of it where that can be told."""
+    library, name = type(given).__module__.partition(".")[0], type(given).__name__
+    what = f"a {name} instead" if library == "builtins" else f"a {name} of {library} instead"
+    ways = {
+        "LazyFrame": "frame.collect().to_pandas()",
+        "Series": "series.reset_index()",
+        "list": "pandas.DataFrame(rows)",
+        "dict": "pandas.DataFrame(columns)",
+    }
+    way = ways.get(name, "frame.to_pandas()" if hasattr(given, "to_pandas") else "")
+    return f"{what}: give {way}." if way else f"{what}."
 
 
 def _key(cell: Mapping[str, Any]) -> str:
@@ -278,11 +304,11 @@ def _levels(frame: pd.DataFrame, factor: str) -> tuple[list[Any], list[Any]]:
     """A column as plain values, and its levels in order."""
     column = frame[factor]
     plain = [_plain(factor, cell) for cell in column]
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        present = set(plain)
-        return plain, [level for cell in column.cat.categories if (level := _plain(factor, cell)) in present]
     levels = list(dict.fromkeys(plain))
-    known: dict[str, str] = {}
+    known: dict[str, Any] = {}
+    for level in levels:
+        if (other := known.setdefault(str(level).strip().lower(), level)) is not level:
+            raise InputError(f"Column {factor!r} must write a level in one way. Got {other!r} and {level!r}.")
     for text in (level for level in levels if isinstance(level, str)):
         if len(text) > LONGEST_LEVEL:
             raise InputError(
@@ -293,8 +319,10 @@ def _levels(frame: pd.DataFrame, factor: str) -> tuple[list[Any], list[Any]]:
                 f"Column {factor!r} must write numbers with a decimal point and without separators of thousands. "
                 f"Got {text!r} instead."
             )
-        if (other := known.setdefault(text.lower(), text)) != text:
-            raise InputError(f"Column {factor!r} must write a level in one way. Got {other!r} and {text!r}.")
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        ordered = dict.fromkeys(_plain(factor, cell) for cell in column.cat.categories)
+        present = set(levels)
+        return plain, [level for level in ordered if level in present]
     return plain, sorted(levels) if all(map(_is_number, levels)) else levels
 
 
@@ -304,7 +332,7 @@ def _plain(factor: str, cell: Any) -> Any:
         return bool(cell)
     if isinstance(cell, numbers.Integral) and -(2**63) <= int(cell) < 2**63:
         return int(cell)
-    if isinstance(cell, numbers.Real):
+    if isinstance(cell, numbers.Real | decimal.Decimal):
         try:
             number = float(cell)
         except OverflowError:
@@ -357,6 +385,7 @@ def _results(frame: pd.DataFrame, column: str, metric: str, *, percent: bool, nu
         is_number = pd.to_numeric(frame[column], errors="coerce").notna() | frame[column].isna()
         text = frame[column][~is_number].iloc[0]
         hint = " Leave the sign out, and say percent=True, or --percent." if str(text).endswith("%") else ""
+        hint = " Write a decimal point, and no separators of thousands." if SEPARATED.fullmatch(str(text)) else hint
         raise InputError(f"Column {column!r} must hold numbers. Got {text!r} instead.{hint}") from None
     if not is_share(metric):
         if len(wrong := values[np.abs(values) > LARGEST]):
