@@ -88,6 +88,16 @@ def test_where_all_keys_are_padding_the_weights_are_zero_and_nothing_is_nan():
         assert x.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("path", ["auto", "math"])
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_where_the_context_has_no_tokens_only_the_last_bias_is_left(similarity, path):
+    layer, x = made(similarity, path=path), image_tokens().requires_grad_()
+    out = layer(x, context=image_tokens(0))
+    torch.testing.assert_close(out, layer.proj.bias.expand_as(out))
+    out.sum().backward()
+    assert all(p.grad.isfinite().all() for p in layer.parameters() if p.grad is not None)
+
+
 def test_gradients_reach_every_parameter_of_every_setting():
     for similarity, scale, position, pattern, prefix in SETTINGS:
         layer = made(similarity, scale, position, pattern, num_prefix_tokens=prefix, qk_norm=True).train()

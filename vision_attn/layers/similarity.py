@@ -98,7 +98,7 @@ class Gaussian(Dot):
 
     def fold(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         q, k = wide(q), wide(k)
-        centre = k.detach().mean(dim=-2, keepdim=True)
+        centre = k.detach().mean(dim=-2, keepdim=True).nan_to_num(0.0, 0.0, 0.0)  # of no keys, too
         q, k = q - centre, k - centre
         norm = k.square().sum(dim=-1, keepdim=True) / -2
         return torch.cat([q, torch.ones_like(q[..., :1])], dim=-1), torch.cat([k, norm], dim=-1)
