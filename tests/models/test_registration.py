@@ -5,11 +5,14 @@ import json
 import pytest
 import timm
 import torch
+from timm.optim import create_optimizer_v2
 from timm_sources import images
 
 from vision_attn.models import Classifier, ConvNeXt, DepthwiseConv, Model, ResNet, SelfAttention, ViT, register_models
 from vision_attn.models.trunk import VisionTransformer
 from vision_attn.spec import InputError, kinds
+
+BLOCKS = ["blocks.0", "blocks.1", "blocks.2"]
 
 
 class TestRegistration:
@@ -113,7 +116,7 @@ class TestRegistration:
         [
             ({"pretrained": True}, "pretrained of vision_attn_tiny_patch4_32 must be False"),
             ({"colour": "red"}, "options of vision_attn_tiny_patch4_32 must be among img_size"),
-            ({"global_pool": "max"}, "pool of ViT must be"),
+            ({"global_pool": "max"}, "global_pool of vision_attn_tiny_patch4_32 must be 'avg' or 'token'. Got 'max'"),
             ({"drop_rate": 1.5}, "drop_rate of ViT must be at least 0 and less than 1"),
             ({"img_size": "32"}, "img_size of vision_attn_tiny_patch4_32 must be a whole number, at least 1, or two"),
             ({"img_size": (30, 32)}, "patch_size of ViT must be a divisor of the image size (30, 32)"),
@@ -124,6 +127,39 @@ class TestRegistration:
         with pytest.raises(InputError) as error:
             timm.create_model("vision_attn_tiny_patch4_32", **options)
         assert str(error.value).startswith(words)
+
+    def test_an_option_that_the_model_lacks_is_named_as_it_was_given(self):
+        register_models()
+        with pytest.raises(InputError, match="Got 'global_pool' instead"):
+            timm.create_model("vision_attn_resnet20_32", global_pool="avg")
+
+    @pytest.mark.parametrize(
+        ("name", "options", "groups"),
+        [
+            ("vision_attn_tiny_patch4_32", {"depth": 3, "reg_tokens": 1}, ["patch_embed", *BLOCKS, "head"]),
+            ("vision_attn_stages_tiny_patch2_32", {"depth": 3, "merge_after": (1,)}, ["patch_embed", *BLOCKS, "head"]),
+            (
+                "vision_attn_resnet20_32",
+                {"width": 4, "blocks": (2, 1, 1)},
+                ["stem", "stages.0.0", "stages.0.1", "stages.1.0", "stages.2.0", "head"],
+            ),
+        ],
+    )
+    def test_learning_rates_fall_block_by_block_with_timms_layer_decay(self, name, options, groups):
+        register_models()
+        model = timm.create_model(name, **options)
+        optimizer = create_optimizer_v2(model, "adamw", lr=1.0, weight_decay=0.1, layer_decay=0.5)
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        beside = {"pos_embed": "patch_embed", "prefix": "patch_embed", "bn": "stem", "fc_norm": "blocks.2"}
+        beside["merges.1"] = "blocks.1"
+        number = 0
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                start = next((s for s in (*groups, *beside) if f"{names[parameter]}.".startswith(f"{s}.")), None)
+                place = groups.index(beside.get(start, start))
+                assert group["lr_scale"] == 0.5 ** (len(groups) - 1 - place), names[parameter]
+                number += 1
+        assert number == len(names)
 
 
 MODELS = [ViT(dim=16, depth=2, mixer=SelfAttention(pattern="window", pattern_size=2)), ResNet(width=4, blocks=1)]

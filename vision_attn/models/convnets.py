@@ -1,6 +1,6 @@
 """Convolutional networks for small images."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -106,6 +106,10 @@ class ResidualNetwork(Features, Classifier):
         """A feature map to logits (B, num_classes); with `pre_logits` to its mean over places (B, 4 width)."""
         x = x.mean(dim=(2, 3))
         return x if pre_logits else self.head(self.head_drop(x))
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """What learns alike with timm's `layer_decay`: the stem, each block (with `coarse`, each stage), the head."""
+        return {"stem": r"^(?:stem|bn)\.", "blocks": r"^stages\.(\d+)" + ("" if coarse else r"\.(\d+)")}
 
 
 @spec

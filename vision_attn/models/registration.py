@@ -77,14 +77,16 @@ def _entrypoint(name: str) -> Any:
         if pretrained:
             raise InputError(f"pretrained of {name} must be False: there are no weights for it. Got True instead.")
         places = options.pop("out_indices", None) if features_only else None
-        fields = {_TIMM_NAMES.get(key, key): value for key, value in options.items() if key not in _IGNORED}
-        fields["pool"] = _POOLS.get(fields.get("pool", ""), fields.get("pool"))
-        fields = {key: value for key, value in fields.items() if value is not None}
+        given = {key: value for key, value in options.items() if key not in _IGNORED and value is not None}
         known = [field.name for field in dataclasses.fields(spec)]
-        unknown = sorted(set(fields) - set(known))
+        unknown = sorted(key for key in given if _TIMM_NAMES.get(key, key) not in known)
         if unknown:
             allowed = ", ".join(["img_size", "in_chans", "num_classes", "dynamic_img_size", *known])
             raise InputError(f"options of {name} must be among {allowed}. Got {unknown[0]!r} instead.")
+        pool = given.get("global_pool", "avg")
+        if pool not in tuple(_POOLS):
+            raise InputError(f"global_pool of {name} must be 'avg' or 'token'. Got {pool!r} instead.")
+        fields = {_TIMM_NAMES.get(key, key): _POOLS[pool] if key == "global_pool" else given[key] for key in given}
         size = a_size(img_size, f"img_size of {name}")
         made: Any = spec.replace(**fields)
         module = made.build(image_size=size, in_chans=in_chans, num_classes=num_classes)

@@ -8,7 +8,7 @@ Twins differ in the mixer and in nothing else: parameters outside the mixers are
 import functools
 import itertools
 from collections.abc import Callable
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -232,6 +232,11 @@ class VisionTransformer(OfPlaces, Features, Classifier):
     def no_weight_decay(self) -> set[str]:
         """Parameters that timm's optimisers leave undecayed."""
         return {"pos_embed", "prefix"}
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """What learns alike with timm's `layer_decay`: the embedding, each block and the merging before it."""
+        blocks = [(r"^(?:blocks|merges)\.(\d+)", None), (r"^fc_norm", (99999,))]  # timm's number: as what is before
+        return {"stem": r"^(?:patch_embed|pos_embed|prefix)", "blocks": blocks}
 
     def make_head(self, num_classes: int) -> nn.Module:
         head = super().make_head(num_classes)
