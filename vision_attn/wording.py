@@ -157,9 +157,11 @@ def short(value: Any) -> str:
 
 
 def exact(value: Any) -> str:
-    """A number in full: 250, 1.5k, but 1,024 where `short` would round it."""
+    """A number in full: 250, 1.5k, but 1,024 and 3.072M where `short` would round it."""
     text = short(value)
-    return f"{value:,}" if text[-1:] in "kMG" and float(text[:-1]) * UNITS[text[-1]] != value else text
+    if text[-1:] not in UNITS or float(text[:-1]) * UNITS[text[-1]] == value:
+        return text
+    return min(f"{value:,}", f"{value / UNITS[text[-1]]:.12g}{text[-1]}", key=len)
 
 
 def clock(seconds: float) -> str:

@@ -327,8 +327,8 @@ def test_numbers_in_tables():
     assert wording.interval(timed, metric="latency_seconds", signed=True) == "−13.4 [−14.3, −12.5] ms"
     assert wording.number(1.25, metric="latency_seconds") == "1.25 s"
     assert wording.listing(["a", "b", "c"]) == "a, b and c"
-    assert [wording.exact(n) for n in (250, 1500, 1936, 4000, 48_000, 2**20)] == [
-        *("250", "1.5k", "1,936", "4k", "48k", "1,048,576")
+    assert [wording.exact(n) for n in (250, 1500, 1936, 4000, 48_000, 3_072_000, 2**20)] == [
+        *("250", "1.5k", "1,936", "4k", "48k", "3.072M", "1,048,576")
     ]
     assert wording.listing(["a, b", "c", "d", "e"], most=3) == "a, b; c and 2 others"
 
