@@ -77,9 +77,13 @@ def at_largest(records: Records, factor: str, *, over: str) -> Records:
     others = [name for name in records.plan.factors if name not in (factor, over)]
     if not others:
         return at_levels(records, [(factor, records.runs[factor].max())])
-    top = records.runs.groupby(others, observed=True, dropna=False)[factor].max().reset_index()
-    top = top.astype(records.runs[[*others, factor]].dtypes.to_dict())
-    return _kept(records, top, without=(factor,))
+    return _kept(records, largest(records, factor, others), without=(factor,))
+
+
+def largest(records: Records, factor: str, others: Sequence[str]) -> pd.DataFrame:
+    """The largest level of `factor` planned for every cell, cells told apart by the factors `others`."""
+    top = records.runs.groupby(list(others), observed=True, dropna=False)[factor].max().reset_index()
+    return top.astype(records.runs[[*others, factor]].dtypes.to_dict())
 
 
 def _kept(records: Records, keys: pd.DataFrame, *, without: Sequence[str]) -> Records:

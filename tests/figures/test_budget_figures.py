@@ -91,6 +91,18 @@ def test_of_a_single_budget_the_training_images_say_whether_the_data_limit():
     assert set(table["limited_by"].drop(data)) == {"budget"}
 
 
+def test_where_largest_budgets_differ_the_caption_names_them(ladder):
+    def is_planned(at):
+        return at["images_seen"] < 1600 or (at["model"], at["train_size"]) == ("ViT", 4000)
+
+    cells = tuple(cell for cell in ladder.plan.cells if is_planned(cell.factors))
+    frames = {name: getattr(ladder, name) for name in ("values", "runs")}
+    kept = {name: frame[frame.apply(is_planned, axis=1)] for name, frame in frames.items()}
+    differing = dataclasses.replace(ladder, **kept, plan=ladder.plan.replace(cells=cells))
+    seen = "at the largest budget of training of each (images seen 400 and 1.6k) against"
+    assert seen in LearningCurve().plot(differing).caption
+
+
 def test_a_given_budget_is_shown_as_it_is(ladder):
     table = LearningCurve(given=(("images_seen", 100),)).table(ladder)
     assert "limited_by" not in table

@@ -14,8 +14,8 @@ from vision_attn import wording
 from vision_attn.figures import theme
 from vision_attn.figures.view import View
 from vision_attn.plan import Plan
-from vision_attn.records import Records, may_have, require_factor, require_level
-from vision_attn.selection import at_largest, select_records
+from vision_attn.records import Records, fitted_levels, may_have, require_factor, require_level
+from vision_attn.selection import at_largest, largest, select_records
 from vision_attn.spec import InputError, Spec, spec
 
 if TYPE_CHECKING:
@@ -194,7 +194,17 @@ class OverSeeds(Figure, abc.ABC):
         view = View.of(own, figure=self, used=used)
         if taken := [name for name in view.by if name in self.own_columns]:
             raise InputError(f"factors of {what} must have other names than columns of its own. Got {taken[0]!r}.")
-        return dataclasses.replace(view, budget=budget)
+        budgets = self._budgets(records, budget) if budget else ()
+        return dataclasses.replace(view, budget=budget, budgets=budgets)
+
+    def _budgets(self, records: Records, factor: str) -> tuple[Any, ...]:
+        """The largest levels of `factor` that cells are planned at, those of models that are fitted left out."""
+        others = [name for name in records.plan.factors if name not in (factor, self.over)]
+        if not others:
+            return ()
+        top = largest(records, factor, others)
+        trained = ~top[self.hue].isin(fitted_levels(records.plan, self.hue)) if self.hue in top else slice(None)
+        return tuple(sorted(top.loc[trained, factor].unique()))
 
     def budget_factor(self, records: Records) -> str:
         """The factor `budget` where the records have it and it is neither drawn nor given, else ""."""

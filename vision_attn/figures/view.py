@@ -19,7 +19,8 @@ class View(Records):
 
     `panels`: the factors of several levels that it does not draw, each combination of which has a panel; `hue`: the
     factor whose levels have colours; `over`: the one that means are taken over; `x`: the factor along x, if one is;
-    `budget`: the factor of which every cell is shown at its largest level, if one is; `limited`: what limits it there.
+    `budget`: the factor of which every cell is shown at its largest level, if one is; `budgets`: these levels;
+    `limited`: what limits it there.
     """
 
     figure: Any = None
@@ -29,6 +30,7 @@ class View(Records):
     x: str = ""
     level: float = 0.95
     budget: str = ""
+    budgets: tuple[Any, ...] = ()
     limited: pd.DataFrame | None = None
 
     @classmethod
@@ -98,7 +100,11 @@ class View(Records):
     @property
     def data_text(self) -> str:
         """The data and, of several, the budget for the first sentence of a caption: " on digits at the largest ..."."""
-        return wording.data_text(self) + (" at the largest budget of training" if self.budget else "")
+        if not self.budget:
+            return wording.data_text(self)
+        levels = wording.listing([wording.exact(one) if wording.is_number(one) else one for one in self.budgets])
+        several = f" of each ({wording.factor_text(self.budget)} {levels})" if len(self.budgets) > 1 else ""
+        return f"{wording.data_text(self)} at the largest budget of training{several}"
 
     def legend(self, names: Sequence[Any] | None = None) -> dict[str, Any]:
         """A legend entry for every level of `hue`, or for some of them."""
