@@ -146,17 +146,26 @@ def windows(cells, *, size, shift):
     return torch.tensor([[a == b for b in window] for a in window])
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_windows_in_turn_shifted_grow_window_by_window_and_do_not_wrap_around(mode):
+def in_windows(side, *sizes_and_shifts):
+    """A Swin of timm whose layers are blocks of these windows, on side x side tokens of 4 pixels."""
     import timm
 
     swin = timm.models.swin_transformer.SwinTransformerBlock
     options = {"window_size": 4, "embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1)}
-    model = timm.create_model("swin_tiny_patch4_window7_224", img_size=64, **options)
-    shifts = (0, 2, 0)
-    model.layers = nn.Sequential(*(swin(8, (16, 16), num_heads=1, window_size=4, shift_size=s) for s in shifts))
-    model.feature_info = [{"module": f"layers.{i}"} for i in range(3)]
+    model = timm.create_model("swin_tiny_patch4_window7_224", img_size=4 * side, **options)
+    blocks = [
+        swin(8, (side, side), num_heads=1, window_size=size, shift_size=shift) for size, shift in sizes_and_shifts
+    ]
+    model.layers = nn.Sequential(*blocks)
+    model.feature_info = [{"module": f"layers.{i}"} for i in range(len(blocks))]
     model.norm, model.head = nn.Identity(), nn.Identity()
+    return model
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_windows_in_turn_shifted_grow_window_by_window_and_do_not_wrap_around(mode):
+    shifts = (0, 2, 0)
+    model = in_windows(16, *((4, shift) for shift in shifts))
     seen, expected = torch.eye(16, dtype=torch.bool), [0]
     for shift in shifts:
         seen = (windows(16, size=4, shift=shift).int() @ seen.int()) > 0
@@ -164,6 +173,18 @@ def test_windows_in_turn_shifted_grow_window_by_window_and_do_not_wrap_around(mo
         expected.append(int((pairs[:, 0] - pairs[:, 1]).abs().max()))
     found = reach(model, image_size=64, patch_size=4, mode=mode, draws=1)
     assert [one.distance for one in found.values()] == expected == [0, 3, 5, 7]
+
+
+def test_the_field_of_the_unit_in_the_middle_of_windows_is_no_smaller_than_what_it_sees():
+    """Units at the border lie in windows that the image cuts: what they see tells nothing of those in the middle."""
+    sizes_and_shifts = (4, 0), (4, 2), (8, 0), (8, 4)
+    seen, expected = torch.eye(32, dtype=torch.bool), [4]
+    for size, shift in sizes_and_shifts:
+        seen = (windows(32, size=size, shift=shift).int() @ seen.int()) > 0
+        expected.append(4 * int(seen[16].sum()))
+    found = support(in_windows(32, *sizes_and_shifts), image_size=128)
+    assert [one.height for one in found.values()] == [one.width for one in found.values()] == expected
+    assert [one.centre for one in found.values()] == [(height / 128) ** 2 for height in expected]
 
 
 @pytest.mark.parametrize("mode", MODES)

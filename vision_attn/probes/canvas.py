@@ -90,10 +90,9 @@ def offsets(lines: Mapping[int, Tensor], centre: Callable[[int], float], *, circ
     """The first and the last pixel of a field as offsets from its unit's centre, from lines by the unit's place.
 
     Of either side asked is the unit in the middle, and where its field may be cut there, also by the border of a layer
-    between, the unit farthest from that side; None where that one's is cut too, 0 where nothing is seen. Strides may
-    leave pixels at the image's border unseen: what counts as border is the outermost pixel that any unit sees, where
-    each sees some.
-    `circular` is as in `free_ends`.
+    between, the unit farthest from that side as well, the outermost of both; None where that one's is cut too, 0 where
+    nothing is seen. Strides may leave pixels at the image's border unseen: what counts as border is the outermost pixel
+    that any unit sees, where each sees some. `circular` is as in `free_ends`.
     """
     middle = sorted(lines)[len(lines) // 2]
     longest = max(int(line.sum()) for line in lines.values())
@@ -102,10 +101,11 @@ def offsets(lines: Mapping[int, Tensor], centre: Callable[[int], float], *, circ
     sides = zip(*(free_ends(lines, limits, circular=circular) for limits in (seen, None)), strict=True)
     free_sides = [within or free for within, free in sides]
     found: list[float | None] = []
-    for free, farthest, border in zip(free_sides, (max(lines), min(lines)), (0, len(lines[0]) - 1), strict=True):
+    both, borders = ((max(lines), min), (min(lines), max)), (0, len(lines[0]) - 1)
+    for free, (farthest, outermost), border in zip(free_sides, both, borders, strict=True):
         is_sure = middle in free and abs(free[middle] - border) >= longest / 4
-        place = middle if is_sure else farthest
-        found.append(free[place] + 0.5 - centre(place) if place in free else None)
+        asked = [middle] if is_sure else [place for place in (farthest, middle) if place in free and farthest in free]
+        found.append(outermost((free[place] + 0.5 - centre(place) for place in asked), default=None))
     return found if longest else [0.0, 0.0]
 
 
