@@ -243,3 +243,25 @@ def test_a_local_branch_behind_a_global_one_is_local_and_a_layer_that_sees_nothi
     assert [one.extent for one in found.values()] == ["exact", "global", "exact", "exact"]
     assert found["blind"] == Support(0, 0, (0, 0, 0, 0), "exact", 0, 0, 0)
     assert reach(Branches(), image_size=32, patch_size=4, layers=["blind"])["blind"] == Reach()
+
+
+class Halves(nn.Module):
+    """Attention within the left and within the right half: a sum masks the others, behind a norm of large numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.norm = nn.Conv2d(3, 16, 4, stride=4), nn.LayerNorm(16)
+        half = torch.arange(64) % 8 < 4
+        self.register_buffer("mask", -100.0 * (half[:, None] != half))
+
+    def forward(self, x):
+        tokens = 30 * self.patches(x).flatten(2).transpose(1, 2)
+        normed = self.norm(tokens)
+        scores = normed @ normed.transpose(1, 2) / 4 + self.mask
+        return (tokens + scores.softmax(dim=-1) @ normed).transpose(1, 2).unflatten(2, (8, 8))
+
+
+@pytest.mark.parametrize("mode", ["architectural", "dependency"])
+def test_what_a_sum_masks_is_no_hidden_path_where_scores_are_large(mode):
+    found = support(Halves(), image_size=32, layers=[OUTPUT], mode=mode)[OUTPUT]
+    assert (found.centre, found.corner) == (1 / 2, 1 / 2)

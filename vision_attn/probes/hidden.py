@@ -16,7 +16,7 @@ LEVELS = (-64.0, -4.0, 4.0, 64.0)
 def require_gradients(model: nn.Module, *, names: Sequence[str], image_size: int, in_chans: int, seed: int) -> None:
     """Raise `InputError` where a unit in the middle of a layer changes with pixels outside of its field by gradients.
 
-    The network is the one whose paths "architectural" shows, without norms.
+    The network is the one whose paths "architectural" shows, with norms of every number by itself.
     """
     gradients = Gradients(model, in_chans=in_chans, mode="architectural", seed=seed)
     x = gradients.images(1, (image_size, image_size))

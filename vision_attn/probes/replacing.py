@@ -18,7 +18,8 @@ from vision_attn.probes.capture import Counting
 Mode = Literal["architectural", "dependency"]
 AnyMode = Literal["architectural", "dependency", "own", "unscaled"]
 """In the mode "own" no path leads from one place to all others, through attention, recurrence or a mean over places.
-"unscaled" is "architectural" without the norms, whose constant factors hang on everything."""
+"unscaled" is "architectural" with norms that bound every number by itself: their constant factors hang on everything,
+and without any scores grow so large that keys masked by a sum are seen."""
 
 LOWEST = -1e30
 """Lower numbers stand for nothing: paddings of a maximum, keys that are masked."""
@@ -345,7 +346,7 @@ OWN: dict[str, Callable[..., Any]] = {
     "multi_head_attention_forward": _cut(F.multi_head_attention_forward),
     **{name: _cut(getattr(torch, name)) for name in ("lstm", "gru", "rnn_tanh", "rnn_relu")},
 }
-UNSCALED: dict[str, Callable[..., Any]] = {**POSITIVE, **dict.fromkeys(NORMS, _same)}
+UNSCALED: dict[str, Callable[..., Any]] = {**POSITIVE, **dict.fromkeys(NORMS, _bounded)}
 TABLES = {"architectural": POSITIVE, "dependency": AS_IT_IS, "own": OWN, "unscaled": UNSCALED}
 
 
