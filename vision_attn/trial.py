@@ -89,8 +89,9 @@ def _loaded(dataset: Dataset) -> Data:
     if contents(data) != first:
         allowed = f"the same images and labels whenever it is called, random ones by a generator with a seed{place}"
         raise InputError(f"load of {name} must give {allowed}. It gives others the second time.")
-    if not isinstance(dataset.label, str) or not dataset.label.strip():
-        raise InputError(f"label of {name} must be a text, and not empty. Got {short(dataset.label)} instead.")
+    if not isinstance(dataset.label, str) or not dataset.label.strip() or not dataset.label.isprintable():
+        allowed = "a text that can be printed, and not empty"
+        raise InputError(f"label of {name} must be {allowed}. Got {short(dataset.label)} instead.")
     size = dataset.train_size
     if size is not None and data.train_size not in (size, None):
         raise InputError(f"load of {name} must give train_size = {size} training images{place}. Got {data.train_size}.")

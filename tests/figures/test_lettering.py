@@ -6,9 +6,10 @@ import io
 import numpy as np
 import pytest
 from frames import make_records
+from layout import drawn_texts
 from PIL import Image
 
-from vision_attn.figures import DotPlot, LearningCurve, MetricCurve, QuadrantAccuracy, rendering, theme
+from vision_attn.figures import DotPlot, Gap, LearningCurve, MetricCurve, QuadrantAccuracy, rendering, theme
 from vision_attn.figures.lettering import _apart
 
 ACCURACY = {("ViT", 50): (0.30, 0.34, 0.38), ("ViT", 200): (0.5, 0.5, 0.56), ("ResNet", 50): (0.4, 0.45, 0.47)}
@@ -116,3 +117,18 @@ def test_letters_of_a_png_are_as_wide_as_those_that_the_layout_measured():
     image = rendering.rendered(sheet)["png"]
     ink = np.asarray(Image.open(io.BytesIO(image)).convert("L")) < 128
     assert not ink[:, :4].any()
+
+
+WORD = "Donaudampfschifffahrtsgesellschaftskapitaensmuetzenfabriksverwaltung"
+
+
+@pytest.mark.parametrize("figure", [LearningCurve(), Gap(reference=WORD)], ids=["curve", "gap"])
+def test_a_title_or_a_reference_of_one_long_word_stays_on_a_narrow_page(figure):
+    records = records_of(lambda cell: 0.5 + cell["seed"] / 100 + 0.1 * (cell["model"] == "ViT"), models=(WORD, "ViT"))
+    sheet = figure.plot(records, width="column", title=WORD).sheet
+    with theme.style():
+        texts = drawn_texts(sheet)
+    wide = sheet.bbox.width
+    assert any(text.get_text().replace("\n", "") == WORD for text in texts)
+    assert WORD not in {text.get_text() for text in texts}
+    assert not [text.get_text() for text, box in texts.items() if box.x0 < -1 or box.x1 > wide + 1]

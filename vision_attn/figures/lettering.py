@@ -45,7 +45,7 @@ def _is_formula(text: str) -> bool:
     return True
 
 
-def points(setting: Literal["axes.labelsize", "legend.fontsize", "ytick.labelsize"]) -> float:
+def points(setting: Literal["axes.labelsize", "figure.titlesize", "legend.fontsize", "ytick.labelsize"]) -> float:
     """The size of letters of a setting of matplotlib, which may be a word."""
     return float(FontProperties(size=mpl.rcParams[setting]).get_size_in_points())
 
@@ -199,15 +199,18 @@ def titled(axes: Axes, text: str, *, size: float | None = None, wide: float | No
 
 
 def headed(sheet: theme.Canvas, text: str) -> None:
-    """Put a title above all that is drawn, the legend too."""
+    """Put a title above all that is drawn, the legend too, in as many lines as it needs."""
     if isinstance(sheet, Axes):
-        sheet.set_title(shown(text))
-    elif sheet.legends:  # a title of the figure would lie over its legend
-        sheet.legends[0].set_title(shown(text), prop=FontProperties(size=mpl.rcParams["figure.titlesize"]))
+        titled(sheet, text)
+        return
+    size = points("figure.titlesize")
+    text = text if "$" in text else wrapped(text, max(12, int(theme.inches(sheet) / (0.6 * size / 72))))
+    if sheet.legends:  # a title of the figure would lie over its legend
+        sheet.legends[0].set_title(shown(text), prop=FontProperties(size=size))
     else:
         sheet.suptitle(shown(text))
     if isinstance(sheet, theme.Page):
-        sheet.set_figheight(sheet.get_figheight() + 0.25)
+        sheet.set_figheight(sheet.get_figheight() + 0.25 + 1.2 * size / 72 * text.count("\n"))
 
 
 def label_all(sheet: theme.Canvas, text: str) -> None:

@@ -167,7 +167,7 @@ class Lines(OverSeeds, abc.ABC):
     def name_compared(self, axes: Axes, rows: pd.DataFrame, places: dict[Any, float], view: View) -> None:
         """Name that line where nothing else is drawn, once the axis has its limits; the caption has it, too."""
         line, (low, high) = self.compared(view), axes.get_ylim()
-        if line is None or not low < line[0] < high:
+        if line is None or not low < line[0] < high or lettering.text_width([line[1]]) > theme.width(axes):
             return
         own = rows[rows[self.x_name(view)].isin(list(places)) & rows["estimate"].notna()]
         bounds = [own[end].fillna(own["estimate"]) for end in ("low", "high")]
