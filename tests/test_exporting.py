@@ -6,10 +6,11 @@ from made_up import make_plan, write_store
 
 from vision_attn.cli.command import execute
 from vision_attn.cli.running import undrawn
+from vision_attn.exporting import planned_figures
 from vision_attn.figures import LearningCurve
 from vision_attn.plan import Plan
 from vision_attn.records import load
-from vision_attn.spec import to_json
+from vision_attn.spec import InputError, to_json
 
 
 @pytest.fixture
@@ -87,3 +88,16 @@ def test_what_cannot_be_exported_is_one_sentence(place, capsys):
     assert "must be one of csv, parquet, latex, pdf, tensorboard. Got 'xls'" in said(capsys, "--to", "xls")[1]
     assert said(capsys, "--to", "csv", "--width", "page")[0] == 2
     assert execute(["export", "results/nothing", "--to", "csv"]) == 2
+
+
+def test_a_figure_of_ones_own_is_found_in_its_experiment_file(place):
+    """As the report finds it: `plot FOLDER` and `export` read the plan, and no experiment."""
+    text = "from vision_attn.figures import LearningCurve\nfrom vision_attn.spec import spec\n"
+    (place / "mine.py").write_text(f"{text}\n@spec\nclass CurveOfOnesOwn(LearningCurve):\n    title = 'Mine'\n")
+    plan = Plan.read(place / "results" / "quickstart")
+    own = {"figures": ({"kind": "CurveOfOnesOwn"},), "sources": {"CurveOfOnesOwn": "0" * 64}, "experiment": "mine.py"}
+    ((name, figure),) = planned_figures(plan.replace(**own))
+    assert (name, figure.title, type(figure).__name__) == ("CurveOfOnesOwn", "Mine", "CurveOfOnesOwn")
+    missing = plan.replace(**own | {"figures": ({"kind": "NotThere"},), "sources": {"NotThere": "0" * 64}})
+    with pytest.raises(InputError, match=r"NotThere must be defined by an installed plugin or by mine\.py"):
+        list(planned_figures(missing))

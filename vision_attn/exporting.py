@@ -13,8 +13,8 @@ from vision_attn.figures import Figure
 from vision_attn.figures.latex import latex
 from vision_attn.plan import Plan
 from vision_attn.records import Records
-from vision_attn.report.drawn import named
-from vision_attn.spec import InputError, from_json
+from vision_attn.report.drawn import made, named
+from vision_attn.spec import InputError
 from vision_attn.store import write_atomic
 from vision_attn.tables import to_csv
 from vision_attn.verdicts import findings
@@ -123,7 +123,7 @@ def _tensorboard(records: Records, folder: Path, _: Any) -> Iterator[Path]:
 def planned_figures(plan: Plan) -> Iterator[tuple[str, Figure]]:
     """The figures of a plan that apply to it, by the names that the report gives them."""
     for name, data in named(plan.figures):
-        figure = from_json(data, Figure)
+        figure = made(data, plan)
         if figure.applies(plan):
             yield name, figure
 

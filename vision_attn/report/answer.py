@@ -84,7 +84,7 @@ def _measured(records: Records, kind: type[F], *, metric: str) -> Iterator[tuple
     """The figures of a kind and of a metric that have a table with rows."""
     for data in records.plan.figures:
         try:
-            figure = made(data, records)
+            figure = made(data, records.plan)
             if not isinstance(figure, kind) or getattr(figure, "metric", metric) != metric:
                 continue
             table = figure.table(records) if figure.applies(records.plan) else pd.DataFrame()

@@ -66,7 +66,7 @@ def draw(name: str, data: Json, records: Records, folder: Path) -> Drawn | None:
     affected.
     """
     try:
-        figure = made(data, records)
+        figure = made(data, records.plan)
         if not figure.applies(records.plan):
             return None
         with theme.reproducible():
@@ -80,9 +80,9 @@ def draw(name: str, data: Json, records: Records, folder: Path) -> Drawn | None:
     return drawn
 
 
-def made(data: Json, records: Records) -> Figure:
+def made(data: Json, plan: Plan) -> Figure:
     """The figure of its JSON, whose source is loaded first where it is one's own."""
-    sources.bring(sources.named(data) & set(records.plan.sources), records.plan.experiment)
+    sources.bring(sources.named(data) & set(plan.sources), plan.experiment)
     return from_json(data, Figure)
 
 

@@ -120,7 +120,7 @@ def _thumbnail(records: Records, metric: str) -> Thumbnail | None:
     candidates = []
     for name, data in named(records.plan.figures):
         try:
-            figure = made(data, records)
+            figure = made(data, records.plan)
         except InputError:
             continue
         if figure.applies(records.plan):
