@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -125,6 +126,21 @@ def test_signals_that_come_together_break_into_nothing_that_is_said_and_a_later_
 def test_a_signal_while_a_mistake_is_told_leaves_no_traceback(monkeypatch):
     monkeypatch.setattr(command, "complain", lambda sentence: os.kill(os.getpid(), signal.SIGTERM))
     assert command.execute(["status", "nowhere"]) == 75
+
+
+def test_a_signal_whose_exception_is_lost_in_a_destructor_comes_again(capsys):
+    class Loses:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def work():
+        with signals.raised():
+            Loses()
+            time.sleep(20)
+
+    with pytest.raises(signals.Interrupted, match="SIGTERM"):
+        work()
+    assert capsys.readouterr().err == ""
 
 
 def test_an_inner_block_that_listens_goes_before_one_that_raises():

@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -14,6 +16,8 @@ STOPPED = 75
 
 APART_SECONDS = 1.0
 """What comes within a second counts as one: whoever ends a job signals the process and its parents."""
+
+AGAIN_SECONDS = 0.05
 
 
 @dataclasses.dataclass
@@ -62,9 +66,18 @@ class Interrupted(BaseException):
 def raised() -> Iterator[None]:
     """Raise `Interrupted` at a signal that asks to stop, but where an inner block has `heard`.
 
-    What comes within a second of it breaks into nothing more; a later one ends the process at once.
+    What comes within a second of it breaks into nothing more; a later one ends the process at once. Where the exception
+    is lost, as in a destructor or in the C code of a library, the signal is sent again.
     """
     names: list[str] = []
+    tell = sys.unraisablehook
+
+    def again(lost: "sys.UnraisableHookArgs") -> None:
+        if isinstance(lost.exc_value, Interrupted) and names:
+            number = signal.Signals[names.pop()]
+            threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number)).start()
+        else:
+            tell(lost)
 
     def stop(asked: Asked) -> None:
         if asked.times > 1:
@@ -73,8 +86,12 @@ def raised() -> Iterator[None]:
             names.append(asked.name)
             raise Interrupted(asked.name)
 
-    with heard(stop):
-        yield
+    sys.unraisablehook = again
+    try:
+        with heard(stop):
+            yield
+    finally:
+        sys.unraisablehook = tell
 
 
 @contextlib.contextmanager
