@@ -92,6 +92,24 @@ def test_every_layer_is_compared_with_later_ones_pixels_labels_and_itself_on_oth
             assert found == later | varied | {"pixels", "other images"}
 
 
+def test_layers_are_named_where_a_model_does_not_say_which_it_has():
+    data = noise(images=16)
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(data.in_chans, 4, 3), torch.nn.Conv2d(4, 6, 3), torch.nn.Flatten())
+    with pytest.raises(InputError, match="layers of Sequential must be named"):
+        list(LayerCKA(images=8)(model, data))
+    rows = list(LayerCKA(images=8, layers=("1", "0"))(model, data))
+    swapped = list(LayerCKA(images=8, layers=("0", "1"))(model, data))
+
+    def value(rows, layer, other):
+        (found,) = [r["value"] for r in rows if (r["layer"], r["other"], r["estimator"]) == (layer, other, "biased")]
+        return found
+
+    assert value(rows, 1, "2") == pytest.approx(value(swapped, 1, "2"))
+    for other in ("pixels", "other images"):
+        assert (value(rows, 1, other), value(rows, 2, other)) == (value(swapped, 2, other), value(swapped, 1, other))
+
+
 def test_layers_that_are_too_large_to_be_held_together_are_taken_one_after_the_other(monkeypatch):
     data, model = noise(images=8), ViT(dim=16, depth=2, mlp_ratio=1)
     module = model.build(image_size=data.image_size, in_chans=data.in_chans, num_classes=data.num_classes)

@@ -14,7 +14,7 @@ from vision_attn.data.base import Data, Dataset
 from vision_attn.models.base import Model
 from vision_attn.probes.altered import require_images
 from vision_attn.probes.base import Probe, Row
-from vision_attn.probes.capture import NUMBERS, grids, layers, named, without_layers
+from vision_attn.probes.capture import NUMBERS, grids, named, without_layers
 from vision_attn.probes.lattice import chosen
 from vision_attn.spec import InputError, spec
 
@@ -34,13 +34,16 @@ class LayerCKA(Probe):
     that have nothing to do with the first, so that nothing is alike. The `estimator` "unbiased" (HSIC_1 of Song et al.
     2012, as in Nguyen et al. 2021, arXiv:2010.15327) is 0 there on average and may be below. The "biased" one of the
     first paper is not: for independent normal features of width p it is about p / (n + p), 0.6 for 384 and 256 images.
-    Layers are compared on `images` test images, all of their places and channels one vector.
+    Layers are compared on `images` test images, all of their places and channels one vector. `layers` names modules of
+    the model, `layer` being the place among them; None: its stem or patch embedding and its blocks.
     """
 
     images: int = 256
+    layers: tuple[str, ...] | None = None
 
     def check(self) -> None:
         self.require("images", self.images >= 4, "at least 4")
+        self.require("layers", self.layers != (), "None or at least one name")
 
     def skip(self, model: Model, data: Dataset) -> str | None:
         return without_layers(model)
@@ -50,7 +53,7 @@ class LayerCKA(Probe):
 
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         self.require_fit(data)
-        names = named(model, list(layers(model)))
+        names = named(model, self.layers)
         both = chosen(data, split="test", images=2 * self.images)
         count = len(both) // 2
         order = torch.randperm(len(both), generator=torch.Generator().manual_seed(0)).to(both.labels.device)
