@@ -1,5 +1,5 @@
 """`python -m vision_attn.cli` is `vision-attn`."""
 
-from vision_attn.cli.command import main
+from vision_attn.cli import main
 
 main()
