@@ -184,6 +184,7 @@ class Attempt:
     def __init__(self, lease: Lease, run: Run, ready: RunContext, progress: Callable[[int], None]) -> None:
         self.lease, self.run, self.data, self.choices = lease, run, ready.data, ready.choices
         self.started, self.progress = ready.started, progress
+        self.stacked_before = 1
         self.history: list[Row] = []
         self.seconds = 0.0
         self.outcome: Outcome | None = None
@@ -222,10 +223,14 @@ class Attempt:
 
     def _premises(self) -> dict[str, Any]:
         return {
-            "choices": self.choices.as_json(),
+            "choices": self._choices(),
             "fingerprint": self.data.fingerprint,
             "environment": self.environment,
         }
+
+    def _choices(self) -> dict[str, Any]:
+        """What it is computed with; `stacked` is the largest stack that it has been a part of, also before a resume."""
+        return dataclasses.replace(self.choices, stacked=max(self.stacked_before, self.choices.stacked)).as_json()
 
     def _resume(self) -> None:
         """Continue from the checkpoint where there is one written in the same environment; else start anew."""
@@ -236,13 +241,15 @@ class Attempt:
         except DamagedCheckpoint:
             logger.warning("The checkpoint is damaged; the run starts anew.")
             return
-        if _comparable(json.loads(saved["premises"])) != _comparable(self._premises()):
+        premises = json.loads(saved["premises"])
+        if _comparable(premises) != _comparable(self._premises()):
             logger.warning(
                 "The checkpoint was written in a different environment (versions, threads, data); starting anew."
             )
             return
         self.state.load_state_dict(saved["state"])
         self.history, self.seconds = json.loads(saved["history"]), saved["seconds"]
+        self.stacked_before = premises["choices"].get("stacked", 1)
         logger.info("continuing from update %d", self.state.update)
 
     def save(self) -> None:
@@ -276,7 +283,7 @@ class Attempt:
             "images_seen": state.update * self.run.recipe.batch_size,
             "train_loss": self.history[-1]["train_loss"] if self.history else None,
             "data": provenance(self.run, data),
-            "choices": self.choices.as_json(),
+            "choices": self._choices(),
             "environment": self.environment,
             "files": {name: hashlib.sha256(payload).hexdigest() for name, payload in files.items()},
             "measured": {
