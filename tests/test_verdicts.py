@@ -216,7 +216,7 @@ def test_the_words_count_the_parts(records):
 
 def test_of_parts_that_hold_by_construction_none_is_counted(records):
     exact = BoundVerdict(
-        **SAID, metric="accuracy", at=cell(split="test", model="ViT"), bound=2, side="below", exact=True
+        **SAID, metric="accuracy", at=cell(split="test", model="ViT"), bound=1, side="below", exact=True
     )
     rule = AllOf(**SAID, parts=(exact, DifferenceVerdict(**SAID, **SUPPORTS)))
     assert rule.decide(records).words == "1 of 1 measured part supports it."
