@@ -5,7 +5,7 @@ import inspect
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from vision_attn.run import Run
 from vision_attn.spec import InputError, Spec, by_name, canonical, json_sha256, kinds, short, to_json
 from vision_attn.store import RUNS, probe_file
 from vision_attn.training import Recipe
-from vision_attn.verdicts import AllOf, SeedVerdict, Verdict
+from vision_attn.verdicts import Verdict, on_seeds
 
 MOST_CELLS = 1_000_000
 SMOKE_UPDATES = 2
@@ -134,28 +134,23 @@ def _check_references(experiment: Experiment) -> None:
     for part in parts:
         hue, reference = getattr(part, "hue", ""), getattr(part, "reference", None)
         if reference is not None and hue in experiment.factors:
-            known = {hue: tuple(experiment.levels(hue))}
-            whole = Plan(name="", question="", factors=known, cells=(), runs={})
-            require_level(whole, "reference", type(part).__name__, hue, reference)
+            _require_level(experiment, "reference", type(part).__name__, hue, reference)
 
 
 def _check_rules(experiment: Experiment) -> None:
     """Raise `InputError` where a rule asks for a level that no preset has: the page would leave the rule out."""
-    for rule in (leaf for verdict in experiment.verdicts for leaf in _rules(verdict)):
+    for rule in (rule for verdict in experiment.verdicts for rule in on_seeds(verdict)):
+        if sources.is_own(type(rule)):  # it says itself what it asks for
+            continue
         for factor, level in (*rule.given, *(pair for _, at in rule.cells for pair in at)):
             if factor in experiment.factors:
-                known = {factor: tuple(experiment.levels(factor))}
-                whole = Plan(name="", question="", factors=known, cells=(), runs={})
-                require_level(whole, factor, f"a rule of {rule.claim}", factor, level)
+                _require_level(experiment, factor, f"a rule of {rule.claim}", factor, level)
 
 
-def _rules(verdict: Verdict) -> Iterator[SeedVerdict]:
-    """The rules on seeds in a rule; one's own say themselves what they ask for."""
-    if isinstance(verdict, AllOf):
-        for part in verdict.parts:
-            yield from _rules(part)
-    elif isinstance(verdict, SeedVerdict) and not sources.is_own(type(verdict)):
-        yield verdict
+def _require_level(experiment: Experiment, field: str, what: str, factor: str, level: Level) -> None:
+    """Raise the standard sentence where a level of a factor is asked for that no preset has."""
+    whole = Plan(name="", question="", factors={factor: tuple(experiment.levels(factor))}, cells=(), runs={})
+    require_level(whole, field, what, factor, level)
 
 
 def plan(experiment: Experiment, *, name: str) -> Plan:

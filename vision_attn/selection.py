@@ -69,21 +69,20 @@ def at_levels(records: Records, levels: Levels) -> Records:
     return _kept(records, runs[names].drop_duplicates(), without=names)
 
 
-def at_largest(records: Records, factor: str, *, over: str) -> Records:
-    """The records of every cell at the largest level of `factor` planned for it, as if there were no such factor.
-
-    Cells are told apart by all other factors but `over`.
-    """
+def largest(records: Records, factor: str, *, over: str) -> pd.DataFrame:
+    """The largest level of `factor` planned for every cell; cells are told apart by all other factors but `over`."""
     others = [name for name in records.plan.factors if name not in (factor, over)]
-    if not others:
-        return at_levels(records, [(factor, records.runs[factor].max())])
-    return _kept(records, largest(records, factor, others), without=(factor,))
+    own = records.runs[[*others, factor]]
+    if others:
+        top = own.groupby(others, observed=True, dropna=False)[factor].max().reset_index()
+    else:
+        top = own.max().to_frame().T
+    return top.astype(own.dtypes.to_dict())
 
 
-def largest(records: Records, factor: str, others: Sequence[str]) -> pd.DataFrame:
-    """The largest level of `factor` planned for every cell, cells told apart by the factors `others`."""
-    top = records.runs.groupby(list(others), observed=True, dropna=False)[factor].max().reset_index()
-    return top.astype(records.runs[[*others, factor]].dtypes.to_dict())
+def at_largest(records: Records, factor: str, top: pd.DataFrame) -> Records:
+    """The records of every cell at its `largest` level of `factor`, as if there were no such factor."""
+    return _kept(records, top, without=(factor,))
 
 
 def _kept(records: Records, keys: pd.DataFrame, *, without: Sequence[str]) -> Records:

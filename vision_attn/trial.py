@@ -77,15 +77,18 @@ def shape_of(data: Data) -> dict[str, int]:
 def _loaded(dataset: Dataset) -> Data:
     """The data; those of an own kind are loaded twice and looked through."""
     name, place = kind_of(dataset), sources.defined(dataset, "load")
-    with sources.told(f"load of {name}", at=sources.written_own(dataset, "load")):
-        data = dataset.load()
+
+    def load() -> Data:
+        with sources.told(f"load of {name}", at=sources.written_own(dataset, "load")):
+            return dataset.load()
+
+    data = load()
     if not sources.digests(dataset):
         return data
     require_usable(data, what=name, place=place)
     first = contents(data)
     del data  # large ones are not held twice
-    with sources.told(f"load of {name}", at=sources.written_own(dataset, "load")):
-        data = dataset.load()
+    data = load()
     if contents(data) != first:
         allowed = f"the same images and labels whenever it is called, random ones by a generator with a seed{place}"
         raise InputError(f"load of {name} must give {allowed}. It gives others the second time.")

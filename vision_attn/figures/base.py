@@ -185,7 +185,8 @@ class OverSeeds(Figure, abc.ABC):
         what, used = type(self).__name__, [*self.named_factors(records.plan), *self.coordinates()]
         budget = self.budget_factor(records)
         budget = budget if len(records.plan.factors.get(budget, ())) > 1 else ""
-        own = at_largest(records, budget, over=self.over) if budget else records
+        top = largest(records, budget, over=self.over) if budget else None
+        own = records if top is None else at_largest(records, budget, top)
         own = select_records(own, choose=self.choose, used=used, by=(self.hue,), given=self.given)
         if self.reference_level is not None:
             require_level(own.plan, "reference", what, self.hue, self.reference_level)
@@ -194,17 +195,10 @@ class OverSeeds(Figure, abc.ABC):
         view = View.of(own, figure=self, used=used)
         if taken := [name for name in view.by if name in self.own_columns]:
             raise InputError(f"factors of {what} must have other names than columns of its own. Got {taken[0]!r}.")
-        budgets = self._budgets(records, budget) if budget else ()
-        return dataclasses.replace(view, budget=budget, budgets=budgets)
-
-    def _budgets(self, records: Records, factor: str) -> tuple[Any, ...]:
-        """The largest levels of `factor` that cells are planned at, those of models that are fitted left out."""
-        others = [name for name in records.plan.factors if name not in (factor, self.over)]
-        if not others:
-            return ()
-        top = largest(records, factor, others)
+        if top is None:
+            return view
         trained = ~top[self.hue].isin(fitted_levels(records.plan, self.hue)) if self.hue in top else slice(None)
-        return tuple(sorted(top.loc[trained, factor].unique()))
+        return dataclasses.replace(view, budget=budget, budgets=tuple(sorted(top.loc[trained, budget].unique())))
 
     def budget_factor(self, records: Records) -> str:
         """The factor `budget` where the records have it and it is neither drawn nor given, else ""."""

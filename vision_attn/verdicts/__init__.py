@@ -12,7 +12,7 @@ from vision_attn.verdicts.means import (
     MeanVerdict,
 )
 from vision_attn.verdicts.rates import Rates, answers, rates, rates_text
-from vision_attn.verdicts.seeds import SeedVerdict, cell
+from vision_attn.verdicts.seeds import SeedVerdict, cell, on_seeds
 from vision_attn.verdicts.shares import ShareVerdict
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "claim",
     "findings",
     "flat",
+    "on_seeds",
     "rates",
     "rates_text",
     "table",

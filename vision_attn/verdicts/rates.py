@@ -13,7 +13,7 @@ import numpy as np
 from vision_attn import wording
 from vision_attn.spec import InputError
 from vision_attn.verdicts.base import AllOf, Finding, Verdict
-from vision_attn.verdicts.seeds import SeedVerdict
+from vision_attn.verdicts.seeds import SeedVerdict, on_seeds
 
 REPEATS, SEARCHED = 20_000, 4_000
 """Made-up samples for rates of errors, and for each strength that is tried in the search for a power."""
@@ -140,9 +140,7 @@ def rates_text(own: Rates, found: Finding) -> str:
 
 def leaves(verdict: Verdict) -> list[SeedVerdict]:
     """The parts of a rule that are measured, those of its parts too."""
-    if isinstance(verdict, AllOf):
-        return [leaf for part in verdict.parts for leaf in leaves(part)]
-    return [verdict] if isinstance(verdict, SeedVerdict) and not verdict.exact else []
+    return [leaf for leaf in on_seeds(verdict) if not leaf.exact]
 
 
 def _measured(found: Finding) -> list[Finding]:

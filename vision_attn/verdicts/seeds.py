@@ -14,7 +14,7 @@ from vision_attn.selection import select_records
 from vision_attn.spec import InputError, Spec, spec
 from vision_attn.statistics.tails import ROUNDING
 from vision_attn.verdicts import budget
-from vision_attn.verdicts.base import Answer, Finding, Verdict, decided
+from vision_attn.verdicts.base import AllOf, Answer, Finding, Verdict, decided
 
 Cell = tuple[tuple[str, str | int | float | bool], ...]
 Terms = tuple[tuple[float, Cell], ...]
@@ -277,6 +277,13 @@ class SeedVerdict(Verdict, Measured, abc.ABC):
     def _points(self, value: float, *, signed: bool = False) -> str:
         """An amount by which two values differ."""
         return wording.quantity(value, metric=self.metric, signed=signed, unit="percentage points")
+
+
+def on_seeds(verdict: Verdict) -> list[SeedVerdict]:
+    """The rules on seeds that a rule is or has as parts, those of its parts too."""
+    if isinstance(verdict, AllOf):
+        return [rule for part in verdict.parts for rule in on_seeds(part)]
+    return [verdict] if isinstance(verdict, SeedVerdict) else []
 
 
 def _words(levels: Cell) -> str:
