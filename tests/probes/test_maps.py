@@ -214,6 +214,13 @@ def test_what_has_no_map_is_said(make, words):
     assert str(error.value).startswith(words)
 
 
+def test_pairs_of_channels_are_no_map_where_a_head_has_as_many_as_there_are_tokens():
+    model = timm.create_model("xcit_nano_12_p16_224", img_size=(64, 128), depth=1).eval()
+    allowed = r"a XCA, must be .*\. Got \(2, 4, 32, 32\) over pairs of channels instead\.$"
+    with pytest.raises(InputError, match=allowed):
+        attention_maps(model, images(64, 128))
+
+
 def own(mixer):
     return ViT(dim=16, depth=1, mixer=mixer).build(image_size=32, in_chans=3, num_classes=2)
 

@@ -6,6 +6,7 @@ B batch, H heads, N tokens of the grid, P prefix tokens, M keys of the grid; W w
 import copy
 import dataclasses
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,8 @@ COMPILED = "_orig_mod"
 """The name of a module in what `torch.compile` makes of it."""
 SOFTMAXES = (torch.softmax, Tensor.softmax, F.softmax)
 LINEAR = (F.linear, F.conv2d)
+OF_CHANNELS = re.compile("channel|covariance|xca", re.IGNORECASE)
+"""Names of attention whose softmax is over pairs of channels, of which a head may have as many as there are tokens."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,9 +173,11 @@ def _weights(layer: nn.Module, name: str, call: Call) -> tuple[Tensor, bool]:
     shapes = [tuple(found.shape) for found in mode.found]
     sides = (out[0] if isinstance(out, tuple) else out).shape[1:]
     numbers = {sides[0]} if len(sides) == 2 else {sides[0] * sides[1], sides[-2] * sides[-1]}
-    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][2] not in numbers:  # a row for every token that comes out
+    of_channels = OF_CHANNELS.search(type(layer).__name__)
+    one = len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][2] in numbers  # a row for every token that comes out
+    if not one or of_channels:
         allowed = "one softmax over pairs of tokens (B, heads, N, M)"
-        given = ", ".join(map(str, shapes)) or "none"
+        given = (", ".join(map(str, shapes)) or "none") + (" over pairs of channels" if of_channels else "")
         raise InputError(f"attention of {name}, a {type(layer).__name__}, must be {allowed}. Got {given} instead.")
     return mode.found[0], mode.mixed
 
