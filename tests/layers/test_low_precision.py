@@ -9,7 +9,7 @@ from memory import peak_bytes
 from switches import DIM, GRID, HEADS, PATTERNS, POSITIONS, SIMILARITIES, image_tokens, made
 from torch.autograd import forward_ad
 
-from vision_attn.layers import Attention, LearnedPosition, Rotary, SinCosPosition, kernels, plan, stages
+from vision_attn.layers import Attention, LearnedPosition, Rotary, SinCosPosition, kernels, lean, plan, stages
 
 HALVES = (torch.bfloat16, torch.float16)
 
@@ -207,6 +207,20 @@ def test_scores_that_are_formed_some_at_a_time_give_what_all_do(what, at_once, m
     for one, other in zip(found(), expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
     assert taken  # it was done in turn
+
+
+@pytest.mark.parametrize(
+    ("samples", "tokens", "axis", "rounds"),
+    [(20, 197, 0, [10, 10]), (5, 441, 0, [3, 2]), (1, 1025, 1, [1, 1, 1]), (1, 1600, 2, [800, 800] * 3)],
+    ids=["samples", "few samples", "heads", "queries"],
+)
+def test_of_scores_that_are_formed_some_at_a_time_each_round_has_about_as_many(samples, tokens, axis, rounds):
+    layer, q = Attention(DIM, 3, key_dim=3, value_dim=3), torch.empty(samples, 3, tokens, 1)
+    with torch.no_grad():
+        at_once = plan.scores_at_once(layer, q, q, q)
+    found = [q[chunk] for chunk in lean._chunks(q, at_once)]
+    assert [part.shape[axis] for part in found] == rounds
+    assert all(part.numel() * tokens <= plan.SCORES for part in found)
 
 
 @pytest.mark.parametrize("path", ["auto", "math"])

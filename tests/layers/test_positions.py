@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from switches import DIM, GRID, HEADS, PATTERNS, image_tokens, made
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vision_attn.layers import (
     Attention,
@@ -15,9 +16,10 @@ from vision_attn.layers import (
     Rotary,
     SinCosPosition,
     Window,
+    relative,
     sincos2d,
 )
-from vision_attn.layers.positions import coordinates
+from vision_attn.layers.positions import coordinates, kept_coordinates
 
 TABLE = "position.relative_position_bias_table"
 
@@ -105,6 +107,35 @@ def test_the_relative_table_is_read_by_offset():
         row = (a[0] - b[0] + 2) * 7 + a[1] - b[1] + 3
         step = table.relative_position_bias_table[row] - table.relative_position_bias_table[2 * 7 + 3]
         torch.testing.assert_close(added[0, :, n, m] - added[0, :, n, n], step, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("first", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def test_offsets_that_are_kept_from_an_earlier_call_are_those_of_any_call(first, monkeypatch):
+    kept_coordinates.cache_clear()
+    relative._kept_numbers.cache_clear()
+    own, x = layer(RelativeBias(GRID, HEADS), grid=GRID), image_tokens()
+    with first():
+        own(x)
+    kept = own(x)
+    kept.sum().backward()
+    assert relative._kept_numbers.cache_info().currsize == 1
+    found = own.position.relative_position_bias_table.grad.clone()
+    own.zero_grad()
+    monkeypatch.setattr(relative, "KEPT_TOKENS", 0)
+    anew = own(x)
+    anew.sum().backward()
+    torch.testing.assert_close(kept, anew, rtol=0, atol=0)
+    torch.testing.assert_close(found, own.position.relative_position_bias_table.grad, rtol=0, atol=0)
+
+
+def test_offsets_are_not_kept_from_a_call_whose_numbers_nobody_can_look_at():
+    kept_coordinates.cache_clear()
+    relative._kept_numbers.cache_clear()
+    own, x = layer(RelativeBias(GRID, HEADS), grid=GRID), image_tokens()
+    with FakeTensorMode(allow_non_fake_inputs=True) as fake:
+        own(fake.from_tensor(x))
+    torch.func.vmap(own)(x[:, None])
+    assert kept_coordinates.cache_info().currsize == relative._kept_numbers.cache_info().currsize == 0
 
 
 def test_the_relative_table_is_interpolated_to_another_grid():

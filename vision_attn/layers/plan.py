@@ -15,7 +15,7 @@ from vision_attn.layers.derivatives import beyond_first_gradients, may_be_asked
 from vision_attn.layers.lean import AtOnce
 from vision_attn.layers.parts import Masked, Part, Rows, Tiles
 from vision_attn.layers.patterns import TopK
-from vision_attn.layers.symbolic import surely
+from vision_attn.layers.symbolic import covering, surely
 from vision_attn.layers.tiling import Tiling
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ SORTED = 4
 """As many times as large as the scores is what it takes to sort them out."""
 REORDER = 20
 """The same for a token that is put in order before it is projected, and for rolling the grid and masking its pieces."""
-SCORES = 2**20
+SCORES = 2**21
 """So many scores are formed at a time by products on a CPU: their memory is used again, and stays near the processor.
 With gradients, for which they are formed once more, all are where a head has at most HELD."""
-HELD = 4 * SCORES
+HELD = 2 * SCORES
 
 
 def groups(layer: "Attention", call: Call) -> Tiling | None:
@@ -57,8 +57,9 @@ def groups(layer: "Attention", call: Call) -> Tiling | None:
 
 def parts(layer: "Attention", call: Call) -> list[list[Part]]:
     """The parts of the queries, in order, each a list of the sets of keys that they meet."""
-    cut = None if call.empty else layer.pattern.cut(call.grid, prefix=call.prefix)
-    if cut is not None and call.tiling is None and _pays(call, cut):
+    uncut = call.empty or call.tiling is not None
+    cut = None if uncut else layer.pattern.cut(call.grid, prefix=call.prefix)
+    if cut is not None and _pays(call, cut):
         tilings = [part.tiling for some in cut for part in some if isinstance(part, Tiles)]
         if all(map(_known, tilings)):
             return cut
@@ -105,7 +106,15 @@ def scores_at_once(layer: "Attention", q: Tensor, k: Tensor, v: Tensor, *bias: T
     few = pairs <= HELD if kernels.learned_from(q, k, v, *bias) else q.shape[0] * q.shape[1] * pairs <= SCORES
     if few or beyond_first_gradients(q, k, v, *bias):
         return None
-    return AtOnce(SCORES // pairs) if pairs <= SCORES else AtOnce(1, max(1, SCORES // k.shape[2]))
+    if pairs > SCORES:
+        return AtOnce(1, _evenly(q.shape[2], max(1, SCORES // k.shape[2])))
+    (samples, heads), most = q.shape[:2], SCORES // pairs
+    return AtOnce(_evenly(samples, most // heads) * heads if most >= heads else _evenly(heads, most))
+
+
+def _evenly(number: int, most: int) -> int:
+    """How many of a number at a time, at most so many, so that none of as few rounds as can be has much less to do."""
+    return covering(number, covering(number, most))
 
 
 def _known(tiling: Tiling) -> bool:

@@ -4,6 +4,7 @@ B batch, H heads, N tokens in raster order, C channels, D channels a head; a gri
 An encoding acts in one of three places: on the tokens, on the queries and keys, or on the scores.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
@@ -42,6 +43,13 @@ def coordinates(grid: tuple[int, int], *, device: torch.device, step: tuple[int,
         for size, apart in zip(grid, step, strict=True)
     ]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, 1)
+
+
+@functools.lru_cache(maxsize=16)
+def kept_coordinates(grid: tuple[int, int]) -> Float[Tensor, "N 2"]:
+    """`coordinates` on a CPU, the same tensor in every call: whoever asks for it changes nothing in it."""
+    with torch.inference_mode(False):  # what is kept from within may be in no gradient later
+        return coordinates(grid, device=torch.device("cpu"))
 
 
 class Position(nn.Module):

@@ -3,19 +3,46 @@
 B batch, H heads, N queries, M keys, G groups, T offsets; a grid is (rows, columns).
 """
 
+import functools
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers.derivatives import may_be_asked
 from vision_attn.layers.places import OfPlaces
-from vision_attn.layers.positions import Position, same_grid
+from vision_attn.layers.positions import Position, kept_coordinates, same_grid
 from vision_attn.layers.precision import wide
 from vision_attn.layers.shapes import Float
 
 PREFIX_OFFSETS = 3
 """From a prefix token to the grid, from the grid to a prefix token, from one prefix token to another or itself."""
+KEPT_TOKENS = 256
+"""Of grids with at most so many tokens, as windows are, the numbers of all offsets are kept: at most 512 KiB each."""
+
+
+def is_kept(grid: tuple[int, int]) -> bool:
+    """Whether places and offsets of a whole grid are kept from call to call."""
+    return grid[0] * grid[1] <= KEPT_TOKENS
+
+
+def _numbers(q_places: Tensor, k_places: Tensor, extent: tuple[int, int]) -> Tensor:
+    """Where in the table the offset of every query (..., n, 2) and key (..., m, 2) lies: (..., n, m)."""
+    rows, columns = (2 * side - 1 for side in extent)
+    # The number of an offset is that of the query's place less that of the key's, and a constant.
+    q_number, k_number = ((t[..., 0] * columns + t[..., 1]).long() for t in (q_places, k_places))
+    middle = (extent[0] - 1) * columns + extent[1] - 1
+    numbers = (q_number + middle)[..., :, None] - k_number[..., None, :]
+    return numbers.clamp_(0, rows * columns - 1)
+
+
+@functools.lru_cache(maxsize=16)
+def _kept_numbers(grid: tuple[int, int]) -> Tensor:
+    """Those of a whole grid with itself."""
+    with torch.inference_mode(False):
+        places = kept_coordinates(grid)
+        return _numbers(places, places, grid)
 
 
 class RelativeBias(OfPlaces, Position):
@@ -50,12 +77,10 @@ class RelativeBias(OfPlaces, Position):
         if q_places is None or k_places is None:
             row = 2 if q_places is k_places else int(k_places is None)
             return self.relative_position_bias_table[row - PREFIX_OFFSETS, :, None, None]
-        table, (rows, columns) = self._table(extent), (2 * extent[0] - 1, 2 * extent[1] - 1)
-        # The number of an offset in the table is that of the query's place less that of the key's, and a constant.
-        q_number, k_number = ((t[..., 0] * columns + t[..., 1]).long() for t in (q_places, k_places))
-        middle = (extent[0] - 1) * columns + extent[1] - 1
-        numbers = (q_number + middle)[..., :, None] - k_number[..., None, :]
-        return table[:, numbers.clamp_(0, rows * columns - 1)]
+        known = q_places is k_places and may_be_asked(q_places) and is_kept(extent)
+        if known and q_places is kept_coordinates(extent):
+            return self._table(extent)[:, _kept_numbers(extent)]
+        return self._table(extent)[:, _numbers(q_places, k_places, extent)]
 
     def set_grid(self, grid: tuple[int, int]) -> None:
         before = self.relative_position_bias_table

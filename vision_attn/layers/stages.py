@@ -17,8 +17,9 @@ from vision_attn.layers.lean import in_groups, in_turn
 from vision_attn.layers.masks import unspoilt
 from vision_attn.layers.parts import Edges, Masked, Part, Tiles
 from vision_attn.layers.patterns import SpatialReduction, TopK
-from vision_attn.layers.positions import coordinates
+from vision_attn.layers.positions import Position, coordinates, kept_coordinates
 from vision_attn.layers.precision import left_alone, scaled, wide, wide_dtype
+from vision_attn.layers.relative import RelativeBias, is_kept
 from vision_attn.layers.symbolic import traced
 
 if TYPE_CHECKING:
@@ -138,12 +139,20 @@ def _added(layer: "Attention", part: Part, call: Call, *, like: Tensor) -> Tenso
     position = layer.position
     if position is None or position.acts_on != "scores" or call.empty:
         return None
-    places = part.places(coordinates(call.grid, device=like.device, step=call.step))
+    places = part.places(_places(position, call, like=like))
     edges = None
     if position.places_prefix and call.prefix:
         pairs = (None, places[1]), (places[0], None), (None, None)
         edges = Edges(*(position(q, k, call.extent).to(like.dtype) for q, k in pairs))
     return part.widen(position(*places, call.extent).to(like.dtype), edges)
+
+
+def _places(position: Position, call: Call, *, like: Tensor) -> Tensor:
+    """Where the tokens lie (N, 2): the very tensor that a relative bias has kept what it computes of it for."""
+    alone = type(position) is RelativeBias and may_be_asked(like) and call.step == (1, 1)
+    if alone and is_kept(call.grid):
+        return kept_coordinates(call.grid)
+    return coordinates(call.grid, device=like.device, step=call.step)
 
 
 def _of_parts(
