@@ -5,8 +5,9 @@ kinds of evidence say so. In double precision: a bias of the keys changes nothin
 for all keys; a bias of the values is one of the last projection; a bias of the queries changes the output. With
 normalised queries and keys, or cosine similarity, the bias of the keys counts again. In training: networks with all
 biases, with none, and with two of the three are compared on handwritten digits, and are called alike when accuracy
-differs by less than one point. Eleven seeds can show that; half a point would need about 37. And in trained networks
-without a bias: the LayerNorm before the projection has a bias beta, which the projection makes one of its own.
+differs by less than one point. Where that difference scatters by a point from seed to seed eleven seeds can show it,
+and half a point would need about 37. And in trained networks without a bias: the LayerNorm before the projection has a
+bias beta, which the projection makes one of its own.
 
 Expected: 10 minutes on two cores; the preset "images", CIFAR-10, an hour on two cores with fast bfloat16 arithmetic.
 """

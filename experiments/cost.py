@@ -6,7 +6,8 @@ attention by matrix products and by the fused kernel, in windows, dilated, axial
 hierarchical; a depthwise convolution, an LSTM, which must go step by step, and no mixer. Each point is measured in a
 fresh process on one core that may take 4 GiB, all points in turn and then again, five times; a slope is the exponent of
 the growth between two sizes: 2 is approached from below. Whole blocks are measured too: there the MLP hides the square
-until there are six times as many tokens as channels. Beside the clock stand the multiply-adds, counted from the shapes.
+until there are six times as many tokens as channels. A hierarchy merges tokens between blocks, so that it differs from
+full attention there alone. The records have the multiply-adds, counted from the shapes, too.
 What a cheaper form loses is asked by the preset "recall": can it still relate two cells, 2 or 6 apart? "recall-short"
 asks it of four, 6 apart.
 

@@ -3,10 +3,10 @@
 Accuracy says how many images a network gets wrong, not which. Three networks of equal size, those of quickstart.py,
 learn handwritten digits: a vision transformer, the same network with a depthwise convolution in the place of attention,
 and a ResNet. Then it is asked which test images each gets wrong, and whether two families share more of their mistakes
-than two seeds of one family do; how alike their layers are to each other, to the pixels and to the labels; what noise,
-blur, contrast, brightness and coarse pixels do to them; whether they live on low or on high frequencies; and whether
-they are as sure as they are right. Similarity of layers is measured with an estimate that is not biased, and the usual
-biased one beside it: between images that have nothing in common it should be 0.
+than two seeds of one family do; how alike their layers are to the pixels and to the labels; what noise, blur, contrast,
+brightness and coarse pixels do to them; whether they live on low or on high frequencies; and whether they are as sure
+as they are right. Similarity of layers is measured with an estimate that is not biased, and the usual biased one beside
+it: between images that have nothing in common it should be 0. Layers of two networks are not held against each other.
 
 Expected: 5 minutes on two cores; the preset "images", CIFAR-10, an hour on two cores with fast bfloat16 arithmetic.
 """

@@ -7,6 +7,8 @@ that share their weights and are pooled, without any mixing, and one patch as la
 connected network. Attention stands between them and is in no theory: its patches share weights too, and it may learn to
 look at the one that matters; with learned positions it may also learn where patches are, which is of no use here.
 Learning curves for 4, 16 and 64 patches of 16 pixels; to the right of the steepest rise a network has found the patch.
+A locally connected network, between the two in theory, is not among them, and no exponents are fitted: with 250 images,
+the fewest here, most networks that share weights are past the rise already.
 
 Expected: 20 minutes on two cores.
 """

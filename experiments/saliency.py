@@ -6,11 +6,11 @@ the middle, and is the class: a map should point at it. On the digits themselves
 map, the most important first or last, and one by one: a map should know which of them matter. Networks are trained with
 patches missing at random, so that a missing patch is nothing new to them.
 
-A vision transformer that reads a class token and a CNN are asked by ten methods: attention of the last layer, attention
-rollout, gradient x attention, relevance propagation, Grad-CAM, integrated gradients, gradient x input, occlusion; and
-two baselines that know nothing of the network, random numbers and a hill in the middle of the image. A map must be
-better than both. It must also change when the network's weights are put in random order, and it is shown whether it
-depends on the class, and how far the measures agree with each other.
+A vision transformer that reads a class token and a CNN are asked by eight methods: attention of the last layer,
+attention rollout, gradient x attention, relevance propagation, Grad-CAM, integrated gradients, gradient x input,
+occlusion; beside them stand two baselines that know nothing of the network, random numbers and a hill in the middle of
+the image. A map must be better than both. It must also change when the network's weights are put in random order, and
+it is shown whether it depends on the class, and how far the measures agree with each other.
 
 The preset "mean-pooling" asks the same of a ViT whose head reads the mean of all tokens: its attention has no row of
 its own that decides, and is read as the mean of the rows. Maps of a network that learned permuted labels are compared
@@ -120,6 +120,8 @@ experiment = Experiment(
         MethodPlot(metric="hit_share", given=cell(task=GLYPHS)),
         MethodPlot(metric="deletion_correlation", given=cell(task=IMAGES)),
         MethodPlot(metric="deletion_gap", at=cell(fill="mean"), given=cell(task=IMAGES)),
+        MethodPlot(metric="randomised_correlation", given=cell(task=IMAGES)),
+        MethodPlot(metric="class_correlation", given=cell(task=IMAGES)),
         MetricAgreement(given=cell(task=IMAGES)),
         MapGallery(images=3, given=cell(task=IMAGES)),
     ),

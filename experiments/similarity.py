@@ -126,6 +126,7 @@ experiment = Experiment(
         DotPlot(reference=DOT, given=DIGITS),
         DotPlot(metric="latency_seconds", split=None, at=(*BOTH, ("tokens", 256), ("quantile", 0.5)), given=DIGITS),
         DotPlot(metric="peak_bytes", split=None, at=(*BOTH, ("tokens", 256)), given=DIGITS),
+        DotPlot(given=cell(task="recall")),
         ConvergenceSteps(x="head_dim", given=cell(task="recall")),
         Matching(reference=DOT),
     ),

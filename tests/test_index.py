@@ -1,5 +1,6 @@
 """The verdict page: every claim of the tutorials against all results, and the same table in the README."""
 
+import dataclasses
 import re
 import shutil
 from pathlib import Path
@@ -10,9 +11,11 @@ from test_report import Reader
 from typer.testing import CliRunner
 
 from vision_attn.cli.command import app
+from vision_attn.plan import Plan
 from vision_attn.records import Records
 from vision_attn.report import build_all, index, page, withdrawals
 from vision_attn.report.claims import claim_of, claims
+from vision_attn.report.conclusions import Conclusion, Reference
 from vision_attn.report.evidence import Evidence, Judged, Part, judged, markdown
 from vision_attn.spec import InputError, to_json
 from vision_attn.verdicts import AllOf, BoundVerdict, DifferenceVerdict, cell
@@ -71,7 +74,7 @@ def test_there_are_the_twelve_claims_each_quoted_and_translated():
     for claim in claims():
         assert re.search("[\u4e00-\u9fff]{4}", claim.original), claim.id
         assert claim.statement.endswith(".")
-        assert set(claim.advice) == {"supports", "contradicts"}
+        assert set(claim.advice) == {"supports", "contradicts", "otherwise"}
         assert claim.not_tested
         assert claim.experiments
 
@@ -216,6 +219,16 @@ def test_what_a_small_budget_leaves_open_says_nothing_against_what_a_larger_one_
     assert judged_by("contradicts", "supports").verdict == "mixed"
 
 
+def test_a_claim_on_which_rules_differ_has_advice_as_long_as_its_conclusion_holds():
+    (claim,) = [one for one in claims() if one.id == "C2"]
+    row = dataclasses.replace(judged_by("contradicts", "supports"), claim=claim, conclusion=Conclusion(("So so.",)))
+    assert row.verdict == "mixed"
+    assert row.advice == claim.advice["otherwise"]
+    gone = dataclasses.replace(row, changed=(Reference("x", "C2a", "supports", ""),))
+    assert gone.advice == "The rules do not agree: go by the statements beside, each for itself."
+    assert dataclasses.replace(row, claim=None).advice == ""
+
+
 def test_verdicts_that_differ_are_mixed_and_stand_each_for_itself(tmp_path):
     folder = results(tmp_path, first=(SMALL,), second=(SMALL.replace(parts=(worse(100, "above"), worse(400))),))
     row = row_of(folder, "C2")
@@ -261,6 +274,19 @@ def test_the_page_holds_every_picture_once_and_shows_it_wherever_it_is_asked_for
     assert set(shown) == {name for name, _ in held}
     assert len(shown) > len(held)
     assert text.count("data:image") == len(held)
+
+
+@pytest.mark.parametrize(
+    ("metric", "asked", "name"),
+    [
+        ("latency_seconds", "(part mixer, passes forward and backward, quantile 0.5)", "MetricCurve-2"),
+        ("latency_seconds", "at passes forward (part mixer, quantile 0.5)", "MetricCurve"),
+        ("time_slope", "at passes forward (part blocks)", "MetricCurve-6"),
+    ],
+)
+def test_the_picture_of_a_rule_is_of_its_metric_at_its_levels(metric, asked, name):
+    part = Part("C8", "", "supports", "", 5, metric, False, asked=asked)
+    assert index.nearest(Plan.read(ROOT / "results" / "cost"), part)[0][0] == name
 
 
 def test_a_page_says_what_the_log_says_of_its_verdicts(tmp_path):
@@ -309,6 +335,7 @@ def test_a_conclusion_stands_on_the_page_and_in_the_readme_with_its_numbers_link
         folder, f"# Conclusions\n\nWords.\n\n## C2\n\nIt is\nbehind (`first` C2.1, supports: {effect}).\n", tmp_path
     )
     assert row.in_short is not None
+    assert row.advice == row.claim.advice["supports"]
     assert f"| It is behind ([{effect}](x/first/report.html)). |" in markdown([row], page="y", link="x")
     build_all(tmp_path / "copy", pages=False)
     read = Reader((tmp_path / "copy" / "index.html").read_text())

@@ -34,10 +34,10 @@ def compiled(layer):
     return torch.compile(layer, fullgraph=True, dynamic=True, backend=backend), graphs
 
 
-def assert_few_graphs(position, pattern, sizes):
+def assert_few_graphs(position, pattern, sizes, *, similarity="dot"):
     """At most three for images and for tokens with a stated grid, with outputs and gradients of the layer."""
     for form in ("image", "tokens"):
-        layer = made(position=position, pattern=pattern).float()
+        layer = made(similarity, position=position, pattern=pattern).float()
         call, graphs = compiled(layer)
         for size in sizes:
             x, options = image(*size), {}
@@ -67,6 +67,12 @@ def test_two_sizes_compile_without_a_break(position, pattern):
 @pytest.mark.parametrize(("position", "pattern"), SETTINGS)
 def test_eleven_sizes_take_at_most_three_graphs(position, pattern):
     assert_few_graphs(position, pattern, SIZES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pattern", ["full", "top-k"])
+def test_so_it_is_where_scores_are_of_distances(pattern):
+    assert_few_graphs("none", pattern, SIZES, similarity="gaussian")
 
 
 @pytest.mark.slow

@@ -125,6 +125,13 @@ def test_an_odd_width_cannot_be_halved():
     assert RecurrentMixing(5, grid=GRID, bidirectional=False)(torch.randn(1, 12, 5)).shape == (1, 12, 5)
 
 
+def test_an_order_that_there_is_not_is_refused():
+    with pytest.raises(
+        ValueError, match=r"^order of RecurrentMixing must be 'raster' or 'columns'\. Got 'rows' instead"
+    ):
+        RecurrentMixing(6, grid=GRID, order="rows")
+
+
 @pytest.mark.parametrize("whole", [False, True], ids=["autocast", "module in bfloat16"])
 def test_half_precision_is_near_float32_on_every_processor(whole):
     torch.manual_seed(0)

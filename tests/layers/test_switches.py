@@ -7,7 +7,7 @@ import pytest
 import torch
 from switches import DIM, GRID, HEADS, PATTERNS, POSITIONS, SCALES, SIMILARITIES, image_tokens, kernel, legal, made
 
-from vision_attn.layers import Attention, RelativeBias, Rotary, SpatialReduction, Window
+from vision_attn.layers import Attention, RelativeBias, Rotary, SinCosPosition, SpatialReduction, Window
 
 SETTINGS = list(legal())
 PATHS = ("math", "fused")
@@ -258,6 +258,12 @@ def test_wrong_inputs_are_named_with_what_is_allowed():
         ("shift of Window must be less than size = (2, 2). Got 2 instead.", lambda: Window(2, shift=2)),
         ("ratio of SpatialReduction must be an integer, at least 1. Got 0 instead.", lambda: SpatialReduction(8, 0)),
         ("head_dim of Rotary must be a multiple of 4. Got 6 instead.", lambda: Rotary(GRID, 6)),
+        ("head_dim of Rotary must be a multiple of 4. Got 8.0 instead.", lambda: Rotary(GRID, 8.0)),
+        ("temperature of Rotary must be more than 0. Got 0 instead.", lambda: Rotary(GRID, 8, temperature=0)),
+        (
+            "temperature of sincos2d must be more than 0. Got -1.0 instead.",
+            lambda: SinCosPosition(GRID, 8, temperature=-1.0),
+        ),
         ("grid of Rotary must be two numbers, each at least 1. Got (0, 3) instead.", lambda: Rotary((0, 3), 4)),
     ],
 )

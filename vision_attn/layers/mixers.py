@@ -58,7 +58,7 @@ class RecurrentMixing(nn.Module):
     It reads the grid row by row ("raster") or column by column ("columns"); N must be grid[0] * grid[1]. One way, it
     has `dim` units and a token sees those before it; with `bidirectional` it has dim / 2 units each way and a token
     sees all. Forget gates begin with bias 1 (Jozefowicz et al. 2015), the rest as in PyTorch. Raises `ValueError`
-    where `dim` does not fit.
+    where `dim` or `order` does not fit.
     """
 
     def __init__(
@@ -70,6 +70,8 @@ class RecurrentMixing(nn.Module):
         order: Literal["raster", "columns"] = "raster",
     ) -> None:
         super().__init__()
+        if order not in ("raster", "columns"):
+            raise ValueError(f"order of RecurrentMixing must be 'raster' or 'columns'. Got {order!r} instead.")
         if bidirectional and dim % 2:
             raise ValueError(f"dim of RecurrentMixing must be even with bidirectional = True. Got {dim!r} instead.")
         self.grid, self.order, units = a_grid(grid, "RecurrentMixing"), order, dim // 2 if bidirectional else dim

@@ -25,10 +25,12 @@ def sincos2d(
     """The fixed 2-D sine-cosine embedding (1, N, dim) of Beyer et al. 2022, arXiv:2205.01580.
 
     A quarter of the channels each for sin(x w), cos(x w), sin(y w), cos(y w), w = temperature^(-i / (dim/4 - 1)).
-    Raises `ValueError` where `dim` is not divisible by 4 or less than 8.
+    Raises `ValueError` where `dim` is not divisible by 4 or less than 8, and for a `temperature` of 0 or less.
     """
     if dim % 4 or dim < 8:
         raise ValueError(f"dim of sincos2d must be a multiple of 4, at least 8. Got {dim!r} instead.")
+    if not temperature > 0:
+        raise ValueError(f"temperature of sincos2d must be more than 0. Got {temperature!r} instead.")
     exact = most_exact(device)
     y, x = torch.meshgrid(*(torch.arange(size, dtype=exact, device=device) for size in grid), indexing="ij")
     omega = temperature ** -(torch.arange(dim // 4, dtype=exact, device=device) / (dim // 4 - 1))
@@ -188,8 +190,10 @@ class Rotary(Position):
 
     def __init__(self, grid: tuple[int, int], head_dim: int, *, temperature: float = 100.0) -> None:
         super().__init__(grid)
-        if head_dim < 4 or head_dim % 4:
+        if not is_integer(head_dim) or head_dim < 4 or head_dim % 4:
             raise ValueError(f"head_dim of Rotary must be a multiple of 4. Got {head_dim!r} instead.")
+        if not temperature > 0:
+            raise ValueError(f"temperature of Rotary must be more than 0. Got {temperature!r} instead.")
         self.head_dim, self.temperature = head_dim, temperature
 
     def rotate(self, t: Float[Tensor, "B H N D"], places: Float[Tensor, "N 2"]) -> Float[Tensor, "B H N D"]:

@@ -49,8 +49,9 @@ class Features(nn.Module):
     def set_input_size(self, img_size: int | tuple[int, int]) -> None:
         """Take images of another size, (height, width) or one number for squares, from now on.
 
-        The grid of positions is interpolated as timm does. Raises `InputError` for a size that the spec cannot be
-        built for, and for a mixer whose weights belong to the places of one grid.
+        The grid of positions is interpolated as timm does; relative tables by the rule of `layers.RelativeBias`, which
+        is not timm's: `from_timm(beit, image_size=...)` follows that. Raises `InputError` for a size that the spec
+        cannot be built for, and for a mixer whose weights belong to the places of one grid.
         """
         resize(self, img_size)
 

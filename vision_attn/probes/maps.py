@@ -6,6 +6,7 @@ B batch, H heads, N tokens of the grid, P prefix tokens, M keys of the grid; W w
 import copy
 import dataclasses
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,8 +25,8 @@ COMPILED = "_orig_mod"
 """The name of a module in what `torch.compile` makes of it."""
 SOFTMAXES = (torch.softmax, Tensor.softmax, F.softmax)
 LINEAR = (F.linear, F.conv2d)
-OF_CHANNELS = 0.01
-"""So much less than with the order of the channels do weights change with the order of the tokens that have no rows."""
+OF_CHANNELS = re.compile("channel|covariance|xca", re.IGNORECASE)
+"""Names of attention whose softmax is over pairs of channels, of which a head may have as many as there are tokens."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,40 +168,18 @@ def _weights(layer: nn.Module, name: str, call: Call) -> tuple[Tensor, bool]:
     if isinstance(layer, nn.MultiheadAttention):
         options = {**call.options, "need_weights": True, "average_attn_weights": False}
         return layer(*call.inputs, **options)[1], False
-    mode, out = _formed(layer, call.inputs, call.options)
+    with _Weights() as mode:
+        out = layer.forward(*call.inputs, **call.options)
     shapes = [tuple(found.shape) for found in mode.found]
     sides = (out[0] if isinstance(out, tuple) else out).shape[1:]
     numbers = {sides[0]} if len(sides) == 2 else {sides[0] * sides[1], sides[-2] * sides[-1]}
-    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][2] not in numbers:  # a row for every token that comes out
+    of_channels = OF_CHANNELS.search(type(layer).__name__)
+    one = len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][2] in numbers  # a row for every token that comes out
+    if not one or of_channels:
         allowed = "one softmax over pairs of tokens (B, heads, N, M)"
-        given = ", ".join(map(str, shapes)) or "none"
-        raise InputError(f"attention of {name}, a {type(layer).__name__}, must be {allowed}. Got {given} instead.")
-    if _is_of_channels(layer, call, mode.found[0]):
-        allowed = "one weight for every pair of tokens"
-        given = "one for every pair of channels, as many as there are tokens,"
+        given = (", ".join(map(str, shapes)) or "none") + (" over pairs of channels" if of_channels else "")
         raise InputError(f"attention of {name}, a {type(layer).__name__}, must be {allowed}. Got {given} instead.")
     return mode.found[0], mode.mixed
-
-
-def _formed(layer: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> tuple[_Weights, Any]:
-    """What is kept while a layer runs, and what it gives."""
-    with _Weights() as mode:
-        out = layer.forward(*inputs, **options)
-    return mode, out
-
-
-def _is_of_channels(layer: nn.Module, call: Call, weights: Tensor) -> bool:
-    """Whether weights (B, H, N, N) of tokens (B, N, C) are those of C / H = N channels, as of XCiT and DaViT.
-
-    Then the order of the tokens is of no matter to them, and that of the channels is.
-    """
-    heads, number = weights.shape[1:3]
-    if call.tokens.ndim != 3 or weights.shape[3] != number or call.tokens.shape[2] != heads * number:
-        return False
-    turned, others = (
-        _formed(layer, (call.tokens.flip(dim), *call.inputs[1:]), call.options)[0].found[0] for dim in (1, 2)
-    )
-    return bool((turned - weights).norm() < OF_CHANNELS * (others - weights).norm())
 
 
 def _placed(weights: Tensor, model: nn.Module, layer: nn.Module, images: Tensor) -> AttentionMap:

@@ -1,4 +1,4 @@
-"""Saliency maps: which places of an image a model's answer is said to rest on, by ten methods and two baselines.
+"""Saliency maps: which places of an image a model's answer is said to rest on, by eight methods and two baselines.
 
 B images, C channels, H height, W width, P side of a patch.
 Every method takes a model, normalised images (B, C, H, W), in which 0 is the mean colour, and a class for each, (B,).

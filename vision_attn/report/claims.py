@@ -15,7 +15,7 @@ TEXTS = "claims.toml"
 class Claim:
     """A statement of the tutorials, `original` as they have it, in English and in `short`; the experiments about it.
 
-    `not_tested` says what none of them covers; `advice` is keyed by the verdict for which it holds.
+    `not_tested` says what none of them covers; `advice` is keyed by the verdict for which it holds, and "otherwise".
     """
 
     id: str

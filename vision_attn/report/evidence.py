@@ -29,7 +29,7 @@ Log = Mapping[tuple[str, str], Entry]
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One rule, or one part of a rule, with its numbers as texts."""
+    """One rule, or one part of a rule, with its numbers as texts; `asked` is the rule in words."""
 
     rule: str
     statement: str
@@ -39,6 +39,7 @@ class Part:
     metric: str
     is_exact: bool
     p_holm: float = 1.0
+    asked: str = ""
 
     @property
     def told(self) -> str:
@@ -140,11 +141,11 @@ class Judged:
 
     @property
     def advice(self) -> str:
-        """What to do, where all current verdicts agree on an answer; where they do not, how to read them."""
+        """What to do. Where current verdicts agree on no answer and nothing is concluded, how to read them."""
         if self.claim is not None and self.verdict in DECIDES:
             return self.claim.advice[self.verdict]
         if self.in_short is not None:
-            return ""
+            return "" if self.claim is None else self.claim.advice["otherwise"]
         if self.verdict == "mixed":
             return "The rules do not agree: go by the statements beside, each for itself."
         if any(one.supported for one in self.evidence):
@@ -225,6 +226,7 @@ def _part(row: Row) -> Part:
         metric=metric,
         is_exact=row.get("is_exact") is True or row.get("is_exact") == "True",
         p_holm=1.0 if p is None or pd.isna(p) else float(p),
+        asked=rule,
     )
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from PIL import Image
 
 from vision_attn import wording
-from vision_attn.figures import rendering, theme
+from vision_attn.figures import Figure, rendering, theme
+from vision_attn.plan import Plan
 from vision_attn.records import Records, load
 from vision_attn.report import page, protocol
 from vision_attn.report.answer import answer
 from vision_attn.report.claims import tutorials
 from vision_attn.report.drawn import heading, made, named
-from vision_attn.report.evidence import Judged, folders, judged, markdown
+from vision_attn.report.evidence import Judged, Part, folders, judged, markdown
 from vision_attn.report.html import render
 from vision_attn.report.scope import scope
 from vision_attn.sources import FAULTS
@@ -50,7 +51,7 @@ class Thumbnail:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One experiment: its folder, its question, its answer and range, and a figure for every metric asked for."""
+    """One experiment: its folder, its question, its answer and range, and the figure nearest to what decides a rule."""
 
     folder: str
     title: str
@@ -107,33 +108,55 @@ def table(results: Path) -> str:
 def _entry(folder: Path, records: Records, rows: list[Judged]) -> Entry:
     own = [one for row in rows for one in row.evidence if one.folder == folder.name]
     title, _ = protocol.sentences(records.plan.question)
-    thumbnails: dict[str, Thumbnail] = {}
-    for metric in dict.fromkeys(one.decisive.metric for one in own):
-        if (found := _thumbnail(records, metric)) is not None:
-            thumbnails[metric] = found
+    drawn: dict[str, Thumbnail | None] = {}
+    thumbnails = {one.decisive.rule: _thumbnail(records, one.decisive, drawn) for one in own}
     said = answer(records, own)
-    return Entry(folder.name, title, said, tuple(scope(records)), thumbnails)
+    shown = {rule: picture for rule, picture in thumbnails.items() if picture is not None}
+    return Entry(folder.name, title, said, tuple(scope(records)), shown)
 
 
-def _thumbnail(records: Records, metric: str) -> Thumbnail | None:
-    """The figure of the plan whose metric and name have most words of the metric; the first where none has any."""
-    candidates = []
-    for name, data in named(records.plan.figures):
+def _thumbnail(records: Records, part: Part, drawn: dict[str, Thumbnail | None]) -> Thumbnail | None:
+    """The nearest figure that can be drawn; `drawn` keeps what was drawn for other rules."""
+    for name, figure in nearest(records.plan, part):
+        if name not in drawn:
+            drawn[name] = _drawn(records, name, figure)
+        if drawn[name] is not None:
+            return drawn[name]
+    return None
+
+
+def nearest(plan: Plan, part: Part) -> list[tuple[str, Figure]]:
+    """The figures of a plan by name, nearest first to what decides.
+
+    First are those of the same metric, then those whose metric and name have most words of it, and of these the ones at
+    most of the levels that the rule names.
+    """
+    found = []
+    for name, data in named(plan.figures):
         try:
-            figure = made(data, records.plan)
+            figure = made(data, plan)
         except InputError:
             continue
-        if figure.applies(records.plan):
-            about = f"{getattr(figure, 'metric', '')}_{name}"
-            candidates.append((len(_words(metric) & _words(about)), name, figure))
-    for _, name, figure in sorted(candidates, key=lambda one: -one[0]):
-        try:
-            with theme.reproducible():
-                drawing = rendering.rendered(figure.plot(records).sheet, kinds=("png",))["png"]
-        except FAULTS:  # a figure must not cost the page: its own page says what failed
-            continue
-        return Thumbnail(name, heading(figure, records.plan) or figure.title, *_small(drawing))
-    return None
+        if figure.applies(plan):
+            metric = getattr(figure, "metric", "")
+            words = _words(part.metric) & _words(f"{metric}_{name}")
+            levels = [*getattr(figure, "at", ()), *getattr(figure, "given", ())]
+            told = [one for one in levels if re.search(rf"\b{re.escape(_named(*one))}(?: \(|[,:)])", part.asked)]
+            found.append(((metric == part.metric, len(words), len(told)), name, figure))
+    return [(name, figure) for _, name, figure in sorted(found, key=lambda one: one[0], reverse=True)]
+
+
+def _named(factor: str, level: object) -> str:
+    return f"{factor.replace('_', ' ')} {level}"
+
+
+def _drawn(records: Records, name: str, figure: Figure) -> Thumbnail | None:
+    try:
+        with theme.reproducible():
+            drawing = rendering.rendered(figure.plot(records).sheet, kinds=("png",))["png"]
+    except FAULTS:  # a figure must not cost the page: its own page says what failed
+        return None
+    return Thumbnail(name, heading(figure, records.plan) or figure.title, *_small(drawing))
 
 
 def _small(png: bytes) -> tuple[str, int, int]:
