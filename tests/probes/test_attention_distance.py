@@ -1,6 +1,7 @@
 import math
 
 import pytest
+import timm
 import torch
 from noise_data import noise, selected, value
 from torch import nn
@@ -8,8 +9,8 @@ from torch import nn
 from vision_attn.data import Data, Mnist5k
 from vision_attn.layers import Attention, SpatialReduction
 from vision_attn.models import DepthwiseConv, ResNet, SelfAttention, Timm, ViT, ZeroMixer
-from vision_attn.probes import AttentionDistance, attention_distance
-from vision_attn.probes.attention_distance import Geometry, shuffled_patches, statistics
+from vision_attn.probes import AttentionDistance, AttentionMap, attention_distance
+from vision_attn.probes.attention_distance import Geometry, geometry, shuffled_patches, statistics
 from vision_attn.probes.lattice import places
 from vision_attn.spec import InputError
 
@@ -103,6 +104,15 @@ def test_the_distance_is_that_of_the_weights_at_the_true_input_of_the_layer():
     assert found == pytest.approx(expected.tolist(), rel=1e-5)
     shuffled = [value(rows, "attention_distance", layer=2, head=head, images="shuffled") for head in range(4)]
     assert shuffled != pytest.approx(found, rel=1e-5)
+
+
+def test_reduced_keys_of_pvt_lie_where_its_convolution_looks():
+    """5 x 5 tokens of 2 px, two by two a key: the last row and column make none."""
+    layer = timm.models.pvt_v2.Attention(8, num_heads=1, sr_ratio=2)
+    found = AttentionMap(torch.full((1, 1, 25, 4), 0.25), 0, (5, 5), (2, 2))
+    distance = geometry(found, layer, image_size=10).distance
+    expected = [math.hypot(down - 1, across - 1) for down in (2, 6) for across in (2, 6)]
+    assert distance[0].tolist() == pytest.approx(expected)
 
 
 def test_windows_keep_the_distance_short_and_reduced_keys_lie_in_the_middle_of_their_cells():

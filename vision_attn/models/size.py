@@ -9,7 +9,6 @@ that is called with what `forward` is called with, on the device `meta`, for a b
 """
 
 import contextlib
-import copy
 import re
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -19,6 +18,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from vision_attn.models.copies import copied
 from vision_attn.sources import fault
 from vision_attn.spec import InputError
 
@@ -87,10 +87,10 @@ def flops(module: nn.Module, *, image_size: int, in_chans: int) -> int:
     is: a copy without storage is counted. Raises `InputError` as `flops_of`, and where the module cannot be copied.
     """
     try:
-        copied = copy.deepcopy(module).to("meta")
+        empty = copied(module).to("meta")
     except (RuntimeError, TypeError) as error:
         raise InputError(f"module of flops must be one that can be copied: {error}") from error
-    return flops_of(copied, (in_chans, image_size, image_size))
+    return flops_of(empty, (in_chans, image_size, image_size))
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """Accuracy at size: test images made larger or smaller, and the network's positions with them."""
 
-import copy
 import functools
 import math
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from vision_attn.data.base import Data, Dataset
 from vision_attn.models.base import Model
+from vision_attn.models.copies import copied
 from vision_attn.models.fitted import FittedModel
 from vision_attn.probes.altered import accuracy_row, classes, evenly_spaced, without_class
 from vision_attn.probes.base import Probe, Row
@@ -67,7 +67,7 @@ class AccuracyAtSize(Probe):
 
 def _at_size(model: nn.Module, size: int) -> nn.Module:
     """A copy that takes images of that size."""
-    network: Any = copy.deepcopy(model)
+    network: Any = copied(model)
     if hasattr(network, "set_input_size"):
         network.set_input_size(size)
     return network

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vision_attn.data.base import Data, Dataset
-from vision_attn.layers import Attention, SpatialReduction
+from vision_attn.layers import Attention
 from vision_attn.models import Model, SelfAttention, ViT
 from vision_attn.models.replacement import attends
 from vision_attn.probes.base import Probe, Row
@@ -106,15 +106,18 @@ def geometry(one: AttentionMap, module: nn.Module, *, image_size: int) -> Geomet
     assert one.grid is not None
     assert one.key_grid is not None
     queries, keys = (places(grid, image_size=image_size) for grid in (one.grid, one.key_grid))
-    if isinstance(module, Attention) and isinstance(module.pattern, SpatialReduction):
-        down, across = (_middles(side, module.pattern.ratio) * image_size / side for side in one.grid)
-        keys = torch.cartesian_prod(down, across).view(-1, 2)
+    reduction = getattr(module.pattern if isinstance(module, Attention) else module, "sr", None)
+    if isinstance(reduction, nn.Conv2d):  # as in PVT, with what the grid leaves over padded or left out
+        sides = list(zip(one.grid, one.key_grid, reduction.stride, strict=True))
+        if all(number in (side // ratio, -(-side // ratio)) for side, number, ratio in sides):
+            down, across = (_middles(*line) * image_size / line[0] for line in sides)
+            keys = torch.cartesian_prod(down, across).view(-1, 2)
     return Geometry(torch.cdist(queries, keys, compute_mode="donot_use_mm_for_euclid_dist"), one.prefix)
 
 
-def _middles(side: int, ratio: int) -> Tensor:
-    """The middles of pieces of `ratio` tokens on a line, the last one's of what it has of the line."""
-    first = torch.arange(0, side, ratio, dtype=torch.float64)
+def _middles(side: int, number: int, ratio: int) -> Tensor:
+    """The middles of so many pieces of `ratio` tokens on a line, the last one's of what it has of the line."""
+    first = torch.arange(number, dtype=torch.float64) * ratio
     return (first + (first + ratio).clamp(max=side)) / 2
 
 

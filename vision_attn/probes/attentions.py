@@ -1,6 +1,5 @@
 """Attentions: the attention layers of this package in a model, and copies of them to compute exactly with."""
 
-import copy
 import functools
 import hashlib
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from vision_attn.layers import Attention, Pattern
 from vision_attn.layers.similarity import Dot
 from vision_attn.models import Model
+from vision_attn.models.copies import copied
 from vision_attn.models.fitted import FittedModel
 from vision_attn.spec import InputError
 
@@ -69,8 +69,7 @@ def _planned(model: Model) -> tuple[Attention, ...] | None:
 
 def exact_copy(layer: Attention) -> Attention:
     """A copy in float64 and eval mode, on the CPU, whose parameters take no gradients."""
-    copied = copy.deepcopy(layer).cpu().double().eval()
-    return copied.requires_grad_(False)
+    return copied(layer).cpu().double().eval().requires_grad_(False)
 
 
 def plain_copy(layer: Attention, *, what: str) -> Attention:
@@ -81,9 +80,9 @@ def plain_copy(layer: Attention, *, what: str) -> Attention:
     if not is_plain(layer):
         allowed = "the product of queries and keys alone"
         raise InputError(f"scores of a layer must be {allowed} for {what}. Got {layer} instead.")
-    copied = exact_copy(layer)
-    copied.num_prefix_tokens = 0
-    return copied
+    plain = exact_copy(layer)
+    plain.num_prefix_tokens = 0
+    return plain
 
 
 def biases_of(layer: Attention) -> dict[str, Tensor]:

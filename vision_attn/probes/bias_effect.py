@@ -3,7 +3,6 @@
 B batch, N tokens, C channels.
 """
 
-import copy
 from collections.abc import Iterator
 
 import torch
@@ -14,6 +13,7 @@ from vision_attn.data.base import Data, Dataset
 from vision_attn.layers import Attention
 from vision_attn.models.base import Model
 from vision_attn.models.blocks import Block
+from vision_attn.models.copies import copied
 from vision_attn.probes.attentions import attention_layers, biases_of, exact_copy, generator_of, without_attention
 from vision_attn.probes.base import Probe, Row
 from vision_attn.probes.capture import at_once, calls_of, numbers
@@ -54,7 +54,7 @@ class BiasEffect(Probe):
         generator = generator_of(model)
         split = chosen(data, split="test", images=self.images)
         images, labels = data.normalise(split.images).cpu().double(), split.labels.cpu()
-        network = copy.deepcopy(model).cpu().double()
+        network = copied(model).cpu().double()
         layers = {name: part for name, part in network.named_modules() if isinstance(part, Attention)}
         for layer in layers.values():
             layer.qkv = _biased(layer)

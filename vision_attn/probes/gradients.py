@@ -4,12 +4,12 @@ With the replacements of `replacing` and positive weights a derivative is 0 exac
 of the gradient is that of the architecture.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from vision_attn.models.copies import copied
 from vision_attn.probes import capture
 from vision_attn.probes.replacing import AnyMode, Replacing
 from vision_attn.spec import InputError
@@ -25,12 +25,12 @@ def twin(model: nn.Module, *, positive: bool, generator: torch.Generator) -> nn.
     They are |N(0, 1)|, matrices over the mean sum of a row, so that neither values nor gradients run away. Weights of
     zeros, such as the last norm of a residual branch at initialisation, hide what the first update will show.
     """
-    copied = copy.deepcopy(model).cpu().double().eval().requires_grad_(False)
-    for name, parameter in copied.named_parameters():
+    drawn_anew = copied(model).cpu().double().eval().requires_grad_(False)
+    for name, parameter in drawn_anew.named_parameters():
         if positive or not (parameter.any() or name.endswith("bias")):
             drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64).abs_()
             parameter.copy_(drawn / (0.8 * parameter[0].numel()) if parameter.ndim > 1 else drawn)
-    return copied
+    return drawn_anew
 
 
 class Gradients:

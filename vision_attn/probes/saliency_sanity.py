@@ -1,12 +1,12 @@
 """Sanity of saliency maps: do they depend on what the network has learned, and on the class that is asked about?"""
 
-import copy
 from collections.abc import Iterator
 
 import torch
 from torch import nn
 
 from vision_attn.data.base import Data
+from vision_attn.models.copies import copied
 from vision_attn.probes.base import Row
 from vision_attn.probes.explained import Explained, log_probabilities, rank_correlation
 from vision_attn.spec import InputError, spec
@@ -44,9 +44,9 @@ class SaliencySanity(Explained):
 
 def randomised(model: nn.Module, *, seed: int) -> nn.Module:
     """A copy of the model, the numbers of each of its parameters in random order."""
-    copied, generator = copy.deepcopy(model), torch.Generator().manual_seed(seed)
+    other, generator = copied(model), torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in copied.parameters():
+        for parameter in other.parameters():
             order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
             parameter.copy_(parameter.flatten()[order].view_as(parameter))
-    return copied
+    return other

@@ -1,7 +1,6 @@
 """Compilation of the training objective: shared by the runs of one architecture, and only where it pays."""
 
 import contextlib
-import copy
 import csv
 import dataclasses
 import functools
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vision_attn.data.base import Data
+from vision_attn.models.copies import copied
 
 GAINS = Path(__file__).with_name("compile_gains.csv")
 """Measured training steps, eager and compiled; `vision-attn bench --save` adds those of another machine."""
@@ -82,7 +82,7 @@ def failure(
     """Why the training step of the model cannot be compiled here, or None: one step is tried on a copy."""
     from torch._dynamo.exc import TorchDynamoException
 
-    trial = copy.deepcopy(model).train()
+    trial = copied(model).train()
     device = next(model.parameters()).device
     images = torch.zeros(batch_size, data.in_chans, data.image_size, data.image_size, device=device)
     labels = torch.zeros(batch_size, *data.label_shape, dtype=torch.int64, device=device)
