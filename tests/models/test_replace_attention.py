@@ -42,6 +42,14 @@ REFUSED = {
         TINY,
         "timm.models.eva.EvaAttention (1 times, first at blocks.0.attn: its model hands it the angles",
     ),
+    "vit_small_patch16_rope_224": (
+        TINY,
+        "timm.layers.attention.AttentionRope (1 times, first at blocks.0.attn: its model hands it the angles",
+    ),
+    "vit_dlittle_patch16_reg1_gap_256": (
+        TINY,
+        "timm.layers.diff_attention.DiffAttention (1 times, first at blocks.0.attn: it takes one softmax from another",
+    ),
     "vit_pwee_patch16_reg1_gap_256": (TINY, "timm.models.vision_transformer.ParallelScalingBlock (1 times"),
     "vit_relpos_small_patch16_224": (TINY, "timm.models.vision_transformer_relpos.RelPosAttention (1 times"),
     "cait_xxs24_224": (TINY, "timm.models.cait.TalkingHeadAttn (1 times, first at blocks.0.attn: it mixes heads"),

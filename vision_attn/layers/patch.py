@@ -16,7 +16,8 @@ class PatchEmbed(nn.Module):
     """Non-overlapping patches, each mapped linearly to a token: (B, in_chans, H, W) to (B, N, dim), raster order.
 
     The weights have timm's layout, that of a convolution with stride = kernel = patch_size (Dosovitskiy et al. 2021).
-    Raises `ValueError` for images of another shape or not of a floating type.
+    Pixels beyond the last whole patch are left out, as by any such convolution. Raises `ValueError` for images of
+    another shape or not of a floating type.
     """
 
     def __init__(self, *, patch_size: int, in_chans: int, dim: int) -> None:
@@ -32,9 +33,10 @@ class ConvEmbed(nn.Module):
     """Tokens from overlapping convolutions: (B, in_chans, H, W) to (B, N, dim), raster order, N = H W / patch_size^2.
 
     log2(patch_size) times: a 3x3 convolution without bias, ReLU, 3x3 max pooling of stride 2. Channels double up to
-    `dim` (halves are rounded down). This is the tokeniser of the compact convolutional transformer, with its
-    initialisation (Hassani et al. 2021, arXiv:2104.05704). Raises `ValueError` where `patch_size` is no power of two
-    from 2 on, and for images of another shape or not of a floating type.
+    `dim` (halves are rounded down). A side that patch_size does not divide has one token more than whole patches. This
+    is the tokeniser of the compact convolutional transformer, with its initialisation (Hassani et al. 2021,
+    arXiv:2104.05704). Raises `ValueError` where `patch_size` is no power of two from 2 on, and for images of another
+    shape or not of a floating type.
     """
 
     def __init__(self, *, patch_size: int, in_chans: int, dim: int) -> None:

@@ -20,6 +20,8 @@ NAMED = re.compile("attention|attn|mhsa", re.IGNORECASE)
 CHILDREN = {"qkv", "kv", "q_proj", "k_proj", "attn_drop"}
 REASONS = {
     "timm.models.eva.EvaAttention": "its model hands it the angles of every call",
+    "timm.layers.attention.AttentionRope": "its model hands it the angles of every call",
+    "timm.layers.diff_attention.DiffAttention": "it takes one softmax from another",
     "timm.models.swin_transformer_v2.WindowAttention": "a perceptron of the offsets makes its bias",
     "timm.models.cait.TalkingHeadAttn": "it mixes heads before and behind the softmax",
 }
