@@ -1,4 +1,4 @@
-"""The experiments on priors and scatter: runs shared with the headline, priors made false for all models alike."""
+"""The experiments on priors, scatter and cheaper forms: runs shared with the headline, all models alike but for one."""
 
 import itertools
 import sys
@@ -11,7 +11,8 @@ from vision_attn.models import count_params
 from vision_attn.verdicts.rates import leaves
 
 ROOT = Path(__file__).resolve().parents[1]
-EXPERIMENTS = {name: load(ROOT / "experiments" / f"{name}.py")[1] for name in ("data_size", "priors", "variation")}
+NAMES = ("data_size", "priors", "variation", "cheaper_forms")
+EXPERIMENTS = {name: load(ROOT / "experiments" / f"{name}.py")[1] for name in NAMES}
 PRIORS = sys.modules[EXPERIMENTS["priors"].run.__module__]
 
 
@@ -88,3 +89,29 @@ def test_scatter_is_taken_apart_around_runs_of_the_learning_curves(headline):
         assert run.data.subset_seed == levels["subset"]
         assert (first in headline) == (levels["subset"] < 5)
         assert (run == first) == (levels["seed"] == 0)
+
+
+def test_cheaper_forms_have_the_recipe_and_the_size_of_full_attention_whose_runs_are_those_of_the_learning_curves():
+    of_model = {}
+    for levels, run in cells("cheaper_forms"):
+        of_model.setdefault(levels["model"], []).append(run)
+    for own, name in (("full attention", "ViT"), ("no attention", "ViT, zero mixer")):
+        assert set(of_model[own]) <= {run for _, run in cells("data_size", model=name, train_size=4000)}
+    whole, shape = of_model["full attention"], {"image_size": 32, "in_chans": 3, "num_classes": 10}
+    size = count_params(whole[0].model, **shape)
+    assert len({runs[0].model for runs in of_model.values()}) == 8
+    for model, runs in of_model.items():
+        assert [(run.data, run.recipe, run.seed) for run in runs] == [(run.data, run.recipe, run.seed) for run in whole]
+        if model != "no attention":
+            assert abs(count_params(runs[0].model, **shape) / size - 1) < 0.06
+            assert runs[0].model.replace(dim=64, mixer=whole[0].model.mixer, merge_after=()) == whole[0].model
+
+
+def test_the_rule_about_cheaper_forms_asks_for_planned_cells():
+    experiment = EXPERIMENTS["cheaper_forms"]
+    (rule,) = experiment.verdicts
+    parts = leaves(rule)
+    assert len(parts) == 1 + 6
+    for at in {at for part in parts for _, at in part.cells}:
+        fixed = {name: level for name, level in at if name in experiment.factors}
+        assert len(list(cells("cheaper_forms", **fixed))) == 5
