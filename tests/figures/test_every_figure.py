@@ -19,6 +19,7 @@ FILLED = {
     "baseline": "intact",
     "parts": (LearningCurve(),),
     "resamples": 20,
+    "size": "images_seen",
 }
 """What a figure is given for fields that have no default, and for what takes long."""
 PICTURE, MAP = (

@@ -12,6 +12,7 @@ from vision_attn.layers import (
     ConvPosition,
     DepthwiseConvolution,
     LearnedPosition,
+    LocalEmbed,
     PatchEmbed,
     RandomMixing,
     RecurrentMixing,
@@ -132,9 +133,9 @@ def test_images_of_no_floating_type_or_another_shape_are_refused(name):
             model(IMAGES[..., :8])
 
 
-@pytest.mark.parametrize("embed", [PatchEmbed, ConvEmbed])
+@pytest.mark.parametrize("embed", [PatchEmbed, ConvEmbed, LocalEmbed])
 def test_so_they_are_where_tokens_are_made(embed):
-    module = embed(patch_size=4, in_chans=3, dim=8)
+    module = embed(patch_size=4, in_chans=3, dim=8, **({"grid": (4, 4)} if embed is LocalEmbed else {}))
     for x, dtype in others(IMAGES):
         with pytest.raises(ValueError, match=rf"^x of {embed.__name__} must be of a floating .* Got '{dtype}' instead"):
             module(x)

@@ -45,6 +45,7 @@ for mixer in (layers.DepthwiseConvolution(8, grid=grid), layers.RecurrentMixing(
     assert mixer(x).shape == x.shape
 assert layers.TokenMerging(8, grid=grid)(x).shape == (2, 4, 16)
 assert layers.PatchEmbed(patch_size=2, in_chans=3, dim=8)(torch.randn(2, 3, 8, 8)).shape == (2, 16, 8)
+assert layers.LocalEmbed(patch_size=2, in_chans=3, dim=8, grid=grid)(torch.randn(2, 3, 8, 8)).shape == (2, 16, 8)
 assert layers.ConvEmbed(patch_size=2, in_chans=3, dim=8)(torch.randn(2, 3, 8, 8)).shape == (2, 16, 8)
 ours = {name.partition(".")[2].partition(".")[0] for name in sys.modules if name.startswith("vision_attn.")}
 print(sorted(ours))

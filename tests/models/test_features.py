@@ -279,7 +279,8 @@ class TestDynamicImageSize:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"mixer": RandomMixer()}, "where a mixer belongs to one grid. Got True with blocks.0.mixer.weights"),
+            ({"mixer": RandomMixer()}, "or the stem belongs to one grid. Got True with blocks.0.mixer.weights"),
+            ({"stem": "local"}, "where a mixer or the stem belongs to one grid. Got True with patch_embed.weight"),
             ({"pool": "none"}, "dynamic_img_size must be False with pool = 'none'"),
         ],
     )

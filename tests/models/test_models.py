@@ -46,6 +46,7 @@ MODELS = {
     "ConvStack": ConvStack(width=8, kernels=(3, 3)),
     "ConvStack-depthwise": ConvStack(width=12, kernels=(5, 3), dilations=(1, 2), depthwise=True),
     "ViT-stem": ViT(dim=16, depth=1, stem="convolution"),
+    "ViT-local": ViT(dim=16, depth=1, stem="local", position="none"),
     "ResNet": ResNet(width=4, blocks=1),
     "ResNet-drop": ResNet(width=4, blocks=2, drop_path=0.2),
     "ConvNeXt": ConvNeXt(width=6, blocks=1),

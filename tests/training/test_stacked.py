@@ -306,6 +306,7 @@ OTHERS = {
     "random": ATTENTION.replace(mixer=RandomMixer(), reg_tokens=2),
     "zero": ATTENTION.replace(mixer=ZeroMixer()),
     "stem": ATTENTION.replace(stem="convolution", merge_after=(1,), position="none"),
+    "local stem": ATTENTION.replace(stem="local", mixer=ZeroMixer(), position="none"),
     "relative": ATTENTION.replace(mixer=SelfAttention(num_heads=2, position="relative", pattern=Window(size=2))),
     "learned in the layer": ATTENTION.replace(mixer=SelfAttention(num_heads=2, position="learned", q_bias=False)),
     "cosine": ATTENTION.replace(mixer=SelfAttention(num_heads=2, similarity="cosine", qk_norm=True)),

@@ -14,6 +14,7 @@ from vision_attn.figures.expected_best import ExpectedBest
 from vision_attn.figures.fitted_curves import FittedCurves
 from vision_attn.figures.gap import Gap
 from vision_attn.figures.generalisation import Generalisation
+from vision_attn.figures.images_needed import ImagesNeeded
 from vision_attn.figures.influence_profile import InfluenceProfile
 from vision_attn.figures.lag_curve import LagCurve
 from vision_attn.figures.learning_curve import LearningCurve
@@ -46,6 +47,7 @@ __all__ = [
     "FittedCurves",
     "Gap",
     "Generalisation",
+    "ImagesNeeded",
     "InfluenceProfile",
     "LagCurve",
     "LearningCurve",

@@ -9,7 +9,7 @@ from vision_attn.layers.mixers import (
     RecurrentMixing,
     ZeroMixing,
 )
-from vision_attn.layers.patch import ConvEmbed, PatchEmbed, TokenMerging
+from vision_attn.layers.patch import ConvEmbed, LocalEmbed, PatchEmbed, TokenMerging
 from vision_attn.layers.patterns import (
     Axial,
     Dilated,
@@ -41,6 +41,7 @@ __all__ = [
     "Dilated",
     "IdentityMixing",
     "LearnedPosition",
+    "LocalEmbed",
     "Neighbourhood",
     "PatchEmbed",
     "Pattern",

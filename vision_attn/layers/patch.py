@@ -5,11 +5,13 @@ B batch, N tokens in raster order, C channels.
 
 import itertools
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vision_attn.layers.inputs import images
 from vision_attn.layers.positions import a_grid, on_grid
+from vision_attn.layers.symbolic import traced
 
 
 class PatchEmbed(nn.Module):
@@ -56,6 +58,32 @@ class ConvEmbed(nn.Module):
         for conv in self.convs:
             x = F.max_pool2d(F.relu(conv(x)), 3, stride=2, padding=1)
         return x.flatten(2).transpose(1, 2)
+
+
+class LocalEmbed(nn.Module):
+    """Non-overlapping patches, each mapped linearly by weights of its own: (B, in_chans, H, W) to (B, N, dim).
+
+    `PatchEmbed` without the sharing of weights: a locally connected layer, in raster order over `grid` = (H, W) /
+    patch_size. The weights lie as (rows, columns, in_chans patch_size^2, dim) and start as those of `PatchEmbed`,
+    uniform in ±1 / sqrt(in_chans patch_size^2). Raises `ValueError` for images of another shape or not of a floating
+    type.
+    """
+
+    def __init__(self, *, patch_size: int, in_chans: int, dim: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.in_chans, self.patch_size, self.grid = in_chans, patch_size, a_grid(grid, "LocalEmbed")
+        pixels = in_chans * patch_size**2
+        self.weight = nn.Parameter(torch.empty(*self.grid, pixels, dim).uniform_(-(pixels**-0.5), pixels**-0.5))
+        self.bias = nn.Parameter(torch.empty(*self.grid, dim).uniform_(-(pixels**-0.5), pixels**-0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        sides = tuple(side * self.patch_size for side in self.grid)
+        if not traced(images(x, "LocalEmbed", self.in_chans)) and x.shape[2:] != sides:
+            allowed = f"(B, {self.in_chans}, {sides[0]}, {sides[1]}), as each place of the grid has its weights"
+            raise ValueError(f"x of LocalEmbed must be {allowed}. Got {tuple(x.shape)} instead.")
+        patches = F.unfold(x, self.patch_size, stride=self.patch_size)
+        tokens = torch.einsum("bpn,npc->bnc", patches, self.weight.flatten(0, 1))
+        return tokens + self.bias.flatten(0, 1).to(tokens.dtype)
 
 
 class TokenMerging(nn.Module):

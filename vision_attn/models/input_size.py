@@ -59,7 +59,9 @@ def allow_any_size(network: Any) -> None:
     unknown = [name for name, mixer in mixers.items() if not isinstance(mixer, PLACELESS) and not _takes_grid(mixer)]
     for name in (*_bound(network, larger), *unknown):
         given = f"True with {name} of a {type(network).__name__} with {type(mixers[next(iter(mixers))]).__name__}"
-        raise InputError(f"dynamic_img_size must be False where a mixer belongs to one grid. Got {given} instead.")
+        raise InputError(
+            f"dynamic_img_size must be False where a mixer or the stem belongs to one grid. Got {given} instead."
+        )
     network.dynamic_img_size = True
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from vision_attn.layers import Attention, ConvEmbed, PatchEmbed, TokenMerging, sincos2d
+from vision_attn.layers import Attention, ConvEmbed, LocalEmbed, PatchEmbed, TokenMerging, sincos2d
 from vision_attn.layers.places import OfPlaces
 from vision_attn.layers.positions import interpolated
 from vision_attn.layers.symbolic import traced
@@ -37,7 +37,8 @@ class ViT(Model):
     grid. After each of the blocks in `merge_after`, counted from 1, 2 x 2 tokens become one of twice the width, for a
     hierarchy of stages (Liu et al. 2021): heads double with the width, window sizes stay. The `stem` "convolution"
     makes the tokens with overlapping convolutions, as in the compact convolutional transformer (Hassani et al. 2021),
-    rather than with one linear map a patch; `patch_size` is then the stride of its output, a power of two.
+    rather than with one linear map a patch; `patch_size` is then the stride of its output, a power of two. With the
+    stem "local" every patch has a linear map of its own: a locally connected layer, for one image size.
 
     The `init` "mimetic" lets attention start as it looks in trained networks (Trockman and Kolter 2023,
     arXiv:2305.09828): W_q W_k^T = 0.7 Z + 0.7 I, cut to the rank of a head, and W_v W_proj = 0.4 Z - 0.4 I, with Z
@@ -61,7 +62,7 @@ class ViT(Model):
     pool: Literal["mean", "token", "none"] = "mean"
     reg_tokens: int = 0
     merge_after: tuple[int, ...] = ()
-    stem: Literal["patch", "convolution"] = "patch"
+    stem: Literal["patch", "convolution", "local"] = "patch"
     init: Literal["default", "mimetic", "unit_variance"] = "default"
     drop_rate: float = 0.0
 
@@ -75,7 +76,7 @@ class ViT(Model):
         self.require("depth", self.depth >= 1, "at least 1")
         self.require("mlp_ratio", self.mlp_ratio > 0, "more than 0")
         self.require("patch_size", self.patch_size >= 1, "at least 1")
-        halved = self.stem == "patch" or (self.patch_size >= 2 and self.patch_size.bit_count() == 1)
+        halved = self.stem != "convolution" or (self.patch_size >= 2 and self.patch_size.bit_count() == 1)
         self.require("patch_size", halved, "a power of two, at least 2, with the stem 'convolution'")
         self.require("drop_path", 0 <= self.drop_path < 1, "at least 0 and less than 1")
         self.require("drop_rate", 0 <= self.drop_rate < 1, "at least 0 and less than 1")
@@ -124,8 +125,11 @@ class VisionTransformer(OfPlaces, Features, Classifier):
         stages = [sum(block >= last for last in spec.merge_after) for block in range(spec.depth)]
         self.grid, self.grids = (rows, columns), [(rows >> stage, columns >> stage) for stage in stages]
         self.num_features, self.num_prefix_tokens, self.pool = dim << stages[-1], spec.num_prefix_tokens, spec.pool
-        embed = PatchEmbed if spec.stem == "patch" else ConvEmbed
-        self.patch_embed = embed(patch_size=spec.patch_size, in_chans=in_chans, dim=dim)
+        sizes = {"patch_size": spec.patch_size, "in_chans": in_chans, "dim": dim}
+        if spec.stem == "local":
+            self.patch_embed: nn.Module = LocalEmbed(**sizes, grid=self.grid)
+        else:
+            self.patch_embed = (PatchEmbed if spec.stem == "patch" else ConvEmbed)(**sizes)
         if spec.position == "learned":
             self.pos_embed: Tensor | None = nn.Parameter(torch.empty(1, rows * columns, dim))
         else:

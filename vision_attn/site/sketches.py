@@ -65,6 +65,7 @@ def _accuracy(cell: Mapping[str, Any]) -> float:
         a, b = 2.2, 0.18
     error = a * cell.get("train_size", 4000) ** -b * (1 + 0.02 * both + 0.01 * own)
     error *= 1 + 0.25 * math.exp(-cell.get("images_seen", 1e9) / 40_000 * (2 if cell["model"] == "ResNet" else 1))
+    error *= (cell.get("patches", 16) / 16) ** (0.9 * b)
     error *= 1 + 0.1 * abs(math.log10(cell.get("learning_rate", 1e-3)) + 3)
     error *= 1 + 0.1 * abs(_noise(cell["model"], cell.get("trial"))) * ("trial" in cell)
     return 1 - min(error, 0.9)

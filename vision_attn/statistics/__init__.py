@@ -10,6 +10,7 @@ from vision_attn.statistics.hierarchical import hierarchical_interval, variance_
 from vision_attn.statistics.intervals import mean_interval, share_interval
 from vision_attn.statistics.limits import limits
 from vision_attn.statistics.monotone import rising
+from vision_attn.statistics.needed import sizes_needed
 from vision_attn.statistics.paired import paired_difference, pairs
 from vision_attn.statistics.psychometric import psychometric_midpoint
 from vision_attn.statistics.search import expected_best, search_leads
@@ -40,6 +41,7 @@ __all__ = [
     "search_leads",
     "share_interval",
     "share_tails",
+    "sizes_needed",
     "t_tails",
     "updates_to_threshold",
     "variance_components",

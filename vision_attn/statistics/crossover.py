@@ -99,7 +99,11 @@ def _last_crossing(sizes: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> f
 
 def _same_value(sizes: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> float:
     """Where theirs, made monotone, has the value that ours has at the largest size."""
-    curve, wanted = rising(theirs), ours[-1]
+    return reached(sizes, rising(theirs), ours[-1])
+
+
+def reached(sizes: np.ndarray, curve: np.ndarray, wanted: float) -> float:
+    """Where a curve that nowhere falls first has the value; 0 if below the smallest size, infinity if it never has."""
     if wanted < curve[0]:
         return 0.0
     if wanted > curve[-1]:
