@@ -23,7 +23,7 @@ def accuracy(model, patches, size, seed=0, scatter=0.0):
     return 0.75 + 0.02 * np.log(size / needed(model, patches)) + scatter * noise(model, patches, size, seed)
 
 
-def curves(models=EXPONENTS, seeds=range(4), scatter=0.002):
+def curves(models=EXPONENTS, seeds=range(4), scatter=0.0005):
     return pd.DataFrame(
         {"model": model, "patches": k, "train_size": n, "seed": seed, "value": accuracy(model, k, n, seed, scatter)}
         for model in models
@@ -69,7 +69,7 @@ def test_one_level_alone_has_no_exponent():
 
 def records(**options):
     def rows(cell):
-        value = accuracy(cell["model"], cell["patches"], cell["train_size"], cell["seed"], 0.002)
+        value = accuracy(cell["model"], cell["patches"], cell["train_size"], cell["seed"], 0.0005)
         yield {"metric": "accuracy", "split": "test", "value": value}
 
     factors = {"model": tuple(EXPONENTS), "patches": (4, 16, 64), "train_size": SIZES, "seed": range(4)}
