@@ -17,6 +17,7 @@ from vision_attn.layers import (
     SpatialReduction,
     TopK,
     Window,
+    plan,
 )
 
 PAGE = (PAGES / "layer.md").read_text()
@@ -108,3 +109,15 @@ def test_patterns_need_no_more_memory_than_full_attention_with_a_mask_but_for_th
         name: peak(Attention(DIM, HEADS, pattern=pattern, grid=(side, side)), x) for name, pattern in patterns.items()
     }
     assert {name: held for name, held in found.items() if held > masked} == {}
+
+
+@pytest.mark.parametrize(("samples", "forgotten"), [(1, False), (512, True)])
+def test_the_copy_of_tokens_in_tiles_is_kept_where_it_takes_no_more_than_the_mask_they_save(
+    samples, forgotten, monkeypatch
+):
+    layer, x = Attention(DIM, 1, pattern="window", pattern_size=4, grid=(8, 8)), torch.randn(samples, 64, DIM)
+    own = peak(layer, x)
+    monkeypatch.setattr(plan, "forgets", lambda *_: True)
+    assert (own - peak(layer, x) < x.numel() * x.element_size() / 2) == forgotten
+    masked = peak(Attention(DIM, 1), x, attn_mask=torch.rand(64, 64) > 0.1)
+    assert own <= masked

@@ -234,7 +234,7 @@ class Attention(nn.Module):
         else:
             of_groups = self._out(stages.mixed(self, call.in_groups(tiling)))
             below, beside = tiling.count
-            out = tiling.merge(of_groups.unflatten(0, (-1, below * beside))[:, None])[:, 0]
+            out = tiling.merge(of_groups.unflatten(0, (-1, below * beside))[:, None]).squeeze(1)
         return out if traced(x) or x.ndim == 3 else out.transpose(1, 2).unflatten(2, x.shape[2:])
 
     def multiply_adds(self, x: Tokens, *, context: Context | None = None, **others: Any) -> int | None:

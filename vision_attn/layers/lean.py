@@ -1,4 +1,4 @@
-"""Copies that groups of tokens need are made, forgotten, and made again for the gradients.
+"""Copies that groups of tokens need are made, forgotten where they are large, and made again for the gradients.
 
 B batch, H heads, N queries, M keys.
 """
@@ -19,13 +19,13 @@ Slices: TypeAlias = tuple[slice, slice, slice]
 
 
 @contextlib.contextmanager
-def in_groups(tokens: Tensor, tiling: Tiling) -> Iterator[Tensor]:
+def in_groups(tokens: Tensor, tiling: Tiling, *, forget: bool) -> Iterator[Tensor]:
     """The tokens (B, N, C) of every tile as samples of their own, (B G, n, C).
 
-    What is computed of them inside keeps the tokens for its gradients, and not this copy of them.
+    With `forget` what is computed of them inside keeps the tokens for its gradients, and not this copy of them.
     """
-    tiles, base = tiling.split(tokens[:, None])[:, 0].flatten(0, 1), tokens.detach()
-    if recorded() or traced(tokens) or transformed() or not torch.is_grad_enabled():
+    tiles, base = tiling.split(tokens[:, None]).squeeze(1).flatten(0, 1), tokens.detach()
+    if not forget or recorded() or traced(tokens) or transformed() or not torch.is_grad_enabled():
         yield tiles
         return
     place, version = _place(tiles), base._version

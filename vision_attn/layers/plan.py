@@ -14,6 +14,7 @@ from vision_attn.layers.calls import Call
 from vision_attn.layers.derivatives import beyond_first_gradients, may_be_asked
 from vision_attn.layers.lean import AtOnce
 from vision_attn.layers.parts import Masked, Part, Rows, Tiles
+from vision_attn.layers.paths import attention_path
 from vision_attn.layers.patterns import TopK
 from vision_attn.layers.symbolic import covering, surely
 from vision_attn.layers.tiling import Tiling
@@ -53,6 +54,19 @@ def groups(layer: "Attention", call: Call) -> Tiling | None:
         return None
     own, tokens = tiling.tile[0] * tiling.tile[1], call.grid[0] * call.grid[1]
     return None if surely(own + (3 if tiling.shifted else 2) * REORDER >= tokens) else tiling
+
+
+def forgets(layer: "Attention", call: Call, tiling: Tiling) -> bool:
+    """Whether the copy of the tokens in tiles is better made again for the gradients than kept.
+
+    It is kept where it takes no more than tiles save of what full attention holds: a mask, and where it is computed by
+    products the scores.
+    """
+    (samples, tokens, width), own = call.tokens.shape, tiling.tile[0] * tiling.tile[1]
+    held = tokens * tokens
+    if layer.path != "fused" and attention_path(call.tokens.device, tokens, layer.proj.weight.dtype) == "math":
+        held += samples * layer.num_heads * tokens * (tokens - own)
+    return surely(samples * tokens * width > held)
 
 
 def parts(layer: "Attention", call: Call) -> list[list[Part]]:

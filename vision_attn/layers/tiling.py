@@ -78,7 +78,7 @@ class Tiling:
         t = t.permute(order).flatten(4, 5).flatten(2, 3)
         if self.shifted:
             t = t.roll(self.shift, dims=(2, 3))
-        return t[:, :, : self.grid[0], : self.grid[1]].flatten(2, 3)
+        return (t if self.exact else t[:, :, : self.grid[0], : self.grid[1]]).flatten(2, 3)
 
     def labels(self, device: torch.device) -> Tensor | None:
         """(G, n): tokens of a tile with equal labels may see each other, padding has 0. None: all may."""
