@@ -13,7 +13,7 @@ the ViT is 8 points worse (results/data_size). With 1,000 images it is no worse,
 seen; what attention adds nothing to its cheaper forms cannot lose. So all are compared after equal training, not where
 data are the limit. That attention is used is asked first, though it is known.
 
-Expected: two hours on two cores, one with fast bfloat16 arithmetic; a fifth of it for 48,000 images seen.
+Expected: under two hours on two cores with bf16 arithmetic, a fifth of it for 48,000 images seen.
 """
 
 from data_size import LADDER, MARGIN, made, trial_of

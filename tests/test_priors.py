@@ -114,4 +114,5 @@ def test_the_rule_about_cheaper_forms_asks_for_planned_cells():
     assert len(parts) == 1 + 6
     for at in {at for part in parts for _, at in part.cells}:
         fixed = {name: level for name, level in at if name in experiment.factors}
-        assert len(list(cells("cheaper_forms", **fixed))) == 5
+        found = cells("cheaper_forms", images_seen=PRIORS.LADDER[1], **fixed)
+        assert [levels["seed"] for levels, _ in found] == list(range(5))
