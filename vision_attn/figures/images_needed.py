@@ -63,7 +63,8 @@ class ImagesNeeded(Lines):
     def view(self, records: Records) -> View:
         what = type(self).__name__
         require_sizes(records.plan, what, self.x)
-        if not all(wording.is_number(size) and size > 0 for size in records.plan.factors.get(self.size, ())):
+        sizes: Any = records.plan.factors.get(self.size, ())
+        if not all(wording.is_number(size) and size > 0 for size in sizes):
             raise InputError(f"size of {what} must be a factor of positive numbers. Got {self.size!r} instead.")
         return super().view(records)
 
