@@ -6,7 +6,8 @@ and a ResNet. Then it is asked which test images each gets wrong, and whether tw
 than two seeds of one family do; how alike their layers are to the pixels and to the labels; what noise, blur, contrast,
 brightness and coarse pixels do to them; whether they live on low or on high frequencies; and whether they are as sure
 as they are right. Similarity of layers is measured with an estimate that is not biased, and the usual biased one beside
-it: between images that have nothing in common it should be 0. Layers of two networks are not held against each other.
+it: between images that have nothing in common it should be 0. The layers of each family are also held against those of
+the others, and of another seed of its own, from what a sketch keeps of every layer.
 
 Expected: 5 minutes on two cores; the preset "images", CIFAR-10, an hour on two cores with fast bfloat16 arithmetic.
 """
@@ -26,8 +27,8 @@ from vision_attn import (
     ViT,
     match,
 )
-from vision_attn.figures import DotPlot, ErrorConsistency, Matching, MetricCurve
-from vision_attn.probes import Calibration, CorrectByImage, Corruption, FrequencyBands, LayerCKA, Size
+from vision_attn.figures import CrossCKA, DotPlot, ErrorConsistency, Matching, MetricCurve
+from vision_attn.probes import Calibration, CKASketch, CorrectByImage, Corruption, FrequencyBands, LayerCKA, Size
 
 DATA = {"mnist5k": Mnist5k(), "cifar10": Cifar10(), "cifar10-jpeg": ImageFolder(name="cifar10-jpeg")}
 TRUNK = ViT(dim=64, depth=4, position="sincos2d")
@@ -55,7 +56,16 @@ experiment = Experiment(
     factors={"seed": range(5), "data": ("mnist5k",), "model": (VIT, TWIN, RESNET)},
     presets={"images": {"data": ("cifar10",)}},
     run=run,
-    probes=(Accuracy(), Calibration(), Corruption(), CorrectByImage(), FrequencyBands(), LayerCKA(), Size()),
+    probes=(
+        Accuracy(),
+        Calibration(),
+        Corruption(),
+        CorrectByImage(),
+        FrequencyBands(),
+        LayerCKA(),
+        CKASketch(),
+        Size(),
+    ),
     figures=(
         DotPlot(),
         ErrorConsistency(),
@@ -63,6 +73,8 @@ experiment = Experiment(
         MetricCurve(metric="cka", x="layer", at=(("other", "pixels"), ("estimator", "unbiased"))),
         DotPlot(metric="cka", split=None, at=(*FIRST_WITH, ("estimator", "unbiased"))),
         DotPlot(metric="cka", split=None, at=(*FIRST_WITH, ("estimator", "biased"))),
+        CrossCKA(),
+        CrossCKA(estimator="biased"),
         *(
             MetricCurve(x="severity", at=(("split", "test"), ("corruption", kind)))
             for kind in ("noise", "blur", "contrast", "brightness", "pixelate")

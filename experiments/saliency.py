@@ -22,8 +22,8 @@ images seen, takes a GPU.
 
 from vision_attn import Accuracy, Cifar10, Experiment, Mnist5k, Quantity, Recipe, ResNet, Run, ViT, cell, claim
 from vision_attn.data import PlantedGlyph
-from vision_attn.figures import MapGallery, MethodPlot, MetricAgreement
-from vision_attn.probes import Deletion, Pointing, SaliencyGallery, SaliencySanity, SingleDeletion, Size
+from vision_attn.figures import DeletionCurves, MapGallery, MethodPlot, MetricAgreement
+from vision_attn.probes import Deletion, DeletionCurve, Pointing, SaliencyGallery, SaliencySanity, SingleDeletion, Size
 
 VIT, CNN, MEAN = "ViT", "CNN", "ViT, mean pooling"
 GLYPHS, IMAGES = "glyphs", "images"
@@ -111,6 +111,7 @@ experiment = Experiment(
         Accuracy(),
         Pointing(),
         Deletion(images=40, steps=10),
+        DeletionCurve(images=40, steps=8),
         SingleDeletion(images=40),
         SaliencySanity(images=40),
         SaliencyGallery(),
@@ -120,6 +121,11 @@ experiment = Experiment(
         MethodPlot(metric="hit_share", given=cell(task=GLYPHS)),
         MethodPlot(metric="deletion_correlation", given=cell(task=IMAGES)),
         MethodPlot(metric="deletion_gap", at=cell(fill="mean"), given=cell(task=IMAGES)),
+        *(
+            DeletionCurves(order=order, fill=fill, given=cell(task=IMAGES))
+            for order in ("deletion", "insertion")
+            for fill in ("mean", "other")
+        ),
         MethodPlot(metric="randomised_correlation", given=cell(task=IMAGES)),
         MethodPlot(metric="class_correlation", given=cell(task=IMAGES)),
         MetricAgreement(given=cell(task=IMAGES)),

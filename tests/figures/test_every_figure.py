@@ -1,6 +1,8 @@
 """Every kind of figure, found by itself, with made-up records of every awkward shape."""
 
+import base64
 import dataclasses
+import itertools
 
 import layout
 import made_up_fields
@@ -53,8 +55,13 @@ def rows(cell):
         for metric in ("hit_share", "mass_share", "deletion_gap"):
             at = {"fill": "mean"} if metric == "deletion_gap" else {}
             yield {"metric": metric, "method": method, **at, "value": start / (1 + place)}
+        for metric, share in itertools.product(("deletion_probability", "insertion_probability"), (0.0, 0.5, 1.0)):
+            yield {"metric": metric, "method": method, "fill": "mean", "share": share, "value": start}
         for image in range(2):
             yield {"metric": "gallery_peak", "image": image, "method": method, "map": MAP, "value": 1.0}
+    for layer in (1, 2, 3) if cell["model"] == MODELS[0] else (1, 2):
+        signs = base64.b64encode(bytes([170, 7 * layer, cell["seed"], len(cell["model"])])).decode()
+        yield {"metric": "hsic", "layer": layer, "estimator": "unbiased", "signs": signs, "value": 1.0}
     for image in range(2):
         names = {"label": "<b>", "given": "<b>" if image else "$x", "picture": PICTURE}
         yield {"metric": "gallery_probability", "image": image, **names, "value": 0.5}

@@ -53,6 +53,7 @@ NOT_A_NUMBER = {
     "ReceptiveField",
     "Influence",
     "Intervention",
+    "CKASketch",
     "LayerCKA",
     "BranchScale",
     "MapRanks",
@@ -72,7 +73,7 @@ def asked(kind, module, data):
 def test_a_single_test_image_is_measured_or_refused_in_a_sentence(kind):
     alone = Data.from_tensors(DATA.test.images[:1], DATA.test.labels[:1], classes=DATA.classes)
     found = asked(kind, built("ViT"), alone)
-    needs_two = {"Occlusion", "Intervention", "Deletion", "LayerCKA"}
+    needs_two = {"Occlusion", "Intervention", "Deletion", "DeletionCurve", "LayerCKA", "CKASketch"}
     if kind.__name__ in needs_two:
         assert found.startswith("test split of tensors must have ")
         assert found.endswith("Got 1 instead.")

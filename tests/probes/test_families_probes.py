@@ -1,23 +1,27 @@
 """Similarity of layers, calibration, corruptions and frequency bands, where the answer is known."""
 
+import base64
 import dataclasses
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from noise_data import noise
 
 from vision_attn.data import Data, Split
 from vision_attn.models import ViT
-from vision_attn.probes import CorrectByImage, Corruption, FrequencyBands, LayerCKA, altered, layer_cka
+from vision_attn.probes import CKASketch, CorrectByImage, Corruption, FrequencyBands, LayerCKA, altered, layer_cka
 from vision_attn.probes.altered import piecewise
 from vision_attn.probes.calibration import calibration_error
+from vision_attn.probes.cka_sketch import centred, signs, u_centred
 from vision_attn.probes.corruption import STRENGTHS, corrupted
 from vision_attn.probes.frequency_bands import filtered
 from vision_attn.probes.layer_cka import _gram, cka
 from vision_attn.probes.zoom import zoomed
 from vision_attn.spec import InputError
+from vision_attn.statistics import sketched_cka
 
 N, P = 64, 128
 
@@ -56,6 +60,45 @@ def test_it_is_one_for_rotated_and_scaled_features_and_follows_the_published_for
         a, b = x - x.mean(0), y - y.mean(0)
         expected = (a.T @ b).square().sum() / ((a.T @ a).norm() * (b.T @ b).norm())
     assert cka(_gram(x), _gram(y), unbiased=unbiased) == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize(("unbiased", "of"), [(True, u_centred), (False, centred)])
+def test_cka_is_the_cosine_of_centred_matrices_and_its_sketch_is_as_near_as_it_says(unbiased, of):
+    """Two networks of six layers each, less and less like one source: every pair to four standard errors at most."""
+    count, bits, source = 64, 8192, normal(0, 64, 12)
+    layers = [source @ normal(i, 12, 40) + i % 6 * normal(100 + i, count, 40) for i in range(1, 13)]
+    found = [_gram(x) for x in layers]
+    exact = np.array([[cka(k, other, unbiased=unbiased) for other in found[6:]] for k in found[:6]])
+    vectors = torch.stack([of(k).flatten() for k in found])
+    unit = vectors / vectors.norm(dim=1, keepdim=True)
+    assert (unit[:6] @ unit[6:].T).numpy() == pytest.approx(exact)
+    texts = [base64.b64encode(np.packbits(own.numpy()).tobytes()).decode() for own in signs(vectors, bits)]
+    error = np.abs(sketched_cka(texts[:6], texts[6:]) - exact)
+    assert error.max() < 4 * math.pi / 2 / math.sqrt(bits)
+    assert exact.max() - exact.min() > 0.3
+    assert sketched_cka(texts[:1], texts[:1]) == pytest.approx(1)
+    with pytest.raises(InputError, match=r"one number of bits\. Got 8 and 8192 instead"):
+        sketched_cka(["qg=="], texts[:1])
+
+
+def test_sketches_of_two_networks_tell_what_their_layers_have_in_common():
+    """Against `LayerCKA` within one network, and 1 for the same network, whose last layer is turned and scaled."""
+    data, model = noise(images=64), ViT(dim=16, depth=2, mlp_ratio=1)
+    torch.manual_seed(0)
+    module = model.build(image_size=data.image_size, in_chans=data.in_chans, num_classes=data.num_classes)
+    rows = list(CKASketch(images=32, bits=16384)(module, data))
+    assert [(row["layer"], row["estimator"]) for row in rows] == [
+        (layer, estimator) for layer in (1, 2, 3) for estimator in ("unbiased", "biased")
+    ]
+    images = data.normalise(data.test.images[::2])
+    grams = layer_cka.grams(module, images, ["patch_embed", "blocks.0", "blocks.1"])
+    for estimator in ("unbiased", "biased"):
+        texts = [row["signs"] for row in rows if row["estimator"] == estimator]
+        exact = [[cka(k, other, unbiased=estimator == "unbiased") for other in grams] for k in grams]
+        assert sketched_cka(texts, texts) == pytest.approx(np.array(exact), abs=0.05)
+    k, hollow = grams[0], u_centred(grams[0])
+    (value,) = [row["value"] for row in rows if (row["layer"], row["estimator"]) == (1, "unbiased")]
+    assert value == pytest.approx((hollow * k).sum().item() / (32 * 29))
 
 
 @pytest.mark.parametrize("count", [5, 37, 64])

@@ -14,7 +14,15 @@ from vision_attn import Mnist5k, ResNet, ViT
 from vision_attn.data import Data, PlantedGlyph, Split
 from vision_attn.figures.overlay import decoded
 from vision_attn.models import LogisticRegression
-from vision_attn.probes import Deletion, MapRanks, Pointing, SaliencyGallery, SaliencySanity, SingleDeletion
+from vision_attn.probes import (
+    Deletion,
+    DeletionCurve,
+    MapRanks,
+    Pointing,
+    SaliencyGallery,
+    SaliencySanity,
+    SingleDeletion,
+)
 from vision_attn.probes.explained import rank_correlation
 from vision_attn.probes.pointing import share_covered
 from vision_attn.probes.saliency_gallery import encoded, gallery
@@ -96,6 +104,31 @@ def test_deleting_the_one_patch_that_counts_first_or_last():
     assert values(rows, "insertion_area", fill="mean")["occlusion"] == pytest.approx(1 - 3 / 4 * step / 2, abs=1e-6)
     assert values(rows, "deletion_gap", fill="mean")["occlusion"] == pytest.approx(3 / 4 * (1 - step), abs=1e-6)
     assert values(rows, "deletion_gap", fill="other")["occlusion"] == 0  # another image has the same there
+
+
+def test_the_curve_of_the_one_patch_that_counts_is_a_step_and_the_area_under_it_that_of_deletion():
+    """Nearly sure before it goes and a quarter from then on; put back first, it is sure at once."""
+    images = torch.full((6, 1, 16, 16), 255, dtype=torch.uint8)
+    data = data_of(images, torch.zeros(6, dtype=torch.int64))
+    rows = list(DeletionCurve(methods=("occlusion",), images=6, steps=16)(Corner(), data))
+    for order, at_0, after in (("deletion", 1, 0.25), ("insertion", 0.25, 1)):
+        curve = {
+            row["share"]: row["value"]
+            for row in rows
+            if (row["metric"], row["fill"]) == (f"{order}_probability", "mean")
+        }
+        assert curve == {round(step / 16, 4): after if step else at_0 for step in range(17)}
+    assert {row["value"] for row in rows if row["fill"] == "other"} == {1}  # another image has the same there
+    asked = {"methods": ("gradient x input", "random"), "images": 6, "steps": 7}
+    areas, found = (list(kind(**asked)(built("ViT"), DATA)) for kind in (Deletion, DeletionCurve))
+    for order in ("deletion", "insertion"):
+        for fill in ("mean", "other"):
+            expected = values(areas, f"{order}_area", fill=fill)
+            for method, area in expected.items():
+                at = {"metric": f"{order}_probability", "method": method, "fill": fill}
+                curve = [(row["share"], row["value"]) for row in found if at.items() <= row.items()]
+                shares, heights = map(torch.tensor, zip(*curve, strict=True))
+                assert torch.trapezoid(heights, shares).item() == pytest.approx(area, abs=1e-3)
 
 
 def test_the_insertion_area_is_that_of_putting_back_the_most_important_first():

@@ -5,7 +5,9 @@ from vision_attn.figures.base import Figure
 from vision_attn.figures.budget import Budget
 from vision_attn.figures.condition_curve import ConditionCurve
 from vision_attn.figures.convergence_steps import ConvergenceSteps
+from vision_attn.figures.cross_cka import CrossCKA
 from vision_attn.figures.crossover import Crossover, DataEquivalence
+from vision_attn.figures.deletion_curves import DeletionCurves
 from vision_attn.figures.distance_curve import DistanceCurve
 from vision_attn.figures.dot_plot import DotPlot
 from vision_attn.figures.erf_map import ErfMap
@@ -36,8 +38,10 @@ __all__ = [
     "Budget",
     "ConditionCurve",
     "ConvergenceSteps",
+    "CrossCKA",
     "Crossover",
     "DataEquivalence",
+    "DeletionCurves",
     "DistanceCurve",
     "DotPlot",
     "ErfMap",

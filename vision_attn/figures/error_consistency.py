@@ -1,6 +1,5 @@
 """Error consistency: do two models get the same images wrong, more often than chance makes them?"""
 
-import itertools
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -9,12 +8,11 @@ from matplotlib.axes import Axes
 from vision_attn import wording
 from vision_attn.figures import marks, theme
 from vision_attn.figures.dots import Dots
+from vision_attn.figures.pairs import PAIR, joined, pair_text, pairs, seeds_of
 from vision_attn.figures.view import View
 from vision_attn.records import Records
 from vision_attn.spec import spec
 from vision_attn.statistics import error_consistency, mean_interval
-
-PAIR = ["first", "second"]
 
 
 @spec
@@ -33,18 +31,11 @@ class ErrorConsistency(Dots):
     metric: str = "correct"
     along: str = "image"
 
-    def _pairs(self, view: View) -> list[tuple[Any, Any]]:
-        return list(itertools.combinations_with_replacement(view.levels(self.hue), 2))
-
     def rows(self, view: View) -> dict[Any, str]:
-        return {pair: self._text(pair) for pair in self._pairs(view)}
+        return {pair: pair_text(self.hue, pair) for pair in pairs(view)}
 
     def key(self, row: dict[Any, Any]) -> Any:
         return row["first"], row["second"]
-
-    def _text(self, pair: tuple[Any, Any]) -> str:
-        first, second = (wording.level_text(self.hue, level) for level in pair)
-        return f"{first}, another seed" if pair[0] == pair[1] else f"{first} and {second}"
 
     def _values(self, view: View) -> pd.DataFrame:
         """Kappa of every pair of levels and seed: the panels, `first`, `second`, the seed and `value`."""
@@ -56,33 +47,16 @@ class ErrorConsistency(Dots):
         groups = found.groupby(list(view.panels), observed=True, dropna=False) if view.panels else [((), found)]
         for key, part in groups:
             wide = part.pivot_table(index=image, columns=[self.hue, self.over], values="value", observed=True)
-            for first, second in self._pairs(view):
-                for one, other in self._seeds(wide, first, second):
+            for first, second in pairs(view):
+                for one, other in seeds_of(wide.columns, (first, second)):
                     kappa = error_consistency(wide[first, one].to_numpy(), wide[second, other].to_numpy())
                     rows.append([*key, first, second, one, kappa])
         return pd.DataFrame(rows, columns=columns).dropna(subset="value")
 
-    def _seeds(self, wide: pd.DataFrame, first: Any, second: Any) -> list[tuple[Any, Any]]:
-        """The pairs of seeds at which two levels are compared; of a level with itself each with the next."""
-        have = [[seed for level, seed in wide.columns if level == name] for name in (first, second)]
-        if first != second:
-            return [(seed, seed) for seed in have[0] if seed in have[1]]
-        own = have[0]
-        return [] if len(own) < 2 else list(zip(own, [*own[1:], *own[:1]], strict=True))[: 1 if len(own) == 2 else None]
-
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)
         by = [*view.panels, *PAIR]
-        found = mean_interval(self._values(view), by=by, level=self.level)
-        cells = pd.DataFrame(self._pairs(view), columns=PAIR)
-        if view.panels:
-            cells = view.runs[list(view.panels)].drop_duplicates().merge(cells, how="cross")
-        out = cells.astype(object).merge(found.astype(dict.fromkeys(by, object)), on=by, how="left")
-        planned = view.runs[self.over].nunique()
-        lacks_pair = (out["first"] == out["second"]) & (planned <= 2)
-        out["planned"] = planned
-        out.loc[lacks_pair, "planned"] = planned - 1
-        out["n"] = out["n"].fillna(0).astype(int)
+        out = joined(view, mean_interval(self._values(view), by=by, level=self.level))
         return out[[*by, "estimate", "low", "high", "n", "sd", "planned"]]
 
     def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
@@ -109,6 +83,6 @@ class ErrorConsistency(Dots):
         out = []
         for row in table.to_dict("records"):
             heads = view.heads(row, list(view.panels))
-            text = self._text((row["first"], row["second"]))
+            text = pair_text(self.hue, (row["first"], row["second"]))
             out.append(heads | {"pair": text, "kappa": wording.interval(row, metric="")})
         return pd.DataFrame(out)

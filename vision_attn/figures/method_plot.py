@@ -15,6 +15,14 @@ from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
 
 
+def in_order(values: pd.DataFrame, name: str) -> list[Any]:
+    """The methods, the levels of the column `name`, in the order of the run that was asked by most of them."""
+    if values.empty:
+        return []
+    largest = values.groupby("run", sort=False)[name].nunique().idxmax()
+    return list(dict.fromkeys([*values.loc[values["run"] == largest, name], *values[name]]))
+
+
 @spec
 class MethodPlot(Dots):
     """A row a level of the coordinate `rows`: the mean over seeds with its Student-t interval, a colour a model.
@@ -39,12 +47,7 @@ class MethodPlot(Dots):
         return values.reindex(columns=[*view.plan.factors, view.column(self.method), "value", "run"])
 
     def _methods(self, view: View) -> list[Any]:
-        """The methods in the order in which the run that has most of them was asked by them."""
-        values, name = self._values(view), view.column(self.method)
-        if values.empty:
-            return []
-        largest = values.groupby("run", sort=False)[name].nunique().idxmax()
-        return list(dict.fromkeys([*values.loc[values["run"] == largest, name], *values[name]]))
+        return in_order(self._values(view), view.column(self.method))
 
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)

@@ -9,9 +9,10 @@ from vision_attn.probes.base import Probe, Row
 from vision_attn.probes.bias_effect import BiasEffect
 from vision_attn.probes.branch_scale import BranchScale
 from vision_attn.probes.calibration import Calibration
+from vision_attn.probes.cka_sketch import CKASketch
 from vision_attn.probes.correct_by_image import CorrectByImage
 from vision_attn.probes.corruption import Corruption
-from vision_attn.probes.deletion import Deletion, SingleDeletion
+from vision_attn.probes.deletion import Deletion, DeletionCurve, SingleDeletion
 from vision_attn.probes.frequency_bands import FrequencyBands
 from vision_attn.probes.influence import Influence
 from vision_attn.probes.intervention import Intervention
@@ -43,10 +44,12 @@ __all__ = [
     "AttentionMap",
     "BiasEffect",
     "BranchScale",
+    "CKASketch",
     "Calibration",
     "CorrectByImage",
     "Corruption",
     "Deletion",
+    "DeletionCurve",
     "FrequencyBands",
     "Influence",
     "Intervention",

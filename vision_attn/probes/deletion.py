@@ -3,6 +3,7 @@
 B images, C channels, S side of the images, K patches.
 """
 
+import abc
 from collections.abc import Iterator
 
 import torch
@@ -17,19 +18,12 @@ from vision_attn.spec import spec
 
 
 @spec
-class Deletion(Explained):
-    """The class's probability while patches are deleted in the order of a map, or in the opposite order.
+class Deleting(Explained, abc.ABC):
+    """A probe of the class's probability while patches are deleted in the order of a map, or in the opposite order.
 
-    Areas under the curve of the mean probability over the share of patches deleted, at `steps` equal steps and 0, by
-    trapezoids (Petsiuk et al. 2018, arXiv:1806.07421). A deleted patch gets the mean colour (`fill` "mean") or what
-    another of the images has there ("other"). Equal values are ordered at random.
-
-    `deletion_area`     the most important first: low for a faithful map
-    `insertion_area`    the least important first, which is also the area when the most important are put back first:
-                        high for a faithful map
-    `deletion_gap`      insertion_area - deletion_area: what does not depend on the fill cancels (Bluecher et al. 2024,
-                        arXiv:2401.06654)
-    Forward passes over the images: 3, and 2 x 2 x (steps - 1) for each method.
+    The mean probability over the share of patches deleted, at `steps` equal steps and 0 (Petsiuk et al. 2018,
+    arXiv:1806.07421). A deleted patch gets the mean colour (`fill` "mean") or what another of the images has there
+    ("other"). Equal values are ordered at random, by `seed`.
     """
 
     steps: int = 12
@@ -43,42 +37,75 @@ class Deletion(Explained):
         super().require_fit(data)
         require_two(self, data)
 
-    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+    def curves(self, model: nn.Module, data: Data) -> Iterator[tuple[str, str, str, Tensor, Tensor]]:
+        """Of every method and fill "deletion", the most important patches first, then "insertion", the least first.
+
+        Each with the shares deleted, from 0 to 1, and the mean probability at each of them, float64.
+        """
         images = data.normalise(self.shown(data).images)
         classes = log_probabilities(model, images).argmax(1)
         generator = torch.Generator().manual_seed(self.seed)
         others = another(len(images), generator=generator).to(images.device)
         fills = {"mean": torch.zeros_like(images), "other": images[others]}
         whole = _probability(model, images, classes)
-        ends = {fill: (whole, _probability(model, colours, classes)) for fill, colours in fills.items()}
+        ends = {fill: _probability(model, colours, classes) for fill, colours in fills.items()}
         for method, maps in self.maps(model, images, classes):
             orders = {"deletion": _places(-maps, generator), "insertion": _places(maps, generator)}
+            cells = maps.shape[1]
+            numbers = sorted({round(cells * step / self.steps) for step in range(self.steps + 1)})
+            shares = torch.tensor(numbers, dtype=torch.float64) / cells
             for fill, colours in fills.items():
-                areas = {}
                 for name, places in orders.items():
-                    areas[name] = self._area(model, images, colours, classes, places, ends[fill])
-                    yield {"metric": f"{name}_area", "method": method, "fill": fill, "value": areas[name]}
+                    heights = [whole]
+                    for number in numbers[1:-1]:
+                        gone = dropped(places, number=number, size=images.shape[-1])
+                        heights.append(_probability(model, torch.where(gone, colours, images), classes))
+                    heights.append(ends[fill])
+                    yield method, fill, name, shares, torch.tensor(heights, dtype=torch.float64)
+
+
+@spec
+class Deletion(Deleting):
+    """Areas under the curves of the class's probability over the share of patches deleted, by trapezoids.
+
+    `deletion_area`     the most important first: low for a faithful map
+    `insertion_area`    the least important first, which is also the area when the most important are put back first:
+                        high for a faithful map
+    `deletion_gap`      insertion_area - deletion_area: what does not depend on the fill cancels (Bluecher et al. 2024,
+                        arXiv:2401.06654)
+    Forward passes over the images: 3, and 2 x 2 x (steps - 1) for each method.
+    """
+
+    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+        areas: dict[str, float] = {}
+        for method, fill, name, shares, heights in self.curves(model, data):
+            areas[name] = torch.trapezoid(heights, shares).item()
+            yield {"metric": f"{name}_area", "method": method, "fill": fill, "value": areas[name]}
+            if name == "insertion":
                 gap = areas["insertion"] - areas["deletion"]
                 yield {"metric": "deletion_gap", "method": method, "fill": fill, "value": gap}
 
-    def _area(
-        self,
-        model: nn.Module,
-        images: Tensor,
-        colours: Tensor,
-        classes: Tensor,
-        places: Tensor,
-        ends: tuple[float, float],
-    ) -> float:
-        """The area when patches are deleted by their place (B, K) in an order; `ends` is its first and last height."""
-        cells = places.shape[1]
-        numbers = sorted({round(cells * step / self.steps) for step in range(self.steps + 1)})
-        between = []
-        for number in numbers[1:-1]:
-            gone = dropped(places, number=number, size=images.shape[-1])
-            between.append(_probability(model, torch.where(gone, colours, images), classes))
-        heights = torch.tensor([ends[0], *between, ends[1]], dtype=torch.float64)
-        return torch.trapezoid(heights, torch.tensor(numbers, dtype=torch.float64) / cells).item()
+
+@spec
+class DeletionCurve(Deleting):
+    """The curves whose areas `Deletion` measures, to three decimals; coordinates `method`, `fill` and `share`.
+
+    `deletion_probability`    of the class, with so large a share of the patches deleted, the most important first:
+                              falls at once for a faithful map
+    `insertion_probability`   with so large a share of the patches there and the others deleted, the most important put
+                              back first: rises at once for a faithful map
+    Forward passes over the images: 3, and 2 x 2 x (steps - 1) for each method.
+    """
+
+    steps: int = 8
+
+    def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
+        for method, fill, name, shares, heights in self.curves(model, data):
+            if name == "insertion":
+                shares, heights = 1 - shares.flip(0), heights.flip(0)
+            for share, height in zip(shares.tolist(), heights.tolist(), strict=True):
+                at = {"method": method, "fill": fill, "share": round(share, 4)}
+                yield {"metric": f"{name}_probability", **at, "value": round(height, 3)}
 
 
 @spec

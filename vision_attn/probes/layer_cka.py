@@ -58,7 +58,7 @@ class LayerCKA(Probe):
         count = len(both) // 2
         order = torch.randperm(len(both), generator=torch.Generator().manual_seed(0)).to(both.labels.device)
         own, others = order[:count], order[count : 2 * count]  # a split may be sorted: neighbours would be of one class
-        first, second = (_grams(model, data.normalise(both.images[part]), names) for part in (own, others))
+        first, second = (grams(model, data.normalise(both.images[part]), names) for part in (own, others))
         fixed = {"pixels": _gram(data.normalise(both.images[own]))}
         if both.labels.ndim == 1:
             fixed["labels"] = _gram(F.one_hot(both.labels[own], data.num_classes))
@@ -97,8 +97,11 @@ def _unbiased(k: Tensor, l: Tensor) -> float:  # noqa: E741
     return (k * l).sum().item() + (k.sum() * l.sum()).item() / ((n - 1) * (n - 2)) - 2 * rows / (n - 2)
 
 
-def _grams(model: nn.Module, images: Tensor, names: list[str]) -> list[Tensor]:
-    """The Gram matrix of every layer; of so many layers at a time that what they give is no more than `NUMBERS`."""
+def grams(model: nn.Module, images: Tensor, names: list[str], *, what: str = "LayerCKA") -> list[Tensor]:
+    """The Gram matrix of every layer; of so many layers at a time that what they give is no more than `NUMBERS`.
+
+    Raises `InputError` of the probe `what` where a layer gives NaN.
+    """
     found: list[Tensor] = []
     with torch.no_grad():
         numbers = {name: len(images) * z.numel() for name, z in grids(model, images[:1], names).items()}
@@ -107,7 +110,7 @@ def _grams(model: nn.Module, images: Tensor, names: list[str]) -> list[Tensor]:
             for name in some:
                 found.append(_gram(torch.cat([part.pop(name) for part in parts])))
                 if found[-1].isnan().any():
-                    raise InputError(f"features of {name} must be numbers for LayerCKA. Got NaN instead.")
+                    raise InputError(f"features of {name} must be numbers for {what}. Got NaN instead.")
     return found
 
 

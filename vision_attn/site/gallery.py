@@ -41,6 +41,8 @@ FACTORS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
 OF_ONE_SIZE = frozenset(
     {"AttentionDistanceByHead", "ErfMap", "ErrorConsistency", "InfluenceProfile", "LagCurve", "MapGallery", "Matching"}
     | {
+        "CrossCKA",
+        "DeletionCurves",
         "MethodPlot",
         "MetricAgreement",
         "MetricCurve",

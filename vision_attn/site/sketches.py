@@ -85,7 +85,7 @@ def _rows(cell: Mapping[str, Any]) -> Iterator[Row]:
         yield {"metric": "accuracy", "split": split, "value": value}
     yield {"metric": "params", "value": float(PARAMS[model])}
     yield {"metric": "flops", "value": PARAMS[model] * (300.0 if model == "ResNet" else 120.0)}
-    for part in (_altered, _fields, _heads, _images, _maps):
+    for part in (_altered, _fields, _heads, _images, _layers, _maps):
         yield from part(cell, accuracy)
 
 
@@ -155,6 +155,21 @@ def _images(cell: Mapping[str, Any], accuracy: float) -> Iterator[Row]:
         yield {"metric": "correct", "image": image, "value": float(own < 2 * accuracy - 1)}
 
 
+def _layers(cell: Mapping[str, Any], accuracy: float) -> Iterator[Row]:
+    """Signs of the Gram matrices of three layers: of the first alike in all networks, of later ones less and less."""
+    for layer, (estimator, bias) in itertools.product((1, 2, 3), (("unbiased", 0.0), ("biased", 0.5))):
+        parts = [_normals("all"), _normals(cell["model"]), _normals(cell["model"], cell["seed"], layer)]
+        both = sum(weight * part for weight, part in zip((1.6 / layer + bias, 0.7, 0.4), parts, strict=True))
+        signs = base64.b64encode(np.packbits(both > 0).tobytes()).decode()
+        yield {"metric": "hsic", "layer": layer, "estimator": estimator, "signs": signs, "value": 1.0}
+
+
+def _normals(*key: Any) -> np.ndarray:
+    """Standard normal numbers that depend on the key alone."""
+    seed = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8], "little")
+    return np.random.default_rng(seed).standard_normal(512)
+
+
 def _maps(cell: Mapping[str, Any], accuracy: float) -> Iterator[Row]:
     """Saliency by method, scored by three metrics, and the maps themselves over two pictures."""
     for method, hits in METHODS.items():
@@ -165,6 +180,11 @@ def _maps(cell: Mapping[str, Any], accuracy: float) -> Iterator[Row]:
         yield {"metric": "mass_share", "method": method, "value": 0.6 * hits + 0.1 + own}
         yield {"metric": "deletion_correlation", "method": method, "value": 0.5 - 0.3 * hits + own}
         yield {"metric": "deletion_gap", "method": method, "fill": "mean", "value": 0.4 * hits**2 + own}
+        for step in range(9):
+            share, falls = step / 8, (1 - step / 8) ** (1 + 3 * hits) * (1 - own)
+            for metric, value in (("deletion_probability", falls), ("insertion_probability", 1 - 0.9 * falls)):
+                at = {"method": method, "fill": "mean", "share": share}
+                yield {"metric": metric, **at, "value": 0.1 + 0.88 * min(1.0, max(0.0, value))}
     down, across = np.mgrid[:SIDE, :SIDE]
     for image, place in enumerate((5, 10)):
         spot = np.exp(-((down - place) ** 2 + (across - SIDE / 2) ** 2) / 12)

@@ -1,6 +1,6 @@
 """Statistics: from a tidy frame and the names of its columns to a frame of estimates with intervals."""
 
-from vision_attn.statistics.agreement import error_consistency
+from vision_attn.statistics.agreement import error_consistency, sketched_cka
 from vision_attn.statistics.comparisons import holm, outperformance, paired_p
 from vision_attn.statistics.convergence import updates_to_threshold
 from vision_attn.statistics.crossover import Estimate, crossover, equivalent_size
@@ -42,6 +42,7 @@ __all__ = [
     "share_interval",
     "share_tails",
     "sizes_needed",
+    "sketched_cka",
     "t_tails",
     "updates_to_threshold",
     "variance_components",
