@@ -12,13 +12,14 @@ from noise_data import noise
 
 from vision_attn.data import Data, Split
 from vision_attn.models import ViT
-from vision_attn.probes import CKASketch, CorrectByImage, Corruption, FrequencyBands, LayerCKA, altered, layer_cka
+from vision_attn.probes import CKASketch, CorrectByImage, Corruption, FrequencyBands, LayerCKA, altered, grams
 from vision_attn.probes.altered import piecewise
 from vision_attn.probes.calibration import calibration_error
 from vision_attn.probes.cka_sketch import centred, signs, u_centred
 from vision_attn.probes.corruption import STRENGTHS, corrupted
 from vision_attn.probes.frequency_bands import filtered
-from vision_attn.probes.layer_cka import _gram, cka
+from vision_attn.probes.grams import gram_of as _gram
+from vision_attn.probes.layer_cka import cka
 from vision_attn.probes.zoom import zoomed
 from vision_attn.spec import InputError
 from vision_attn.statistics import sketched_cka
@@ -91,12 +92,12 @@ def test_sketches_of_two_networks_tell_what_their_layers_have_in_common():
         (layer, estimator) for layer in (1, 2, 3) for estimator in ("unbiased", "biased")
     ]
     images = data.normalise(data.test.images[::2])
-    grams = layer_cka.grams(module, images, ["patch_embed", "blocks.0", "blocks.1"])
+    own = grams.grams(module, images, ["patch_embed", "blocks.0", "blocks.1"])
     for estimator in ("unbiased", "biased"):
         texts = [row["signs"] for row in rows if row["estimator"] == estimator]
-        exact = [[cka(k, other, unbiased=estimator == "unbiased") for other in grams] for k in grams]
+        exact = [[cka(k, other, unbiased=estimator == "unbiased") for other in own] for k in own]
         assert sketched_cka(texts, texts) == pytest.approx(np.array(exact), abs=0.05)
-    k, hollow = grams[0], u_centred(grams[0])
+    k, hollow = own[0], u_centred(own[0])
     (value,) = [row["value"] for row in rows if (row["layer"], row["estimator"]) == (1, "unbiased")]
     assert value == pytest.approx((hollow * k).sum().item() / (32 * 29))
 
@@ -157,7 +158,7 @@ def test_layers_that_are_too_large_to_be_held_together_are_taken_one_after_the_o
     data, model = noise(images=8), ViT(dim=16, depth=2, mlp_ratio=1)
     module = model.build(image_size=data.image_size, in_chans=data.in_chans, num_classes=data.num_classes)
     whole, last = list(LayerCKA(images=4)(module, data)), []
-    monkeypatch.setattr(layer_cka, "NUMBERS", 4 * 64 * 16)  # one layer for 4 images
+    monkeypatch.setattr(grams, "NUMBERS", 4 * 64 * 16)  # one layer for 4 images
     module.blocks[-1].register_forward_hook(lambda *_: last.append(1))
     passes = []
     module.patch_embed.register_forward_hook(lambda *_: passes.append(1))
@@ -166,7 +167,7 @@ def test_layers_that_are_too_large_to_be_held_together_are_taken_one_after_the_o
     for one, other in zip(whole, parts, strict=True):
         assert other == one | {"value": pytest.approx(one["value"], rel=1e-9)}
     x = normal(0, 4, 50)
-    monkeypatch.setattr(layer_cka, "NUMBERS", 12)
+    monkeypatch.setattr(grams, "NUMBERS", 12)
     torch.testing.assert_close(_gram(x), (x - x[0]) @ (x - x[0]).T)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from vision_attn import wording
 from vision_attn.figures import marks, palette, theme
 from vision_attn.figures.coordinate_lines import CoordinateLines
-from vision_attn.figures.method_plot import in_order
+from vision_attn.figures.methods import in_order
 from vision_attn.figures.view import View
 from vision_attn.records import Records
 from vision_attn.spec import spec

@@ -9,18 +9,11 @@ from vision_attn import wording
 from vision_attn.figures import marks, theme
 from vision_attn.figures.base import Levels
 from vision_attn.figures.dots import Dots
+from vision_attn.figures.methods import in_order
 from vision_attn.figures.view import View
 from vision_attn.records import Records, rows_at
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
-
-
-def in_order(values: pd.DataFrame, name: str) -> list[Any]:
-    """The methods, the levels of the column `name`, in the order of the run that was asked by most of them."""
-    if values.empty:
-        return []
-    largest = values.groupby("run", sort=False)[name].nunique().idxmax()
-    return list(dict.fromkeys([*values.loc[values["run"] == largest, name], *values[name]]))
 
 
 @spec

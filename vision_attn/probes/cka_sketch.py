@@ -16,8 +16,8 @@ from vision_attn.models.base import Model
 from vision_attn.probes.altered import require_images
 from vision_attn.probes.base import Probe, Row
 from vision_attn.probes.capture import named, without_layers
+from vision_attn.probes.grams import ESTIMATORS, grams
 from vision_attn.probes.lattice import chosen
-from vision_attn.probes.layer_cka import ESTIMATORS, grams
 from vision_attn.spec import spec
 
 AT_ONCE = 2**22

@@ -3,7 +3,6 @@
 n images, p numbers of a layer for an image.
 """
 
-import itertools
 from collections.abc import Iterator
 
 import torch
@@ -14,15 +13,10 @@ from vision_attn.data.base import Data, Dataset
 from vision_attn.models.base import Model
 from vision_attn.probes.altered import require_images
 from vision_attn.probes.base import Probe, Row
-from vision_attn.probes.capture import NUMBERS, grids, named, without_layers
+from vision_attn.probes.capture import named, without_layers
+from vision_attn.probes.grams import ESTIMATORS, gram_of, grams
 from vision_attn.probes.lattice import chosen
-from vision_attn.spec import InputError, spec
-
-ESTIMATORS = ("unbiased", "biased")
-IMAGES = 64
-"""So many go through the model at once."""
-ROUNDING = 1e-6
-"""Parts of a layer whose images differ by no more than this share of its largest number are taken not to vary."""
+from vision_attn.spec import spec
 
 
 @spec
@@ -59,9 +53,9 @@ class LayerCKA(Probe):
         order = torch.randperm(len(both), generator=torch.Generator().manual_seed(0)).to(both.labels.device)
         own, others = order[:count], order[count : 2 * count]  # a split may be sorted: neighbours would be of one class
         first, second = (grams(model, data.normalise(both.images[part]), names) for part in (own, others))
-        fixed = {"pixels": _gram(data.normalise(both.images[own]))}
+        fixed = {"pixels": gram_of(data.normalise(both.images[own]))}
         if both.labels.ndim == 1:
-            fixed["labels"] = _gram(F.one_hot(both.labels[own], data.num_classes))
+            fixed["labels"] = gram_of(F.one_hot(both.labels[own], data.num_classes))
         for number, gram in enumerate(first, start=1):
             compared = {str(other): first[other - 1] for other in range(number + 1, len(first) + 1)}
             compared |= fixed | {"other images": second[number - 1]}
@@ -95,38 +89,3 @@ def _unbiased(k: Tensor, l: Tensor) -> float:  # noqa: E741
     k, l = (m - torch.diag(m.diagonal()) for m in (k, l))  # noqa: E741
     rows = (k.sum(0) @ l.sum(0)).item()
     return (k * l).sum().item() + (k.sum() * l.sum()).item() / ((n - 1) * (n - 2)) - 2 * rows / (n - 2)
-
-
-def grams(model: nn.Module, images: Tensor, names: list[str], *, what: str = "LayerCKA") -> list[Tensor]:
-    """The Gram matrix of every layer; of so many layers at a time that what they give is no more than `NUMBERS`.
-
-    Raises `InputError` of the probe `what` where a layer gives NaN.
-    """
-    found: list[Tensor] = []
-    with torch.no_grad():
-        numbers = {name: len(images) * z.numel() for name, z in grids(model, images[:1], names).items()}
-        while some := _first(names[len(found) :], numbers):
-            parts = [grids(model, batch, some) for batch in images.split(IMAGES)]
-            for name in some:
-                found.append(_gram(torch.cat([part.pop(name) for part in parts])))
-                if found[-1].isnan().any():
-                    raise InputError(f"features of {name} must be numbers for {what}. Got NaN instead.")
-    return found
-
-
-def _first(names: list[str], numbers: dict[str, int]) -> list[str]:
-    """The first of the layers that together give no more than `NUMBERS`; at least one where there is one."""
-    held = itertools.accumulate(numbers[name] for name in names)
-    return [name for place, (name, total) in enumerate(zip(names, held, strict=True)) if not place or total <= NUMBERS]
-
-
-def _gram(features: Tensor) -> Tensor:
-    """The products of the rows less the first, in float64, of so many columns at a time that they fit in `NUMBERS`."""
-    parts = features.flatten(1).split(max(1, NUMBERS // len(features)), dim=1)
-    return torch.stack([moved @ moved.T for moved in map(_moved, parts)]).sum(dim=0)
-
-
-def _moved(part: Tensor) -> Tensor:
-    """Columns less their first row, in float64, a shift that no estimate sees: what does not vary becomes exactly 0."""
-    moved = part.double() - part[:1].double()
-    return torch.zeros_like(moved) if moved.abs().max() <= ROUNDING * part.abs().max() else moved
