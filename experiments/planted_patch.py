@@ -102,7 +102,7 @@ experiment = Experiment(
         "patches": (4, 16, 64),
         "patch_pixels": (4, 16, 64),
         "model": tuple(MODELS),
-        "train_size": (4, 16, 64, 250, 1000, 4000, 16000),
+        "train_size": (16, 64, 250, 1000, 4000, 16000),
     },
     run=run,
     probes=(Accuracy(), Size()),
