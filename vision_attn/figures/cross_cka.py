@@ -44,13 +44,10 @@ class CrossCKA(OverSeeds):
     def heading(self) -> str:
         return f"{self.title}, {self.estimator} estimate"
 
-    def coordinates(self) -> tuple[str, ...]:
-        return ("layer", "signs")
-
     def _values(self, view: View) -> pd.DataFrame:
         """CKA of every pair of layers of every pair of networks: panels, first, second, layer, other, seed, value."""
         found = view.pick("hsic", estimator=self.estimator, along=("layer", "signs"))
-        found = found.rename(columns={view.column(name): name for name in self.coordinates()})
+        found = view.plainly(found, ("layer", "signs"))
         columns = [*view.panels, *PAIR, "layer", "other", self.over, "value"]
         rows = []
         groups = found.groupby(list(view.panels), observed=True, dropna=False) if view.panels else [((), found)]

@@ -9,6 +9,7 @@ import pandas as pd
 from vision_attn import wording
 from vision_attn.figures import marks, palette, theme
 from vision_attn.figures.coordinate_lines import CoordinateLines
+from vision_attn.figures.lines import Panel
 from vision_attn.figures.methods import in_order
 from vision_attn.figures.view import View
 from vision_attn.records import Records
@@ -24,9 +25,9 @@ ORDERS = {"deletion": "deleted", "insertion": "put back"}
 class DeletionCurves(CoordinateLines):
     """The mean probability of the class against the share of patches deleted, or put back, from `DeletionCurve`.
 
-    A panel a model, a line a method, the baselines grey, with Student-t intervals over seeds. `order` "deletion": the
-    most important patches go first, and the lower the line the better the map; "insertion": the most important come
-    back first, and the higher the better. `fill`: what a patch that is away has in its place.
+    A panel a model, a line a method, the baselines grey; Student-t intervals over seeds are in the table. `order`
+    "deletion": the most important patches go first, and the lower the line the better the map; "insertion": the most
+    important come back first, and the higher the better. `fill`: what a patch that is away has in its place.
     """
 
     title: ClassVar[str] = "Deletion curves"
@@ -34,6 +35,7 @@ class DeletionCurves(CoordinateLines):
     own_columns: ClassVar[tuple[str, ...]] = ("method", "share")
     factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over")
     is_linear: ClassVar[bool] = True
+    interval: ClassVar[str] = ""
 
     order: str = "deletion"
     fill: str = "mean"
@@ -48,9 +50,6 @@ class DeletionCurves(CoordinateLines):
     def metric_name(self) -> str:
         return f"{self.order}_probability"
 
-    def coordinates(self) -> tuple[str, ...]:
-        return ("method", "share")
-
     def x_name(self, view: View) -> str:
         return "share"
 
@@ -62,7 +61,7 @@ class DeletionCurves(CoordinateLines):
 
     def values(self, view: View) -> pd.DataFrame:
         values = view.pick(self.metric_name(), fill=self.fill, along=("method", "share"))
-        values = values.rename(columns={view.column(name): name for name in self.coordinates()})
+        values = view.plainly(values, ("method", "share"))
         return values.reindex(columns=[*view.plan.factors, "method", "share", "value", "run"])
 
     def line_levels(self, table: pd.DataFrame, view: View) -> list[Any]:
@@ -81,16 +80,28 @@ class DeletionCurves(CoordinateLines):
         return out.sort_values(view.rows, kind="stable").reset_index(drop=True)
 
     def singles(self, view: View) -> None:
-        """None: many lines of bars are enough."""
+        """None: the lines are many."""
+
+    def lines(self, panel: Panel, view: View) -> None:
+        """The means alone, where they are: bars and marks of so many lines would hide them."""
+        for name, style in panel.styles.items():
+            own = panel.rows[panel.rows["method"] == name].dropna(subset="estimate")
+            (drawn,) = panel.axes.plot(
+                own["share"], own["estimate"], color=style["style"].colour, linestyle=style.get("line", "-")
+            )
+            marks.tell(panel.axes, drawn, own.to_dict("records"), str(name))
 
     def styles(self, rows: pd.DataFrame, names: Sequence[Any], view: View) -> dict[Any, dict[str, Any]]:
         shown = set(rows["method"])
         return {name: style for name, style in self._styles(names).items() if name in shown}
 
     def _styles(self, names: Sequence[Any]) -> dict[Any, dict[str, Any]]:
-        """How the line of every method is drawn: in the order of colours and markers, the baselines grey and broken."""
+        """How the line of every method is drawn: in the order of colours, the baselines grey and broken."""
         asked = [name for name in names if name not in BASELINES]
-        own: dict[Any, dict[str, Any]] = {name: {"style": palette.style(i)} for i, name in enumerate(asked)}
+        colours = [palette.style(i).colour for i in range(len(asked))]
+        own: dict[Any, dict[str, Any]] = {
+            name: {"style": theme.Style(colour, "")} for name, colour in zip(asked, colours, strict=True)
+        }
         for line, name in zip(("--", ":"), BASELINES, strict=True):
             own[name] = {"style": theme.Style(theme.FAINT, ""), "line": line}
         return {name: own[name] for name in names}
@@ -106,7 +117,7 @@ class DeletionCurves(CoordinateLines):
         return f"patches {ORDERS[self.order]} (%)"
 
     def quantity(self, view: View) -> str:
-        return "class probability"
+        return "probability"
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         filled = wording.at_text([("fill", self.fill)])
@@ -119,7 +130,7 @@ class DeletionCurves(CoordinateLines):
         return table.sort_values("n", kind="stable").drop_duplicates(view.rows).sort_index(), view.rows[::-1]
 
     def bars(self) -> str:
-        return f"Bars: {100 * self.level:g} % Student-t intervals. Grey: maps that know nothing of the network."
+        return f"In the table: {100 * self.level:g} % Student-t intervals. Grey: maps that know nothing of the network."
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         view = self.view(records)

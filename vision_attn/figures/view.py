@@ -67,6 +67,11 @@ class View(Records):
         """The column of a coordinate, where a factor may have taken the name itself."""
         return column(self, name)
 
+    def plainly(self, values: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+        """The values with those coordinates under their own names, instead of a factor that has taken one."""
+        taken = {self.column(name): name for name in names}
+        return values.drop(columns=[name for own, name in taken.items() if own != name]).rename(columns=taken)
+
     def means(self, values: pd.DataFrame, *, by: Sequence[str], also: Sequence[str] = ()) -> pd.DataFrame:
         """The mean of `value` with its interval in every cell planned, measured or not.
 
