@@ -25,7 +25,7 @@ def in_groups(tokens: Tensor, tiling: Tiling, *, forget: bool) -> Iterator[Tenso
     With `forget` what is computed of them inside keeps the tokens for its gradients, and not this copy of them.
     """
     tiles, base = tiling.split(tokens[:, None]).squeeze(1).flatten(0, 1), tokens.detach()
-    if not forget or recorded() or traced(tokens) or transformed() or not torch.is_grad_enabled():
+    if not forget or recorded() or traced(tokens) or transformed():
         yield tiles
         return
     place, version = _place(tiles), base._version

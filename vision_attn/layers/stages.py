@@ -242,7 +242,8 @@ def _projected(layer: "Attention", call: Call) -> tuple[Tensor, ...]:
         q = projection.heads(layer.q, x, widths=own, names="q", num_heads=number)
         return *q, *projection.heads(layer.kv, source, widths=others, names="kv", num_heads=number)
     if call.tiling is not None:
-        with in_groups(x, call.tiling, forget=plan.forgets(layer, call, call.tiling)) as tiles:
+        forget = torch.is_grad_enabled() and plan.forgets(layer, call, call.tiling)
+        with in_groups(x, call.tiling, forget=forget) as tiles:
             return projection.heads(layer.qkv, tiles, widths=widths, names="qkv", num_heads=number)
     if source is None or source is x:
         return projection.heads(layer.qkv, x, widths=widths, names="qkv", num_heads=number)
