@@ -18,7 +18,7 @@ at heads of 64, a fifth of that.
 from vision_attn import Accuracy, Experiment, Mnist5k, Quantity, Recipe, Run, SelfAttention, ViT, cell, claim
 from vision_attn.data import CuedRecall
 from vision_attn.figures import MetricCurve
-from vision_attn.probes import Saturation
+from vision_attn.probes import Saturation, Size
 
 SCALES = {
     "q·k": "none",
@@ -211,7 +211,7 @@ experiment = Experiment(
         "rates-as-derived": AT_RATES | {"init": (AS_DERIVED,)},
     },
     run=run,
-    probes=(Accuracy(), Saturation(inputs="normal", draws=1024), Saturation(images=32)),
+    probes=(Accuracy(), Saturation(inputs="normal", draws=1024), Saturation(images=32), Size()),
     figures=(
         MetricCurve(metric="entropy_relative", x="head_dim", at=OF_KEYS, given=AT_RANDOM, **COMMON),
         MetricCurve(

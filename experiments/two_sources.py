@@ -13,7 +13,7 @@ Nothing is trained; five seeds are five sets of weights and tokens. Expected: we
 
 from vision_attn import Experiment, Mnist5k, Quantity, Recipe, Run, SelfAttention, ViT, claim
 from vision_attn.figures import DotPlot
-from vision_attn.probes import AttentionFormula, WorkedExample
+from vision_attn.probes import AttentionFormula, Size, WorkedExample
 
 TRUNK = ViT(dim=64, depth=1, mlp_ratio=1, patch_size=7)
 LAYERS = {
@@ -81,7 +81,7 @@ experiment = Experiment(
     question=__doc__,
     factors={"seed": range(5), "model": tuple(LAYERS)},
     run=run,
-    probes=(WorkedExample(), AttentionFormula()),
+    probes=(WorkedExample(), AttentionFormula(), Size()),
     figures=(DotPlot(metric="attention_weight", split=None, at=(("layer", 1), ("key", 1))),),
     verdicts=(EXAMPLE, SOURCES),
 )
