@@ -1,10 +1,7 @@
 """The centres of units are recurrences over kernels, strides and paddings, written out once more here."""
 
-import itertools
-
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from vision_attn import ResNet, SelfAttention, ViT
@@ -237,18 +234,31 @@ def test_units_may_lie_beside_what_is_left_of_their_field(layers, first, step):
     assert first is None or found.first == (first, first)
 
 
-class Unet(nn.Module):
-    """Pooled and spread again: units of both phases lie in their own pixels, on average."""
-
-    def forward(self, x):
-        return F.interpolate(F.avg_pool2d(x, 2), scale_factor=2)
+UP = nn.Upsample(scale_factor=2)
 
 
-def test_units_that_share_their_field_lie_around_its_middle_on_average():
-    where = placed(nn.Sequential(nn.Conv2d(3, 4, 1), Unet()), ["1"])["1"]
-    centres = [where.centre(place, 0) for place in range(32)]
-    assert all(later > earlier for earlier, later in itertools.pairwise(centres))
-    assert sum(centres) / 32 == pytest.approx(16, abs=0.5)
+@pytest.mark.parametrize("image_size", [6, 16])
+@pytest.mark.parametrize(
+    ("layers", "first", "step"),
+    [
+        ((nn.AvgPool2d(2), UP), 0.5, 1),
+        ((nn.AvgPool2d(2), UP, nn.Conv2d(3, 4, 3, padding=1)), 0.5, 1),
+        ((nn.Conv2d(3, 4, 3, stride=2, padding=1), UP), 0, 1),
+        ((nn.AvgPool2d(2), UP, UP), 0.25, 0.5),
+        ((UP, UP, nn.Conv2d(3, 4, 3)), 0.375, 0.25),
+    ],
+)
+def test_units_that_share_their_field_lie_around_its_middle_on_average(layers, first, step, image_size):
+    found = placements(nn.Sequential(*layers), names=[""], image_size=image_size, in_chans=3)[""]
+    assert found.step == (step, step)
+    assert found.first == pytest.approx((first, first), abs=step / 2 if step < 0.5 else 0)  # fields are whole pixels
+
+
+def test_fields_that_end_where_strides_leave_pixels_unseen_are_no_stairs():
+    layers = (nn.Conv2d(3, 4, 3, stride=2), nn.Conv2d(4, 4, 3, padding=2, dilation=2), nn.Conv2d(4, 4, 5))
+    found = placements(nn.Sequential(*layers), names=[""], image_size=16, in_chans=3)[""]
+    centre, step = composed((3, 2, 0, 1), (3, 1, 2, 2), (5, 1, 0, 1))
+    assert (found.first, found.step) == ((centre, centre), (step, step))
 
 
 def test_pixels_that_reflection_shows_beyond_the_field_do_not_move_units():

@@ -10,6 +10,7 @@ import itertools
 import math
 from bisect import bisect
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ from vision_attn.spec import InputError
 
 SHORT = 12
 """The longest line all of whose units are asked: borders cut most of them."""
+FEW = 6
+"""Units asked on a longer canvas, each of which takes a pass backward of its own."""
 CHECKED = 8
 """Units drawn at random that must lie where tokens in raster order lie."""
 
@@ -71,7 +74,7 @@ def placements(
         return [name for name in names if found[name][axis] is None and seen[name].any()]
 
     for axis, name, x, output in canvases(gradients, wanted, image_size=image_size, largest=largest):
-        places = _places(output.shape[2 + axis])
+        places = _places(output.shape[2 + axis], FEW)
         beside = output.shape[3 - axis] // 2
         units = [(place, beside) if axis == 0 else (beside, place) for place in places]
         fields = torch.stack([gradients.seen_by(x, output, unit) for unit in units])
@@ -99,12 +102,12 @@ def _filled(
     return out
 
 
-def _places(side: int) -> list[int]:
-    """Places on a line that show where all others are: neighbours at its ends and in its middle, all of a short one."""
+def _places(side: int, number: int = SHORT) -> list[int]:
+    """So many places on a line that show where all others are: neighbours at its ends and in its middle, or all."""
     if side <= SHORT:
         return list(range(side))
-    middle = side // 2
-    return sorted({place for place in (0, 1, middle, middle + 1, side - 2, side - 1) if 0 <= place < side})
+    first = side // 2 - (number - 4) // 2
+    return [0, 1, *range(first, first + number - 4), side - 2, side - 1]
 
 
 def _asked(grid: tuple[int, int], generator: torch.Generator) -> list[tuple[int, int]]:
@@ -126,24 +129,36 @@ def _regular(lines: Mapping[int, Tensor], even: float) -> tuple[float, float] | 
     steps = {*_steps(starts), *_steps(stops)} - {0.0}  # ends that stay are those of borders
     if not steps or not starts or not stops:
         return None
-
-    below = max(1 - even, 0.0) + 1e-6  # ends are whole pixels, whatever the step
+    rise = _rise(*free_ends(lines, ends(torch.stack(list(lines.values())).any(dim=0))))
 
     def on_a_line(step: float) -> int:
-        return sum(_level(marks, step, side, below)[1] for marks, side in ((starts, -1), (stops, 1)))
+        return sum(_level(marks, step, side, rise)[1] for marks, side in ((starts, -1), (stops, 1)))
 
-    step = max(sorted(steps), key=lambda one: (on_a_line(one), -abs(one - even)))
-    start, stop = (_level(marks, step, side, below)[0] for marks, side in ((starts, -1), (stops, 1)))
+    def plain(step: float) -> tuple[int, float]:
+        return -Fraction(step).limit_denominator(10**4).denominator, -abs(step - even)
+
+    step = max(sorted(steps), key=lambda one: (on_a_line(one), plain(one)))
+    start, stop = (_level(marks, step, side, rise)[0] for marks, side in ((starts, -1), (stops, 1)))
     return (start + stop + 1) / 2, step
 
 
-def _level(marks: Mapping[int, int], step: float, side: int, below: float) -> tuple[float, int]:
+def _rise(*ends: Mapping[int, int]) -> int:
+    """How high the stairs are that ends rise by: some neighbours have the same one, all others lie that far apart.
+
+    So do units that repeat what they are made of, and units finer than pixels, by 1. Where there are none: 1.
+    """
+    steps = [marks[place + 1] - marks[place] for marks in ends for place in marks if place + 1 in marks]
+    return max(steps) if len(set(steps)) == 2 and min(steps) == 0 else 1
+
+
+def _level(marks: Mapping[int, int], step: float, side: int, rise: int) -> tuple[float, int]:
     """Where most marks lie, moved back to place 0 by `step` a place, or else the outermost; how many lie outermost.
 
-    Those lie together that are no more than `below` apart. Reflected pixels may show beyond the field of a unit near
-    the border, on its other side.
+    Those lie together that are no further apart than on stairs with that rise: units lie in the middle of their stair
+    on average. Reflected pixels may show beyond the field of a unit near the border, on its other side.
     """
     moved = sorted(side * (mark - place * step) for place, mark in marks.items())
+    below = max(rise - step, 0.0) + 1e-6
     numbers = {one: bisect(moved, one + 1e-6) - bisect(moved, one - below) for one in moved}
     return side * max(moved, key=lambda one: (numbers[one], one)), numbers[moved[-1]]
 
