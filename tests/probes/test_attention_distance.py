@@ -3,6 +3,7 @@ import math
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from noise_data import noise, selected, value
 from torch import nn
 
@@ -113,6 +114,54 @@ def test_reduced_keys_of_pvt_lie_where_its_convolution_looks():
     distance = geometry(found, layer, image_size=10).distance
     expected = [math.hypot(down - 1, across - 1) for down in (2, 6) for across in (2, 6)]
     assert distance[0].tolist() == pytest.approx(expected)
+
+
+def convolved(kernel: int, stride: int) -> list[float]:
+    """The middles, in tokens, of what a convolution with padding (kernel - 1) / 2 looks at in a line of eight."""
+    at = torch.arange(8.0) + 0.5
+    lines = F.pad(at, (kernel // 2, kernel // 2))
+    lines[: kernel // 2], lines[-(kernel // 2) :] = -0.5, 8.5
+    return lines.unfold(0, kernel, stride).mean(1).tolist()
+
+
+EVERY = [i + 0.5 for i in range(8)]
+POOLED = {
+    "MViT": (lambda: multi_scale(stride_q=(2, 2), stride_kv=(4, 4)), convolved(3, 2), convolved(3, 4)),
+    "MViT, queries": (
+        lambda: multi_scale(stride_q=(2, 2), stride_kv=(1, 1)),
+        convolved(3, 2),
+        EVERY,
+    ),
+    "MViT, max": (lambda: multi_scale(stride_kv=(2, 2), mode="max"), EVERY, convolved(3, 2)),
+    "MobileNetV4": (
+        lambda: timm.layers.attention2d.MultiQueryAttention2d(8, num_heads=1, query_strides=2, kv_stride=2),
+        [1, 3, 5, 7],
+        convolved(3, 2),
+    ),
+    "LeViT": (
+        lambda: timm.models.levit.AttentionDownsample(8, 8, 4, num_heads=1, resolution=8),
+        [0.5, 2.5, 4.5, 6.5],
+        EVERY,
+    ),
+}
+
+
+def multi_scale(**options):
+    from timm.models.mvitv2 import MultiScaleAttention
+
+    return MultiScaleAttention(8, 8, (8, 8), num_heads=1, kernel_q=(3, 3), kernel_kv=(3, 3), **options)
+
+
+@pytest.mark.parametrize("name", POOLED)
+def test_pooled_queries_and_keys_lie_where_the_pooling_looks(name):
+    layer, rows, columns = POOLED[name][0](), *POOLED[name][1:]
+    sides = (len(rows), len(columns))
+    weights = torch.full((1, 1, sides[0] ** 2, sides[1] ** 2), 1 / sides[1] ** 2)
+    distance = geometry(AttentionMap(weights, 0, (sides[0],) * 2, (sides[1],) * 2), layer, image_size=16).distance
+    from_first = [2 * math.hypot(down - rows[0], across - rows[0]) for down in columns for across in columns]
+    from_last = [2 * math.hypot(down - rows[-1], across - rows[-1]) for down in columns for across in columns]
+    assert distance[0].tolist() == pytest.approx(from_first)
+    assert distance[-1].tolist() == pytest.approx(from_last)
 
 
 def test_windows_keep_the_distance_short_and_reduced_keys_lie_in_the_middle_of_their_cells():

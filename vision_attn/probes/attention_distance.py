@@ -12,17 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from vision_attn.data.base import Data, Dataset
-from vision_attn.layers import Attention
 from vision_attn.models import Model, SelfAttention, ViT
 from vision_attn.models.replacement import attends
 from vision_attn.probes.base import Probe, Row
 from vision_attn.probes.capture import NUMBERS
-from vision_attn.probes.lattice import chosen, places
+from vision_attn.probes.lattice import chosen
 from vision_attn.probes.maps import AttentionMap, attention_maps, each_map
 from vision_attn.spec import InputError, spec
 
 USUAL_SIZE = 224
 """The image size at which a model is looked through for attention, without weights; most sizes of patches divide it."""
+QUERY_POOLS = ("pool_q", "query.down_pool", "q.down")
+"""Names of what makes fewer queries of tokens: in MViT, MobileNetV4 and LeViT of timm."""
+KEY_POOLS = ("pattern.sr", "sr", "pool_k", "key.down_conv")
+"""Names of what makes fewer keys of tokens: in ours, PVT and Twins, MViT and MobileNetV4 of timm."""
+GEOMETRY = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1}
+"""What says where a convolution or pooling looks, and its usual values."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,23 +107,43 @@ def statistics(weights: Tensor, geometry: Geometry) -> dict[str, Tensor]:
 
 
 def geometry(one: AttentionMap, module: nn.Module, *, image_size: int) -> Geometry:
-    """Where the queries and keys of an attention, both on a grid, lie on the image."""
+    """Where the queries and keys of an attention, both on a grid, lie on the image.
+
+    Tokens lie evenly; queries or keys that the layer pools from them, where the middle of what it looks at lies.
+    """
     assert one.grid is not None
     assert one.key_grid is not None
-    queries, keys = (places(grid, image_size=image_size) for grid in (one.grid, one.key_grid))
-    reduction = getattr(module.pattern if isinstance(module, Attention) else module, "sr", None)
-    if isinstance(reduction, nn.Conv2d):  # as in PVT, with what the grid leaves over padded or left out
-        sides = list(zip(one.grid, one.key_grid, reduction.stride, strict=True))
-        if all(number in (side // ratio, -(-side // ratio)) for side, number, ratio in sides):
-            down, across = (_middles(*line) * image_size / line[0] for line in sides)
-            keys = torch.cartesian_prod(down, across).view(-1, 2)
+    parts = dict(module.named_modules())
+    pools = [next((parts[name] for name in names if name in parts), None) for names in (QUERY_POOLS, KEY_POOLS)]
+    lines = [_lines(*sides, *pools) for sides in zip(one.grid, one.key_grid, strict=True)]
+    queries, keys = (torch.cartesian_prod(*axes).view(-1, 2) * image_size for axes in zip(*lines, strict=True))
     return Geometry(torch.cdist(queries, keys, compute_mode="donot_use_mm_for_euclid_dist"), one.prefix)
 
 
-def _middles(side: int, number: int, ratio: int) -> Tensor:
-    """The middles of so many pieces of `ratio` tokens on a line, the last one's of what it has of the line."""
-    first = torch.arange(number, dtype=torch.float64) * ratio
-    return (first + (first + ratio).clamp(max=side)) / 2
+def _lines(queries: int, keys: int, query_pool: nn.Module | None, key_pool: nn.Module | None) -> tuple[Tensor, Tensor]:
+    """Where so many queries and keys lie along a side of the image, in parts of it."""
+    fewer, fewer_keys = _number(query_pool, "stride", 1), _number(key_pool, "stride", 1)
+    tokens = queries if fewer == 1 else keys if fewer_keys == 1 else queries * fewer
+    return _middles(queries, query_pool, tokens), _middles(keys, key_pool, tokens)
+
+
+def _middles(side: int, pool: nn.Module | None, tokens: int) -> Tensor:
+    """The middles of what a convolution or pooling looks at of a line of tokens, without what it pads behind it alone.
+
+    Evenly spread where it does not make so many of them.
+    """
+    kernel, stride, padding, dilation = (_number(pool, name, usual) for name, usual in GEOMETRY.items())
+    if side not in (tokens // stride, -(-tokens // stride)):
+        return (torch.arange(side, dtype=torch.float64) + 0.5) / side
+    first = torch.arange(side, dtype=torch.float64) * stride - padding
+    last = first + dilation * (kernel - 1) + 1
+    return (first + (last if padding else last.clamp(max=tokens))) / 2 / tokens
+
+
+def _number(pool: nn.Module | None, name: str, usual: int) -> int:
+    """A number of a convolution or pooling, of those down and across the first; the usual one where it has none."""
+    given = getattr(pool, name, usual)
+    return int(given[0] if isinstance(given, tuple | list) else given)
 
 
 def shuffled_patches(images: Tensor, grid: tuple[int, int], *, generator: torch.Generator) -> Tensor:
