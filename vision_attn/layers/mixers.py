@@ -3,17 +3,19 @@
 `multiply_adds` of each is the number of multiply-adds for tokens x, from its definition.
 """
 
+import math
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers.beginning import Beginning
 from vision_attn.layers.inputs import numbers
 from vision_attn.layers.positions import a_grid, on_grid
 
 
-class DepthwiseConvolution(nn.Module):
+class DepthwiseConvolution(Beginning):
     """A k x k convolution of every channel by itself over the grid of tokens, zero-padded to the same size.
 
     N must be grid[0] * grid[1], in raster order. `kernel_size` must be odd. Without `branch_sd` the kernels start as in
@@ -33,11 +35,14 @@ class DepthwiseConvolution(nn.Module):
             raise ValueError(f"kernel_size of DepthwiseConvolution must be odd. Got {kernel_size!r} instead.")
         if branch_sd is not None and not branch_sd > 0:
             raise ValueError(f"branch_sd of DepthwiseConvolution must be more than 0. Got {branch_sd!r} instead.")
-        self.grid = a_grid(grid, "DepthwiseConvolution")
+        self.grid, self.branch_sd = a_grid(grid, "DepthwiseConvolution"), branch_sd
         self.conv = nn.Conv2d(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
-        if branch_sd is not None:
-            taps = _mean_taps(grid[0], kernel_size) * _mean_taps(grid[1], kernel_size)
-            nn.init.normal_(self.conv.weight, std=branch_sd * taps**-0.5)
+        self.begin()
+
+    def begin(self) -> None:
+        if self.branch_sd is not None:
+            taps = math.prod(_mean_taps(side, self.conv.kernel_size[0]) for side in self.grid)
+            nn.init.normal_(self.conv.weight, std=self.branch_sd * taps**-0.5)
             assert self.conv.bias is not None
             nn.init.zeros_(self.conv.bias)
 
@@ -52,7 +57,7 @@ class DepthwiseConvolution(nn.Module):
         return x.numel() * self.conv.kernel_size[0] ** 2
 
 
-class RecurrentMixing(nn.Module):
+class RecurrentMixing(Beginning):
     """A long short-term memory over the sequence of tokens (Hochreiter and Schmidhuber 1997), one layer.
 
     It reads the grid row by row ("raster") or column by column ("columns"); N must be grid[0] * grid[1]. One way, it
@@ -76,10 +81,14 @@ class RecurrentMixing(nn.Module):
             raise ValueError(f"dim of RecurrentMixing must be even with bidirectional = True. Got {dim!r} instead.")
         self.grid, self.order, units = a_grid(grid, "RecurrentMixing"), order, dim // 2 if bidirectional else dim
         self.lstm = nn.LSTM(dim, units, batch_first=True, bidirectional=bidirectional)
-        with torch.no_grad():
-            for name, parameter in self.lstm.named_parameters():
-                if name.startswith("bias"):
-                    parameter[units : 2 * units] = float(name.startswith("bias_ih"))
+        self.begin()
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        units = self.lstm.hidden_size
+        for name, parameter in self.lstm.named_parameters():
+            if name.startswith("bias"):
+                parameter[units : 2 * units] = float(name.startswith("bias_ih"))
 
     def forward(self, x: Tensor, *, grid: tuple[int, int] | None = None) -> Tensor:
         """`grid` is how the tokens of this call lie, if not as stated."""
@@ -140,7 +149,7 @@ class AveragePooling(nn.Module):
         return f"grid={self.grid}, kernel_size={self.kernel_size}"
 
 
-class RandomMixing(nn.Module):
+class RandomMixing(Beginning):
     """A fixed random mean over all tokens, the same for every image and channel (Yu et al. 2024, arXiv:2210.13452).
 
     out = softmax(R) x with R (N, N) uniform in [0, 1), drawn once, in the state but never trained; N = `num_tokens`.
@@ -153,7 +162,11 @@ class RandomMixing(nn.Module):
         super().__init__()
         if type(num_tokens) is not int or num_tokens < 1:
             raise ValueError(f"num_tokens of RandomMixing must be an integer, at least 1. Got {num_tokens!r} instead.")
-        self.register_buffer("weights", torch.rand(num_tokens, num_tokens).softmax(dim=-1))
+        self.register_buffer("weights", torch.empty(num_tokens, num_tokens))
+        self.begin()
+
+    def begin(self) -> None:
+        self.weights.copy_(torch.rand(self.weights.shape, device=self.weights.device).softmax(dim=-1))
 
     def forward(self, x: Tensor) -> Tensor:
         if numbers(x, "RandomMixing").ndim != 3 or x.shape[1] != len(self.weights):

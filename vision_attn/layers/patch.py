@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers.beginning import Beginning
 from vision_attn.layers.inputs import images
 from vision_attn.layers.positions import a_grid, on_grid
 from vision_attn.layers.symbolic import traced
 
 
-class PatchEmbed(nn.Module):
+class PatchEmbed(Beginning):
     """Non-overlapping patches, each mapped linearly to a token: (B, in_chans, H, W) to (B, N, dim), raster order.
 
     The weights have timm's layout, that of a convolution with stride = kernel = patch_size (Dosovitskiy et al. 2021).
@@ -31,7 +32,7 @@ class PatchEmbed(nn.Module):
         return self.proj(images(x, "PatchEmbed", self.in_chans)).flatten(2).transpose(1, 2)
 
 
-class ConvEmbed(nn.Module):
+class ConvEmbed(Beginning):
     """Tokens from overlapping convolutions: (B, in_chans, H, W) to (B, N, dim), raster order, N = H W / patch_size^2.
 
     log2(patch_size) times: a 3x3 convolution without bias, ReLU, 3x3 max pooling of stride 2. Channels double up to
@@ -49,9 +50,12 @@ class ConvEmbed(nn.Module):
         steps = patch_size.bit_length() - 1
         widths = [in_chans, *(max(1, dim >> (steps - 1 - step)) for step in range(steps))]
         convs = [nn.Conv2d(before, after, 3, padding=1, bias=False) for before, after in itertools.pairwise(widths)]
-        for conv in convs:
-            nn.init.kaiming_normal_(conv.weight)
         self.convs = nn.ModuleList(convs)
+        self.begin()
+
+    def begin(self) -> None:
+        for conv in self.convs:
+            nn.init.kaiming_normal_(conv.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         images(x, "ConvEmbed", self.in_chans)
@@ -60,7 +64,7 @@ class ConvEmbed(nn.Module):
         return x.flatten(2).transpose(1, 2)
 
 
-class LocalEmbed(nn.Module):
+class LocalEmbed(Beginning):
     """Non-overlapping patches, each mapped linearly by weights of its own: (B, in_chans, H, W) to (B, N, dim).
 
     `PatchEmbed` without the sharing of weights: a locally connected layer, in raster order over `grid` = (H, W) /
@@ -73,8 +77,14 @@ class LocalEmbed(nn.Module):
         super().__init__()
         self.in_chans, self.patch_size, self.grid = in_chans, patch_size, a_grid(grid, "LocalEmbed")
         pixels = in_chans * patch_size**2
-        self.weight = nn.Parameter(torch.empty(*self.grid, pixels, dim).uniform_(-(pixels**-0.5), pixels**-0.5))
-        self.bias = nn.Parameter(torch.empty(*self.grid, dim).uniform_(-(pixels**-0.5), pixels**-0.5))
+        self.weight = nn.Parameter(torch.empty(*self.grid, pixels, dim))
+        self.bias = nn.Parameter(torch.empty(*self.grid, dim))
+        self.begin()
+
+    def begin(self) -> None:
+        largest = self.weight.shape[2] ** -0.5
+        for parameter in (self.weight, self.bias):
+            nn.init.uniform_(parameter, -largest, largest)
 
     def forward(self, x: Tensor) -> Tensor:
         sides = tuple(side * self.patch_size for side in self.grid)
@@ -86,7 +96,7 @@ class LocalEmbed(nn.Module):
         return tokens + self.bias.flatten(0, 1).to(tokens.dtype)
 
 
-class TokenMerging(nn.Module):
+class TokenMerging(Beginning):
     """Each 2 x 2 tokens become one of twice the width: (B, N, C) to (B, N / 4, 2 C), raster order.
 
     The four are joined, normed, and mapped linearly without bias (Liu et al. 2021, arXiv:2103.14030). Raises

@@ -201,10 +201,17 @@ class KMeansClassifier(OfPixels):
         self.strengths, self.patch_size, self.pixels_a_side = spec.strengths, spec.patch_size, spec.patch_size
         self.side, pixels = image_size - spec.patch_size + 1, in_chans * spec.patch_size**2
         self.num_features = 4 * spec.centroids
-        self.register_buffer("mean", torch.zeros(pixels))
-        self.register_buffer("whitening", torch.eye(pixels))
-        self.register_buffer("centroids", torch.zeros(spec.centroids, pixels))
+        self.register_buffer("mean", torch.empty(pixels))
+        self.register_buffer("whitening", torch.empty(pixels, pixels))
+        self.register_buffer("centroids", torch.empty(spec.centroids, pixels))
         self.head = self.make_head(num_classes)
+        self.begin()
+
+    def begin(self) -> None:
+        super().begin()
+        for unfitted in (self.mean, self.centroids):
+            unfitted.zero_()
+        nn.init.eye_(self.whitening)
 
     def features(self, x: Tensor) -> Tensor:
         patches = self._whitened(_evened(F.unfold(x, self.patch_size).transpose(1, 2)))

@@ -7,18 +7,19 @@ import safetensors.torch
 from huggingface_hub import PyTorchModelHubMixin, constants, hf_hub_download
 from torch import Tensor, nn
 
+from vision_attn.layers.beginning import Beginning
 from vision_attn.layers.places import grid_known
 from vision_attn.models.base import Model
 from vision_attn.models.input_size import a_size, allow_any_size
 from vision_attn.spec import InputError, from_json, to_json
 
 
-class Classifier(nn.Module, PyTorchModelHubMixin, library_name="vision-attn", tags=["image-classification"]):
+class Classifier(Beginning, PyTorchModelHubMixin, library_name="vision-attn", tags=["image-classification"]):
     """An image classifier built from a spec: (B, in_chans, H, W) to logits (B, num_classes).
 
     `save_pretrained(folder)` writes the spec as config.json and the weights as model.safetensors;
     `from_pretrained(folder or repository)` of any classifier builds what the config says, in eval mode. Pickled
-    weights are never read.
+    weights are never read. `reset_parameters` makes it as new.
     """
 
     num_features: int

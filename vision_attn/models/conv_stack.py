@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from vision_attn.layers import PatchEmbed
+from vision_attn.layers.beginning import Beginning
 from vision_attn.models.base import Model
 from vision_attn.models.classifier import Classifier
 from vision_attn.models.features import Features, Step
@@ -73,7 +74,7 @@ class PositionNorm(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class ConvBlock(nn.Module):
+class ConvBlock(Beginning):
     """norm(x + gelu(conv(x))); depthwise, norm(x + pointwise(gelu(conv(x)))).
 
     The norm stands behind the sum, as in Vaswani et al. 2017, and kernels start with twice the deviation of He et al.
@@ -87,6 +88,9 @@ class ConvBlock(nn.Module):
         groups = width if depthwise else 1
         self.conv = nn.Conv2d(width, width, kernel, padding=kernel // 2 * dilation, dilation=dilation, groups=groups)
         self.pointwise = nn.Conv2d(width, width, 1) if depthwise else nn.Identity()
+        self.begin()
+
+    def begin(self) -> None:
         for module, gain in ((self.conv, 2 * 2**0.5), (self.pointwise, 2**0.5)):
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=gain * module.weight[0].numel() ** -0.5)

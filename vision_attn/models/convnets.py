@@ -92,6 +92,9 @@ class ResidualNetwork(Features, Classifier):
         self.feature_info = [
             {"module": f"stages.{i}", "num_chs": width * 2**i, "reduction": 2**i} for i in range(STAGES)
         ]
+        self.begin()
+
+    def begin(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -181,6 +184,9 @@ class ConvNeXtNetwork(Features, Classifier):
         self.feature_info = [
             {"module": f"stages.{i}", "num_chs": width << i, "reduction": size << i} for i in range(STAGES)
         ]
+        self.begin()
+
+    def begin(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)

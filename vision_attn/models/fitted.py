@@ -63,16 +63,23 @@ class FittedClassifier(Classifier):
             return x if pre_logits else self.head(x)
 
     def make_head(self, num_classes: int) -> nn.Module:
-        head = super().make_head(num_classes)
-        if isinstance(head, nn.Linear):
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
-        return head
+        return _unfitted(super().make_head(num_classes))
+
+    def begin(self) -> None:
+        _unfitted(self.head)
 
     def all_features(self, images: Tensor) -> Tensor:
         """The features (N, F) of all images, on the CPU, from batches."""
         with torch.no_grad():
             return torch.cat([self.forward_features(batch).cpu() for batch in images.split(BATCH_SIZE)])
+
+
+def _unfitted(head: nn.Module) -> nn.Module:
+    """The head, for which all classes are alike."""
+    if isinstance(head, nn.Linear):
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+    return head
 
 
 def _without_autocast(x: Tensor) -> AbstractContextManager[object]:

@@ -146,17 +146,24 @@ class VisionTransformer(OfPlaces, Features, Classifier):
         self.fc_norm = nn.LayerNorm(self.num_features, eps=1e-6)
         self.head_drop = nn.Dropout(spec.drop_rate) if spec.drop_rate else nn.Identity()
         self.head = super().make_head(num_classes)
-        if isinstance(self.pos_embed, nn.Parameter):
-            nn.init.trunc_normal_(self.pos_embed, std=0.02)
-        initialise(self.modules())
         if spec.num_prefix_tokens:
-            self.prefix = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, spec.num_prefix_tokens, dim), std=0.02))
+            self.prefix = nn.Parameter(torch.empty(1, spec.num_prefix_tokens, dim))
+        self.begin()
         for block, stage, grid in zip(self.blocks, stages, self.grids, strict=True):
             block.mixer = _made_mixer(spec, stage, grid)
         self.feature_info = [
             {"module": f"blocks.{i}", "num_chs": width, "reduction": spec.patch_size << stage}
             for i, (width, stage) in enumerate(zip(widths, stages, strict=True))
         ]
+
+    def begin(self) -> None:
+        if isinstance(self.pos_embed, nn.Parameter):
+            nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        initialise(self.modules())
+        if self.num_prefix_tokens:
+            nn.init.trunc_normal_(self.prefix, std=0.02)
+        for block in self.blocks:
+            _begin_mixer(block.mixer, self.spec)
 
     def places(self) -> tuple[int, int] | None:
         """The grid of the learned positions."""
@@ -253,10 +260,13 @@ def _made_mixer(spec: ViT, stage: int, grid: tuple[int, int]) -> nn.Module:
     own = spec.mixer.widened(2**stage) if stage else spec.mixer
     mixer = own.build(dim=spec.dim << stage, grid=grid, num_prefix_tokens=spec.num_prefix_tokens)
     initialise(mixer.modules())
-    if spec.init != "default":
-        assert isinstance(mixer, Attention)
-        if spec.init == "mimetic":
-            initialise_mimetic(mixer)
-        else:
-            nn.init.normal_(mixer.qkv.weight, std=mixer.dim**-0.5)
+    _begin_mixer(mixer, spec)
     return mixer
+
+
+def _begin_mixer(mixer: nn.Module, spec: ViT) -> None:
+    """As `init` of the spec says, which asks for attention."""
+    if isinstance(mixer, Attention) and spec.init == "mimetic":
+        initialise_mimetic(mixer)
+    elif isinstance(mixer, Attention) and spec.init == "unit_variance":
+        nn.init.normal_(mixer.qkv.weight, std=mixer.dim**-0.5)
