@@ -242,6 +242,15 @@ def test_gradients_may_be_asked_for_several_at_a_time():
 
 
 @pytest.mark.parametrize("path", ["math", "auto"])
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_so_may_all_those_of_a_jacobian(similarity, path):
+    for pattern in ("full", "window", "neighbourhood"):
+        layer, x = made(similarity, pattern=pattern, num_prefix_tokens=1, path=path), image_tokens(13, batch=1)
+        whole = torch.autograd.functional.jacobian(layer, x)
+        torch.testing.assert_close(torch.autograd.functional.jacobian(layer, x, vectorize=True), whole)
+
+
+@pytest.mark.parametrize("path", ["math", "auto"])
 def test_float16_has_shapes_on_the_meta_device(path):
     layer = Attention(16, num_heads=2, path=path, device="meta", dtype=torch.float16)
     tokens = torch.empty(2, 8, 16, device="meta", dtype=torch.float16)

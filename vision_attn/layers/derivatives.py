@@ -31,6 +31,11 @@ def asked_again() -> bool:
     return beyond_first_gradients() if kinds else torch.is_grad_enabled()
 
 
+def stands_for_several(grad: Tensor) -> bool:
+    """Whether a gradient is several at once (`is_grads_batched`), which knows few operations and none in place."""
+    return torch._C._functorch.is_legacy_batchedtensor(grad)
+
+
 def may_be_asked(t: Tensor) -> bool:
     """Whether a tensor's numbers can be looked at, at no cost: not while a graph is made, under vmap, or on a GPU."""
     return type(t) is Tensor and t.device.type == "cpu" and not recorded() and not _transforms()

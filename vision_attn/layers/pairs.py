@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from vision_attn.layers.derivatives import asked_again, beyond_first_gradients
+from vision_attn.layers.derivatives import asked_again, beyond_first_gradients, stands_for_several
 from vision_attn.layers.precision import wide
 from vision_attn.layers.symbolic import recorded, traced
 
@@ -46,7 +46,7 @@ class _PairScores(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         q, k, weight = ctx.saved_tensors
-        if asked_again():
+        if asked_again() or stands_for_several(grad):
             active = _active(q, k, ctx.activation)
             dpairs = grad[..., None] * weight[..., None, None, :] * _slope(active, ctx.activation)
             dweight = (grad[..., None] * active).sum(dim=(-3, -2))
