@@ -30,6 +30,14 @@ class Visible:
         """Whether nothing is hidden and nothing added."""
         return self.keys is None and self.pairs is None and not self.causal
 
+    def keys_of_any(self) -> Bool[Tensor, "B M"] | None:
+        """The keys that some query may see, the causal order apart; None: all."""
+        if self.pairs is None:
+            return self.keys
+        pairs = self.pairs
+        met = (pairs if pairs.dtype == torch.bool else pairs > torch.finfo(pairs.dtype).min).any(dim=2).any(dim=1)
+        return met if self.keys is None else self.keys & met
+
     def only_causal(self, part: Part) -> bool:
         """Whether the fused kernel's own causal order says it all."""
         return self.causal and self.keys is None and self.pairs is None and type(part) is Rows and part.stop is None

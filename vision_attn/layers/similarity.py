@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vision_attn.layers.pairs import pair_scores
 from vision_attn.layers.precision import compared, wide
-from vision_attn.layers.shapes import Float
+from vision_attn.layers.shapes import Bool, Float
 from vision_attn.layers.symbolic import traced
 
 SimilarityName = Literal["dot", "cosine", "bilinear", "additive", "perceptron", "gaussian"]
@@ -25,6 +25,8 @@ class Dot(nn.Module):
     """Whether the similarity of the folded q and k is their dot product."""
     exact: ClassVar[bool] = False
     """Whether folded q and k are compared in float32 even where the tokens are of a smaller type."""
+    centred: ClassVar[bool] = False
+    """Whether queries and keys are taken from the mean of the keys that any may see."""
     turns: ClassVar[bool] = True
     """Whether it stays the same where q and k are turned alike: then places may be counted from anywhere."""
     scales: ClassVar[tuple[str, ...]] = ("sqrt", "none", "inverse", "learned", "after_softmax")
@@ -41,14 +43,14 @@ class Dot(nn.Module):
     def reset_parameters(self) -> None:
         """What is learned, as it is to begin with."""
 
-    def forward(self, q: Tensor, k: Tensor, *, folded: bool = False) -> Any:
+    def forward(self, q: Tensor, k: Tensor, *, folded: bool = False, seen: Tensor | None = None) -> Any:
         """The folded queries and keys, or the similarities of those that are."""
-        return self.scores(q, k) if folded else self.fold(q, k)
+        return self.scores(q, k) if folded else self.fold(q, k, seen)
 
     def fold(
-        self, q: Float[Tensor, "B H N D"], k: Float[Tensor, "B H M D"]
+        self, q: Float[Tensor, "B H N D"], k: Float[Tensor, "B H M D"], seen: Bool[Tensor, "B M"] | None
     ) -> tuple[Float[Tensor, "B H N F"], Float[Tensor, "B H M F"]]:
-        """The queries and keys that `scores` compares."""
+        """The queries and keys that `scores` compares; `seen` are the keys that any may see, None: all."""
         return q, k
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
@@ -64,7 +66,7 @@ class Cosine(Dot):
     def first_scale(self) -> float:
         return 10.0
 
-    def fold(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    def fold(self, q: Tensor, k: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
         return F.normalize(wide(q), dim=-1), F.normalize(wide(k), dim=-1)
 
 
@@ -82,7 +84,7 @@ class Bilinear(Dot):
         with torch.no_grad():
             self.weight.copy_(torch.eye(self.head_dim))
 
-    def fold(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    def fold(self, q: Tensor, k: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
         return q @ self.weight, k
 
 
@@ -90,15 +92,22 @@ class Gaussian(Dot):
     """-|q - k|^2 / 2, the exponent of a Gaussian kernel (Tsai et al. 2019, arXiv:1908.11775).
 
     It is q . k - |k|^2 / 2 but for |q|^2 / 2, which the softmax cancels: a channel more, 1 for q, the norm term for k.
-    Both are taken from the mean of the keys, in float32, as the terms of the square lose what they have in common.
+    Both are taken from the mean of the keys, in float32, as the terms of the square lose what they have in common: of
+    those that are seen, as what padding holds may be large.
     """
 
     exact: ClassVar[bool] = True
+    centred: ClassVar[bool] = True
     scales: ClassVar[tuple[str, ...]] = ("sqrt", "none", "inverse", "learned")
 
-    def fold(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    def fold(self, q: Tensor, k: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
         q, k = wide(q), wide(k)
-        centre = k.detach().mean(dim=-2, keepdim=True).nan_to_num(0.0, 0.0, 0.0)  # of no keys, too
+        if seen is None:
+            centre = k.detach().mean(dim=-2, keepdim=True)
+        else:
+            own = seen[:, None, :, None]
+            centre = k.detach().masked_fill(~own, 0).sum(dim=-2, keepdim=True) / own.sum(dim=-2, keepdim=True)
+        centre = centre.nan_to_num(0.0, 0.0, 0.0)  # of no keys, too
         q, k = q - centre, k - centre
         norm = k.square().sum(dim=-1, keepdim=True) / -2
         return torch.cat([q, torch.ones_like(q[..., :1])], dim=-1), torch.cat([k, norm], dim=-1)
@@ -157,7 +166,7 @@ class Perceptron(Additive):
         self._draw_weight()
         self._draw_hidden()
 
-    def fold(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    def fold(self, q: Tensor, k: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
         for_q, for_k = self.hidden.chunk(2, dim=1)
         return q @ for_q + self.hidden_bias.to(q.dtype), k @ for_k
 

@@ -47,7 +47,7 @@ def heads(layer: "Attention", call: Call, *, hiding: bool) -> Heads:
     if spoilt is not None:
         k, v = k.masked_fill(spoilt, 0), v.masked_fill(spoilt, 0)
     q, k = _turned(layer, call, q, k)
-    q, k = layer.similarity(q, k)
+    q, k = layer.similarity(q, k, seen=call.visible.keys_of_any() if layer.similarity.centred else None)
     if layer.scaling == "learned" and layer.similarity.folds:
         temperature = layer.temperature()
         q = q * temperature.to(q.dtype)
