@@ -9,7 +9,12 @@ from vision_attn.layers import Attention, RelativeBias, Window
 
 @pytest.mark.parametrize(
     ("given", "ours"),
-    [({"embed_dim": 8}, "dim"), ({"dim": 8, "heads": 2}, "num_heads"), ({"dim": 8, "bias": 0}, "qkv_")],
+    [
+        ({"embed_dim": 8}, "dim"),
+        ({"dim": 8, "heads": 2}, "num_heads"),
+        ({"dim": 8, "bias": 0}, "qkv_"),
+        ({"dim": 8, "use_rope": 1}, "position"),
+    ],
 )
 def test_arguments_of_other_libraries_are_named_as_here(given, ours):
     with pytest.raises(TypeError, match=f"here it is {ours}"):

@@ -209,6 +209,16 @@ ALL_KINDS = "'dot', 'cosine', 'bilinear', 'additive', 'perceptron', 'gaussian'"
             {"position": Rotary(GRID, 4), "context_dim": 5},
         ),
         ("num_prefix_tokens of Attention must be an integer, at least 0. Got -1 instead.", {"num_prefix_tokens": -1}),
+        ("qkv_bias of Attention must be True or False. Got 'no' instead.", {"qkv_bias": "no"}),
+        ("v_bias of Attention must be True or False. Got 0.5 instead.", {"v_bias": 0.5}),
+        ("qk_norm of Attention must be True or False. Got 'layer' instead.", {"qk_norm": "layer"}),
+        ("attn_drop of Attention must be a number from 0 to 1. Got 1.5 instead.", {"attn_drop": 1.5}),
+        ("proj_drop of Attention must be a number from 0 to 1. Got None instead.", {"proj_drop": None}),
+        (
+            "norm_layer of Attention must be what makes a norm of so many channels, with qk_norm. Got None instead.",
+            {"norm_layer": None, "qk_norm": True},
+        ),
+        ("dtype of Attention must be None or a floating torch.dtype. Got 'float32' instead.", {"dtype": "float32"}),
         (
             "position of Attention must be another than RelativeBias with the pattern SpatialReduction. Got "
             "'RelativeBias' instead.",

@@ -102,6 +102,11 @@ class Attention(nn.Module):
         self.grid, self.path = None if grid is None else a_grid(grid, "Attention"), path
         self.widths = {"q": key_dim, "k": key_dim, "v": value_dim}
         biased = {"q": q_bias, "k": k_bias, "v": v_bias}
+        checks.switches({f"{name}_bias": bias for name, bias in {"qkv": qkv_bias, **biased, "proj": proj_bias}.items()})
+        checks.switches({"qk_norm": qk_norm})
+        checks.makes_norms(norm_layer, wanted=bool(qk_norm))
+        checks.rates(attn_drop=attn_drop, proj_drop=proj_drop)
+        checks.floating(dtype)
         biases = {name: qkv_bias if bias is None else bias for name, bias in biased.items()}
         with contextlib.nullcontext() if device is None else torch.device(device):
             if context_dim is None:

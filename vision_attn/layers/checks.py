@@ -1,12 +1,12 @@
 """What the arguments of Attention may be, in one sentence each: the argument, what is allowed, what was given."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vision_attn.layers import inputs
 from vision_attn.layers.paths import PATHS
@@ -54,6 +54,32 @@ def widths(dim: int, num_heads: int, *, key_dim: int, value_dim: int, context_di
         require(fits, field, f"a multiple of num_heads = {num_heads}", width)
     if context_dim is not None:
         whole("context_dim", context_dim, least=1)
+
+
+def switches(given: Mapping[str, Any]) -> None:
+    """True or False each, or None where a general one decides; any text would be true."""
+    for field, value in given.items():
+        known = value is None or isinstance(value, bool | Integral)
+        require(known and value in (None, 0, 1), field, "True or False", value)
+
+
+def rates(**given: Any) -> None:
+    """Shares of what is dropped."""
+    for field, value in given.items():
+        fits = isinstance(value, Real) and not isinstance(value, bool) and 0 <= value <= 1
+        require(fits, field, "a number from 0 to 1", value)
+
+
+def makes_norms(norm_layer: Any, *, wanted: bool) -> None:
+    """A class or function, not a layer that is made."""
+    fits = not wanted or (callable(norm_layer) and not isinstance(norm_layer, nn.Module))
+    require(fits, "norm_layer", "what makes a norm of so many channels, with qk_norm", norm_layer)
+
+
+def floating(dtype: Any) -> None:
+    """A type of numbers that parameters may have."""
+    fits = dtype is None or (isinstance(dtype, torch.dtype) and dtype.is_floating_point)
+    require(fits, "dtype", "None or a floating torch.dtype", dtype)
 
 
 def scale_of(similarity: str, scale: str | float | None) -> str | float:
