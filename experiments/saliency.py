@@ -16,11 +16,11 @@ The preset "mean-pooling" asks the same of a ViT whose head reads the mean of al
 its own that decides, and is read as the mean of the rows. Maps of a network that learned permuted labels are compared
 in permuted_labels.py.
 
-Five seeds that were trained twice gave two answers on rollout, supports and inconclusive (see results/LOG.md): the
-preset "other-seeds" asks eleven others, under the same rules.
+Five seeds, 0 to 4, gave two answers on rollout when they were trained twice, supports and inconclusive (see
+results/LOG.md). So eleven others are asked, under the same rules; of the CNN, of which no rule speaks, five.
 
-Expected: 10 minutes on two cores, the preset "mean-pooling" 5, "other-seeds" 25; the preset "photographs", CIFAR-10
-with 2.5 million images seen, takes a GPU.
+Expected: 20 minutes on two cores, the preset "mean-pooling" 5; the preset "photographs", CIFAR-10 with 2.5 million
+images seen, takes a GPU.
 """
 
 from vision_attn import Accuracy, Cifar10, Experiment, Mnist5k, Quantity, Recipe, ResNet, Run, ViT, cell, claim
@@ -51,6 +51,8 @@ MISSING = 0.3
 
 
 def run(seed, data, task, model):
+    if model == CNN and seed > 9:
+        return None
     shown = PlantedGlyph(of=DATA[data]) if task == GLYPHS else DATA[data]
     rate = RATES.get((data, task, VIT if model == MEAN else model), 3e-3 if model == CNN else 1e-3)
     recipe = RECIPES[data][task].replace(learning_rate=rate, crop_padding=0, patch_drop=MISSING)
@@ -107,11 +109,10 @@ LEARNED = claim(
 
 experiment = Experiment(
     question=__doc__,
-    factors={"seed": range(5), "data": ("mnist5k",), "task": (GLYPHS, IMAGES), "model": (VIT, CNN)},
+    factors={"seed": range(5, 16), "data": ("mnist5k",), "task": (GLYPHS, IMAGES), "model": (VIT, CNN)},
     presets={
-        "photographs": {"data": ("cifar10",)},
-        "mean-pooling": {"model": (MEAN,)},
-        "other-seeds": {"seed": range(5, 16)},
+        "photographs": {"data": ("cifar10",), "seed": range(5)},
+        "mean-pooling": {"model": (MEAN,), "seed": range(5)},
     },
     run=run,
     probes=(
