@@ -66,7 +66,7 @@ def switches(given: Mapping[str, Any]) -> None:
 def rates(**given: Any) -> None:
     """Shares of what is dropped."""
     for field, value in given.items():
-        fits = isinstance(value, Real) and not isinstance(value, bool) and 0 <= value <= 1
+        fits = isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) <= 1
         require(fits, field, "a number from 0 to 1", value)
 
 

@@ -54,8 +54,8 @@ class ConvEmbed(Beginning):
         self.begin()
 
     def begin(self) -> None:
-        for conv in self.convs:
-            nn.init.kaiming_normal_(conv.weight)
+        for weight in self.convs.parameters():
+            nn.init.kaiming_normal_(weight)
 
     def forward(self, x: Tensor) -> Tensor:
         images(x, "ConvEmbed", self.in_chans)

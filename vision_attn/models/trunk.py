@@ -162,8 +162,8 @@ class VisionTransformer(OfPlaces, Features, Classifier):
         initialise(self.modules())
         if self.num_prefix_tokens:
             nn.init.trunc_normal_(self.prefix, std=0.02)
-        for block in self.blocks:
-            _begin_mixer(block.mixer, self.spec)
+        for module in self.modules():
+            _begin_mixer(module, self.spec)
 
     def places(self) -> tuple[int, int] | None:
         """The grid of the learned positions."""
@@ -265,7 +265,7 @@ def _made_mixer(spec: ViT, stage: int, grid: tuple[int, int]) -> nn.Module:
 
 
 def _begin_mixer(mixer: nn.Module, spec: ViT) -> None:
-    """As `init` of the spec says, which asks for attention."""
+    """As `init` of the spec says where it is attention."""
     if isinstance(mixer, Attention) and spec.init == "mimetic":
         initialise_mimetic(mixer)
     elif isinstance(mixer, Attention) and spec.init == "unit_variance":
