@@ -38,18 +38,19 @@ def test_what_is_padding_reaches_no_kept_row_and_no_gradient(pattern, bad, path)
 
 
 @pytest.mark.parametrize("pattern", MASKABLE)
-@pytest.mark.parametrize("large", [1e4, 1e8, 1e30])
+@pytest.mark.parametrize("large", [1e4, 1e8, 1e30, 1e38])
 @pytest.mark.parametrize("form", ["key_padding_mask", "boolean", "added"])
 def test_what_padding_holds_takes_no_precision_from_kept_rows(form, large, pattern):
     visible = ~padded()[:, None].expand(2, 12, 12)
     added = torch.zeros(2, 12, 12).masked_fill(~visible, -math.inf)
     masks = {"key_padding_mask": padded()} if form == "key_padding_mask" else {}
     masks |= {"boolean": {"attn_mask": visible}, "added": {"attn_mask": added}}.get(form, {})
-    layer, x = made("gaussian", pattern=pattern).float(), image_tokens().float()
-    expected = layer(x, **masks)
-    x[:, HIDDEN] = large
     kept = ~padded()[0]
-    torch.testing.assert_close(layer(x, **masks)[:, kept], expected[:, kept], rtol=0, atol=1e-5)
+    for similarity in ("gaussian", "dot"):
+        layer, x = made(similarity, pattern=pattern).float(), image_tokens().float()
+        expected = layer(x, **masks)
+        x[:, HIDDEN] = large
+        torch.testing.assert_close(layer(x, **masks)[:, kept], expected[:, kept], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("given", ["attn_mask", "is_causal"])

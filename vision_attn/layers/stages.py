@@ -44,10 +44,12 @@ def heads(layer: "Attention", call: Call, *, hiding: bool) -> Heads:
     q, k, v = _projected(layer, call)
     q, k = layer.q_norm(q).to(v.dtype), layer.k_norm(k).to(v.dtype)
     spoilt = _spoilt(k, v) if hiding else None
+    seen = call.visible.keys_of_any() if hiding or layer.similarity.centred else None
     if spoilt is not None:
-        k, v = k.masked_fill(spoilt, 0), v.masked_fill(spoilt, 0)
+        gone = spoilt if seen is None else spoilt | ~seen[:, None, :, None]  # products of large numbers are not finite
+        k, v = k.masked_fill(gone, 0), v.masked_fill(gone, 0)
     q, k = _turned(layer, call, q, k)
-    q, k = layer.similarity(q, k, seen=call.visible.keys_of_any() if layer.similarity.centred else None)
+    q, k = layer.similarity(q, k, seen=seen)
     if layer.scaling == "learned" and layer.similarity.folds:
         temperature = layer.temperature()
         q = q * temperature.to(q.dtype)
