@@ -7,14 +7,14 @@ A pattern says which parts of the queries and keys meet; parts of one list are n
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers.cells import CellConv, filled
 from vision_attn.layers.inputs import numbers
 from vision_attn.layers.parts import Part, Rows, Surroundings, Tiles
 from vision_attn.layers.positions import as_image, coordinates
 from vision_attn.layers.shapes import Bool, Float
-from vision_attn.layers.symbolic import covering, is_integer, least, surely
+from vision_attn.layers.symbolic import covering, is_integer, least, surely, traced
 from vision_attn.layers.tiling import Tiling
 
 
@@ -189,7 +189,7 @@ class SpatialReduction(Pattern):
     def __init__(self, dim: int, ratio: int) -> None:
         super().__init__()
         self.dim, self.ratio = dim, _at_least("ratio", "SpatialReduction", ratio, 1)
-        self.sr = nn.Conv2d(dim, dim, ratio, stride=ratio) if ratio > 1 else nn.Identity()
+        self.sr = CellConv(dim, dim, ratio, stride=ratio) if ratio > 1 else nn.Identity()
         self.norm = nn.LayerNorm(dim) if ratio > 1 else nn.Identity()
 
     def key_places(self, grid: tuple[int, int], *, device: torch.device) -> Float[Tensor, "M 2"]:
@@ -202,8 +202,8 @@ class SpatialReduction(Pattern):
         if self.ratio == 1:
             return x
         image = as_image(numbers(x, "SpatialReduction")[:, prefix:], grid)
-        below, right = (covering(side, self.ratio) * self.ratio - side for side in grid)
-        image = F.pad(image, (0, right, 0, below))
+        if traced(x) or not isinstance(self.sr, CellConv):
+            image = filled(image, (self.ratio, self.ratio), grid)
         small = self.norm(self.sr(image).flatten(2).transpose(1, 2))
         return torch.cat([x[:, :prefix], small.to(x.dtype)], dim=1) if prefix else small
 

@@ -23,6 +23,14 @@ def wide_dtype(t: Tensor) -> torch.dtype:
     return torch.float64 if t.dtype == torch.float64 else torch.float32
 
 
+def product_dtype(t: Tensor) -> torch.dtype:
+    """The type in which products of it are formed: that of autocast where it is on."""
+    kind = t.device.type
+    if t.dtype == torch.float64 or not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return t.dtype
+    return torch.get_autocast_dtype(kind)
+
+
 def most_exact(device: torch.device | None) -> torch.dtype:
     """The most precise type of a device: Apple's has no float64."""
     return torch.float32 if device is not None and device.type == "mps" else torch.float64

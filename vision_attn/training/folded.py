@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from vision_attn.layers import Attention, LearnedPosition, SinCosPosition
+from vision_attn.layers.cells import CellConv
 from vision_attn.models.trunk import VisionTransformer
 from vision_attn.training.evaluate import evaluating
 
@@ -261,6 +262,7 @@ FOLDED: dict[type[nn.Module], Callable[..., nn.Module | None]] = {
     nn.Linear: _linear,
     nn.LayerNorm: _layer_norm,
     nn.Conv2d: _conv2d,
+    CellConv: _conv2d,
     nn.BatchNorm2d: _batch_norm,
 }
 """What is written by hand, by the type of the module; another type, also one derived, may mean something else."""
