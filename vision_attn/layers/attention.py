@@ -229,7 +229,9 @@ class Attention(nn.Module):
             x = symbolic.alone(x, more, context, key_padding_mask, attn_mask, is_causal, grid, others)
             return self.forward(x)
         if unmasked and context is None and grid is None and not others and not more and plain.is_plain(self, x):
-            return self._out(plain.mixed(self, x))
+            mixed = plain.mixed(self, x)
+            if mixed is not None:
+                return self._out(mixed)
         foreign.no_others("forward of Attention", others, by_place=more)
         masks = calls.Masks(key_padding_mask, attn_mask, is_causal)
         call = calls.read(self, x, context=context, masks=masks, grid=grid)

@@ -5,6 +5,7 @@ behind the prefix.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -60,6 +61,10 @@ class Rows:
         """The queries' results in their order."""
         return t
 
+    def again(self, t: Float[Tensor, "B H n D"]) -> Float[Tensor, "B H n D"]:
+        """What `back` was given."""
+        return t
+
     def mask(self, device: torch.device) -> Bool[Tensor, "n M"] | None:
         """Which pairs may see each other; None: all."""
         return None
@@ -81,9 +86,13 @@ class Rows:
 
 @dataclasses.dataclass(frozen=True)
 class Masked(Rows):
-    """All queries meet all keys; `seen` says which of those of the grid they see, in the place of tiles."""
+    """All queries meet all keys; `seen` says which of them they see, in the place of tiles.
 
-    seen: Bool[Tensor, "N N"] | None = None
+    Where it is kept from call to call (layers.kept), `added` gives what is added to scores of a type.
+    """
+
+    seen: Bool[Tensor, "M M"] | None = None
+    added: Callable[[torch.dtype], Tensor | None] | None = None
 
     @property
     def hides(self) -> bool:
@@ -92,7 +101,7 @@ class Masked(Rows):
     def mask(self, device: torch.device) -> Bool[Tensor, "n M"]:
         """Which pairs may see each other: the prefix and the whole, and the pairs of the pattern."""
         assert self.seen is not None
-        return F.pad(self.seen, (self.prefix, 0, self.prefix, 0), value=True) if self.prefix else self.seen
+        return self.seen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +144,10 @@ class Tiles:
     def back(self, t: Float[Tensor, "B H G n D"]) -> Float[Tensor, "B H N D"]:
         """The queries' results in raster order."""
         return self.tiling.merge(t)
+
+    def again(self, t: Float[Tensor, "B H N D"]) -> Float[Tensor, "B H G n D"]:
+        """What `back` was given; padding is 0."""
+        return self.tiling.split(t)
 
     def mask(self, device: torch.device) -> Bool[Tensor, "G n m"] | None:
         """Which pairs may see each other; None: all."""

@@ -5,6 +5,7 @@ B batch, N queries, M keys, H heads, D channels a head of q and k, E of v; behin
 
 import contextlib
 import dataclasses
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ from vision_attn.layers.masks import unspoilt
 from vision_attn.layers.parts import Edges, Masked, Part, Tiles
 from vision_attn.layers.patterns import SpatialReduction, TopK
 from vision_attn.layers.positions import Position, coordinates, kept_coordinates
-from vision_attn.layers.precision import left_alone, scaled, wide, wide_dtype
+from vision_attn.layers.precision import left_alone, scaled, wide_dtype
 from vision_attn.layers.relative import RelativeBias, is_kept
 from vision_attn.layers.symbolic import traced
 
@@ -78,9 +79,14 @@ def mixed(layer: "Attention", call: Call) -> Tensor:
     hiding = any(part.hides for parts in lists for part in parts) or not call.visible.everything
     if hiding and may_be_asked(call.tokens):
         out = _mixed(layer, call, lists, hiding=False)
-        if out.detach().sum(dtype=wide_dtype(out) if out.dtype == torch.float16 else None).isfinite():
+        if is_finite(out):
             return out
     return _mixed(layer, _cleaned(call) if hiding else call, lists, hiding=hiding)
+
+
+def is_finite(out: Tensor) -> bool:
+    """Whether all numbers are, or at least their sum, and then all are."""
+    return math.isfinite(out.detach().sum(dtype=wide_dtype(out) if out.dtype == torch.float16 else None).item())
 
 
 def _mixed(layer: "Attention", call: Call, lists: list[list[Part]], *, hiding: bool) -> Tensor:
@@ -122,6 +128,8 @@ class _Seen(NamedTuple):
 
 def _seen(layer: "Attention", part: Part, call: Call, *, like: Tensor) -> _Seen:
     added = _added(layer, part, call, like=like)
+    if type(part) is Masked and part.added and added is None and call.visible.everything:
+        return _Seen(part.added(like.dtype), part.mask(like.device)[None, None], None)
     allowed, more = call.explicitly_visible.of(part, like=like)
     if more is not None:
         added = more if added is None else added + more
@@ -167,25 +175,37 @@ def _of_parts(
     spoilt: Tensor | None,
 ) -> Tensor:
     """softmax(scores) v for some of the queries, one softmax over all parts: (B, H, N, E)."""
-    outs, sizes = [], []
-    for part, one in zip(parts, seen, strict=True):
+    if len(parts) == 1 and layer.similarity.folds and not isinstance(layer.pattern, TopK):
+        part, one = parts[0], seen[0]
         own = part.queries(q), part.keys(k), part.keys(v)
-        if len(parts) == 1 and layer.similarity.folds and not isinstance(layer.pattern, TopK):
-            out = attended(layer, *own, one.bias)
+        if layer.path == "auto" and one.bias is None and _are_few(layer, own[1]):
+            out = kernels.products(*own, scale=layer.factor, drop=layer.attn_drop)
         else:
-            scores = _scores(layer, *own[:2], one.bias)
-            out = layer.attn_drop(scores.softmax(dim=-1)).to(v.dtype) @ own[2]
-        outs.append(part.back(_settled(out, part, one, spoilt)))
-        if len(parts) > 1:
-            size = wide(scores).logsumexp(dim=-1, keepdim=True)  # a share is as wrong as the difference of two sizes
-            if one.seeing is not None:
-                size = size.masked_fill(~one.seeing, torch.finfo(size.dtype).min)
-            sizes.append(part.back(size))
+            out = attended(layer, *own, one.bias)
+        return part.back(_settled(out, part, one, spoilt))
+    found = []
+    for part, one in zip(parts, seen, strict=True):
+        scores = _scores(layer, part.queries(q), part.keys(k), one.bias)
+        if len(parts) > 1 and one.seeing is not None:
+            scores = scores.masked_fill(~one.seeing, torch.finfo(scores.dtype).min)
+        found.append(scores)
     if len(parts) == 1:
-        return outs[0]
-    shares = torch.stack(sizes).softmax(dim=0)
-    mixed = sum((out * share for out, share in zip(outs[1:], shares[1:], strict=True)), outs[0] * shares[0])
-    return mixed.to(v.dtype)
+        weights = [layer.attn_drop(found[0].softmax(dim=-1))]
+    else:
+        rows = [part.back(scores).transpose(-2, -1) for part, scores in zip(parts, found, strict=True)]
+        shared = layer.attn_drop(torch.cat(rows, dim=-2).softmax(dim=-2).transpose(-2, -1))  # few keys, as in FEW
+        own_of_each = shared.split([row.shape[-2] for row in rows], dim=-1)
+        weights = [part.again(own) for part, own in zip(parts, own_of_each, strict=True)]
+    outs = [
+        part.back(_settled(own.to(v.dtype) @ part.keys(v), part, one, spoilt))
+        for part, one, own in zip(parts, seen, weights, strict=True)
+    ]
+    return sum(outs[1:], outs[0])
+
+
+def _are_few(layer: "Attention", k: Tensor) -> bool:
+    """Whether keys are reduced to so few that products are the fastest way in every type."""
+    return isinstance(layer.pattern, SpatialReduction) and may_be_asked(k) and k.shape[2] <= kernels.FEW
 
 
 def attended(layer: "Attention", q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
