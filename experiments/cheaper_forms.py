@@ -24,7 +24,7 @@ from vision_attn.figures import Budget, DotPlot, Matching
 from vision_attn.models import Axial, Dilated, Segmented, SpatialReduction, Window
 from vision_attn.probes import Size
 
-FULL, NONE, HIERARCHY = "full attention", "no attention", "hierarchical"
+FULL, NONE, HIERARCHY = "full attention", "no mixer", "hierarchical"
 PATTERNS = {
     "windows of 4 x 4": Window(size=4),
     "dilated, every 2nd": Dilated(stride=2),

@@ -95,14 +95,14 @@ def test_cheaper_forms_have_the_recipe_and_the_size_of_full_attention_whose_runs
     of_model = {}
     for levels, run in cells("cheaper_forms"):
         of_model.setdefault(levels["model"], []).append(run)
-    for own, name in (("full attention", "ViT"), ("no attention", "ViT, zero mixer")):
+    for own, name in (("full attention", "ViT"), ("no mixer", "ViT, zero mixer")):
         assert set(of_model[own]) <= {run for _, run in cells("data_size", model=name, train_size=4000)}
     whole, shape = of_model["full attention"], {"image_size": 32, "in_chans": 3, "num_classes": 10}
     size = count_params(whole[0].model, **shape)
     assert len({runs[0].model for runs in of_model.values()}) == 8
     for model, runs in of_model.items():
         assert [(run.data, run.recipe, run.seed) for run in runs] == [(run.data, run.recipe, run.seed) for run in whole]
-        if model != "no attention":
+        if model != "no mixer":
             assert abs(count_params(runs[0].model, **shape) / size - 1) < 0.06
             assert runs[0].model.replace(dim=64, mixer=whole[0].model.mixer, merge_after=()) == whole[0].model
 

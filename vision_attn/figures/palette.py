@@ -13,10 +13,10 @@ COLOURS = (
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "*", "h", "d", "8")
 HOUSE: tuple[tuple[str, ...], ...] = (
     ("ResNet", "CNN", "CNN, radius 4"),
-    ("ViT", "attention, learned"),
-    ("ViT, 3x3 convolution", "CNN, radius 1"),
+    ("ViT", "attention, learned", "segments of 16"),
+    ("ViT, 3x3 convolution", "CNN, radius 1", "hierarchical"),
     ("ViT, convolutional stem", "attention, relative"),
-    ("ViT, to radius 1", "attention to radius 1", "ViT, zero mixer"),
+    ("ViT, to radius 1", "attention to radius 1", "ViT, zero mixer", "windows of 4 x 4"),
     ("ConvNeXt", "CNN, radius 2", "no mixer"),
     ("LSTM", "ViT, LSTM"),
     ("attention, no position", "logistic regression"),
