@@ -188,5 +188,5 @@ experiment = Experiment(
         curves("time_slope", "blocks", BOTH, log_y=False),
         DotPlot(given=RECALL),
     ),
-    verdicts=(QUADRATIC, LINEAR, HIDDEN, RECURRENT, REACH_LOST, LONGER),
+    verdicts=(QUADRATIC, LINEAR, RECURRENT, REACH_LOST, LONGER, HIDDEN),
 )
