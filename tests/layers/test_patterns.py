@@ -116,6 +116,40 @@ def test_axial_attention_on_one_row_or_one_column_is_full_attention():
         torch.testing.assert_close(layer(Axial(), grid)(x), layer(None, grid)(x), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("grid", [(20, 13), (30, 40), (50, 90)])
+@pytest.mark.parametrize("prefix", [0, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_axial_attention_over_few_and_many_keys_is_attention_with_a_mask(grid, prefix, dtype, monkeypatch):
+    """The softmax over rows and columns is taken in another way for each number of keys, and without gradients."""
+    monkeypatch.setattr(plan, "COPY", -(10**9))
+    ours = layer(Axial(), grid, prefix=prefix)
+    x = torch.randn(1, grid[0] * grid[1] + prefix, DIM, generator=torch.Generator().manual_seed(0)) * 3
+    low = Attention(DIM, HEADS, pattern=Axial(), grid=grid, num_prefix_tokens=prefix).to(dtype)
+    low.load_state_dict(ours.state_dict())
+    seen = Axial().seen(grid, x.device)
+    seen = torch.nn.functional.pad(seen, (prefix, 0, prefix, 0), value=True)
+    full = Attention(DIM, HEADS, num_prefix_tokens=prefix).to(dtype)
+    full.load_state_dict(low.state_dict())
+    full.double()
+    expected = full(x.to(dtype).double(), attn_mask=seen)
+    found, bound = low(x.to(dtype)), 1e-5 if dtype == torch.float32 else 3e-2
+    with torch.no_grad():
+        alone = low(x.to(dtype))
+    for out in (found, alone):
+        assert (out.double() - expected).abs().max() < bound * expected.abs().max()
+
+
+def test_what_a_hook_saw_of_the_scores_of_axial_attention_stays_as_it_was(monkeypatch):
+    monkeypatch.setattr(plan, "COPY", -(10**9))
+    ours, held = layer(Axial(), (64, 70)), []
+    ours.similarity.register_forward_hook(lambda module, given, out: held.append(out))
+    with torch.no_grad():
+        ours(image_tokens(64 * 70)[:1])
+    scores = [out for out in held if torch.is_tensor(out)]
+    assert len(scores) == 2
+    assert all((out < 0).any() for out in scores)
+
+
 def test_reduced_keys_come_from_a_strided_convolution_of_the_patches_alone():
     ours, x = layer(SpatialReduction(DIM, 2), (3, 5), prefix=1), image_tokens(16)
     pattern = ours.pattern

@@ -43,6 +43,9 @@ for pattern in ("window", "shifted_window", "neighbourhood", "dilated", "axial",
 for mixer in (layers.DepthwiseConvolution(8, grid=grid), layers.RecurrentMixing(8, grid=grid),
               layers.AveragePooling(grid=grid), layers.RandomMixing(16), layers.ZeroMixing()):
     assert mixer(x).shape == x.shape
+lean = Attention(64, 2, pattern="axial", grid=(32, 32))
+lean(torch.randn(1, 1024, 64)).sum().backward()
+assert "torch.fx.experimental.symbolic_shapes" not in sys.modules, "40 MiB of a solver are loaded"
 assert layers.TokenMerging(8, grid=grid)(x).shape == (2, 4, 16)
 assert layers.PatchEmbed(patch_size=2, in_chans=3, dim=8)(torch.randn(2, 3, 8, 8)).shape == (2, 16, 8)
 assert layers.LocalEmbed(patch_size=2, in_chans=3, dim=8, grid=grid)(torch.randn(2, 3, 8, 8)).shape == (2, 16, 8)

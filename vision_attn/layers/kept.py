@@ -157,22 +157,21 @@ def added_in_bands(of: Key, dtype: torch.dtype) -> tuple[Float[Tensor, "1 1 n m"
 def _bands(allowed: Bool[Tensor, "N N"]) -> list[tuple[slice, slice]]:
     """Queries and keys of the bands, by the shortest way from the first token to behind the last."""
     tokens = len(allowed)
-    first, last = allowed.int().argmax(dim=1), tokens - allowed.flip(1).int().argmax(dim=1)
     edges = [*range(0, tokens, -(-tokens // EDGES)), tokens]
-    low = [int(first[a:b].min()) for a, b in itertools.pairwise(edges)]
-    high = [int(last[a:b].max()) for a, b in itertools.pairwise(edges)]
+    met = [allowed[a:b].any(dim=0).nonzero() for a, b in itertools.pairwise(edges)]
+    low, high = [int(keys[0]) for keys in met], [int(keys[-1]) + 1 for keys in met]
     cost, back = [0] * len(edges), [0] * len(edges)
     for stop in range(1, len(edges)):
         ways: list[tuple[int, int]] = []
         for start in range(stop):
-            keys = max(high[start:stop]) - min(low[start:stop])
-            ways.append((cost[start] + (edges[stop] - edges[start]) * keys + BAND * tokens, start))
+            wide = max(high[start:stop]) - min(low[start:stop])
+            ways.append((cost[start] + (edges[stop] - edges[start]) * wide + BAND * tokens, start))
         cost[stop], back[stop] = min(ways)
     found, stop = [], len(low)
     while stop:
         start = back[stop]
-        met = slice(min(low[start:stop]), max(high[start:stop]))
-        found.append((slice(edges[start], edges[stop]), met))
+        keys = slice(min(low[start:stop]), max(high[start:stop]))
+        found.append((slice(edges[start], edges[stop]), keys))
         stop = start
     return found[::-1]
 

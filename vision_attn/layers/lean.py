@@ -114,11 +114,27 @@ def _gradients(ctx: Any, tensors: Sequence[Tensor | None], wanted: list[bool], g
             for part, needs in zip(_parts(tensors, chunk), wanted, strict=True)
         ]
         sources = [leaf for leaf, needs in zip(leaves, wanted, strict=True) if needs and leaf is not None]
-        found = iter(torch.autograd.grad(ctx.attend(*leaves), sources, grad[chunk]))
+        found = iter(torch.autograd.grad(_Towards.apply(ctx.attend(*leaves), grad[chunk]), sources))  # type: ignore[no-untyped-call]
         for whole in _parts(out, chunk):
             if whole is not None:
                 whole.add_(next(found))
     return out
+
+
+class _Towards(torch.autograd.Function):
+    """A number whose gradient to a tensor is `grad`.
+
+    Given a gradient of a vector, `torch.autograd.grad` would load 40 MiB of a solver for sizes in the first call.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, out: Tensor, grad: Tensor) -> Tensor:
+        ctx.grad = grad
+        return out.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> tuple[Tensor, None]:
+        return ctx.grad, None
 
 
 def _chunks(t: Tensor, at_once: AtOnce) -> Iterator[Slices]:

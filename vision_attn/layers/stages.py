@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from vision_attn.layers import kernels, plan, projection
+from vision_attn.layers import kernels, plan, projection, shared
 from vision_attn.layers.calls import Call
 from vision_attn.layers.derivatives import may_be_asked
 from vision_attn.layers.lean import in_groups, in_turn
@@ -189,13 +189,8 @@ def _of_parts(
         if len(parts) > 1 and one.seeing is not None:
             scores = scores.masked_fill(~one.seeing, torch.finfo(scores.dtype).min)
         found.append(scores)
-    if len(parts) == 1:
-        weights = [layer.attn_drop(found[0].softmax(dim=-1))]
-    else:
-        rows = [part.back(scores).transpose(-2, -1) for part, scores in zip(parts, found, strict=True)]
-        shared = layer.attn_drop(torch.cat(rows, dim=-2).softmax(dim=-2).transpose(-2, -1))  # few keys, as in FEW
-        own_of_each = shared.split([row.shape[-2] for row in rows], dim=-1)
-        weights = [part.again(own) for part, own in zip(parts, own_of_each, strict=True)]
+    drop = layer.attn_drop
+    weights = [drop(found[0].softmax(dim=-1))] if len(parts) == 1 else shared.softmax(parts, found, drop)
     outs = [
         part.back(_settled(own.to(v.dtype) @ part.keys(v), part, one, spoilt))
         for part, one, own in zip(parts, seen, weights, strict=True)
