@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 COPY = 45
 """Copying one vector of a head to its group, or back, takes about as long as so many scores."""
 REORDER = 20
-"""The same for a token that is put in order before it is projected, and for rolling the grid and masking its pieces."""
+"""The same for a token that is put in order before it is projected, and for rolling the grid and masking its pieces;
+twice as many in bfloat16 on a CPU, where scores take half the time and copies do not."""
 AGAIN = 3
 """Half as many times as long takes copying, with gradients, where copies are forgotten and made again."""
 SHARED = 3
@@ -60,13 +61,19 @@ def groups(layer: "Attention", call: Call) -> Tiling | None:
         return None
     if acts_on == "queries and keys" and not layer.similarity.turns:
         return None
-    return None if _is_as_good(tiling) else tiling
+    return None if _is_as_good(tiling, _reorder(call.tokens)) else tiling
 
 
-def _is_as_good(tiling: Tiling) -> bool:
+def _is_as_good(tiling: Tiling, reorder: int) -> bool:
     """Whether another way is as good as putting tokens into tiles."""
     own, tokens = tiling.tile[0] * tiling.tile[1], tiling.grid[0] * tiling.grid[1]
-    return surely(own + (3 if tiling.shifted else 2) * REORDER >= tokens)
+    return surely(own + (3 if tiling.shifted else 2) * reorder >= tokens)
+
+
+def _reorder(x: Tensor) -> int:
+    """As many scores as putting a token of x in order takes the time of."""
+    low = not traced(x) and x.device.type == "cpu" and product_dtype(x) == torch.bfloat16
+    return 2 * REORDER if low else REORDER
 
 
 def forgets(layer: "Attention", call: Call, tiling: Tiling) -> bool:
@@ -127,7 +134,7 @@ def _cut(key: kept.Key, prices: "Prices") -> int:
     """As many scores as cutting takes the time of; 0 where tokens are put into tiles before they are projected."""
     pattern = key.pattern()
     tiling = None if key.prefix else pattern.tiling(key.grid)
-    if tiling is not None and tiling.exact and not _is_as_good(tiling):
+    if tiling is not None and tiling.exact and not _is_as_good(tiling, prices.reorder):
         return 0
     cut = pattern.cut(key.grid, prefix=key.prefix)
     return key.tokens**2 if cut is None else _scores(cut, prices)
@@ -215,10 +222,11 @@ def _known(tiling: Tiling) -> bool:
 
 
 class Prices(NamedTuple):
-    """As many scores as copying a vector takes the time of, and as a score where parts share a softmax."""
+    """As many scores as it takes the time of to copy a vector, a score where parts share a softmax, to put in order."""
 
     copy: int
     shared: int
+    reorder: int
 
 
 def _prices(layer: "Attention", x: Tensor, tokens: int) -> Prices:
@@ -227,11 +235,11 @@ def _prices(layer: "Attention", x: Tensor, tokens: int) -> Prices:
     What is drawn at random is the same with gradients and without, as where a checkpoint runs forward once more.
     """
     if not torch.is_grad_enabled() and not _draws(layer):
-        return Prices(COPY, 1)
+        return Prices(COPY, 1, _reorder(x))
     if traced(x):
-        return Prices(COPY, SHARED)
+        return Prices(COPY, SHARED, _reorder(x))
     fused = layer.path == "fused" or attention_path(x.device, tokens, product_dtype(x)) == "fused"
-    return Prices(AGAIN * COPY // 2 if fused else COPY, SHARED)
+    return Prices(AGAIN * COPY // 2 if fused else COPY, SHARED, _reorder(x))
 
 
 def _scores(cut: list[list[Part]], prices: Prices) -> int:
