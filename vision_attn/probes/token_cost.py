@@ -25,7 +25,8 @@ class TokenCost(Probe):
     weights; the trained ones play no part. The median is over at least 3 calls and `min_seconds`. One process at a time
     (`-j 1`) on a machine that does nothing else gives numbers to rely on: `quartiles` say how still it was. Memory is
     that of the first call, above what was there, so without weights and input; on a CPU of what the system hands out
-    in whole pages. Coordinates `part`, `passes` and `tokens`.
+    in whole pages. Timed calls keep the memory that they have used, as training does. Coordinates `part`, `passes` and
+    `tokens`.
 
     `latency_seconds`   of a call for `batch_size` images: `quantile` 0.25, 0.5 and 0.75
     `peak_bytes`        where the system tells it and it is more than nothing
