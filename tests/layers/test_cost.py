@@ -115,6 +115,7 @@ def test_patterns_need_no_more_memory_than_full_attention_with_a_mask_but_for_th
 def test_the_copy_of_tokens_in_tiles_is_kept_where_it_takes_no_more_than_the_mask_they_save(
     samples, forgotten, monkeypatch
 ):
+    monkeypatch.setattr(plan, "BEGUN", 0)
     layer, x = Attention(DIM, 1, pattern="window", pattern_size=4, grid=(8, 8)), torch.randn(samples, 64, DIM)
     own = peak(layer, x)
     monkeypatch.setattr(plan, "forgets", lambda *_: True)

@@ -53,7 +53,7 @@ def by_distance(radius):
 @pytest.fixture(params=["cut", "masked"])
 def way(request, monkeypatch):
     """Both ways: the pattern cut into groups, and all scores with a mask, whatever is faster."""
-    for name in ("COPY", "REORDER"):
+    for name in ("COPY", "REORDER", "BEGUN"):
         monkeypatch.setattr(plan, name, -(10**9) if request.param == "cut" else 10**9)
     return request.param
 
@@ -230,7 +230,7 @@ def test_cut_or_masked_is_the_same_with_positions_masks_and_gradients(name, simi
     ):
         results = []
         for price, least in ((-(10**9), 10**9), (-(10**9), -(10**9)), (10**9, 0)):
-            for constant, value in (("COPY", price), ("REORDER", price), ("LEAST", least)):
+            for constant, value in (("COPY", price), ("REORDER", price), ("BEGUN", price), ("LEAST", least)):
                 monkeypatch.setattr(plan, constant, value)
             monkeypatch.setattr(plan, "MASK", 0 if least < 0 else 1)
             torch.manual_seed(0)
@@ -316,6 +316,7 @@ def test_the_cost_is_that_of_the_scores_that_are_formed(name, monkeypatch):
     pattern, scores = COSTS[name]
     monkeypatch.setattr(plan, "COPY", 0)
     monkeypatch.setattr(plan, "REORDER", 0)
+    monkeypatch.setattr(plan, "BEGUN", 0)
     for side in (8, 16, 32):
         assert flops(pattern, side) == 2 * 2 * 16 * side * side * scores(side)
 

@@ -29,6 +29,9 @@ COPY = 45
 REORDER = 20
 """The same for a token that is put in order before it is projected, and for rolling the grid and masking its pieces;
 twice as many in bfloat16 on a CPU, where scores take half the time and copies do not."""
+BEGUN = 2**15
+"""The same for a call whose tokens are cut into groups, in all, beside what it copies: the time is Python's. Twice as
+many in bfloat16; none while a graph is made."""
 AGAIN = 3
 """Half as many times as long takes copying, with gradients, where copies are forgotten and made again."""
 SHARED = 3
@@ -61,19 +64,14 @@ def groups(layer: "Attention", call: Call) -> Tiling | None:
         return None
     if acts_on == "queries and keys" and not layer.similarity.turns:
         return None
-    return None if _is_as_good(tiling, _reorder(call.tokens)) else tiling
+    return None if _is_as_good(tiling, _prices(layer, call.tokens, call.grid[0] * call.grid[1])) else tiling
 
 
-def _is_as_good(tiling: Tiling, reorder: int) -> bool:
+def _is_as_good(tiling: Tiling, prices: "Prices") -> bool:
     """Whether another way is as good as putting tokens into tiles."""
     own, tokens = tiling.tile[0] * tiling.tile[1], tiling.grid[0] * tiling.grid[1]
-    return surely(own + (3 if tiling.shifted else 2) * reorder >= tokens)
-
-
-def _reorder(x: Tensor) -> int:
-    """As many scores as putting a token of x in order takes the time of."""
-    low = not traced(x) and x.device.type == "cpu" and product_dtype(x) == torch.bfloat16
-    return 2 * REORDER if low else REORDER
+    begun = prices.begun // tokens if prices.begun else 0  # none while a graph is made, whose tokens may have no number
+    return surely(own + (3 if tiling.shifted else 2) * prices.reorder + begun >= tokens)
 
 
 def forgets(layer: "Attention", call: Call, tiling: Tiling) -> bool:
@@ -123,6 +121,8 @@ def mask(layer: "Attention", x: Tensor, grid: tuple[int, int]) -> tuple[kept.Key
     key = kept.key(layer.pattern, grid, layer.num_prefix_tokens, most=kept.IN_BANDS)
     if key is None:
         return None
+    if key.whole and len(x) * layer.num_heads * key.tokens**2 <= BEGUN:  # all scores take less than to begin to cut
+        return key, False
     every, cut = key.tokens**2, _cut(key, _prices(layer, x, key.tokens))
     if kept.scores(key) < min(every, cut) and _pays_in_bands(layer, kept.spans(key), x):
         return key, True
@@ -134,7 +134,7 @@ def _cut(key: kept.Key, prices: "Prices") -> int:
     """As many scores as cutting takes the time of; 0 where tokens are put into tiles before they are projected."""
     pattern = key.pattern()
     tiling = None if key.prefix else pattern.tiling(key.grid)
-    if tiling is not None and tiling.exact and not _is_as_good(tiling, prices.reorder):
+    if tiling is not None and tiling.exact and not _is_as_good(tiling, prices):
         return 0
     cut = pattern.cut(key.grid, prefix=key.prefix)
     return key.tokens**2 if cut is None else _scores(cut, prices)
@@ -222,11 +222,13 @@ def _known(tiling: Tiling) -> bool:
 
 
 class Prices(NamedTuple):
-    """As many scores as it takes the time of to copy a vector, a score where parts share a softmax, to put in order."""
+    """As many scores of a head as it takes the time of: to copy a vector, a score where parts share a softmax, to put a
+    token in order, and to begin to cut."""
 
     copy: int
     shared: int
     reorder: int
+    begun: int
 
 
 def _prices(layer: "Attention", x: Tensor, tokens: int) -> Prices:
@@ -234,16 +236,19 @@ def _prices(layer: "Attention", x: Tensor, tokens: int) -> Prices:
 
     What is drawn at random is the same with gradients and without, as where a checkpoint runs forward once more.
     """
+    known = not traced(x)
+    less = 2 if known and x.device.type == "cpu" and product_dtype(x) == torch.bfloat16 else 1
+    begun = less * BEGUN // max(1, len(x) * layer.num_heads) if known and may_be_asked(x) else 0
+    copy, shared = COPY, SHARED
     if not torch.is_grad_enabled() and not _draws(layer):
-        return Prices(COPY, 1, _reorder(x))
-    if traced(x):
-        return Prices(COPY, SHARED, _reorder(x))
-    fused = layer.path == "fused" or attention_path(x.device, tokens, product_dtype(x)) == "fused"
-    return Prices(AGAIN * COPY // 2 if fused else COPY, SHARED, _reorder(x))
+        shared = 1
+    elif known and (layer.path == "fused" or attention_path(x.device, tokens, product_dtype(x)) == "fused"):
+        copy = AGAIN * COPY // 2
+    return Prices(copy, shared, less * REORDER, begun)
 
 
 def _scores(cut: list[list[Part]], prices: Prices) -> int:
     """As many scores as the parts of a pattern take the time of."""
     own = [part.counts for some in cut for part in some if isinstance(part, Tiles)]
     scores = sum(groups * n * m for groups, n, m in own) * (prices.shared if len(own) > 1 else 1)
-    return scores + prices.copy * sum(2 * groups * (n + m) for groups, n, m in own)
+    return scores + prices.copy * sum(2 * groups * (n + m) for groups, n, m in own) + prices.begun

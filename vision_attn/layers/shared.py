@@ -46,5 +46,6 @@ def _in_place(parts: Sequence[Part], scores: list[Tensor]) -> list[Tensor]:
     most = torch.stack([part.back(one.amax(dim=-1, keepdim=True)) for part, one in zip(parts, scores, strict=True)])
     most = most.amax(dim=0)
     weights = [(scores.pop(0) - part.again(most)).exp_() for part in parts]  # the scores may be held by a hook
-    total = sum(part.back(own.sum(dim=-1, keepdim=True)) for part, own in zip(parts, weights, strict=True))
+    sums = [part.back(own.sum(dim=-1, keepdim=True)) for part, own in zip(parts, weights, strict=True)]
+    total = sum(sums[1:], sums[0])
     return [own.div_(part.again(total)) for part, own in zip(parts, weights, strict=True)]
