@@ -38,7 +38,7 @@ SHARED = 3
 """So many times as long takes a score where parts share a softmax, which it is put in order for, and its gradient."""
 LEAST = 2**18
 """As many numbers are no matter: 1 MiB in float32."""
-MASK = 1
+MASK = 0.75
 """How many masks of all tokens the groups and scores that are there at once may be as large as."""
 COPIED = 3
 """As many times as large as the copies of vectors is what they take with their gradients."""
@@ -174,7 +174,7 @@ def at_once(layer: "Attention", lists: list[list[Part]], q: Tensor, k: Tensor, *
     learned = kernels.learned_from(q, k, *(t for t in others if t is not None))
     held = SORTED * pairs if scored else (COPIED if learned else 1) * copies * layer.head_dim + 4 * formed
     every = q.shape[0] * q.shape[1]
-    allowed = max(MASK * pairs, LEAST, _held_by_full(layer, q.device, q.dtype, k.shape[2], every, learned=learned))
+    allowed = max(int(MASK * pairs), LEAST, _held_by_full(layer, q.device, q.dtype, k.shape[2], every, learned=learned))
     if scored and held > allowed:
         return AtOnce(1, max(1, q.shape[2] * allowed // held))
     heads = max(1, allowed // max(1, held))
@@ -193,7 +193,7 @@ def _held_by_full(
     if layer.path == "fused" or attention_path(device, tokens, dtype, in_turn=not learned) == "fused":
         return 0
     every = heads * tokens**2
-    return SCORED * every if learned and tokens**2 <= HELD else 2 * min(every, SCORES)
+    return SCORED * every if learned and tokens**2 <= HELD else 3 * min(every, SCORES) // 2
 
 
 def scores_at_once(layer: "Attention", q: Tensor, k: Tensor, v: Tensor, *bias: Tensor) -> AtOnce | None:
