@@ -106,6 +106,7 @@ SHAPES = {
         [(96, 16, 16), (96, 16, 16), (768, 2, 2)],
     ),
     "convnext_atto": (["stem", "stages.0", "stages.3"], [(40, 16, 16), (40, 16, 16), (320, 2, 2)]),
+    "mvitv2_tiny": (["patch_embed", "stages.0", "stages.3"], [(96, 16, 16), (96, 16, 16), (768, 2, 2)]),
 }
 
 
@@ -118,3 +119,10 @@ def test_the_grids_of_timm_models_have_the_channels_first(name):
     with torch.no_grad():
         found = grids(model, torch.randn(1, 3, 64, 64), names)
     assert [tuple(grid.shape[1:]) for grid in found.values()] == shapes
+
+
+def test_layers_that_feature_info_names_within_a_part_of_the_model_are_found():
+    inner = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
+    model = nn.ModuleDict({"encoder": nn.ModuleDict({"rows": inner})})
+    model.feature_info = [{"module": "rows.0"}, {"module": "rows.1"}]
+    assert list(layers(model)) == ["encoder.rows.0", "encoder.rows.1"]

@@ -72,7 +72,7 @@ def layers(model: nn.Module) -> dict[str, nn.Module]:
     """The layers of a model by name, in order of depth; the first is the patch embedding or the stem.
 
     Those of this package: every block. Of a timm model: its blocks where they are in one row, else the stages of
-    its `feature_info`. Raises `InputError` where neither is found.
+    its `feature_info`, or `stages` itself. Raises `InputError` where none is found.
     """
     names = _blocks(model) or _stages(model)
     if not names:
@@ -245,11 +245,18 @@ def _row(part: nn.Module) -> int:
 
 
 def _stages(model: nn.Module) -> list[str]:
-    """The names of the modules in timm's `feature_info`, as far as they exist."""
+    """The names of the modules in timm's `feature_info`, as far as they exist, in the model or in one of its parts.
+
+    Where none does, those of `stages`.
+    """
     info = getattr(model, "feature_info", None) or []
     known = dict(model.named_modules())
     entries = [str(entry.get("module")) for entry in getattr(info, "info", info) if isinstance(entry, dict)]
-    return list(dict.fromkeys(name for name in entries if name in known))
+    parts = ["", *(f"{name}." for name, _ in model.named_children())]
+    found = ([part + name for name in entries if part + name in known] for part in parts)
+    stages = getattr(model, "stages", None)
+    listed = len(stages) if isinstance(stages, nn.Sequential | nn.ModuleList) else 0
+    return list(dict.fromkeys(next(filter(None, found), [f"stages.{i}" for i in range(listed)])))
 
 
 def as_grid(model: nn.Module, name: str, output: Tensor, x: Tensor) -> Tensor:
