@@ -120,3 +120,8 @@ def only_a_rate(drop: nn.Module) -> bool:
     """Whether a module for dropout is no more than a number, so that the kernel may do its work."""
     hooks = (drop._forward_hooks, drop._forward_pre_hooks, drop._backward_hooks, drop._backward_pre_hooks)
     return type(drop) in (nn.Dropout, nn.Identity) and not any(hooks)
+
+
+def draws(drop: nn.Module) -> bool:
+    """Whether weights are dropped out, or another module sees them, which may draw at random."""
+    return rate(drop) > 0 or not only_a_rate(drop)

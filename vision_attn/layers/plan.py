@@ -143,7 +143,7 @@ def _cut(key: kept.Key, prices: "Prices") -> int:
 def _pays_in_bands(layer: "Attention", spans: tuple[kept.Span, ...], x: Tensor) -> bool:
     """Whether there are enough samples and heads for it."""
     samples, tokens, _ = x.shape
-    if _draws(layer):
+    if kernels.draws(layer.attn_drop):
         return False
     learned = kernels.learned_from(x, *layer.qkv.parameters())
     every = samples * layer.num_heads
@@ -164,7 +164,7 @@ def at_once(layer: "Attention", lists: list[list[Part]], q: Tensor, k: Tensor, *
     """
     own = [part for some in lists for part in some if isinstance(part, Tiles)]
     scored = isinstance(layer.pattern, TopK) and layer.similarity.folds
-    if not (own or scored) or not may_be_asked(q) or _draws(layer) or not layer.similarity.folds:
+    if not (own or scored) or not may_be_asked(q) or kernels.draws(layer.attn_drop) or not layer.similarity.folds:
         return None
     if beyond_first_gradients(q, k, *(t for t in others if t is not None)):
         return None
@@ -181,11 +181,6 @@ def at_once(layer: "Attention", lists: list[list[Part]], q: Tensor, k: Tensor, *
     return None if heads >= q.shape[0] * q.shape[1] else AtOnce(heads)
 
 
-def _draws(layer: "Attention") -> bool:
-    """Whether weights are dropped out, or another module sees them, which may draw at random."""
-    return kernels.rate(layer.attn_drop) > 0 or not kernels.only_a_rate(layer.attn_drop)
-
-
 def _held_by_full(
     layer: "Attention", device: torch.device, dtype: torch.dtype, tokens: int, heads: int, *, learned: bool
 ) -> int:
@@ -198,8 +193,7 @@ def _held_by_full(
 
 def scores_at_once(layer: "Attention", q: Tensor, k: Tensor, v: Tensor, *bias: Tensor) -> AtOnce | None:
     """How many of the scores of q (B, H, N, D) and k (B, H, M, D) are formed at a time by products; None: all."""
-    drop = layer.attn_drop
-    if not may_be_asked(q) or q.ndim != 4 or kernels.rate(drop) or not kernels.only_a_rate(drop):
+    if not may_be_asked(q) or q.ndim != 4 or kernels.draws(layer.attn_drop):
         return None
     pairs = q.shape[2] * k.shape[2]
     few = pairs <= HELD if kernels.learned_from(q, k, v, *bias) else q.shape[0] * q.shape[1] * pairs <= SCORES
@@ -240,7 +234,7 @@ def _prices(layer: "Attention", x: Tensor, tokens: int) -> Prices:
     less = 2 if known and x.device.type == "cpu" and product_dtype(x) == torch.bfloat16 else 1
     begun = less * BEGUN // max(1, len(x) * layer.num_heads) if known and may_be_asked(x) else 0
     copy, shared = COPY, SHARED
-    if not torch.is_grad_enabled() and not _draws(layer):
+    if not torch.is_grad_enabled() and not kernels.draws(layer.attn_drop):
         shared = 1
     elif known and (layer.path == "fused" or attention_path(x.device, tokens, product_dtype(x)) == "fused"):
         copy = AGAIN * COPY // 2

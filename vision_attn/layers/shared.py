@@ -36,9 +36,8 @@ def softmax(parts: Sequence[Part], scores: list[Tensor], drop: nn.Module) -> lis
 
 def _is_lone(scores: list[Tensor], drop: nn.Module) -> bool:
     """Whether nothing but the values will see the weights, and no gradient."""
-    dropped = kernels.rate(drop) or not kernels.only_a_rate(drop)
     kept = kernels.learned_from(*scores) or not may_be_asked(scores[0])
-    return not dropped and not kept and all(one.dtype != torch.float16 for one in scores)
+    return not kernels.draws(drop) and not kept and all(one.dtype != torch.float16 for one in scores)
 
 
 def _in_place(parts: Sequence[Part], scores: list[Tensor]) -> list[Tensor]:
