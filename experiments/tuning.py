@@ -108,11 +108,14 @@ def _refined(model, train_size, trial):
 
 
 def ranked(model, train_size):
-    """The trials of both rounds with AdamW, best first by mean validation accuracy; before the first, as listed."""
+    """The trials of both rounds with AdamW, best first by mean validation accuracy, of equal ones the higher rate first.
+
+    Before the first round as they are listed.
+    """
     rows = [*_means("tuning").get((model, train_size), ()), *_means("tuning-refine").get((model, train_size), ())]
-    labels = [label for _, label in sorted(rows, key=lambda row: -row[0])]
-    trials = [TRIALS.get(label) or _refined(model, train_size, label) for label in labels] or list(TRIALS.values())
-    return [trial for trial in trials if trial.optimizer == "adamw"]
+    found = [(mean, TRIALS.get(label) or _refined(model, train_size, label)) for mean, label in rows]
+    found.sort(key=lambda one: (-one[0], -one[1].learning_rate))
+    return [trial for _, trial in found if trial.optimizer == "adamw"] or list(TRIALS.values())
 
 
 def settings(model, train_size, trial):

@@ -9,6 +9,8 @@ import pytest
 
 from vision_attn.experiment import load
 from vision_attn.models import count_params
+from vision_attn.plan import Plan
+from vision_attn.spec import digest
 
 ROOT = Path(__file__).resolve().parents[1]
 _, EXPERIMENT = load(ROOT / "experiments" / "tuning.py")
@@ -84,6 +86,24 @@ def test_the_second_round_brackets_the_best_rate_with_all_else_equal(after_a_fir
 def test_the_last_round_takes_the_best_of_both(after_a_first_round):
     best, other = after_a_first_round
     assert [TUNING.settings("ViT", 1000, place) for place in TUNING.FINALISTS] == [best, other, None]
+
+
+def test_of_equal_trials_the_one_with_the_higher_rate_comes_first(after_a_first_round, tmp_path):
+    """Once the last digit of a mean decided, and tables have fewer digits since: a finalist was another one then."""
+    equal = [label for label, trial in TUNING.TRIALS.items() if trial.learning_rate in (3e-4, 1e-2)]
+    folder = tmp_path / "results" / "tuning" / "tables"
+    for labels in (equal, equal[::-1]):
+        (folder / "Choice.csv").write_text(TABLE + "".join(f'1000,ViT,"{label}",0.5,2,False\n' for label in labels))
+        TUNING._means.cache_clear()
+        rates = [trial.learning_rate for trial in TUNING.ranked("ViT", 1000)]
+        assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize("preset", ["", "refine", "final"])
+def test_committed_rounds_have_the_runs_that_the_file_names(preset):
+    experiment = EXPERIMENT.preset(preset) if preset else EXPERIMENT
+    committed = Plan.read(ROOT / "results" / "-".join(filter(None, ("tuning", preset))))
+    assert set(committed.runs) == {digest(made) for _, made in runs(experiment)}
 
 
 def test_another_optimiser_is_tried_and_not_taken(after_a_first_round, tmp_path):
