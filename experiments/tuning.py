@@ -108,9 +108,9 @@ def _refined(model, train_size, trial):
 
 
 def ranked(model, train_size):
-    """The trials of both rounds with AdamW, best first by mean validation accuracy, of equal ones the higher rate first.
+    """The trials of both rounds with AdamW, best first by mean validation accuracy; before the first, as listed.
 
-    Before the first round as they are listed.
+    Of equal ones the one with the higher rate comes first.
     """
     rows = [*_means("tuning").get((model, train_size), ()), *_means("tuning-refine").get((model, train_size), ())]
     found = [(mean, TRIALS.get(label) or _refined(model, train_size, label)) for mean, label in rows]

@@ -119,3 +119,44 @@ def test_a_group_of_which_nothing_is_measured_keeps_the_others_in_their_columns(
 def test_without_a_rate_of_their_own_trials_are_rows(recipe):
     (axes, *_) = Selection(choose="trial").plot(searched(recipe)).axes
     assert [text.get_text() for text in axes.get_yticklabels()] == TRIALS
+
+
+def test_what_is_chosen_at_an_end_of_the_rates_that_its_optimiser_has_tried_is_said(search):
+    sentence = "At an end of the learning rates tried, so that another may do better: "
+    assert sentence not in Selection(choose="trial").plot(search).caption
+
+    def recipe(cell):
+        """Rates above 0.001 belong to another optimiser: what the ResNet does best with is the lowest of its own."""
+        other = {"optimizer": "nadamuon"} if cell["trial"][0] in "cd" else {}
+        return recipe_of(cell) | other
+
+    caption = Selection(choose="trial", by=("train_size",)).plot(searched(recipe)).caption
+    said = [f"{model}, {size} images" for size in (100, 400) for model in ("ViT", "ResNet")]
+    ends = dict(zip(said, 2 * ["0.001, the highest", "0.003, the lowest"], strict=True))
+    assert caption.endswith(sentence + "; ".join(f"{name} ({end})" for name, end in ends.items()) + ".")
+
+
+def test_of_rates_that_are_not_measured_none_is_an_end(search):
+    def state(cell):
+        return "done" if cell["trial"][0] in "bc" and cell["model"] == "ViT" else "pending"
+
+    caption = Selection(choose="trial").plot(searched(state=state)).caption
+    assert caption.endswith("may do better: ViT (0.001, the lowest).")
+
+
+def test_a_rate_that_is_the_factor_itself_is_at_an_end_too():
+    factors = {"model": ("ViT", "ResNet"), "learning_rate": tuple(RATES.values()), "seed": (0, 1)}
+
+    def history(cell):
+        best = {"ViT": 1e-2, "ResNet": 1e-3}[cell["model"]]
+        return [{"update": 9, "val_accuracy": 0.9 if cell["learning_rate"] == best else 0.5}]
+
+    records = make_records(factors, lambda cell: (), history=history)
+    runs = {
+        cell.run: dataclasses.replace(
+            records.plan.runs[cell.run], run={"recipe": {"learning_rate": cell.factors["learning_rate"]}}
+        )
+        for cell in records.plan.cells
+    }
+    records = dataclasses.replace(records, plan=records.plan.replace(runs=runs))
+    assert Selection().plot(records).caption.endswith("may do better: ViT (0.01, the highest).")

@@ -46,13 +46,9 @@ class Recipes:
         """The recipes of a plan; None where levels are numbers or few, learn at one rate, or need more styles."""
         if len(plan.levels(choose)) < FEWEST or all(map(wording.is_number, plan.levels(choose))):
             return None
-        keys, defaults = [*by, choose], plan.defaults.get("Recipe", {})
-        rows = [
-            {name: cell.factors[name] for name in keys} | defaults | dict(plan.runs[cell.run].run.get("recipe", {}))
-            for cell in plan.cells
-        ]
-        columns = [name for name in (RATE, *STRENGTHS) if any(name in row for row in rows)]
-        found = pd.DataFrame(rows, columns=[*keys, *columns]).drop_duplicates().reset_index(drop=True)
+        keys = [*by, choose]
+        found = planned_settings(plan, keys)
+        columns = [name for name in found if name not in keys]
         for name in columns[1:]:
             has = found[name].notna()
             found[name] = found[name].astype(object).where(has, f"no {wording.factor_text(name)}")
@@ -84,3 +80,17 @@ class Recipes:
         places = [self.values(name).index(value) for name, value in zip(self.told, settings, strict=True)]
         line, mark = (*places, 0, 0)[: len(MOST)]
         return {"line": DASHES[line], "hollow": bool(mark)}
+
+
+def planned_settings(plan: Plan, keys: Sequence[str]) -> pd.DataFrame:
+    """The learning rate and the `STRENGTHS` of the recipes of every combination of the factors `keys`, those there are.
+
+    A combination has one row, or several where its recipes differ.
+    """
+    defaults = plan.defaults.get("Recipe", {})
+    rows = [
+        defaults | dict(plan.runs[cell.run].run.get("recipe", {})) | {name: cell.factors[name] for name in keys}
+        for cell in plan.cells
+    ]
+    columns = [name for name in (RATE, *STRENGTHS) if name not in keys and any(name in row for row in rows)]
+    return pd.DataFrame(rows, columns=[*keys, *columns]).drop_duplicates().reset_index(drop=True)

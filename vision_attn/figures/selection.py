@@ -10,7 +10,7 @@ from vision_attn import wording
 from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.axes import rows_axis, rows_size, size_axis
 from vision_attn.figures.base import Figure
-from vision_attn.figures.recipes import RATE, Recipes
+from vision_attn.figures.recipes import RATE, Recipes, planned_settings
 from vision_attn.plan import Plan
 from vision_attn.records import Records, require_factor
 from vision_attn.selection import selections
@@ -172,8 +172,29 @@ class Selection(Figure):
             f"Final {self._quantity}{wording.data_text(records)} by {wording.factor_text(self.choose)}, mean over all "
             f"other factors ({runs:,} runs; any that diverges counts as 0).{self._layout(records)} Ringed: "
             f"chosen for that {wording.factor_text(self.hue)}, of equal ones the first. "
-            "Test images have no part in the choice."
+            f"Test images have no part in the choice.{self._edges(table, records)}"
         )
+
+    def _edges(self, table: pd.DataFrame, records: Records) -> str:
+        """Which choices have the lowest or highest learning rate that their group has tried with their optimiser."""
+        groups = [*self.by, self.hue]
+        keys = [*groups, self.choose]
+        recipes = planned_settings(records.plan, keys)
+        recipes["rate"] = pd.to_numeric(recipes[RATE], errors="coerce") if RATE in recipes else np.nan
+        if recipes.duplicated(keys).any() or recipes["rate"].isna().any():
+            return ""
+        kinds = [name for name in ("optimizer",) if name in recipes and name not in keys]
+        tried = table.assign(ringed=self._ringed(table))[table["n"] > 0]
+        tried = tried.merge(recipes[[*keys, "rate", *kinds]].astype(tried[keys].dtypes.to_dict()), on=keys)
+        said = []
+        for _, rows in tried.groupby([*groups, *kinds], observed=True, dropna=False):
+            ends = {rows["rate"].min(): "the lowest", rows["rate"].max(): "the highest"}
+            at_end = rows[rows["ringed"] & rows["rate"].isin(ends)] if len(ends) > 1 else rows[:0]
+            for row in at_end.to_dict("records"):
+                said.append(f"{wording.cell_text(row, groups[::-1])} ({row['rate']:g}, {ends[row['rate']]})")
+        if not said:
+            return ""
+        return f" At an end of the learning rates tried, so that another may do better: {'; '.join(said)}."
 
     def _layout(self, records: Records) -> str:
         """What the caption says of levels that lie along their learning rates."""
