@@ -249,6 +249,35 @@ def test_networks_that_are_not_trained_have_no_number_of_training_images_in_thei
     assert seen(640)[:2] == ["10 training images of parity, 32 px", "640 images seen in training"]
 
 
+@pytest.mark.parametrize(
+    ("fitting", "said"),
+    [
+        ((0.99, 0.8), "limited by the data in all 2 cells, in 1 of them perhaps by the size of the network"),
+        ((0.99, 0.99), "limited by the data"),
+        (
+            (0.8, None),
+            "limited by the data in 1 of 2 cells, in 1 of them perhaps by the size of the network, by the "
+            "training budget in the others",
+        ),
+        ((None, None), "limited by the training budget, not by the data"),
+    ],
+)
+def test_the_range_says_in_how_many_cells_the_size_of_the_network_may_be_the_limit(fitting, said):
+    """Of every model its accuracy on training images, where more training gains nothing; None gains 20 points."""
+    factors = {"model": ["ViT", "ResNet"], "images_seen": [100, 400], "seed": [0, 1, 2]}
+    known = dict(zip(factors["model"], fitting, strict=True))
+
+    def rows(cell):
+        found = known[cell["model"]]
+        gain = 0.2 if found is None and cell["images_seen"] == 400 else 0
+        yield {"metric": "accuracy", "split": "test", "value": 0.3 + gain + 0.001 * cell["seed"]}
+        yield {"metric": "accuracy", "split": "train", "value": found or 0.5}
+
+    own = make_records(factors, rows)
+    runs = own.runs.assign(measured_images_seen=own.runs["images_seen"], train_size=50)
+    assert scope(dataclasses.replace(own, runs=runs))[-1] == said
+
+
 def test_columns_of_words_are_told_from_those_of_numbers():
     rows = (("16", "dot product", "89.5 [88.8, 90.2]", "–"), ("16", "–", "–", "none up to 8"))
     assert Drawn("x", "X", rows=rows).texts == {1, 3}

@@ -151,6 +151,22 @@ def test_budgets_lie_along_x_with_a_panel_for_every_size(ladder):
     assert not figure.applies(make_records({"model": ["a"], "images_seen": [1], "seed": [0]}, lambda cell: []).plan)
 
 
+@pytest.mark.parametrize("figure", [Budget(), LearningCurve()], ids=["budget", "learning curve"])
+def test_a_caption_says_where_the_size_of_a_network_may_be_the_limit(ladder, figure):
+    """The ViT gains nothing from the last step and knows 80 % of its training images; a baseline is no network."""
+
+    def rows(cell):
+        is_flat = cell["model"] != "ResNet" or cell["train_size"] == 250
+        step = 0 if is_flat else 0.2 * LADDER["images_seen"].index(cell["images_seen"])
+        yield {"metric": "accuracy", "split": "test", "value": 0.3 + step + 0.002 * cell["seed"]}
+        yield {"metric": "accuracy", "split": "train", "value": 0.99 if cell["model"] == "ResNet" else 0.8}
+
+    records = kinds_of(make_records(LADDER, rows, classes=10), linear="LogisticRegression")
+    caption = figure.plot(records).caption
+    assert "may be the limit rather than the data: ViT, 250 images (80.0 %) and ViT, 4k images (80.0 %)." in caption
+    assert "may be the limit" not in figure.plot(ladder).caption
+
+
 def test_a_size_of_which_nothing_is_measured_has_no_panel_and_is_named():
     records = make_records(LADDER, ladder_rows, state=lambda cell: "done" if cell["train_size"] == 250 else "pending")
     plot = Budget().plot(records)

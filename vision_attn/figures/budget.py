@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures import theme
-from vision_attn.figures.limited import LIMITED_TEXT, limited, mark_hollow
+from vision_attn.figures.limited import limited, limits_remarks, mark_hollow
 from vision_attn.figures.lines import SplitLines
 from vision_attn.figures.view import View
 from vision_attn.plan import Plan
@@ -49,4 +49,4 @@ class Budget(SplitLines):
         return "images seen in training" if self.x == "images_seen" else wording.factor_text(self.x)
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
-        return [LIMITED_TEXT] if (table["limited_by"] == "budget").any() else []
+        return limits_remarks(table, view, by=view.rows)

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn.figures import theme
-from vision_attn.figures.limited import LIMITED_TEXT, limited, mark_hollow
+from vision_attn.figures.limited import limited, limits_remarks, mark_hollow
 from vision_attn.figures.lines import SplitLines
 from vision_attn.figures.view import View
 from vision_attn.records import Records
@@ -53,7 +53,6 @@ class LearningCurve(SplitLines):
             mark_hollow(axes, own, at, style)
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
-        is_hollow = "limited_by" in table and (table["limited_by"] == "budget").any()
         own = view.values[view.values["metric"] == self.metric]
         if not table["n"].sum() and len(own):
             splits = list(own["split"].dropna().astype(str).unique()) if "split" in own else []
@@ -64,4 +63,4 @@ class LearningCurve(SplitLines):
             return [
                 f"There are values of {self.metric}, but none that have the split {self.split!r} and nothing beside."
             ]
-        return [LIMITED_TEXT] if is_hollow else []
+        return limits_remarks(table, view, by=view.by) if "limited_by" in table else []

@@ -58,10 +58,14 @@ def limits_text(records: Records) -> str:
     known = found[found["limited_by"] != "not measured"]
     if known.empty:
         return ""
-    by_data = int((known["limited_by"] == "data").sum())
-    if by_data in (0, len(known)):
-        return "limited by the data" if by_data else "limited by the training budget, not by the data"
-    return f"limited by the data in {by_data} of {len(known)} cells, by the training budget in the others"
+    by_data, cells = int((known["limited_by"] == "data").sum()), len(known)
+    small = int(((known["limited_by"] == "data") & ~known["fits"]).sum())
+    aside = f", in {small} of them perhaps by the size of the network" if small else ""
+    if not by_data:
+        return "limited by the training budget, not by the data"
+    if by_data < cells:
+        return f"limited by the data in {by_data} of {cells} cells{aside}, by the training budget in the others"
+    return f"limited by the data{f' in all {cells} cells' if small else ''}{aside}"
 
 
 def limited_cells(records: Records) -> pd.DataFrame:

@@ -10,6 +10,9 @@ from vision_attn.spec import InputError
 from vision_attn.statistics.intervals import check_level, mean_interval
 from vision_attn.statistics.tails import ROUNDING
 
+FITTED = 0.95
+"""The accuracy on its training images from which on a network fits them."""
+
 
 def limits(
     train: pd.DataFrame,
@@ -19,7 +22,7 @@ def limits(
     budget: str | None = "images_seen",
     value: str = "value",
     over: str = "seed",
-    fitted: float = 0.95,
+    fitted: float = FITTED,
     gain: float = 0.015,
     step: float = 4.0,
     level: float = 0.95,
