@@ -21,6 +21,7 @@ from vision_attn import Accuracy, Experiment, Gap, Quantity, Run, SelfAttention,
 from vision_attn.data import Permuted, Quadrants
 from vision_attn.figures import (
     ConditionCurve,
+    DotPlot,
     Matching,
     MinimumHeadDistance,
     OcclusionCurve,
@@ -145,7 +146,8 @@ TRANSLATION = claim(
         for rival in RIVALS
     ),
 )
-INTACT = cell(arrangement="intact", train_size=MOST)
+INTACT = cell(arrangement="intact")
+MOST_INTACT = (*INTACT, *cell(train_size=MOST))
 
 experiment = Experiment(
     question=__doc__,
@@ -178,23 +180,24 @@ experiment = Experiment(
         ConditionCurve(condition="arrangement", baseline="intact"),
         Gap(reference="ViT"),
         QuadrantAccuracy(given=cell(train_size=MOST)),
-        ShiftSawtooth(given=INTACT),
+        DotPlot(metric="correct_random_shift_consistency", reference="ViT", at=cell(border="padded"), given=INTACT),
+        ShiftSawtooth(given=MOST_INTACT),
         ShiftSawtooth(metric="correct_consistency", border="padded", given=INTACT),
         ZoomCurve(given=INTACT),
         ZoomCurve(place="corner", given=INTACT),
-        ShuffleCurve(given=INTACT),
-        OcclusionCurve(given=INTACT),
-        OcclusionCurve(fill="other", given=INTACT),
+        ShuffleCurve(given=MOST_INTACT),
+        OcclusionCurve(given=MOST_INTACT),
+        OcclusionCurve(fill="other", given=MOST_INTACT),
         MinimumHeadDistance(given=cell(arrangement="intact")),
         Matching(reference="ViT"),
         Summary(
             parts=(
                 ConditionCurve(condition="arrangement", baseline="intact"),
                 QuadrantAccuracy(given=cell(train_size=MOST)),
-                ShiftSawtooth(given=INTACT),
+                ShiftSawtooth(given=MOST_INTACT),
                 ZoomCurve(given=INTACT),
-                ShuffleCurve(given=INTACT),
-                OcclusionCurve(given=INTACT),
+                ShuffleCurve(given=MOST_INTACT),
+                OcclusionCurve(given=MOST_INTACT),
             )
         ),
     ),

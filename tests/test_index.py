@@ -289,6 +289,12 @@ def test_the_picture_of_a_rule_is_of_its_metric_at_its_levels(metric, asked, nam
     assert index.nearest(Plan.read(ROOT / "results" / "cost"), part)[0][0] == name
 
 
+def test_the_picture_of_a_rule_about_images_is_of_images_as_they_are():
+    part = Part("C4", "", "supports", "", 5, "accuracy", False, asked="Accuracy of ViT at arrangement intact")
+    names = [name for name, _ in index.nearest(Plan.read(ROOT / "results" / "priors-short"), part)]
+    assert names.index("ArmCurve") < names.index("ZoomCurve")
+
+
 def test_a_page_says_what_the_log_says_of_its_verdicts(tmp_path):
     folder = results(tmp_path, "## 2026-01-02 · Gone\n- Withdrawn: `second` C2: a fault.\n", second=(MORE,))
     build_all(folder)

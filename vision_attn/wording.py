@@ -94,6 +94,8 @@ IN_WORDS = {
     "time_slope": "exponent of time in tokens",
     "memory_slope": "exponent of memory in tokens",
     "ran_out": "share that ran out of memory",
+    "random_shift_consistency": "shift consistency",
+    "correct_random_shift_consistency": "shift consistency, if right",
 }
 IN_PLACE = {
     "quantile 0.5": "median",

@@ -13,6 +13,7 @@ from PIL import Image
 
 from vision_attn import wording
 from vision_attn.figures import Figure, rendering, theme
+from vision_attn.figures.altered_images import AlteredImages
 from vision_attn.plan import Plan
 from vision_attn.records import Records, load
 from vision_attn.report import page, protocol
@@ -128,8 +129,8 @@ def _thumbnail(records: Records, part: Part, drawn: dict[str, Thumbnail | None])
 def nearest(plan: Plan, part: Part) -> list[tuple[str, Figure]]:
     """The figures of a plan by name, nearest first to what decides.
 
-    First are those of the same metric, then those whose metric and name have most words of it, and of these the ones at
-    most of the levels that the rule names.
+    First are those of the same metric, of images as they are unless the rule is about altered ones, then those whose
+    metric and name have most words of it, and of these the ones at most of the levels that the rule names.
     """
     found = []
     for name, data in named(plan.figures):
@@ -142,7 +143,8 @@ def nearest(plan: Plan, part: Part) -> list[tuple[str, Figure]]:
             words = _words(part.metric) & _words(f"{metric}_{name}")
             levels = [*getattr(figure, "at", ()), *getattr(figure, "given", ())]
             told = [one for one in levels if re.search(rf"\b{re.escape(_named(*one))}(?: \(|[,:)])", part.asked)]
-            found.append(((metric == part.metric, len(words), len(told)), name, figure))
+            is_asked = not isinstance(figure, AlteredImages) or figure.coordinate in part.asked
+            found.append(((metric == part.metric, is_asked, len(words), len(told)), name, figure))
     return [(name, figure) for _, name, figure in sorted(found, key=lambda one: one[0], reverse=True)]
 
 
