@@ -5,6 +5,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from vision_attn.experiment import load
@@ -47,6 +48,13 @@ def test_a_baseline_has_one_run_a_size_and_seed_that_stands_at_every_budget():
 def test_models_of_one_seed_share_subset_and_data_order():
     for levels, run in cells(images_seen=48_000):
         assert (run.data.subset_seed, run.seed) == (levels["seed"], levels["seed"])
+
+
+def test_committed_twins_started_as_loud_as_attention_in_every_layer():
+    records = pd.read_csv(ROOT / "results" / "data_size" / "records.csv.gz")
+    scales = records[records["metric"] == "branch_sd"].groupby(["model", "layer"])["value"].mean()
+    for twin in (MODULE.TWIN, MODULE.WIDER):
+        assert list(scales[twin] / scales["ViT"]) == pytest.approx([1] * 4, rel=0.2)
 
 
 @pytest.mark.parametrize("scale", ["small", "large"])

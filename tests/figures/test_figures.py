@@ -4,6 +4,7 @@ import made_up
 import numpy as np
 import pandas as pd
 import pytest
+from frames import make_records
 from scipy import stats
 
 from vision_attn import wording
@@ -75,6 +76,26 @@ def test_matching_by_hand(records):
     assert table.loc["ViT", ["updates_min", "updates_max", "images_seen_min"]].tolist() == [400, 400, 25600]
     assert table.loc["ViT", ["epochs_min", "epochs_max"]].tolist() == [32, 512]
     assert table.loc["ViT", "learning_rate_max"] == 0.002
+
+
+def test_matching_says_how_large_what_mixers_add_is_before_training():
+    """Of a ResNet, which has none, nothing; of a twin the layer that adds least and the one that adds most."""
+    layers = {"ViT": (0.44, 0.47), "twin": (0.43, 0.49), "ResNet": ()}
+
+    def rows(cell):
+        yield {"metric": "params", "value": 1000.0}
+        yield {"metric": "flops", "value": 2000.0}
+        for layer, sd in enumerate(layers[cell["model"]], start=1):
+            yield {"metric": "branch_sd", "layer": layer, "value": sd + 0.01 * cell["seed"]}
+
+    records = make_records({"model": list(layers), "train_size": [100, 200], "seed": [0, 2]}, rows)
+    figure = Matching(reference="ViT")
+    plot = figure.plot(records)
+    found = plot.table.set_index("model")
+    assert found.loc["twin", ["branch_sd_min", "branch_sd_max"]].tolist() == pytest.approx([0.44, 0.50])
+    assert found.loc["ResNet", ["branch_sd_min", "branch_sd_max"]].isna().all()
+    assert list(plot.printed["scale of the mixers"]) == ["0.45–0.48", "0.44–0.5", "–"]
+    assert "smallest to largest of the layers" in plot.caption
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,16 @@ from vision_attn.spec import spec
 
 MEASURES = {"params": "parameters", "flops": "forward FLOPs"}
 TRAINING = ("updates", "images_seen", "epochs", "learning_rate")
+SCALE = "branch_sd"
+"""What the mixers add before training, where the probe `BranchScale` has measured it."""
 
 
 @spec
 class Matching(Figure):
     """Parameters and forward FLOPs of every model as a ratio to `reference`, and the budget each was trained with.
 
+    Beside them stands how large what the mixers add is before training, smallest to largest of the layers, where the
+    probe `BranchScale` has measured it.
     The verdict is "inside" where every measure named in `on` is within `tolerance` of the reference's. A model has one
     row, or one for each of its sizes where those change with another factor. Baselines that are fitted, not trained,
     have none.
@@ -79,6 +83,9 @@ class Matching(Figure):
             out[f"{metric}_ratio"] = out[metric] / reference
         out["verdict"] = [self._verdict(row) for row in out.to_dict("records")]
         out = out.merge(_budgets(records, by), on=by, how="left")
+        scales = pick(records, SCALE, at={}, along=("layer",))
+        if len(scales):
+            out = out.merge(_scales(scales, records, by), on=by, how="left")
         fitted = fitted_levels(records.plan, self.hue) - {self.reference}
         return _merged(out[~out[self.hue].isin(fitted)], by[:-1], self.hue)
 
@@ -137,6 +144,11 @@ class Matching(Figure):
             if names:
                 said.append(f"{sentence}: {wording.listing(names)}.")
         said.append("One multiplication with its addition counts as two FLOPs.")
+        if f"{SCALE}_min" in table:
+            said.append(
+                "Scale of the mixers: the standard deviation of what they add to the tokens before training, smallest "
+                "to largest of the layers."
+            )
         return " ".join(said)
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
@@ -151,6 +163,8 @@ class Matching(Figure):
             cells["verdict"] = row["verdict"]
             for name in TRAINING:
                 cells[name.replace("_", " ")] = _range(row[f"{name}_min"], row[f"{name}_max"])
+            if f"{SCALE}_min" in row:
+                cells["scale of the mixers"] = _range(row[f"{SCALE}_min"], row[f"{SCALE}_max"])
             out.append(cells)
         return pd.DataFrame(out)
 
@@ -182,6 +196,13 @@ def _budgets(records: Records, by: list[str]) -> pd.DataFrame:
     return groups.agg(**{f"{n}_{f}": (n, f) for n in TRAINING for f in ("min", "max")}).reset_index()
 
 
+def _scales(values: pd.DataFrame, records: Records, by: list[str]) -> pd.DataFrame:
+    """The smallest and the largest scale of the layers, each the mean over runs."""
+    layers = values.groupby([*by, column(records, "layer")], observed=True, dropna=False)["value"].mean()
+    groups = layers.groupby(by, observed=True, dropna=False)
+    return groups.agg(**{f"{SCALE}_min": "min", f"{SCALE}_max": "max"}).reset_index()
+
+
 def _planned_rates(records: Records) -> dict[str, float]:
     """The learning rate that each run's recipe asks for, where the plan says it."""
     usual = records.plan.defaults.get("Recipe", {}).get("learning_rate")
@@ -206,7 +227,7 @@ def _merged(table: pd.DataFrame, others: list[str], hue: str) -> pd.DataFrame:
             levels = list(dict.fromkeys(rows[name]))
             texts = [wording.level_text(name, level) for level in levels]
             row[name] = ALL if count[row[hue]] == 1 else levels[0] if len(levels) == 1 else wording.listing(texts)
-        for name in TRAINING:
+        for name in [one for one in (*TRAINING, SCALE) if f"{one}_min" in table]:
             row |= {f"{name}_min": rows[f"{name}_min"].min(), f"{name}_max": rows[f"{name}_max"].max()}
         out.append(row)
     merged = pd.DataFrame(out, columns=table.columns).astype({hue: table[hue].dtype})
