@@ -244,7 +244,9 @@ def test_verdicts_that_differ_are_mixed_and_stand_each_for_itself(tmp_path):
     assert contradicts.endswith(" points (n = 3): With 100 images it is above.")
     assert supports.startswith("supports: −20.2 [")
     assert supports.endswith(" points (n = 3): With 100 images it is below.")
-    assert pages == "[`first`](y/first/report.html), [`second`](y/second/report.html)"
+    assert pages == "[`first`](y/first/report.html) (3 seeds); [`second`](y/second/report.html) (3 seeds)"
+    with_range = markdown(judged(folder), page="x", link="y", ranges={"first": ["0.2 million parameters"]})
+    assert "[`first`](y/first/report.html) (3 seeds, 0.2 million parameters); [`second`]" in with_range
 
 
 def test_the_page_has_every_claim_its_range_and_the_command_that_measures_what_is_missing(folder):
@@ -392,4 +394,9 @@ def test_every_claim_has_a_conclusion_that_stands_on_the_committed_verdicts():
 def test_the_table_of_the_readme_is_that_of_the_committed_results():
     text = (ROOT / "README.md").read_text()
     whole = text[text.index(index.BEGIN) + len(index.BEGIN) : text.index(index.END)]
-    assert whole == markdown(judged(ROOT / "results"), page="results/index.html", link="results")
+    assert whole == index.table(ROOT / "results")
+    for row in whole.splitlines()[2:]:
+        about = row.rpartition(" | [`")[2]
+        assert re.search(r"\d seeds", about) or row.startswith("| [C12]")  # which holds by construction alone
+        assert "parameters" in about
+        assert re.search(r"images seen|networks before training", about)

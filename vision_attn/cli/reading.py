@@ -56,7 +56,7 @@ def report(
         return
     build_all(folder, store=runs, pages=whole, tell=lambda path: screen().print(f"{path}"))
     if readme is not None:
-        write_table(readme, folder)
+        write_table(readme, folder, store=runs)
         screen().print(f"{readme}")
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -244,25 +244,34 @@ def _text(cell: Any) -> str:
     return "" if cell is None or (isinstance(cell, float) and pd.isna(cell)) else str(cell)
 
 
-def markdown(rows: Sequence[Judged], *, page: str, link: str) -> str:
+def markdown(rows: Sequence[Judged], *, page: str, link: str, ranges: Mapping[str, Sequence[str]] | None = None) -> str:
     """The claims as a table in Markdown, one row each; `page` is the address of the verdict page, `link` of results.
 
     What came out is the conclusion. A claim without one has the number of the first rule with its verdict; where
-    verdicts differ, one for each.
+    verdicts differ, one for each. `ranges` say what the experiment of a folder speaks for, beside the number of seeds.
     """
-    lines = ["| claim | in words | verdict | what came out | pages |", "|---|---|---|---|---|"]
+    lines = ["| claim | in words | verdict | what came out | pages, and what they speak for |", "|---|---|---|---|---|"]
     for row in rows:
         if row.claim is not None:
-            pages = dict.fromkeys(f"[`{one.folder}`]({link}/{one.folder}/report.html)" for one in row.evidence)
             cells = (
                 f"[{row.id}]({page}#{row.id})",
                 _cell(row.claim.short),
                 row.verdict,
                 _cell(row.in_short.markdown(link)) if row.in_short else _numbers(row),
-                ", ".join(pages),
+                "; ".join(_pages(row, link, ranges or {})),
             )
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _pages(row: Judged, link: str, ranges: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The pages of a claim, each with its seeds and its range: data_size (5 seeds, 0.10 to 0.21 million parameters)."""
+    for folder in dict.fromkeys(one.folder for one in row.evidence):
+        parts = [part for one in row.evidence if one.folder == folder for part in (one.parts or (one.whole,))]
+        counts = [part.n for part in parts if part.n and not part.is_exact]
+        seeds = [" to ".join(dict.fromkeys([str(min(counts)), str(max(counts))])) + " seeds"] if counts else []
+        said = ", ".join([*seeds, *ranges.get(folder, ())])
+        yield f"[`{folder}`]({link}/{folder}/report.html)" + (f" ({said})" if said else "")
 
 
 def _numbers(row: Judged) -> str:

@@ -22,7 +22,7 @@ from vision_attn.report.claims import tutorials
 from vision_attn.report.drawn import heading, made, named
 from vision_attn.report.evidence import Judged, Part, folders, judged, markdown
 from vision_attn.report.html import render
-from vision_attn.report.scope import scope
+from vision_attn.report.scope import in_brief, scope
 from vision_attn.sources import FAULTS
 from vision_attn.spec import InputError
 from vision_attn.store import RUNS, write_atomic
@@ -88,7 +88,7 @@ def build_all(
     return results / PAGE
 
 
-def write_table(readme: Path, results: Path) -> None:
+def write_table(readme: Path, results: Path, *, store: Path | None = None) -> None:
     """Put the table of claims between the marks of a README. Raises `InputError` where it has none."""
     try:
         text = readme.read_text(encoding="utf-8")
@@ -98,12 +98,19 @@ def write_table(readme: Path, results: Path) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise InputError(f"{readme} must have the lines {BEGIN.strip()} and {END.strip()}. It has not.")
-    write_atomic(readme, f"{before}{BEGIN}{table(results)}{END}{after}".encode())
+    write_atomic(readme, f"{before}{BEGIN}{table(results, store=store)}{END}{after}".encode())
 
 
-def table(results: Path) -> str:
+def table(results: Path, *, store: Path | None = None) -> str:
     """The claims as a table in Markdown, with links from the folder in which `results` lies."""
-    return markdown(judged(results), page=f"{results.name}/{PAGE}", link=results.name)
+    rows, plans = judged(results), folders(results)
+    asked = {one.folder for row in rows if row.claim is not None for one in row.evidence}
+    ranges = {
+        folder.name: in_brief(load(plan, store or results / RUNS, committed=folder))
+        for folder, plan in plans.items()
+        if folder.name in asked
+    }
+    return markdown(rows, page=f"{results.name}/{PAGE}", link=results.name, ranges=ranges)
 
 
 def _entry(folder: Path, records: Records, rows: list[Judged]) -> Entry:

@@ -19,6 +19,12 @@ def scope(records: Records) -> list[str]:
     return [text for text in found if text]
 
 
+def in_brief(records: Records) -> list[str]:
+    """The size of the networks and the images they saw, where these are known."""
+    found = (models_text(records), budget_text(records).removesuffix(" in training"))
+    return [text for text in found if text]
+
+
 def models_text(records: Records) -> str:
     """The sizes of the networks: 0.20 to 0.21 million parameters."""
     kinds = {key: entry.run.get("model", {}).get("kind") for key, entry in records.plan.runs.items()}
