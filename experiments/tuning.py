@@ -8,8 +8,10 @@ images, two position encodings and two scales of the mixers at the start, the sa
 preset "refine", nine more about the best of them: other learning rates with all else equal, which bracket the best,
 and NAdaMuon at five rates, which tell whether another optimiser would change the order of the families. Last, preset
 "final", the best three of AdamW train four times as long: what other experiments take, so that all models of a
-comparison have one optimiser. The presets read what the rounds before have committed. On two cores the first round
-takes about two hours with fast bf16 arithmetic, the second one, the last one and a half.
+comparison have one optimiser. Preset "bracket" trains as long with the rates on both sides of each choice that were
+not among its three, to tell whether it is bracketed at that budget, too. The presets read what the rounds before have
+committed. On two cores the first round takes about two hours with fast bf16 arithmetic, the second one, the last one
+and a half, "bracket" forty minutes.
 """
 
 import csv
@@ -80,6 +82,8 @@ REFINED = {
 }
 """Changes to the best trial of the first round."""
 FINALISTS = ("best", "second", "third")
+BESIDE = {"lower rate": -1, "higher rate": 1}
+"""The rates on both sides of that which the last round has chosen, in half-decade steps."""
 
 
 @functools.cache
@@ -101,10 +105,14 @@ def _refined(model, train_size, trial):
     best = _means("tuning").get((model, train_size), [(0.0, next(iter(TRIALS)))])
     changes, found = REFINED[trial], TRIALS[best[0][1]]
     if "rate_factor" in changes:
-        places = (1e-5, 3e-5, 1e-4, *RATES, 3e-2, 1e-1)
-        step = {0.1: -2, 0.3: -1, 3: 1, 10: 2}[changes["rate_factor"]]
-        return dataclasses.replace(found, learning_rate=places[places.index(found.learning_rate) + step])
+        return _at_rate(found, {0.1: -2, 0.3: -1, 3: 1, 10: 2}[changes["rate_factor"]])
     return dataclasses.replace(found, **changes)
+
+
+def _at_rate(trial, steps):
+    """The trial with a learning rate so many half-decade steps higher."""
+    places = (1e-5, 3e-5, 1e-4, *RATES, 3e-2, 1e-1)
+    return dataclasses.replace(trial, learning_rate=places[places.index(trial.learning_rate) + steps])
 
 
 def ranked(model, train_size):
@@ -119,11 +127,17 @@ def ranked(model, train_size):
 
 
 def settings(model, train_size, trial):
-    """What a trial sets, or None where fewer were tried; before the first round the first trials stand in."""
+    """What a trial sets, or None where fewer were tried; before the first round the first trials stand in.
+
+    None, too, of a rate beside the chosen one that the last round has tried.
+    """
     if trial in TRIALS:
         return TRIALS[trial]
     if trial in REFINED:
         return _refined(model, train_size, trial)
+    if trial in BESIDE:
+        beside = _at_rate(chosen(model, train_size), BESIDE[trial])
+        return None if beside in [settings(model, train_size, place) for place in FINALISTS] else beside
     place, found = FINALISTS.index(trial), ranked(model, train_size)
     return found[place] if place < len(found) else None
 
@@ -209,6 +223,7 @@ experiment = Experiment(
         "small": {"seed": (100,), "train_size": (1000,), "images_seen": (4800,)},
         "refine": {"trial": tuple(REFINED)},
         "final": {"trial": FINALISTS, "images_seen": BUDGETS[1:]},
+        "bracket": {"trial": tuple(BESIDE), "images_seen": BUDGETS[1:]},
         "full": {"data": ("cifar10",), "seed": (100, 101, 102), "images_seen": (2_000_000,)},
     },
     run=run,

@@ -128,6 +128,30 @@ def test_what_other_experiments_take_is_the_best_of_the_last_round(after_a_first
     assert TUNING.chosen("ViT", 300) == other
 
 
+def test_the_rates_beside_the_choice_are_tried_at_its_budget_but_for_those_of_the_last_round(
+    after_a_first_round, tmp_path
+):
+    best, other = after_a_first_round
+    folder = tmp_path / "results" / "tuning-final" / "tables"
+    folder.mkdir(parents=True)
+    for place, chosen in (("best", best), ("second", other)):
+        accuracies = {"best": 0.6, "second": 0.6} | {place: 0.7}
+        rows = (f"1000,ViT,{name},{accuracy},2,False\n" for name, accuracy in accuracies.items())
+        (folder / "Choice.csv").write_text(TABLE + "".join(rows))
+        TUNING._means.cache_clear()
+        found = [TUNING.settings("ViT", 1000, trial) for trial in TUNING.BESIDE]
+        rates = {best: (3e-3, 3e-2), other: (1e-4, 1e-3)}[chosen]
+        assert found == [dataclasses.replace(chosen, learning_rate=rate) for rate in rates]
+    slower = dataclasses.replace(best, learning_rate=3e-3)
+    refined = tmp_path / "results" / "tuning-refine" / "tables"
+    refined.mkdir(parents=True)
+    (refined / "Choice.csv").write_text(TABLE + "1000,ViT,rate x0.3,0.45,2,False\n")  # the second of the last round
+    TUNING._means.cache_clear()
+    assert TUNING.chosen("ViT", 1000) == slower
+    faster = dataclasses.replace(best, learning_rate=1e-3)
+    assert [TUNING.settings("ViT", 1000, trial) for trial in TUNING.BESIDE] == [faster, None]
+
+
 def test_before_the_first_round_the_first_trials_stand_in(monkeypatch, tmp_path):
     monkeypatch.setattr(TUNING, "__file__", str(tmp_path / "experiments" / "tuning.py"))
     TUNING._means.cache_clear()
