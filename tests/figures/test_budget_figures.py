@@ -83,6 +83,17 @@ def test_a_learning_curve_shows_the_largest_budget_and_what_limits_it(ladder):
     assert "Hollow: limited by the budget" in plot.caption
 
 
+def test_a_cell_without_its_largest_budget_has_no_limit_of_a_smaller_one():
+    def state(cell):
+        return "pending" if cell["model"] == "ViT" and cell["images_seen"] == 1600 else "done"
+
+    table = LearningCurve().table(make_records(LADDER, ladder_rows, state=state)).set_index("model")
+    assert list(table.loc["ViT", "n"]) == [0, 0]
+    assert table.loc["ViT", "train_accuracy"].isna().all()
+    assert list(table.loc["ViT", "limited_by"]) == ["", ""]
+    assert list(table.loc["ResNet", "limited_by"]) == ["data", "budget"]
+
+
 def test_of_a_single_budget_the_training_images_say_whether_the_data_limit():
     alone = make_records({**LADDER, "images_seen": (1600,)}, ladder_rows, classes=10)
     table = LearningCurve().table(alone).set_index(["model", "train_size"])

@@ -44,7 +44,9 @@ class LearningCurve(SplitLines):
         if view.limited is None:
             return out
         out = out.merge(view.limited, on=view.by, how="left").astype(out[view.by].dtypes.to_dict())
-        return out.assign(limited_by=out["limited_by"].astype(object).fillna(""))
+        shown = out["n"] > 0  # else what is known is of a smaller budget
+        said = out["limited_by"].astype(object).where(shown).fillna("")
+        return out.assign(train_accuracy=out["train_accuracy"].where(shown), limited_by=said)
 
     def marks(
         self, axes: Axes, own: pd.DataFrame, at: dict[Any, float], style: theme.Style, rows: pd.DataFrame
