@@ -67,8 +67,10 @@ def test_a_lead_is_a_tie_where_it_reaches_zero_and_says_where_the_other_is_ahead
     far = (0.2, 0.21, 0.19, 0.2)
     frame = pd.concat([frame_of(values, model=name) for name, values in
                        (("steady", steady), ("wild", wild), ("far", far))])  # fmt: skip
-    found = search_leads(frame).set_index("model")
-    assert set(found["leader"]) == {"steady"}
+    pairs = search_leads(frame)
+    assert pairs[["leader", "model"]].to_numpy().tolist() == [["steady", "wild"], ["steady", "far"], ["wild", "far"]]
+    assert pairs.loc[2, "tie"], "one of four wild trials is good: a search may miss it"
+    found = pairs[pairs["leader"] == "steady"].set_index("model")
     assert found.loc["far", "estimate"] == pytest.approx(
         curve(frame_of(steady)).loc[4, "estimate"] - curve(frame_of(far)).loc[4, "estimate"]
     )

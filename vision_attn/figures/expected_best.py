@@ -95,19 +95,24 @@ class ExpectedBest(Lines):
         return " ".join(filter(None, [self.sentence(table, view), bars, missing, *self._leads(view)]))
 
     def _leads(self, view: View) -> list[str]:
-        """Of every panel who leads with all trials, who is as good as level with it, and who led with fewer."""
+        """Of every panel the order with all trials, which of it is a near tie, and which was another with fewer."""
         options = {"trial": self.trial, "compare": self.hue, "level": self.level, "resamples": self.resamples}
         found = search_leads(self.values(view), by=view.panels, **options)  # type: ignore[arg-type]
         said = []
         for title, rows in view.parts(found):
             if rows.empty:
                 continue
-            ties = [wording.level_text(self.hue, row[self.hue]) for row in rows.to_dict("records") if row["tie"]]
-            ahead = [wording.level_text(self.hue, row[self.hue]) for row in rows.to_dict("records") if row["ahead_at"]]
-            text = f"{f'{title}: ' if title else ''}{rows['leader'].iloc[0]} leads with all trials"
-            text += f", near ties (the interval of the lead reaches 0): {wording.listing(ties)}" if ties else ""
-            text += f"; with fewer trials {wording.listing(ahead)} would have led" if ahead else ""
-            said.append(f"{text}.")
+            pairs = [
+                [wording.level_text(self.hue, row[name]) for name in ("leader", self.hue)]
+                for row in rows.to_dict("records")
+            ]
+            order = list(dict.fromkeys(name for pair in pairs for name in pair))
+            ties = [" before ".join(pair) for pair, tie in zip(pairs, rows["tie"], strict=True) if tie]
+            turned = [" before ".join(pair) for pair, at in zip(pairs, rows["ahead_at"], strict=True) if at]
+            text = f"{f'{title}: ' if title else ''}with all trials the order is {wording.listing(order)}"
+            text += f"; near ties (the interval of the lead reaches 0): {wording.listing(ties)}" if ties else ""
+            text += f"; the other way round with fewer trials: {wording.listing(turned)}" if turned else ""
+            said.append(f"{wording.headed(text)}.")
         return said
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """What a search would give with fewer trials: the expected best of them, and whether the leader's lead is one."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,11 +54,11 @@ def search_leads(
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """By how much the leader of a search leads every other level of `compare`, all trials of each being made.
+    """By how much every level of `compare` leads each of those behind it, all trials of each being made.
 
     The difference of their expected bests, with the interval over trials resampled level by level. `tie` where it
     reaches 0; `ahead_at`: the numbers of trials, up to what both have, at which the other is ahead instead. One row a
-    group and other level: `by`, leader, `compare`, estimate, low, high, tie, ahead_at.
+    group and pair, best first: `by`, leader, `compare` (the one behind), estimate, low, high, tie, ahead_at.
     """
     check_level(level)
     groups: dict[tuple[Any, ...], dict[Any, np.ndarray]] = {}
@@ -66,19 +67,19 @@ def search_leads(
     rows = []
     for key, levels in groups.items():
         curves = {name: _expected(values[None])[0] for name, values in levels.items()}
-        leader = max(curves, key=lambda name: curves[name][-1])
+        order = sorted(curves, key=lambda name: -curves[name][-1])
         draws = {
             name: _expected(_resampled(values, resamples, np.random.default_rng([seed, i])))[:, -1]
             for i, (name, values) in enumerate(levels.items())
         }
-        for name, curve in curves.items():
-            if name != leader:
-                low, high = _quantiles(draws[leader] - draws[name], level)
-                both = min(len(curve), len(curves[leader]))
-                ahead = np.flatnonzero(curve[:both] > curves[leader][:both]) + 1
-                row = {"leader": leader, compare: name, "estimate": curves[leader][-1] - curve[-1]}
-                row |= {"low": low, "high": high, "tie": bool(low <= 0), "ahead_at": tuple(map(int, ahead))}
-                rows.append({**dict(zip(by, key, strict=True)), **row})
+        for leader, name in itertools.combinations(order, 2):
+            lead, curve = curves[leader], curves[name]
+            low, high = _quantiles(draws[leader] - draws[name], level)
+            both = min(len(curve), len(lead))
+            ahead = np.flatnonzero(curve[:both] > lead[:both]) + 1
+            row = {"leader": leader, compare: name, "estimate": lead[-1] - curve[-1]}
+            row |= {"low": low, "high": high, "tie": bool(low <= 0), "ahead_at": tuple(map(int, ahead))}
+            rows.append({**dict(zip(by, key, strict=True)), **row})
     return pd.DataFrame(rows, columns=[*by, "leader", compare, "estimate", "low", "high", "tie", "ahead_at"])
 
 
