@@ -7,7 +7,7 @@ from tiny_training import TinyAttention, TinyConv, data
 from torch import nn
 
 from vision_attn.layers.attention import Attention, attention_path
-from vision_attn.models import DepthwiseConv, ResNet, ViT
+from vision_attn.models import DepthwiseConv, ResNet, SelfAttention, ViT
 from vision_attn.spec import InputError, canonical
 from vision_attn.training import Recipe, compute
 from vision_attn.training.compiling import Gain, gains, kind_of, pays
@@ -106,6 +106,19 @@ def test_a_model_is_known_by_its_spec_and_mixer_and_otherwise_by_its_class():
     assert kind_of(ViT(dim=16, depth=1, mixer=DepthwiseConv(kernel_size=3)).build(**shape)) == "ViT, DepthwiseConv"
     assert kind_of(ResNet(width=4, blocks=1).build(**shape)) == "ResNet"
     assert kind_of(TinyConv()) == "TinyConv"
+
+
+def test_what_computes_otherwise_is_another_kind_and_what_begins_otherwise_is_not():
+    shape = {"image_size": 8, "in_chans": 1, "num_classes": 2}
+
+    def of(**fields):
+        return kind_of(ViT(dim=16, depth=1, **fields).build(**shape))
+
+    assert of(position="sincos2d", init="mimetic", drop_path=0.1) == of()
+    assert of(stem="convolution") == "ViT, SelfAttention, stem=convolution"
+    assert of(mixer=SelfAttention(num_heads=2)) == of()
+    assert of(mixer=SelfAttention(pattern="window", pattern_size=1)) == "ViT, SelfAttention, pattern=window"
+    assert of(mixer=SelfAttention(position="rotary")) == "ViT, SelfAttention, position=rotary"
 
 
 def test_the_table_in_the_package_is_of_known_units_and_positive_times():

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vision_attn.data.base import Data
 from vision_attn.models.copies import copied
+from vision_attn.spec import Spec, to_json
 
 GAINS = Path(__file__).with_name("compile_gains.csv")
 """Measured training steps, eager and compiled; `vision-attn bench --save` adds those of another machine."""
@@ -118,11 +119,27 @@ def _number(cell: str) -> Any:
     return cell
 
 
+AS_FAST = ("mixer", "init", "position")
+"""Fields of a model that say what it begins with, and its mixer, which is named by itself."""
+
+
 def kind_of(model: nn.Module) -> str:
-    """What is measured together: the kind of the model's spec and of its mixer; without a spec its class."""
+    """What is measured together: the kinds of the model's spec and of its mixer, and what they compute otherwise.
+
+    That is every field not at its default that is no number, but how weights begin. Without a spec it is the class.
+    """
     spec = getattr(model, "spec", None)
-    parts = [spec, getattr(spec, "mixer", None)] if spec is not None else [model]
-    return ", ".join(type(part).__name__ for part in parts if part is not None)
+    if not isinstance(spec, Spec):
+        return type(model).__name__
+    parts = [spec, *(part for part in [getattr(spec, "mixer", None)] if isinstance(part, Spec))]
+    switches = [*_switches(spec, without=AS_FAST), *(one for part in parts[1:] for one in _switches(part))]
+    return ", ".join([*(type(part).__name__ for part in parts), *switches])
+
+
+def _switches(part: Spec, *, without: tuple[str, ...] = ()) -> list[str]:
+    """The fields not at their default that are no numbers, as in pattern=window."""
+    words = {name: value["kind"] if isinstance(value, dict) else value for name, value in to_json(part).items()}
+    return [f"{k}={v}" for k, v in words.items() if isinstance(v, str | bool) and k not in ("kind", *without)]
 
 
 def pays(
