@@ -21,7 +21,7 @@ from vision_attn.figures import (
     Summary,
     theme,
 )
-from vision_attn.report.provenance import notices
+from vision_attn.report.controls import notices
 from vision_attn.spec import from_json, to_json
 
 SIZES = (Crossover, DataEquivalence)
@@ -207,6 +207,33 @@ def test_a_network_below_logistic_regression_is_a_loud_notice():
     assert loud == ["Worse than logistic regression on test images: ViT (with 250 images)."]
     without = kinds_of(make_records(factors, rows))
     assert [notice for notice in notices(without) if notice.loud] == []
+
+
+@pytest.mark.parametrize(("mixer", "more", "count"), [
+    ("ZeroMixer", {}, 1), ("ZeroMixer", {"position": "sincos2d"}, 0), ("PoolingMixer", {}, 0),
+])  # fmt: skip
+def test_attention_that_adds_little_to_the_same_network_without_it_is_a_loud_notice(mixer, more, count):
+    def rows(cell):
+        lead = {250: 0.04, 4000: 0.06}[cell["train_size"]] if cell["model"] == "ViT" else 0.0
+        at_best = 0.1 * (cell["images_seen"] == {"ViT": 100, "none": 400}[cell["model"]])
+        yield {"metric": "accuracy", "split": "test", "value": 0.5 + lead + at_best}
+
+    models = {
+        "ViT": {"kind": "ViT", "dim": 64, "init": "mimetic"},
+        "none": {"kind": "ViT", "dim": 64, "mixer": {"kind": mixer}, **more},
+    }
+    records = make_records(
+        {"model": tuple(models), "train_size": (250, 4000), "images_seen": (100, 400), "seed": (0, 1)}, rows
+    )
+    runs = {
+        cell.run: dataclasses.replace(records.plan.runs[cell.run], run={"model": models[cell.factors["model"]]})
+        for cell in records.plan.cells
+    }
+    found = notices(dataclasses.replace(records, plan=records.plan.replace(runs=runs)))
+    assert [one.loud for one in found] == [True] * count
+    for one in found:
+        assert one.text.startswith("ViT does not use attention: it is less than 5 points ahead of none, ")
+        assert one.text.endswith("(+4.0 with 250 images).")
 
 
 def search_records(**options):

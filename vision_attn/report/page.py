@@ -15,7 +15,7 @@ from vision_attn import wording
 from vision_attn.figures import Figure
 from vision_attn.plan import Plan, with_name
 from vision_attn.records import Records, column, load
-from vision_attn.report import answer, decisions, doubts, evidence, protocol, provenance, withdrawals
+from vision_attn.report import answer, controls, decisions, doubts, evidence, protocol, provenance, withdrawals
 from vision_attn.report.drawn import Drawn, draw, named
 from vision_attn.report.html import render
 from vision_attn.spec import RENAMED, kinds
@@ -94,7 +94,12 @@ def _page(
         headline=_headline(records, drawn),
         answer=answer.answer(records, told),
         decisions=decisions.decisions(found, withdrawn={one.whole.rule for one in told if one.is_withdrawn}),
-        notices=[*doubts.doubts(records), *doubts.about_entries(told), *provenance.notices(records)],
+        notices=[
+            *doubts.doubts(records),
+            *doubts.about_entries(told),
+            *controls.notices(records),
+            *provenance.notices(records),
+        ],
         figures=drawn,
         models=plan.labels("model"),
         settings=protocol.settings(records),

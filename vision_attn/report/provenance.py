@@ -10,7 +10,7 @@ import pandas as pd
 
 from vision_attn import wording
 from vision_attn.plan import of_any_subset
-from vision_attn.records import BASELINES, Records, column, fitted_levels, pick
+from vision_attn.records import Records, column
 from vision_attn.spec import canonical
 
 NAMES = {
@@ -86,7 +86,7 @@ def origins(records: Records) -> list[Origin]:
 def notices(records: Records) -> list[Notice]:
     """Warnings about the data first, then about the machine."""
     runs = _ended(records)
-    said = [*_about_fingerprints(records, runs), *_about_subsets(records, runs), *_about_baselines(records)]
+    said = [*_about_fingerprints(records, runs), *_about_subsets(records, runs)]
     said += _about_origins([one for one in origins(records) if one.differs and one.name != NAMES["fingerprint"]])
     if "commit" in runs and runs[column(records, "commit")].dropna().astype(str).str.endswith("-dirty").any():
         said.append(Notice("Some runs were made with code that had changes beyond its commit (-dirty)."))
@@ -183,29 +183,6 @@ def _about_subsets(records: Records, runs: pd.DataFrame) -> list[Notice]:
     if not count:
         return []
     return [Notice(f"In {count} of {len(groups)} cells the models did not learn from the same training subset.", True)]
-
-
-def _about_baselines(records: Records) -> list[Notice]:
-    """Networks that are worse than logistic regression at a size, whichever condition or budget they do best with."""
-    if "model" not in records.plan.factors:
-        return []
-    linear, fitted = (fitted_levels(records.plan, "model", kinds) for kinds in (("LogisticRegression",), BASELINES))
-    by = [name for name in ("train_size",) if name in records.plan.factors]
-    values = pick(records, "accuracy", at={"split": "test"})
-    cells = [name for name in records.plan.factors if name != "seed"]
-    means = values.groupby(cells, observed=True, dropna=False)["value"].mean().reset_index()
-    best = means.groupby(["model", *by], observed=True)["value"].max().reset_index()
-    bars = best[best["model"].isin(linear)]
-    if bars.empty:
-        return []
-    below: dict[str, list[str]] = {}
-    for row in best[~best["model"].isin(fitted)].to_dict("records"):
-        bar = bars[(bars[by] == pd.Series({name: row[name] for name in by})).all(axis=1)] if by else bars
-        if len(bar) and row["value"] < bar["value"].max():
-            below.setdefault(str(row["model"]), []).extend(f"{row[name]:,}" for name in by)
-    names = [f"{name} (with {', '.join(sizes)} images)" if sizes else name for name, sizes in below.items()]
-    said = f"Worse than logistic regression on test images: {'; '.join(names)}."
-    return [Notice(said, loud=True)] if names else []
 
 
 def _text(value: Any) -> str:
