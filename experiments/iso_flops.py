@@ -1,0 +1,75 @@
+"""With as much arithmetic, is a wider network that sees fewer images better than a narrow one that sees more?
+
+The ladder of `data_size.py` gives all models as many images, whatever one of them costs. Here they get as many
+floating-point operations (iso-FLOP profiles: Hoffmann et al. 2022, arXiv:2203.15556, approach 2): of each of three
+budgets, those of the ViT there at its three budgets of images, networks of three widths see as many images as it pays
+for. Both are of one depth and width: the ViT, and its twin with a 3 x 3 depthwise convolution in the place of
+attention, which costs less and so sees 1.6 to 1.9 times as many. A training step is counted as three forward passes.
+
+On 8,000 images. Recipes are those that were searched for at a width of 64 with 4,000 images and are taken by
+`data_size.py`, which shares the ViT's runs of that width; no width has a recipe of its own. With the largest budget the
+narrowest networks see each image hundreds of times.
+
+Expected: four hours on two cores with bf16 arithmetic, half an hour of it for the two smaller budgets.
+"""
+
+import functools
+
+from data_size import LADDER, MOST, TWIN, made, trial_of
+from tuning import SCALES, SHAPE, dataset, recipe
+
+from vision_attn import Accuracy, Experiment, Gap, LearningCurve, Run
+from vision_attn.figures import Matching
+from vision_attn.models import count_flops
+from vision_attn.probes import BranchScale, Size
+
+WIDTH = SCALES["small"].dim
+
+
+def network(model, dim):
+    return made(model, trial_of(model, MOST), "small").replace(dim=dim)
+
+
+@functools.cache
+def paid_for(model, dim, images_seen):
+    """So many images cost the model what `images_seen` cost the ViT of `data_size.py`."""
+    own, reference = (count_flops(one, **SHAPE) for one in (network(model, dim), network("ViT", WIDTH)))
+    return images_seen * reference / own
+
+
+BUDGETS = {f"{3 * images * count_flops(network('ViT', WIDTH), **SHAPE) / 1e12:.3g} TFLOPs": images for images in LADDER}
+
+
+def run(data, seed, model, dim, compute, train_size):
+    return Run(
+        model=network(model, dim),
+        data=dataset(data, train_size, seed),
+        recipe=recipe(trial_of(model, train_size), paid_for(model, dim, BUDGETS[compute])),
+        seed=seed,
+    )
+
+
+experiment = Experiment(
+    question=__doc__,
+    factors={
+        "data": ("cifar10-jpeg",),
+        "seed": range(3),
+        "model": ("ViT", TWIN),
+        "compute": tuple(BUDGETS),
+        "dim": (WIDTH // 2, WIDTH, 2 * WIDTH),
+        "train_size": (MOST,),
+    },
+    presets={
+        "small": {"seed": range(2), "compute": tuple(BUDGETS)[:1], "train_size": (250,)},
+        "short": {"compute": tuple(BUDGETS)[:2]},
+        "full": {"data": ("cifar10",)},
+    },
+    run=run,
+    probes=(Accuracy(), Size(), BranchScale()),
+    figures=(
+        LearningCurve(x="dim", hue="compute"),
+        LearningCurve(x="dim"),
+        Gap(reference="ViT", x="dim"),
+        Matching(reference="ViT"),
+    ),
+)
