@@ -20,8 +20,8 @@ def scope(records: Records) -> list[str]:
 
 
 def in_brief(records: Records) -> list[str]:
-    """The size of the networks and the images they saw, where these are known."""
-    found = (models_text(records), budget_text(records).removesuffix(" in training"))
+    """The size of the networks, the training images and how many they saw, where these are known."""
+    found = (models_text(records), _sizes_text(records), budget_text(records).removesuffix(" in training"))
     return [text for text in found if text]
 
 
@@ -44,10 +44,14 @@ def data_text(records: Records) -> str:
         return ""
     pixels = _values(runs, column(records, "image_size"))
     where = f"{wording.listing(_families(names), most=3)}{f', {_span(pixels, str)} px' if pixels else ''}"
-    sizes = _values(runs, _size_column(records))
-    if not sizes:
-        return f"images of {where}, drawn anew for every update"
-    return f"{_span(sizes, _count)} training images of {where}"
+    sizes = _sizes_text(records)
+    return f"{sizes} of {where}" if sizes else f"images of {where}, drawn anew for every update"
+
+
+def _sizes_text(records: Records) -> str:
+    """The numbers of training images: 250 to 8,000 training images."""
+    sizes = [] if _is_untrained(records) else _values(_done(records), _size_column(records))
+    return f"{_span(sizes, _count)} training images" if sizes else ""
 
 
 def budget_text(records: Records) -> str:
