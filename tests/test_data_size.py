@@ -51,7 +51,7 @@ def test_models_of_one_seed_share_subset_and_data_order():
 
 
 def test_committed_twins_started_as_loud_as_attention_in_every_layer():
-    records = pd.read_csv(ROOT / "results" / "data_size" / "records.csv.gz")
+    records = pd.read_csv(ROOT / "results" / "data_size" / "records.csv.xz")
     scales = records[records["metric"] == "branch_sd"].groupby(["model", "layer"])["value"].mean()
     for twin in (MODULE.TWIN, MODULE.WIDER):
         assert list(scales[twin] / scales["ViT"]) == pytest.approx([1] * 4, rel=0.2)

@@ -128,10 +128,10 @@ def test_a_folder_without_its_pool_is_as_far_as_its_tables_say(place, capsys):
     pending = {one: State("pending" if one == key else "done") for one in states}
     stands = f". 1 of them stands in the tables of '{folder}', without what was trained: `run` trains them anew"
     assert tabled(Plan.read(folder), pending, folder) == stands
-    (folder / "runs.csv.gz").write_bytes(b"")
+    (folder / "runs.csv.xz").write_bytes(b"")
     assert tabled(Plan.read(folder), pending, folder) == ""
     code, text = said(capsys, "status", folder)
-    assert (code, "runs.csv.gz and SHA256SUMS do not agree" in text) == (2, True)
+    assert (code, "runs.csv.xz and SHA256SUMS do not agree" in text) == (2, True)
 
 
 def test_the_keys_of_all_runs_are_named_with_their_levels_when_asked(place, capsys):

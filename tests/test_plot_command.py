@@ -171,7 +171,7 @@ def test_a_figure_of_a_report_has_the_reference_that_is_typed(folder, tmp_path):
 @pytest.mark.parametrize(
     ("place", "words", "sentence"),
     [
-        ("records.csv.gz", (), "belongs to a report. Give the report's folder: '"),
+        ("records.csv.xz", (), "belongs to a report. Give the report's folder: '"),
         ("tables/Gap.csv", (), "belongs to a report. Give the report's folder: '"),
         ("", ("--value", "loss"), "value must be left out: it is about a table in CSV. '"),
         ("", ("--figure", "Gap", "--reference", "vgg"), "reference of Gap must be a level of model ('ResNet', "),

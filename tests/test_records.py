@@ -2,8 +2,8 @@
 
 import dataclasses
 import errno
-import gzip
 import json
+import lzma
 import shutil
 
 import made_up
@@ -206,10 +206,10 @@ def test_committed_tables_stand_in_only_for_what_the_probes_now_asked_have_measu
     assert states(*plan.probes) == states(first) == {"done"}
     assert states(*plan.probes, {"kind": "Zoom"}) == {"pending"}
     assert states({**first, "version": 2}, *others) == {"pending"}
-    runs = read_csv(folder / "runs.csv.gz").drop(columns="probes")  # as reports of earlier versions have left it
-    tables = {name: (folder / name).read_bytes() for name in ("records.csv.gz", "history.csv.gz")}
-    tables = {name: gzip.decompress(content) for name, content in tables.items()}
-    (folder / "runs.csv.gz").unlink()
+    runs = read_csv(folder / "runs.csv.xz").drop(columns="probes")  # as reports of earlier versions have left it
+    tables = {name: (folder / name).read_bytes() for name in ("records.csv.xz", "history.csv.xz")}
+    tables = {name: lzma.decompress(content) for name, content in tables.items()}
+    (folder / "runs.csv.xz").unlink()
     write_tables(folder, {**tables, "runs.csv": to_csv(runs)}, experiment=plan.name)
     assert states(*plan.probes) == {"done"}
     assert states({**first, "version": 2}, *others) == {"pending"}

@@ -2,9 +2,9 @@
 
 import base64
 import dataclasses
-import gzip
 import hashlib
 import html.parser
+import lzma
 import re
 import subprocess
 import sys
@@ -370,7 +370,7 @@ def test_hostile_names_are_text(tmp_path):
     assert page.count("<script") == 1
     assert "alert(1)" not in page[page.index("<script") :]
     assert name in read.text
-    assert "'=HYPERLINK(" in gzip.decompress((folder / "records.csv.gz").read_bytes()).decode()
+    assert "'=HYPERLINK(" in lzma.decompress((folder / "records.csv.xz").read_bytes()).decode()
     for path in (folder / "tables").glob("*.csv"):
         assert not re.search(r'(^|,)"?=HYPER', path.read_text())
 
@@ -733,7 +733,7 @@ def test_any_exception_in_a_figure_stands_in_its_place_and_the_rest_is_written(t
     assert "This figure could not be drawn: KeyError: 'what is not there' (" in read.text
     assert "test_report.py, line" in read.text
     assert "tables/Gap.csv" in read.links
-    assert {"records.csv.gz", "runs.csv.gz"} <= {path.name for path in folder.iterdir()}
+    assert {"records.csv.xz", "runs.csv.xz"} <= {path.name for path in folder.iterdir()}
 
 
 def test_a_factor_that_does_not_say_what_was_measured_is_loud(tmp_path):

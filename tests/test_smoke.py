@@ -47,7 +47,7 @@ def test_the_preset_for_a_gpu_holds_too(name, data_dir, tmp_path):
     path = ROOT / "experiments" / f"{name}.py"
     folder = smoke_run(path, "--preset", "full", *levels, data_dir=data_dir, results=tmp_path)
     assert "could not be drawn" not in (folder / "report.html").read_text()
-    assert set(pd.read_csv(folder / "runs.csv.gz")["state"]) == {"done"}
+    assert set(pd.read_csv(folder / "runs.csv.xz")["state"]) == {"done"}
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_smoke_run_ends_in_a_report_that_uses_every_record(path, data_dir, tmp
     folder = smoke_run(path, *preset, data_dir=data_dir, results=tmp_path)
     assert "<h1" in (folder / "report.html").read_text()
     assert "could not be drawn" not in (folder / "report.html").read_text()
-    records = pd.read_csv(folder / "records.csv.gz", dtype={"direction": str})
+    records = pd.read_csv(folder / "records.csv.xz", dtype={"direction": str})
     coordinates = set(records) - {*experiment.factors, "run", "metric", "value", "split"}
     for name in {kind_of(figure) for figure in experiment.figures} & {"LearningCurve", "RecallByDistance"}:
         accuracies = records[(records["metric"] == "accuracy") & (records["split"] == "test")]

@@ -115,7 +115,7 @@ class RunRecords:
 def load(plan: Plan, store_root: Path, *, committed: Path | None = None) -> Records:
     """The records of a plan from the pool of runs, and from tables written earlier where the pool knows nothing.
 
-    `committed` is a folder with records.csv.gz, history.csv.gz, runs.csv.gz and their checksums, as a report leaves it.
+    `committed` is a folder with records.csv.xz, history.csv.xz, runs.csv.xz and their checksums, as a report leaves it.
     Raises `InputError` where it is needed and one of them is missing, damaged or of another experiment.
     """
     store = Store(store_root)

@@ -1,19 +1,20 @@
 """Tables on disk: CSV in a folder of the results, the long ones compressed, all with a checksum.
 
 `SHA256SUMS` names every table of the folder with the sha256 of its file, as `sha256sum -c SHA256SUMS` reads it; its
-first line, a comment there, names the experiment. What does not match it is refused. A `.csv.gz` is an ordinary CSV
-compressed by gzip (RFC 1952): `pandas.read_csv` and `gunzip` read it. It holds no time, so the same table gives the
-same bytes.
+first line, a comment there, names the experiment. What does not match it is refused. A `.csv.xz` is an ordinary CSV,
+compressed: `pandas.read_csv` and `xz` read it. It holds no time, so the same table gives the same bytes. `.csv.gz` and
+plain `.csv` of earlier reports are read too.
 """
 
 import csv
 import gzip
 import hashlib
 import io
+import lzma
 import re
 import types
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,15 @@ NARROW = ("float16", "float32")
 
 DIGITS = 9
 """Digits of a measured number that are kept: as many as tell any two numbers of 32 bits apart."""
+
+ENDS = (".csv.xz", ".csv.gz", ".csv")
+"""How the file of a table may end, the newest first."""
+
+UNREADABLE = (OSError, EOFError, lzma.LZMAError, zlib.error)
+"""What a compressed file raises that cannot be read, or is none."""
+
+UNPACKED: dict[str, Callable[[bytes], bytes]] = {".xz": lzma.decompress, ".gz": gzip.decompress, ".csv": bytes}
+"""What gives the bytes of a CSV, by how its file's name ends."""
 
 POWERS = np.array([float(f"1e{power}") for power in range(23)])
 """The powers of ten that 64 bits hold exactly."""
@@ -97,18 +107,18 @@ def with_digits(frame: pd.DataFrame) -> pd.DataFrame:
 
 def read_csv(path: Path) -> pd.DataFrame:
     """A frame that `to_csv` wrote, cell for cell. Raises `FileNotFoundError`, and `ValueError` where it is no table."""
-    return _frame(path.read_bytes(), compressed=path.suffix == ".gz")
+    return _frame(UNPACKED[path.suffix](path.read_bytes()))
 
 
 def write_tables(folder: Path, tables: Mapping[str, bytes], *, experiment: str) -> None:
-    """Write CSVs under their names in `folder`, those named `.csv.gz` compressed, and then their checksums.
+    """Write CSVs under their names in `folder`, those named `.csv.xz` compressed, and then their checksums.
 
-    A compressed file that holds the same CSV already is left as it is: another zlib would only write other bytes.
+    A compressed file that holds the same CSV already is left as it is: another liblzma would only write other bytes.
     """
     sums = {}
     for name, content in tables.items():
         path = folder / name
-        payload = _compressed(path, content) if name.endswith(".gz") else content
+        payload = _compressed(path, content) if name.endswith(".xz") else content
         write_atomic(path, payload)
         sums[name] = hashlib.sha256(payload).hexdigest()
     lines = [f"{HEADER}{experiment}", *(f"{sums[name]}  {name}" for name in sorted(sums))]
@@ -118,29 +128,29 @@ def write_tables(folder: Path, tables: Mapping[str, bytes], *, experiment: str) 
 def read_tables(
     folder: Path, columns: Mapping[str, Sequence[str]], *, experiment: str | None = None
 ) -> dict[str, pd.DataFrame]:
-    """Tables by their names without `.csv` or `.csv.gz`, after their checksums have been verified.
+    """Tables by their names without `.csv` or `.csv.xz`, after their checksums have been verified.
 
     `columns` names the tables, each with the columns it must have. A folder of plain CSVs without `SHA256SUMS` was
     written before there were checksums and is read without. Empty where the folder has none of the tables. Raises
     `InputError` where one is missing, altered, no table, or, with `experiment`, of another experiment.
     """
-    found = {name: _file(folder, name) for name in columns}
     sums = _read_sums(folder, experiment)
+    found = {name: _file(folder, name, sums or ()) for name in columns}
     if sums is None and all(path is None for path in found.values()):
         return {}
     frames = {}
     for name, path in found.items():
         if path is None:
-            plain = f"{name}.csv"
-            raise _refused(folder, folder / (f"{plain}.gz" if f"{plain}.gz" in (sums or ()) else plain), "is missing")
-        if sums is None and path.suffix == ".gz":
+            known = [f"{name}{end}" for end in ENDS if f"{name}{end}" in (sums or ())]
+            raise _refused(folder, folder / (known or [f"{name}.csv"])[0], "is missing")
+        if sums is None and path.suffix != ".csv":
             raise _refused(folder, folder / SUMS, f"is missing, so that {path.name} cannot be checked")
         payload = _read(folder, path)
         if sums is not None and hashlib.sha256(payload).hexdigest() != sums.get(path.relative_to(folder).as_posix()):
             raise _refused(folder, path, f"and {SUMS} do not agree: one is damaged or of another report")
         try:
-            frames[name] = _frame(payload, compressed=path.suffix == ".gz", columns=columns[name])
-        except (OSError, EOFError, zlib.error, csv.Error, ValueError, OverflowError) as error:
+            frames[name] = _frame(UNPACKED[path.suffix](payload), columns=columns[name])
+        except (*UNREADABLE, csv.Error, ValueError, OverflowError) as error:
             raise _refused(folder, path, f"is not the table that belongs there ({error})") from None
     return frames
 
@@ -157,9 +167,10 @@ def _read(folder: Path, path: Path) -> bytes:
         raise _refused(folder, path, f"cannot be read ({error.strerror})") from None
 
 
-def _file(folder: Path, name: str) -> Path | None:
-    paths = (folder / f"{name}.csv.gz", folder / f"{name}.csv")
-    return next((path for path in paths if path.is_file()), None)
+def _file(folder: Path, name: str, sums: Container[str]) -> Path | None:
+    """The file of a table: that which has a checksum, should an interrupted report have left another beside it."""
+    paths = [path for end in ENDS if (path := folder / f"{name}{end}").is_file()]
+    return min(paths, key=lambda path: path.relative_to(folder).as_posix() not in sums, default=None)
 
 
 def _read_sums(folder: Path, experiment: str | None) -> dict[str, str] | None:
@@ -178,9 +189,9 @@ def _read_sums(folder: Path, experiment: str | None) -> dict[str, str] | None:
     return {match[2]: match[1] for match in found if match}
 
 
-def _frame(payload: bytes, *, compressed: bool, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Raises `ValueError`, or what gzip and csv raise, where the bytes are no such table."""
-    content = (gzip.decompress(payload) if compressed else payload).decode()
+def _frame(payload: bytes, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Raises `ValueError`, or what csv raises, where the bytes are no such table."""
+    content = payload.decode()
     header, *rows = csv.reader(io.StringIO(content, newline="")) if content else [[]]
     header = [_restored(name) for name in header]
     if missing := [name for name in columns if name not in header]:
@@ -198,11 +209,11 @@ def _frame(payload: bytes, *, compressed: bool, columns: Sequence[str] = ()) -> 
 def _compressed(path: Path, content: bytes) -> bytes:
     try:
         there = path.read_bytes()
-        if gzip.decompress(there) == content:
+        if lzma.decompress(there) == content:
             return there
-    except (OSError, EOFError, zlib.error):
+    except UNREADABLE:
         pass
-    return gzip.compress(content, mtime=0)
+    return lzma.compress(content)
 
 
 def typed(cells: list[Any]) -> Any:

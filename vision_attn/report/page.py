@@ -1,6 +1,6 @@
 """Report: the plan and its records as tables, figures and one self-contained page.
 
-Reads the plan and the run store, writes records.csv.gz, history.csv.gz, runs.csv.gz, tables/, figures/, report.html
+Reads the plan and the run store, writes records.csv.xz, history.csv.xz, runs.csv.xz, tables/, figures/, report.html
 and, where the experiment has verdicts, verdicts.csv; SHA256SUMS holds the checksums of the tables.
 No clock is read: the same records give the same bytes.
 """
@@ -20,7 +20,7 @@ from vision_attn.report.drawn import Drawn, draw, named
 from vision_attn.report.html import render
 from vision_attn.spec import RENAMED, kinds
 from vision_attn.store import write_atomic
-from vision_attn.tables import to_csv, write_tables
+from vision_attn.tables import ENDS, to_csv, write_tables
 from vision_attn.verdicts import Finding, findings
 from vision_attn.verdicts import table as verdict_table
 
@@ -44,8 +44,8 @@ def write(records: Records, folder: Path) -> Path:
     made = {name: draw(name, figure, records, folder) for name, figure in named(records.plan.figures)}
     drawn = [figure for figure in made.values() if figure is not None]
     found = findings(records)
-    tables = {"records.csv.gz": to_csv(records.values), "history.csv.gz": to_csv(records.history)}
-    tables |= {"runs.csv.gz": to_csv(records.runs)}
+    tables = {"records.csv.xz": to_csv(records.values), "history.csv.xz": to_csv(records.history)}
+    tables |= {"runs.csv.xz": to_csv(records.runs)}
     tables |= {f"tables/{figure.name}.csv": figure.table for figure in drawn if not figure.problem}
     tables |= {"verdicts.csv": to_csv(verdict_table(found))} if found else {}
     write_tables(folder, tables, experiment=records.plan.name)
@@ -69,7 +69,7 @@ def _delete_others(folder: Path, figures: set[str], tables: set[str]) -> None:
         name = path.relative_to(folder).as_posix()
         if not {name, name.removesuffix(path.suffix)} & kept and path.stem.partition("-")[0] in known:
             path.unlink()
-    for name in {"records.csv", "history.csv", "runs.csv", "verdicts.csv"} - tables:
+    for name in {*(f"{name}{end}" for name in ("records", "history", "runs") for end in ENDS), "verdicts.csv"} - tables:
         (folder / name).unlink(missing_ok=True)
 
 
