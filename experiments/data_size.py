@@ -18,9 +18,10 @@ it alone goes on to four times as many images seen.
 Preset "short" asks the rules at the two lower budgets, with the models that they name and up to 4,000 images; on two
 cores without bf16 arithmetic it takes about six hours. Preset "online" gives the models that the rules name the
 smallest budget at all sizes up to 50,000 images, of which hardly one is then seen twice: what is low there is slow to
-learn, what falls below it with fewer images does not generalise (Nakkiran et al. 2021, arXiv:2010.08127). Presets "gpu" and "gpu-all" train four models
-four times longer on 8,000 images, then the ViT and its twin, both with 0.68 million parameters, on all 50,000, with the
-recipes that were searched for with 4,000 images and 0.21 million. What matters most comes first in the plan.
+learn, what falls below it with fewer images does not generalise (Nakkiran et al. 2021, arXiv:2010.08127). Presets "gpu"
+and "gpu-all" train four models four times longer on 8,000 images, then the ViT and its twin, both with 0.68 million
+parameters, on all 50,000, with the recipes that were searched for with 4,000 images and 0.21 million. What matters most
+comes first in the plan.
 """
 
 import functools
@@ -112,6 +113,10 @@ MARGIN = 0.02
 """The standard deviation of one result between subsets and seeds is 1 to 2 points with 500 images (results/variation):
 what is less apart another draw of either may turn round."""
 
+USED = 0.05
+"""What attention has to add: three standard deviations of a paired difference, which are 0.3 to 1.6 points in
+results/data_size, so that any single pair of runs would show it."""
+
 
 def gap(rival, size):
     """What the ViT is ahead of a rival: on 8,000 images after four times as many images seen, as it needs them."""
@@ -152,7 +157,7 @@ def used(images_seen):
         "The ViT makes use of attention: with nothing in its place it is more than 5 points worse.",
         *(
             (seen(model="ViT", train_size=size) - seen(model="ViT, zero mixer", train_size=size)).above(
-                0.05, f"With {size:,} images the ViT is more than 5 points ahead of its zero mixer."
+                USED, f"With {size:,} images the ViT is more than 5 points ahead of its zero mixer."
             )
             for size in (*SMALL, MOST)
         ),
