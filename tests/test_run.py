@@ -223,6 +223,41 @@ def test_own_code_that_would_end_the_process_fails_no_other_way_where_a_run_is_r
     assert (folder.holder(), other.holder()) == (None, None)
 
 
+def test_runs_that_do_not_fit_into_memory_together_are_trained_in_halves(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="vision_attn")
+    store, sizes, train_stack = Store(tmp_path), [], group.train_stack
+    runs = [RUN.replace(seed=seed) for seed in range(5)]
+    members = [
+        (store.open(digest(run), hint=run.hint, run=to_json(run), index={}), run, lambda update: None) for run in runs
+    ]
+
+    def small(attempts, *, stopping):
+        sizes.append(len(attempts))
+        if len(attempts) > 2:
+            for attempt in attempts:
+                next(attempt.train_alone())  # what has been drawn and learned by then is forgotten
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        train_stack(attempts, stopping=stopping)
+
+    monkeypatch.setattr(group, "train_stack", small)
+    assert group.train_group(members, device=CPU, threads=1) == {}
+    assert sizes == [5, 3, 2, 2]
+    assert [text for text in caplog.messages if "memory" in text] == [
+        "5 runs do not fit into memory together",
+        "3 runs do not fit into memory together",
+    ]
+    results = [folder.result() for folder, _, _ in members]
+    assert [result and result["choices"]["stacked"] for result in results] == [2, 2, None, 2, 2]
+    assert [folder.holder() for folder, _, _ in members] == [None] * 5
+    monkeypatch.undo()
+    other = Store(tmp_path / "other")
+    last = [
+        (other.open(digest(run), hint=run.hint, run=to_json(run), index={}), run, tell) for _, run, tell in members[3:]
+    ]
+    group.train_group(last, device=CPU, threads=1)
+    assert [folder.result()["files"] for folder, _, _ in last] == [result["files"] for result in results[3:]]
+
+
 def test_where_there_is_no_room_for_the_log_the_disk_is_said_to_be_full_and_the_worker_goes_on(folder, monkeypatch):
     def full(path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -15,8 +16,11 @@ from vision_attn.training.stacked import stackable
 logger = logging.getLogger("vision_attn")
 
 
+Member = tuple[RunFolder, Run, Callable[[int], None]]
+
+
 def train_group(
-    members: Sequence[tuple[RunFolder, Run, Callable[[int], None]]],
+    members: Sequence[Member],
     *,
     device: torch.device,
     threads: int,
@@ -25,7 +29,8 @@ def train_group(
     """Train the runs, of one model and one recipe, in stacks; a member is a folder, its run and what is told progress.
 
     The outcomes, by place, of those that are at their end: diverged or interrupted. All others are left to `execute`:
-    the trained ones to be measured; the rest to be trained alone, where a stack was not possible or has failed.
+    the trained ones to be measured; the rest to be trained alone, where a stack was not possible or has failed. Runs
+    that do not fit into memory together are trained in halves.
     """
     leases: dict[int, Lease] = {}
     for place, (folder, _, _) in enumerate(members):
@@ -33,7 +38,7 @@ def train_group(
             if folder.result() is None and (lease := folder.acquire()) is not None:
                 leases[place] = lease
     attempts: dict[int, Attempt] = {}
-    stopped = False
+    stopped = starved = False
     with contextlib.ExitStack() as beating:
         for lease in leases.values():
             beating.enter_context(heartbeat(lease))
@@ -46,9 +51,27 @@ def train_group(
             _train(list(attempts.values()), stopping)
         except Stopped:
             stopped = True
+        except torch.OutOfMemoryError:
+            starved = True
         except BaseException:  # of own code, whatever it is: a worker hears signals otherwise
             logger.exception("Training in a stack failed; the runs are executed one by one.")
-    return _outcomes(leases, attempts, stopped=stopped)
+    ended = _outcomes(leases, attempts, stopped=stopped)
+    if starved:
+        attempts.clear()
+        torch.cuda.empty_cache()
+        ended |= _in_halves(members, device=device, threads=threads, stopping=stopping)
+    return ended
+
+
+def _in_halves(members: Sequence[Member], **options: Any) -> dict[int, Outcome]:
+    """Train two stacks of half as many runs; a run that is left alone is left to `execute`."""
+    logger.info("%d runs do not fit into memory together", len(members))
+    middle = -(-len(members) // 2)
+    ended: dict[int, Outcome] = {}
+    for start, part in ((0, members[:middle]), (middle, members[middle:])):
+        if len(part) > 1:
+            ended |= {start + place: outcome for place, outcome in train_group(part, **options).items()}
+    return ended
 
 
 def _train(attempts: list[Attempt], stopping: Callable[[], bool]) -> None:

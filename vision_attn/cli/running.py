@@ -126,7 +126,7 @@ def run(
     threads: Threads = 1,
     device: Device = "auto",
     stack: Annotated[
-        str, typer.Option(help="How many similar runs to train at once: auto (16 on a GPU), off, N.")
+        str, typer.Option(help="How many similar runs to train at once: auto (16 on a GPU, or as fit), off, N.")
     ] = "auto",
     timeout: Timeout = None,
     no_progress: NoProgress = NO_PROGRESS_SECONDS,
