@@ -71,13 +71,30 @@ def test_priors_are_made_false_for_all_models_alike():
         assert {levels["model"] for levels, _ in found} == {"ResNet", "ViT", PRIORS.WIDER}
 
 
-def test_rules_of_the_priors_ask_for_cells_that_are_planned_with_five_seeds_at_the_largest_budget():
-    factors = EXPERIMENTS["priors"].factors
-    parts = [part for rule in EXPERIMENTS["priors"].verdicts for part in leaves(rule)]
+def test_rules_of_the_priors_ask_for_cells_that_are_planned_with_five_seeds():
+    """At the largest budget where they name none; the smallest is that of a preset."""
+    experiment = EXPERIMENTS["priors"]
+    parts = [part for rule in experiment.verdicts for part in leaves(rule)]
     for at in {at for part in parts for _, at in part.cells}:
-        fixed = {name: level for name, level in at if name in factors}
-        found = cells("priors", images_seen=PRIORS.LADDER[-1], **fixed)
+        fixed = {name: level for name, level in at if name in experiment.factors}
+        if fixed.get("images_seen") == PRIORS.LADDER[0]:
+            preset = experiment.presets["quadrants"]
+            assert all(level in preset[name] for name, level in fixed.items())
+            del fixed["images_seen"]
+        found = cells("priors", **{"images_seen": PRIORS.LADDER[-1], **fixed})
         assert [levels["seed"] for levels, _ in found] == list(range(5))
+
+
+def test_to_keep_more_than_half_of_what_one_is_ahead_of_chance_is_what_the_rule_of_quadrants_asks():
+    (rule,) = (one for one in EXPERIMENTS["priors"].verdicts if "one quadrant" in str(one) and "48,000" in str(one))
+    own, *rivals = leaves(rule)
+    for seen, unseen in itertools.product((0.2, 0.5, 0.9), (0.1, 0.16, 0.29, 0.31, 0.49, 0.51)):
+        keeps_more, value = (unseen - 0.1) / (seen - 0.1) > 0.5, unseen - seen / 2
+        assert (value < own.bound, *(value > rival.bound for rival in rivals)) == (
+            not keeps_more,
+            keeps_more,
+            keeps_more,
+        )
 
 
 def test_scatter_is_taken_apart_around_runs_of_the_learning_curves(headline):
