@@ -54,8 +54,8 @@ def _about_budget(records: Records) -> list[Notice]:
     which = wording.listing(list(dict.fromkeys(str(name) for name in short["model"]))) if "model" in short else ""
     text = (
         f"In {len(short)} of {len(found)} cells training ended before the data were used up"
-        f"{f' ({which})' if which else ''}: their networks do not fit their training images and would gain from longer "
-        "training. Differences there are in speed of learning."
+        f"{f' ({which})' if which else ''}: their networks do not fit their training images and may gain from longer "
+        "training. Differences there are in speed of learning, too."
     )
     return [Notice(text)]
 
