@@ -110,8 +110,8 @@ def run(data, scale, seed, model, images_seen, train_size):
 
 of_data = Quantity("accuracy", given=cell(split="test"), needs_data_limited="images_seen")
 MARGIN = 0.02
-"""The standard deviation of one result between subsets and seeds is 1 to 2 points with 500 images (results/variation):
-what is less apart another draw of either may turn round."""
+"""One result's standard deviation between subsets and seeds is 1.6 points with 250 images, 1.0 with 1,000 and 0.5 with
+8,000, on average over models (`Budget.csv` of results/data_size): what is less apart another draw may turn round."""
 
 USED = 0.05
 """What attention has to add: three standard deviations of a paired difference, which are 0.3 to 1.6 points in
