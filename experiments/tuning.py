@@ -5,13 +5,13 @@ the training data and are in no subset: a vision transformer (ViT), the same wit
 of attention, the same behind a convolutional stem, and a CIFAR ResNet of as many parameters. Sixteen trials cross four
 learning rates in half-decade steps, two weight decays, and random crops or none, balanced over batches of 32 and 128
 images, two position encodings and two scales of the mixers at the start, the same for attention and convolution. Then,
-preset "refine", nine more about the best of them: other learning rates with all else equal, which bracket the best,
-and NAdaMuon at five rates, which tell whether another optimiser would change the order of the families. Last, preset
+preset "refine", nine more about the best of them: other learning rates with all else equal, which bracket the best, and
+NAdaMuon at five rates, which tell whether another optimiser would change the order of the families. Last, preset
 "final", the best three of AdamW train four times as long: what other experiments take, so that all models of a
-comparison have one optimiser. Preset "bracket" trains as long with the rates on both sides of each choice that were
-not among its three, to tell whether it is bracketed at that budget, too. The presets read what the rounds before have
-committed. On two cores the first round takes about two hours with fast bf16 arithmetic, the second one, the last one
-and a half, "bracket" forty minutes.
+comparison have one optimiser. Preset "bracket" adds to these three the rates on both sides of each choice that were not
+among them, to tell whether it is bracketed at that budget, too. The presets read what the rounds before have committed.
+On two cores the first round takes about two hours with fast bf16 arithmetic, the second one, the last one and a half,
+"bracket" forty minutes.
 """
 
 import csv
@@ -223,7 +223,7 @@ experiment = Experiment(
         "small": {"seed": (100,), "train_size": (1000,), "images_seen": (4800,)},
         "refine": {"trial": tuple(REFINED)},
         "final": {"trial": FINALISTS, "images_seen": BUDGETS[1:]},
-        "bracket": {"trial": tuple(BESIDE), "images_seen": BUDGETS[1:]},
+        "bracket": {"trial": (*FINALISTS, *BESIDE), "images_seen": BUDGETS[1:]},
         "full": {"data": ("cifar10",), "seed": (100, 101, 102), "images_seen": (2_000_000,)},
     },
     run=run,
