@@ -301,6 +301,11 @@ def test_figures_refuse_what_the_experiment_does_not_have(records, figure, sente
     assert str(error.value).startswith(sentence)
 
 
+@pytest.mark.parametrize(("baseline", "applies"), [("intact", True), ("none", False)])
+def test_a_preset_without_the_baseline_has_no_condition_curve(records, baseline, applies):
+    assert ConditionCurve(condition="arrangement", baseline=baseline).applies(records.plan) == applies
+
+
 @pytest.mark.parametrize(
     "wrong", [lambda: FittedCurves(metric="loss"), lambda: Crossover(reference="a", metric="loss")]
 )

@@ -11,7 +11,7 @@ from vision_attn.figures import marks, theme
 from vision_attn.figures.lines import SplitLines
 from vision_attn.figures.view import View
 from vision_attn.plan import Plan
-from vision_attn.records import Records, planned, require_level
+from vision_attn.records import Records, may_have, planned, require_level
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval, paired_difference
 
@@ -43,8 +43,9 @@ class ConditionCurve(SplitLines):
         )
 
     def applies(self, plan: Plan) -> bool:
-        """Where there are several conditions to compare."""
-        return super().applies(plan) and len(plan.factors.get(self.condition, ())) != 1
+        """Where there are several conditions to compare, the baseline among them."""
+        has_baseline = may_have(plan, self.condition, self.baseline)
+        return super().applies(plan) and has_baseline and len(plan.factors.get(self.condition, ())) != 1
 
     def view(self, records: Records) -> View:
         view = super().view(records)
