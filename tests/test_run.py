@@ -223,23 +223,32 @@ def test_own_code_that_would_end_the_process_fails_no_other_way_where_a_run_is_r
     assert (folder.holder(), other.holder()) == (None, None)
 
 
-def test_runs_that_do_not_fit_into_memory_together_are_trained_in_halves(tmp_path, monkeypatch, caplog):
-    caplog.set_level("INFO", logger="vision_attn")
-    store, sizes, train_stack = Store(tmp_path), [], group.train_stack
-    runs = [RUN.replace(seed=seed) for seed in range(5)]
-    members = [
+def members_of(store, runs):
+    return [
         (store.open(digest(run), hint=run.hint, run=to_json(run), index={}), run, lambda update: None) for run in runs
     ]
 
+
+def short_of_memory(monkeypatch, sizes, *, at_most=2, error=None):
+    """Let stacks of more than so many runs run out of memory after an update; note how large those tried are."""
+    train_stack = group.train_stack
+
     def small(attempts, *, stopping):
         sizes.append(len(attempts))
-        if len(attempts) > 2:
+        if len(attempts) > at_most:
             for attempt in attempts:
                 next(attempt.train_alone())  # what has been drawn and learned by then is forgotten
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error or torch.OutOfMemoryError("CUDA out of memory")
         train_stack(attempts, stopping=stopping)
 
     monkeypatch.setattr(group, "train_stack", small)
+
+
+def test_runs_that_do_not_fit_into_memory_together_are_trained_in_halves(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="vision_attn")
+    runs = [RUN.replace(seed=seed) for seed in range(5)]
+    members, sizes = members_of(Store(tmp_path), runs), []
+    short_of_memory(monkeypatch, sizes)
     assert group.train_group(members, device=CPU, threads=1) == {}
     assert sizes == [5, 3, 2, 2]
     assert [text for text in caplog.messages if "memory" in text] == [
@@ -249,13 +258,39 @@ def test_runs_that_do_not_fit_into_memory_together_are_trained_in_halves(tmp_pat
     results = [folder.result() for folder, _, _ in members]
     assert [result and result["choices"]["stacked"] for result in results] == [2, 2, None, 2, 2]
     assert [folder.holder() for folder, _, _ in members] == [None] * 5
+    assert group.train_group(members[:3], device=CPU, threads=1) == {}
+    assert sizes == [5, 3, 2, 2], "of these one is left, which is trained alone"
     monkeypatch.undo()
-    other = Store(tmp_path / "other")
-    last = [
-        (other.open(digest(run), hint=run.hint, run=to_json(run), index={}), run, tell) for _, run, tell in members[3:]
-    ]
+    last = members_of(Store(tmp_path / "other"), runs[3:])
     group.train_group(last, device=CPU, threads=1)
     assert [folder.result()["files"] for folder, _, _ in last] == [result["files"] for result in results[3:]]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+    ],
+)
+def test_want_of_memory_is_known_by_any_of_its_names(tmp_path, monkeypatch, error):
+    assert classified(error).name == "oom"
+    members, sizes = members_of(Store(tmp_path), [RUN.replace(seed=seed) for seed in range(3)]), []
+    short_of_memory(monkeypatch, sizes, at_most=1, error=error)
+    assert group.train_group(members, device=CPU, threads=1) == {}
+    assert sizes == [3, 2]
+
+
+def test_no_half_is_begun_once_the_worker_is_asked_to_stop(tmp_path, monkeypatch):
+    members, sizes = members_of(Store(tmp_path), [RUN.replace(seed=seed) for seed in range(4)]), []
+    short_of_memory(monkeypatch, sizes)
+    found = group.train_group(members, device=CPU, threads=1, stopping=lambda: len(sizes) == 2)
+    assert (sizes, {place: outcome.name for place, outcome in found.items()}) == (
+        [4, 2],
+        dict.fromkeys(range(4), "interrupted"),
+    )
 
 
 def test_where_there_is_no_room_for_the_log_the_disk_is_said_to_be_full_and_the_worker_goes_on(folder, monkeypatch):

@@ -186,6 +186,13 @@ def test_a_damaged_file_is_refused_in_a_sentence_that_names_it(report, tmp_path,
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_every_file_that_a_page_names_lies_beside_it(report):
+    page = (report / "report.html").read_text()
+    named = {*re.findall(r'href="([^"#:]+)"', page), *re.findall(r'read_csv\(["&#34;quot]+([\w./]+)', page)}
+    assert {"records.csv.xz", "history.csv.xz", "runs.csv.xz", "plan.json.gz"} < named
+    assert [name for name in named if not (report / name).is_file()] == []
+
+
 def test_what_the_report_writes_anyway_is_mended(report, tmp_path):
     folder = Path(shutil.copytree(report, tmp_path / "quickstart"))
     sums = (report / "SHA256SUMS").read_bytes()
@@ -218,13 +225,14 @@ def test_a_table_of_a_figure_is_read_after_its_checksum(report, tmp_path):
         read_tables(folder, {"tables/Gap": columns})
 
 
-def test_what_the_store_has_is_built_again_over_damaged_tables(tmp_path):
+@pytest.mark.parametrize("damage", ["empty", "one byte more", "without its last byte", "twice", "middle"])
+def test_what_the_store_has_is_built_again_over_damaged_tables(tmp_path, damage):
     plan = made_up.make_plan(sizes=(50,), seeds=(0,), figures=())
     made_up.write_store(tmp_path / "runs", plan)
     plan.write(tmp_path)
     build(tmp_path, tmp_path / "runs")
     good = (tmp_path / "records.csv.xz").read_bytes()
-    (tmp_path / "records.csv.xz").write_bytes(b"")
+    DAMAGES[damage](tmp_path / "records.csv.xz")
     build(tmp_path, tmp_path / "runs")
     assert (tmp_path / "records.csv.xz").read_bytes() == good
 

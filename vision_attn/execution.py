@@ -150,7 +150,7 @@ def classified(error: BaseException) -> Outcome:
         first = f"{first} ({place})"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Outcome("disk full", first)
-    starved = "can't allocate memory" in text or "out of memory" in text
+    starved = any(said in text for said in ("can't allocate memory", "out of memory", "ALLOC_FAILED"))
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and starved):
         return Outcome("oom", first)
     return Outcome("failed", first)

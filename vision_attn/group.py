@@ -3,14 +3,15 @@
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from vision_attn.execution import UNWRITTEN, heartbeat
+from vision_attn.execution import UNWRITTEN, classified, heartbeat
 from vision_attn.run import Attempt, Outcome, Run, Stopped, prepare, train_stack
 from vision_attn.store import Lease, RunFolder
+from vision_attn.training.compute import ComputeSettings
 from vision_attn.training.stacked import stackable
 
 logger = logging.getLogger("vision_attn")
@@ -44,33 +45,42 @@ def train_group(
             beating.enter_context(heartbeat(lease))
         try:
             for place, lease in leases.items() if len(leases) > 1 else ():
-                _, run, progress = members[place]
-                choices = next((attempt.choices for attempt in attempts.values()), None)
-                ready = prepare(run, device=device, threads=threads, choices=choices)
-                attempts[place] = Attempt(lease, run, ready, progress)
+                others = next((attempt.choices for attempt in attempts.values()), None)
+                attempts[place] = _attempt(lease, members[place], others, device=device, threads=threads)
             _train(list(attempts.values()), stopping)
         except Stopped:
             stopped = True
-        except torch.OutOfMemoryError:
-            starved = True
-        except BaseException:  # of own code, whatever it is: a worker hears signals otherwise
-            logger.exception("Training in a stack failed; the runs are executed one by one.")
+        except BaseException as error:  # of own code, whatever it is: a worker hears signals otherwise
+            starved = classified(error).name == "oom"
+            if not starved:
+                logger.exception("Training in a stack failed; the runs are executed one by one.")
     ended = _outcomes(leases, attempts, stopped=stopped)
     if starved:
         attempts.clear()
         torch.cuda.empty_cache()
-        ended |= _in_halves(members, device=device, threads=threads, stopping=stopping)
+        left = {place: members[place] for place in leases if place not in ended}
+        ended |= _in_halves(left, device=device, threads=threads, stopping=stopping)
     return ended
 
 
-def _in_halves(members: Sequence[Member], **options: Any) -> dict[int, Outcome]:
-    """Train two stacks of half as many runs; a run that is left alone is left to `execute`."""
+def _attempt(lease: Lease, member: Member, choices: ComputeSettings | None, **where: Any) -> Attempt:
+    """The attempt at a member's run; nothing else holds what is made for it."""
+    _, run, progress = member
+    return Attempt(lease, run, prepare(run, choices=choices, **where), progress)
+
+
+def _in_halves(members: Mapping[int, Member], *, stopping: Callable[[], bool], **where: Any) -> dict[int, Outcome]:
+    """Train two stacks of half as many runs, given by place; a run that is left alone is left to `execute`."""
     logger.info("%d runs do not fit into memory together", len(members))
-    middle = -(-len(members) // 2)
+    places = list(members)
     ended: dict[int, Outcome] = {}
-    for start, part in ((0, members[:middle]), (middle, members[middle:])):
-        if len(part) > 1:
-            ended |= {start + place: outcome for place, outcome in train_group(part, **options).items()}
+    middle = -(-len(places) // 2)
+    for half in (places[:middle], places[middle:]):
+        if stopping():
+            ended |= dict.fromkeys(half, Outcome("interrupted"))
+        elif len(half) > 1:
+            found = train_group([members[place] for place in half], stopping=stopping, **where)
+            ended |= {half[place]: outcome for place, outcome in found.items()}
     return ended
 
 

@@ -42,7 +42,19 @@ ENDS = (".csv.xz", ".csv.gz", ".csv")
 UNREADABLE = (OSError, EOFError, lzma.LZMAError, zlib.error)
 """What a compressed file raises that cannot be read, or is none."""
 
-UNPACKED: dict[str, Callable[[bytes], bytes]] = {".xz": lzma.decompress, ".gz": gzip.decompress, ".csv": bytes}
+
+def _unpacked(payload: bytes) -> bytes:
+    """What xz compressed. Raises `lzma.LZMAError` and `EOFError` where it is damaged, cut off or followed by more."""
+    reader = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+    content = reader.decompress(payload)
+    if not reader.eof:
+        raise EOFError("the file ends before its table")
+    if reader.unused_data:
+        raise lzma.LZMAError("the file goes on behind its table")
+    return content
+
+
+UNPACKED: dict[str, Callable[[bytes], bytes]] = {".xz": _unpacked, ".gz": gzip.decompress, ".csv": bytes}
 """What gives the bytes of a CSV, by how its file's name ends."""
 
 POWERS = np.array([float(f"1e{power}") for power in range(23)])
@@ -106,7 +118,7 @@ def with_digits(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """A frame that `to_csv` wrote, cell for cell. Raises `FileNotFoundError`, and `ValueError` where it is no table."""
+    """A frame that `to_csv` wrote, cell for cell. Raises `FileNotFoundError`, and others where it is no table."""
     return _frame(UNPACKED[path.suffix](path.read_bytes()))
 
 
@@ -209,7 +221,7 @@ def _frame(payload: bytes, columns: Sequence[str] = ()) -> pd.DataFrame:
 def _compressed(path: Path, content: bytes) -> bytes:
     try:
         there = path.read_bytes()
-        if lzma.decompress(there) == content:
+        if _unpacked(there) == content:
             return there
     except UNREADABLE:
         pass
