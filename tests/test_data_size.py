@@ -96,6 +96,12 @@ def test_up_to_8000_images_only_the_vit_on_most_of_them_is_trained_four_times_lo
         assert found == expected
 
 
+def test_models_that_no_rule_asks_for_end_at_the_second_budget_with_three_seeds():
+    for model in set(EXPERIMENT.factors["model"]) - set(MODULE.JUDGED):
+        seeds = [{levels["seed"] for levels, _ in cells(model=model, images_seen=seen)} for seen in MODULE.LADDER]
+        assert seeds == [set(range(5)), set(range(3)), set()]
+
+
 @pytest.mark.parametrize("preset", ["gpu", "gpu-all"])
 def test_runs_of_one_model_differ_in_the_seed_alone_and_so_train_in_one_stack(preset):
     alike = defaultdict(set)
