@@ -485,8 +485,10 @@ def test_probes_that_were_skipped_are_listed_with_the_reason(tmp_path):
 
 
 def test_a_figure_that_cannot_be_drawn_says_why_and_spares_the_others(tmp_path):
-    figures = ({"kind": "Gap", "reference": "ViT", "x": "size"}, {"kind": "Nonsense"}, *made_up.FIGURES)
+    renamed = {"kind": "Choice", "choose": "model", "hue": "size"}
+    figures = ({"kind": "Gap", "reference": "ViT", "x": "size"}, {"kind": "Nonsense"}, renamed, *made_up.FIGURES)
     read = Reader(page_of(made(tmp_path, figures=figures)))
+    assert "Choice on validation images This figure could not be drawn: hue of Selection" in read.text
     assert "This figure could not be drawn: x of Gap must be a factor of the experiment" in read.text
     assert "kind of Figure must be one of" in read.text
     assert "tables/LearningCurve.csv" in read.links

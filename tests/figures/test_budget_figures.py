@@ -21,6 +21,7 @@ from vision_attn.figures import (
     Summary,
     theme,
 )
+from vision_attn.models import PoolingMixer, ZeroMixer
 from vision_attn.report.controls import notices
 from vision_attn.spec import from_json, to_json
 
@@ -210,7 +211,7 @@ def test_a_network_below_logistic_regression_is_a_loud_notice():
 
 
 @pytest.mark.parametrize(("mixer", "more", "count"), [
-    ("ZeroMixer", {}, 1), ("ZeroMixer", {"position": "sincos2d"}, 0), ("PoolingMixer", {}, 0),
+    (ZeroMixer(), {}, 1), (ZeroMixer(), {"position": "sincos2d"}, 0), (PoolingMixer(), {}, 0),
 ])  # fmt: skip
 def test_attention_that_adds_little_to_the_same_network_without_it_is_a_loud_notice(mixer, more, count):
     def rows(cell):
@@ -220,7 +221,7 @@ def test_attention_that_adds_little_to_the_same_network_without_it_is_a_loud_not
 
     models = {
         "ViT": {"kind": "ViT", "dim": 64, "init": "mimetic"},
-        "none": {"kind": "ViT", "dim": 64, "mixer": {"kind": mixer}, **more},
+        "none": {"kind": "ViT", "dim": 64, "mixer": to_json(mixer), **more},
     }
     records = make_records(
         {"model": tuple(models), "train_size": (250, 4000), "images_seen": (100, 400), "seed": (0, 1)}, rows

@@ -6,6 +6,7 @@ from typing import Any
 from vision_attn.plan import Plan
 from vision_attn.records import BASELINES, Records, fitted_levels, pick
 from vision_attn.report.provenance import Notice
+from vision_attn.spec import RENAMED
 
 USED = 0.05
 """How much accuracy attention has to add to count as used: more than models differ by between subsets and seeds."""
@@ -64,7 +65,8 @@ def _controlled(plan: Plan) -> list[tuple[Any, Any]]:
     found: dict[str, dict[Any, Any]] = {"SelfAttention": {}, "ZeroMixer": {}}
     for cell in plan.cells:
         model = plan.runs[cell.run].run.get("model", {})
-        mixer = model.get("mixer", {"kind": "SelfAttention"})["kind"]
+        stored = model.get("mixer", {"kind": "SelfAttention"})["kind"]
+        mixer = RENAMED.get(stored, stored)
         if model.get("kind") == "ViT" and mixer in found:
             network = {name: value for name, value in model.items() if name not in ("mixer", "init")}
             found[mixer][cell.factors["model"]] = network

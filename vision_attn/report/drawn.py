@@ -12,7 +12,7 @@ from vision_attn.figures import Figure, rendering, svg, theme
 from vision_attn.plan import Plan
 from vision_attn.records import Records
 from vision_attn.report import protocol
-from vision_attn.spec import InputError, from_json, kinds
+from vision_attn.spec import RENAMED, InputError, from_json, kinds
 from vision_attn.store import write_atomic
 from vision_attn.tables import to_csv, with_digits
 
@@ -142,7 +142,8 @@ def _told(sheet: theme.Canvas) -> str:
 
 def _plain_title(data: Json, name: str) -> str:
     """The title of a figure that could not be made."""
-    kind = kinds(Figure).get(str(data.get("kind")))
+    stored = str(data.get("kind"))
+    kind = kinds(Figure).get(RENAMED.get(stored, stored))
     return str(getattr(kind, "title", data.get("kind", name)))
 
 
