@@ -9,9 +9,12 @@ preset "refine", nine more about the best of them: other learning rates with all
 NAdaMuon at five rates, which tell whether another optimiser would change the order of the families. Last, preset
 "final", the best three of AdamW train four times as long: what other experiments take, so that all models of a
 comparison have one optimiser. Preset "bracket" adds to these three the rates on both sides of each choice that were not
-among them, to tell whether it is bracketed at that budget, too. The presets read what the rounds before have committed.
-On two cores the first round takes about two hours with fast bf16 arithmetic, the second one, the last one and a half,
-"bracket" forty minutes.
+among them, to tell whether it is bracketed at that budget, too. Preset "crops" adds each choice with random crops, at
+three rates: with 4,000 images the short first round has left only trials without crops to most families, and the longer
+the training, the more crops may give. Preset "longest" trains the best with and the best without crops four times
+longer still. The presets read what the rounds before have committed. On two cores the first round takes about two
+hours with fast bf16 arithmetic, the second one, the last one and a half, "bracket" and "crops" forty minutes each,
+"longest" an hour and a half.
 """
 
 import csv
@@ -28,7 +31,7 @@ from vision_attn.probes import Size
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
 MODELS = ("ResNet", "ViT", "ViT, 3x3 convolution", "ViT, convolutional stem")
 SIZES = (1000, 4000)
-BUDGETS = (48_000, 192_000)
+BUDGETS = (48_000, 192_000, 768_000)
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 SCALES = {"small": ViT(dim=64, depth=4, patch_size=4), "large": ViT(dim=96, depth=6, patch_size=4)}
 """The vision transformers that all models of a scale are as large as: 0.21 and 0.68 million parameters."""
@@ -84,6 +87,10 @@ REFINED = {
 FINALISTS = ("best", "second", "third")
 BESIDE = {"lower rate": -1, "higher rate": 1}
 """The rates on both sides of that which the last round has chosen, in half-decade steps."""
+CROPPED = {"crops, lower rate": -1, "crops": 0, "crops, higher rate": 1}
+"""What the last round has chosen, with random crops, at its rate and at those on both sides."""
+LONGEST = {"best without crops": False, "best with crops": True}
+"""Of all trials at the second budget."""
 
 
 @functools.cache
@@ -129,7 +136,7 @@ def ranked(model, train_size):
 def settings(model, train_size, trial):
     """What a trial sets, or None where fewer were tried; before the first round the first trials stand in.
 
-    None, too, of a rate beside the chosen one that the last round has tried.
+    None, too, of a change to the chosen one that was tried before.
     """
     if trial in TRIALS:
         return TRIALS[trial]
@@ -137,9 +144,22 @@ def settings(model, train_size, trial):
         return _refined(model, train_size, trial)
     if trial in BESIDE:
         beside = _at_rate(chosen(model, train_size), BESIDE[trial])
-        return None if beside in [settings(model, train_size, place) for place in FINALISTS] else beside
+        return None if beside in tried(model, train_size, FINALISTS) else beside
+    if trial in CROPPED:
+        cropped = _at_rate(dataclasses.replace(chosen(model, train_size), crop=True), CROPPED[trial])
+        return None if cropped in tried(model, train_size, (*FINALISTS, *BESIDE)) else cropped
+    if trial in LONGEST:
+        rows = _means("tuning-crops").get((model, train_size), [(0.0, place) for place in FINALISTS])
+        found = tried(model, train_size, [label for _, label in rows])
+        return next((one for one in found if one.crop is LONGEST[trial]), None)
     place, found = FINALISTS.index(trial), ranked(model, train_size)
     return found[place] if place < len(found) else None
+
+
+def tried(model, train_size, trials):
+    """What these trials set."""
+    found = (settings(model, train_size, trial) for trial in trials)
+    return [one for one in found if one is not None]
 
 
 def chosen(model, train_size, *, accepts=lambda trial: True):
@@ -222,8 +242,19 @@ experiment = Experiment(
     presets={
         "small": {"seed": (100,), "train_size": (1000,), "images_seen": (4800,)},
         "refine": {"trial": tuple(REFINED)},
-        "final": {"trial": FINALISTS, "images_seen": BUDGETS[1:]},
-        "bracket": {"trial": (*FINALISTS, *BESIDE), "images_seen": BUDGETS[1:]},
+        "final": {"trial": FINALISTS, "images_seen": BUDGETS[1:2]},
+        "bracket": {"trial": (*FINALISTS, *BESIDE), "images_seen": BUDGETS[1:2]},
+        "crops": {
+            "trial": (*FINALISTS, *BESIDE, *CROPPED),
+            "train_size": SIZES[1:],
+            "images_seen": BUDGETS[1:2],
+        },
+        "longest": {
+            "model": ("ResNet", "ViT", "ViT, 3x3 convolution"),
+            "trial": tuple(LONGEST),
+            "train_size": SIZES[1:],
+            "images_seen": BUDGETS[2:],
+        },
         "full": {"data": ("cifar10",), "seed": (100, 101, 102), "images_seen": (2_000_000,)},
     },
     run=run,
