@@ -152,6 +152,40 @@ def test_the_rates_beside_the_choice_are_tried_at_its_budget_but_for_those_of_th
     assert [TUNING.settings("ViT", 1000, trial) for trial in TUNING.BESIDE] == [faster, None]
 
 
+def last_round(tmp_path, name, **means):
+    """Results of a round of the ViT with 1,000 images."""
+    folder = tmp_path / "results" / f"tuning-{name}" / "tables"
+    folder.mkdir(parents=True)
+    rows = (f'1000,ViT,"{trial}",{mean},2,False\n' for trial, mean in means.items())
+    (folder / "Choice.csv").write_text(TABLE + "".join(rows))
+    TUNING._means.cache_clear()
+
+
+def test_crops_are_added_to_the_choice_where_no_round_has_tried_them(after_a_first_round, tmp_path):
+    best, _ = after_a_first_round
+    assert not best.crop
+    last_round(tmp_path, "final", best=0.7, second=0.6)
+    found = [TUNING.settings("ViT", 1000, trial) for trial in TUNING.CROPPED]
+    assert found == [dataclasses.replace(best, crop=True, learning_rate=rate) for rate in (3e-3, 1e-2, 3e-2)]
+
+
+def test_crops_are_not_tried_again(after_a_first_round, tmp_path, monkeypatch):
+    best, _ = after_a_first_round
+    labels = {label: dataclasses.replace(trial, crop=True) for label, trial in TUNING.TRIALS.items()}
+    monkeypatch.setattr(TUNING, "TRIALS", labels)
+    last_round(tmp_path, "final", best=0.7, second=0.6)
+    assert TUNING.chosen("ViT", 1000).crop
+    assert [TUNING.settings("ViT", 1000, trial) for trial in TUNING.CROPPED] == [None, None, None]
+
+
+def test_the_longest_round_has_the_best_with_crops_and_the_best_without(after_a_first_round, tmp_path):
+    best, _ = after_a_first_round
+    assert [TUNING.settings("ViT", 1000, trial) for trial in TUNING.LONGEST] == [best, None]
+    last_round(tmp_path, "crops", best=0.5, second=0.4, **{"crops": 0.6, "crops, lower rate": 0.7})
+    cropped = dataclasses.replace(best, crop=True, learning_rate=3e-3)
+    assert [TUNING.settings("ViT", 1000, trial) for trial in TUNING.LONGEST] == [best, cropped]
+
+
 def test_before_the_first_round_the_first_trials_stand_in(monkeypatch, tmp_path):
     monkeypatch.setattr(TUNING, "__file__", str(tmp_path / "experiments" / "tuning.py"))
     TUNING._means.cache_clear()

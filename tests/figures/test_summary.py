@@ -119,6 +119,19 @@ def test_what_does_not_apply_is_said_in_its_place(records):
     assert list(summary.printed(table, records)["part"]) == list("abcd")
 
 
+def test_parts_about_what_a_preset_lacks_leave_no_gap(records):
+    absent = Gap(reference="of another preset")
+    summary, short = Summary(parts=(absent, LearningCurve(), absent)), Summary(parts=(LearningCurve(),))
+    table = summary.table(records)
+    pd.testing.assert_frame_equal(table, short.table(records))
+    assert len(leaves(summary.draw(table, records))) == 1
+    caption = summary.caption(table, records)
+    assert caption.startswith("(a) Learning curve: Test accuracy")
+    said = "Left out, as the experiment does not have what they are about: "
+    assert caption.endswith(f"{said}{absent.title}, {absent.title}.")
+    assert "Left out" not in short.caption(table, records)
+
+
 def test_a_part_that_does_not_apply_to_the_plan_is_said():
     records = curve_records(sizes=SIZES[:2], learning_rate=(0.1,))
     summary = Summary(parts=(Selection(),))

@@ -28,7 +28,8 @@ class Summary(Figure):
 
     Parts shrink for the page to fit a sheet of paper; many panels make it longer than that. The legend of the levels
     of `hue` is drawn once, above; a part whose legend says something else keeps it. The table is the parts' tables
-    one below the other; a part that has none says why.
+    one below the other; a part that has none says why. Parts about what the experiment does not have, as a preset may
+    lack it, are left out, and named in the caption.
     """
 
     title: ClassVar[str] = "Summary"
@@ -40,14 +41,16 @@ class Summary(Figure):
         self.require("parts", 1 <= len(self.parts) <= 12, "1 to 12 figures")
         self.require("parts", not any(isinstance(part, Summary) for part in self.parts), "figures other than Summary")
 
-    def _lettered(self) -> list[tuple[str, Figure]]:
-        return list(zip(string.ascii_lowercase, self.parts, strict=False))
+    def _lettered(self, records: Records) -> list[tuple[str, Figure]]:
+        """The parts that apply to the plan, or, where none does, all of them."""
+        parts = [part for part in self.parts if part.applies(records.plan)] or self.parts
+        return list(zip(string.ascii_lowercase, parts, strict=False))
 
     def table(self, records: Records) -> pd.DataFrame:
         if taken := [name for name in records.plan.factors if name in ("part", "figure", "problem")]:
             raise InputError(f"factors of Summary must have other names than columns of its own. Got {taken[0]!r}.")
         rows = []
-        for letter, part in self._lettered():
+        for letter, part in self._lettered(records):
             own = _table(part, records)
             if isinstance(own, str):
                 own = pd.DataFrame({"problem": [own]})
@@ -56,7 +59,7 @@ class Summary(Figure):
         return pd.concat(rows, ignore_index=True)
 
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
-        made = [(letter, part, _table(part, records)) for letter, part in self._lettered()]
+        made = [(letter, part, _table(part, records)) for letter, part in self._lettered(records)]
         lines: list[list[int]] = []
         natural = [_natural(part, own, records) for _, part, own in made]
         if theme.is_narrow(into):
@@ -85,7 +88,7 @@ class Summary(Figure):
         return page
 
     def small_print(self, table: pd.DataFrame, records: Records) -> str:
-        parts = [(letter, part, _table(part, records)) for letter, part in self._lettered()]
+        parts = [(letter, part, _table(part, records)) for letter, part in self._lettered(records)]
         said = [
             f"{letter}: {part.small_print(own, records)}" for letter, part, own in parts if not isinstance(own, str)
         ]
@@ -94,15 +97,18 @@ class Summary(Figure):
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         said = []
-        for letter, part in self._lettered():
+        for letter, part in self._lettered(records):
             own = _table(part, records)
             text = own if isinstance(own, str) else part.caption(own, records)
             said.append(f"({letter}) {part.title}: {text}")
+        shown = [part for _, part in self._lettered(records)]
+        if absent := [part.title for part in self.parts if part not in shown]:
+            said.append(f"Left out, as the experiment does not have what they are about: {', '.join(absent)}.")
         return " ".join(said)
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         out = []
-        for letter, part in self._lettered():
+        for letter, part in self._lettered(records):
             rows = table[table["part"] == letter]
             problem = rows["problem"].iloc[0] if "problem" in rows and rows["problem"].notna().any() else ""
             out.append({"part": letter, "figure": part.title, "rows in the CSV": problem or str(len(rows))})
