@@ -169,8 +169,8 @@ def test_crops_are_added_to_the_choice_where_no_round_has_tried_them(after_a_fir
     assert found == [dataclasses.replace(best, crop=True, learning_rate=rate) for rate in (3e-3, 1e-2, 3e-2)]
 
 
-def test_crops_are_not_tried_again(after_a_first_round, tmp_path, monkeypatch):
-    best, _ = after_a_first_round
+@pytest.mark.usefixtures("after_a_first_round")
+def test_crops_are_not_tried_again(tmp_path, monkeypatch):
     labels = {label: dataclasses.replace(trial, crop=True) for label, trial in TUNING.TRIALS.items()}
     monkeypatch.setattr(TUNING, "TRIALS", labels)
     last_round(tmp_path, "final", best=0.7, second=0.6)
