@@ -169,6 +169,12 @@ def chosen(model, train_size, *, accepts=lambda trial: True):
     return next(filter(accepts, [*last, *ranked(model, nearest)]))
 
 
+def chosen_for_longest(model, train_size):
+    """The best trial after the longest training, at a size that it was searched at; before that round, as `chosen`."""
+    found = (settings(model, train_size, trial) for _, trial in _means("tuning-longest").get((model, train_size), ()))
+    return next(found, None) or chosen(model, train_size)
+
+
 @functools.cache
 def _matched(model, position, scale):
     """A model of the ViT's depth and, within 6 %, its parameters; a sine-cosine encoding wants widths in steps of 4."""

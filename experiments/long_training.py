@@ -1,0 +1,72 @@
+"""Trained for long on 4,000 images, is attention behind because of its recipe?
+
+Every model sees 768,000 images, each of the 4,000 about 190 times. In `data_size.py` all families have the recipe there
+that was best after a quarter of that, chosen among trials that, but for those behind a convolutional stem, were without
+random crops. Here each has the one that does best after as much training as here, the better of its best with crops
+and its best without (`tuning.py --preset longest`), on validation images. Networks, subsets and seeds are those of
+`data_size.py`: the ViT, its convolutional twin of as many parameters, a CIFAR ResNet, and, with the ViT's recipe, a
+network in which no token sees another.
+
+Expected: two and a half hours on two cores with bf16 arithmetic, less where the choice is that of `data_size.py`, whose
+runs are shared then.
+"""
+
+from data_size import ALL, FAMILY, LADDER, MARGIN, RIVALS, SMALL, USED, made
+from tuning import chosen_for_longest, dataset, recipe
+
+from vision_attn import Accuracy, Experiment, Gap, LearningCurve, Quantity, Run, cell, claim
+from vision_attn.figures import Generalisation, Matching, Summary
+from vision_attn.probes import Size
+
+SEARCHED = SMALL[-1]
+MODELS = ("ViT", *RIVALS, "ViT, zero mixer")
+
+
+def run(data, seed, model, train_size, images_seen):
+    trial = chosen_for_longest(FAMILY.get(model, model), SEARCHED)
+    subset = dataset(data, train_size, seed)
+    return Run(model=made(model, trial, "small"), data=subset, recipe=recipe(trial, images_seen), seed=seed)
+
+
+reached = Quantity("accuracy", given=cell(split="test"))
+
+WORSE = claim(
+    "worse after long training",
+    f"Trained for long on {SEARCHED:,} images, self-attention is worse than convolution by more than 2 points.",
+    *(
+        (reached(model="ViT", train_size=SEARCHED) - reached(model=rival, train_size=SEARCHED)).below(
+            -MARGIN, f"The ViT is more than 2 points worse than {rival}."
+        )
+        for rival in RIVALS
+    ),
+)
+IN_USE = claim(
+    "attention used after long training",
+    "The ViT makes use of attention: with nothing in its place it is more than 5 points worse.",
+    (reached(model="ViT", train_size=SEARCHED) - reached(model="ViT, zero mixer", train_size=SEARCHED)).above(USED),
+)
+
+experiment = Experiment(
+    question=__doc__,
+    factors={
+        "data": ("cifar10-jpeg",),
+        "seed": range(5),
+        "model": MODELS,
+        "train_size": (SEARCHED,),
+        "images_seen": LADDER[-1:],
+    },
+    presets={
+        "small": {"seed": range(2), "train_size": (250,), "images_seen": (1280,)},
+        "full": {"data": ("cifar10",), "train_size": (SEARCHED, ALL)},
+    },
+    run=run,
+    probes=(Accuracy(), Size()),
+    figures=(
+        LearningCurve(),
+        Gap(reference="ViT"),
+        Generalisation(),
+        Matching(reference="ViT", tolerance=0.06),
+        Summary(parts=(LearningCurve(), Gap(reference="ViT"), Generalisation())),
+    ),
+    verdicts=(WORSE, IN_USE),
+)
