@@ -12,7 +12,7 @@ runs are shared then.
 """
 
 from data_size import ALL, FAMILY, LADDER, MARGIN, RIVALS, SMALL, USED, made
-from tuning import chosen_for_longest, dataset, recipe
+from tuning import chosen_at, dataset, recipe
 
 from vision_attn import Accuracy, Experiment, Gap, LearningCurve, Quantity, Run, cell, claim
 from vision_attn.figures import Generalisation, Matching, Summary
@@ -23,7 +23,7 @@ MODELS = ("ViT", *RIVALS, "ViT, zero mixer")
 
 
 def run(data, seed, model, train_size, images_seen):
-    trial = chosen_for_longest(FAMILY.get(model, model), SEARCHED)
+    trial = chosen_at(FAMILY.get(model, model), train_size, images_seen)
     subset = dataset(data, train_size, seed)
     return Run(model=made(model, trial, "small"), data=subset, recipe=recipe(trial, images_seen), seed=seed)
 

@@ -4,27 +4,28 @@ Every model sees 48,000 images. Where there are 50,000 of them it sees none twic
 reaches there is its speed of learning (online learning; Nakkiran et al. 2021, arXiv:2010.08127). What it reaches less
 where it sees 1,000 or 4,000 images again and again is what their small number costs it.
 
-Each family has one recipe at all sizes, the best with AdamW that the search of `tuning.py` has found at this budget
-with 4,000 images, on validation images; `data_size.py` has recipes that were best after four times as much training,
-which for the ViT are others. Networks, subsets and seeds are those of `data_size.py`: the ViT, its convolutional twin
-of as many parameters, a CIFAR ResNet, and, with the ViT's recipe, a network in which no token sees another.
+Each family has the best recipe with AdamW that the search of `tuning.py` has found at this budget, on validation
+images: with 1,000 images where there are 1,000, else with 4,000. `data_size.py` has recipes that were best after four
+times as much training, which for the ViT are others. Networks, subsets and seeds are those of `data_size.py`: the ViT,
+its convolutional twin of as many parameters, a CIFAR ResNet, and, with the ViT's recipe, a network in which no token
+sees another.
 
 Expected: half an hour on two cores with bf16 arithmetic.
 """
 
 from data_size import ALL, FAMILY, LADDER, MARGIN, RIVALS, SMALL, made
-from tuning import dataset, ranked, recipe
+from tuning import chosen_at, dataset, recipe
 
 from vision_attn import Accuracy, Experiment, Gap, LearningCurve, Quantity, Run, cell, claim
 from vision_attn.figures import Generalisation, Matching, Summary
 from vision_attn.probes import Size
 
-FEW, SEARCHED = SMALL[1:]
+FEW, MORE = SMALL[1:]
 MODELS = ("ViT", *RIVALS, "ViT, zero mixer")
 
 
 def run(data, seed, model, train_size, images_seen):
-    trial = ranked(FAMILY.get(model, model), SEARCHED)[0]
+    trial = chosen_at(FAMILY.get(model, model), train_size, images_seen)
     subset = dataset(data, train_size, seed)
     return Run(model=made(model, trial, "small"), data=subset, recipe=recipe(trial, images_seen), seed=seed)
 
@@ -62,7 +63,7 @@ experiment = Experiment(
         "data": ("cifar10-jpeg",),
         "seed": range(5),
         "model": MODELS,
-        "train_size": (FEW, SEARCHED, ALL),
+        "train_size": (FEW, MORE, ALL),
         "images_seen": LADDER[:1],
     },
     presets={

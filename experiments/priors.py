@@ -12,12 +12,13 @@ twin and the two that are given the prior, at two budgets: at the larger, 192,00
 their images by heart (results/data_size). It takes a good hour on two cores with bf16 arithmetic. On permuted images
 they do not yet: `permuted_images.py` asks again after 768,000, and `near_patches.py` of attention to near patches.
 Preset "quadrants" has objects in one quadrant, and in all four for comparison, 8,000 images and 48,000 images seen: of
-what each network is ahead of chance in the quadrant that it knows, does more than half remain in the others? Two more
-have no positions. It takes half an hour there. The ResNet on permuted images and other sizes take days.
+what each network is ahead of chance in the quadrant that it knows, does more than half remain in the others? Recipes
+are those that are best after so many images seen; two more networks have no positions. It takes half an hour there. The
+ResNet on permuted images and other sizes take days.
 """
 
-from data_size import LADDER, MARGIN, STEM, WIDER, made, trial_of
-from tuning import dataset, recipe
+from data_size import FAMILY, LADDER, MARGIN, STEM, WIDER, made, trial_of
+from tuning import chosen_at, dataset, recipe
 
 from vision_attn import Accuracy, Experiment, Gap, Quantity, Run, SelfAttention, cell, claim
 from vision_attn.data import Permuted, Quadrants
@@ -77,10 +78,11 @@ SIZES = (*SMALL, MOST)
 def run(data, arrangement, model, train_size, images_seen, seed):
     if arrangement != "intact" and model not in (*PLAIN, *PLACELESS):
         return None
-    if ("quadrant" in arrangement and train_size != MOST) or (model in PLACELESS and arrangement != ONE):
+    is_placed = "quadrant" in arrangement
+    if (is_placed and train_size != MOST) or (model in PLACELESS and arrangement != ONE):
         return None
     known = {NEAR: "ViT", **PLACELESS}.get(model, model)
-    trial = trial_of(known, train_size)
+    trial = chosen_at(FAMILY.get(known, known), train_size, images_seen) if is_placed else trial_of(known, train_size)
     network = made(known, trial, "small")
     if model in PLACELESS:
         network = network.replace(position="none")

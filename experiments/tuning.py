@@ -156,6 +156,10 @@ def settings(model, train_size, trial):
     return found[place] if place < len(found) else None
 
 
+def _nearest(number, searched):
+    return min(searched, key=lambda one: abs(math.log(number / one)))
+
+
 def tried(model, train_size, trials):
     """What these trials set."""
     found = (settings(model, train_size, trial) for trial in trials)
@@ -164,15 +168,22 @@ def tried(model, train_size, trials):
 
 def chosen(model, train_size, *, accepts=lambda trial: True):
     """The best trial that is accepted at the searched size that is nearer, by ratio: of the last round, else of all."""
-    nearest = min(SIZES, key=lambda size: abs(math.log(train_size / size)))
+    nearest = _nearest(train_size, SIZES)
     last = [settings(model, nearest, place) for _, place in _means("tuning-final").get((model, nearest), ())]
     return next(filter(accepts, [*last, *ranked(model, nearest)]))
 
 
-def chosen_for_longest(model, train_size):
-    """The best trial after the longest training, at a size that it was searched at; before that round, as `chosen`."""
-    found = (settings(model, train_size, trial) for _, trial in _means("tuning-longest").get((model, train_size), ()))
-    return next(found, None) or chosen(model, train_size)
+def chosen_at(model, train_size, images_seen):
+    """The best trial with AdamW at the searched number of images seen and the searched size that are nearer, by ratio.
+
+    Where the longest training was not tried, that of a quarter of it counts.
+    """
+    nearest = _nearest(train_size, SIZES)
+    budget = BUDGETS.index(_nearest(images_seen, BUDGETS))
+    if budget == 0:
+        return ranked(model, nearest)[0]
+    longest = _means("tuning-longest").get((model, nearest), ()) if budget == 2 else ()
+    return next((settings(model, nearest, trial) for _, trial in longest), None) or chosen(model, nearest)
 
 
 @functools.cache

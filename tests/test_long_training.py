@@ -11,7 +11,7 @@ from vision_attn.verdicts.rates import leaves
 
 EXPERIMENT = load(Path(__file__).resolve().parents[1] / "experiments" / "long_training.py")[1]
 MODULE = sys.modules[EXPERIMENT.run.__module__]
-TUNING = sys.modules[MODULE.chosen_for_longest.__module__]
+TUNING = sys.modules[MODULE.chosen_at.__module__]
 
 
 def cells(**fixed):
@@ -43,7 +43,7 @@ def test_before_the_longest_round_it_is_the_choice_that_other_experiments_take(m
     of = TUNING._means
     monkeypatch.setattr(TUNING, "_means", lambda results: before.get(results, of(results)))
     for family in TUNING.MODELS:
-        assert TUNING.chosen_for_longest(family, 4000) == TUNING.chosen(family, 4000)
+        assert TUNING.chosen_at(family, 4000, 768_000) == TUNING.chosen(family, 4000)
 
 
 def test_rules_ask_for_cells_that_are_planned_with_five_seeds():
