@@ -172,7 +172,24 @@ def test_one_seed_no_seed_and_no_such_cell_are_not_measured():
     hint = "accuracy is measured by split: name it, given=cell(split=...)."
     assert unnamed.words == f"0 of 3 planned seeds are in. {hint}"
     absent = BoundVerdict(**SAID, at=cell(model="attention", distance=6, split="test"), bound=0.5).decide(one)
-    assert (absent.verdict, absent.words) == ("not measured", "The plan has no such cell.")
+    has = "There is no distance 6 among 1 and 7."
+    assert (absent.verdict, absent.words) == ("not measured", f"The plan has no such cell. {has}")
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"at": cell(model="ViT", distance=7)}, "There is no model 'ViT' among 'attention', 'convolution' and 'LSTM'."),
+        ({"at": cell(model="LSTM", distance="7")}, "There is no distance '7' among 1 and 7."),
+        ({"at": cell(model="LSTM", range=7)}, "There is no factor 'range' among model, distance and seed."),
+        ({"metric": "acc"}, "There is no metric 'acc' among accuracy and attention_distance."),
+    ],
+)
+def test_a_name_that_there_is_not_is_told_with_those_that_there_are(changed, told, records):
+    fields = {"at": cell(model="LSTM", distance=7), "given": cell(split="test"), "bound": 0.5}
+    found = BoundVerdict(**SAID, **(fields | changed)).decide(records)
+    assert found.verdict == "not measured"
+    assert found.words.endswith(told)
 
 
 def test_a_claim_for_which_the_plan_lacks_a_cell_is_left_out(records):

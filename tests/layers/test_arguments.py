@@ -49,6 +49,12 @@ def test_what_does_not_fit_is_refused(options):
         Attention(DIM, **{"num_heads": HEADS, **options})
 
 
+@pytest.mark.parametrize("pattern", [None, Window(2)])
+def test_the_size_of_a_pattern_that_has_no_name_is_refused(pattern):
+    with pytest.raises(ValueError, match=r"^pattern_size of Attention must be left out .* not a name\. Got 3"):
+        Attention(8, num_heads=2, pattern=pattern, pattern_size=3)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_no_tokens_and_no_samples_are_taken(dtype):
     for path in ("auto", "math"):

@@ -145,6 +145,19 @@ def test_a_row_that_sees_nothing_is_the_bias_of_the_last_projection():
         assert x.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("path", ["auto", "math"])
+@pytest.mark.parametrize("pattern", MASKABLE)
+def test_what_is_no_number_in_an_added_mask_spreads_and_hides_nothing(pattern, path):
+    layer, x = made("dot", None, "none", pattern, path=path), image_tokens()
+    tokens = x.shape[1]
+    added = torch.zeros(tokens, tokens, dtype=x.dtype)
+    added[torch.arange(tokens), torch.arange(tokens)] = math.nan
+    added[3, 3] = 0
+    out = layer(x, attn_mask=added)
+    assert not out[:, 3].isnan().any()
+    assert out[:, torch.arange(tokens) != 3].isnan().any(dim=-1).all()
+
+
 def test_a_mask_that_does_not_fit_is_refused():
     x = image_tokens()
     for wrong in (torch.ones(12, 11).bool(), torch.ones(3, 12, 12).bool(), torch.ones(12, 12).long()):

@@ -50,7 +50,7 @@ class Attention(nn.Module):
                     "rotary", "relative", "relative_with_prefix"
     pattern         None (every token sees every token), a module of layers.patterns, or its name: "window",
                     "shifted_window", "neighbourhood", "dilated", "axial", "segmented", "reduced", "top_k"
-    pattern_size    of a pattern by name: side of the windows, radius, stride, length of the segments, ratio, k
+    pattern_size    of a pattern by name: side of the windows, radius, stride, length of the segments, ratio, k; None: 4
     num_prefix_tokens       that many tokens at the front (CLS, registers) have no grid position: no pattern either
     grid            how tokens (B, N, C) behind the prefix lie, (rows, columns). None: as the grid that the position
                     was built for; where there is none either, as a square if position or pattern must know. Images
@@ -86,7 +86,7 @@ class Attention(nn.Module):
         similarity: SimilarityName = "dot",
         position: Position | PositionName | None = None,
         pattern: Pattern | PatternName | None = None,
-        pattern_size: int = 4,
+        pattern_size: int | None = None,
         num_prefix_tokens: int = 0,
         grid: Grid | None = None,
         path: PathName = "auto",

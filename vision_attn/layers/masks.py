@@ -35,7 +35,7 @@ class Visible:
         if self.pairs is None:
             return self.keys
         pairs = self.pairs
-        met = (pairs if pairs.dtype == torch.bool else pairs > torch.finfo(pairs.dtype).min).any(dim=2).any(dim=1)
+        met = (pairs if pairs.dtype == torch.bool else ~(pairs <= torch.finfo(pairs.dtype).min)).any(dim=2).any(dim=1)
         return met if self.keys is None else self.keys & met
 
     def only_causal(self, part: Part) -> bool:
@@ -66,7 +66,7 @@ class Visible:
                 allowed = _both(allowed, met)
             else:
                 least = max(torch.finfo(met.dtype).min, torch.finfo(like.dtype).min)
-                seen = met > least
+                seen = ~(met <= least)  # NaN is seen, and spreads
                 allowed, added = _both(allowed, seen), torch.where(seen, met, 0).to(like.dtype)
         return allowed, added
 

@@ -17,6 +17,8 @@ PatternName = Literal[
 ]
 POSITIONS: tuple[str, ...] = get_args(PositionName)
 PATTERNS: tuple[str, ...] = get_args(PatternName)
+USUAL_SIZE = 4
+"""Of a pattern by name."""
 
 
 def pattern_named(name: PatternName, size: int, *, dim: int) -> Pattern:
@@ -65,12 +67,13 @@ def position_named(
             return RelativeBias(pattern.extent(grid), num_heads, prefix=True)
 
 
-def pattern_of(pattern: Pattern | PatternName | None, size: int, *, dim: int) -> Pattern:
+def pattern_of(pattern: Pattern | PatternName | None, size: int | None, *, dim: int) -> Pattern:
     """The pattern that Attention was given, or that of the name. Raises `ValueError` where there is none."""
     if pattern is None or isinstance(pattern, Pattern):
+        require(size is None, "pattern_size", "left out where pattern is not a name", size)
         return pattern or Pattern()
     require(pattern in PATTERNS, "pattern", f"a module of vision_attn.layers.patterns or {one_of(PATTERNS)}", pattern)
-    return pattern_named(pattern, size, dim=dim)
+    return pattern_named(pattern, USUAL_SIZE if size is None else size, dim=dim)
 
 
 def position_of(

@@ -160,7 +160,10 @@ class SeedVerdict(Verdict, Measured, abc.ABC):
             left_out = f"Left out, as not planned in every cell: {self.over} {wording.listing(list(unshared))}."
             finding = dataclasses.replace(finding, words=f"{finding.words} {left_out}".strip())
         if not len(numbers):
-            finding = dataclasses.replace(finding, words=finding.words + self._hint(selected, [at for _, at in places]))
+            told = self._hint(selected, [at for _, at in places])
+            if not told and not planned and all(seeds for _, seeds in columns):
+                told = f" They have no {self.over} in common."
+            finding = dataclasses.replace(finding, words=finding.words + told)
         if self.needs_data_limited and finding.verdict != "not measured":
             finding = budget.limited(finding, selected, [at for _, at in places], self)
         return finding
@@ -178,7 +181,9 @@ class SeedVerdict(Verdict, Measured, abc.ABC):
         return self._of_seeds(own, levels, records), list(runs[self.over].unique())
 
     def _hint(self, records: Records, places: Sequence[dict[str, Any]]) -> str:
-        """What to name where the metric is measured with coordinates alone that the rule does not name; else ""."""
+        """What there is none of, or what to name where the metric has coordinates that the rule leaves out; or ""."""
+        if absent := self._absent(records, places):
+            return f" {absent}"
         unnamed: dict[str, None] = {}
         for levels in places:
             fixed = {name: level for name, level in levels.items() if name in records.plan.factors}
@@ -193,6 +198,18 @@ class SeedVerdict(Verdict, Measured, abc.ABC):
             if told
             else ""
         )
+
+    def _absent(self, records: Records, places: Sequence[dict[str, Any]]) -> str:
+        """The first name or level of the rule that the records do not have, and what they have; else ""."""
+        factors, values = records.plan.factors, records.values
+        for name, level in [one for levels in places for one in levels.items()]:
+            if name in factors and level not in factors[name]:
+                return f"There is no {name} {level!r} among {wording.listing(list(map(repr, factors[name])))}."
+            if name not in factors and len(values) and name not in values.columns:
+                return f"There is no factor {name!r} among {wording.listing(list(factors))}."
+        if len(values) and not (values["metric"] == self.metric).any():
+            return f"There is no metric {self.metric!r} among {wording.listing(list(values['metric'].unique()))}."
+        return ""
 
     def _of_seeds(self, values: pd.DataFrame, levels: dict[str, Any], records: Records) -> pd.Series:
         """What stands for each seed of a cell, given its records."""
