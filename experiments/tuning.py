@@ -10,11 +10,11 @@ NAdaMuon at five rates, which tell whether another optimiser would change the or
 "final", the best three of AdamW train four times as long: what other experiments take, so that all models of a
 comparison have one optimiser. Preset "bracket" adds to these three the rates on both sides of each choice that were not
 among them, to tell whether it is bracketed at that budget, too. Preset "crops" adds each choice with random crops, at
-three rates: with 4,000 images the short first round has left only trials without crops to most families, and the longer
-the training, the more crops may give. Preset "longest" trains the best with and the best without crops four times
-longer still. The presets read what the rounds before have committed. On two cores the first round takes about two
-hours with fast bf16 arithmetic, the second one, the last one and a half, "bracket" and "crops" forty minutes each,
-"longest" an hour and a half.
+three rates and, run again once its results are committed, those beyond where the best is at an end: with 4,000 images
+the short first round has left only trials without crops to most families, and the longer the training, the more crops
+may give. Preset "longest" trains the best two of all these four times longer still. The presets read what the rounds
+before have committed. On two cores the first round takes about two hours with fast bf16 arithmetic, the second one, the
+last one and a half, "bracket" and "crops" forty minutes each, "longest" an hour and a half.
 """
 
 import csv
@@ -89,8 +89,9 @@ BESIDE = {"lower rate": -1, "higher rate": 1}
 """The rates on both sides of that which the last round has chosen, in half-decade steps."""
 CROPPED = {"crops, lower rate": -1, "crops": 0, "crops, higher rate": 1}
 """What the last round has chosen, with random crops, at its rate and at those on both sides."""
-LONGEST = {"best without crops": False, "best with crops": True}
-"""Of all trials at the second budget."""
+BEYOND = ("crops, beyond", "crops, beyond that")
+"""The next rate where the best with crops so far has the highest or the lowest one; None where it lies between."""
+LONGEST = ("best at the second budget", "next to it")
 
 
 @functools.cache
@@ -148,16 +149,33 @@ def settings(model, train_size, trial):
     if trial in CROPPED:
         cropped = _at_rate(dataclasses.replace(chosen(model, train_size), crop=True), CROPPED[trial])
         return None if cropped in tried(model, train_size, (*FINALISTS, *BESIDE)) else cropped
+    if trial in BEYOND:
+        return _beyond(model, train_size, BEYOND[: BEYOND.index(trial)])
     if trial in LONGEST:
         rows = _means("tuning-crops").get((model, train_size), [(0.0, place) for place in FINALISTS])
-        found = tried(model, train_size, [label for _, label in rows])
-        return next((one for one in found if one.crop is LONGEST[trial]), None)
+        return settings(model, train_size, rows[LONGEST.index(trial)][1])
     place, found = FINALISTS.index(trial), ranked(model, train_size)
     return found[place] if place < len(found) else None
 
 
 def _nearest(number, searched):
     return min(searched, key=lambda one: abs(math.log(number / one)))
+
+
+def _beyond(model, train_size, before):
+    """The best with crops so far, with the next rate where its own is the highest or the lowest; else None."""
+    means = {label: mean for mean, label in _means("tuning-crops").get((model, train_size), ())}
+    if not means.keys() >= {*before}:
+        return None
+    means = {label: mean for label, mean in means.items() if label not in BEYOND or label in before}
+    found = {settings(model, train_size, label): mean for label, mean in means.items()}
+    cropped = {trial: mean for trial, mean in found.items() if trial.crop}
+    if not cropped:
+        return None
+    best = max(cropped, key=cropped.get)
+    rates = [one.learning_rate for one in cropped if dataclasses.replace(one, learning_rate=best.learning_rate) == best]
+    step = (best.learning_rate == max(rates)) - (best.learning_rate == min(rates))
+    return _at_rate(best, step) if step else None
 
 
 def tried(model, train_size, trials):
@@ -262,13 +280,13 @@ experiment = Experiment(
         "final": {"trial": FINALISTS, "images_seen": BUDGETS[1:2]},
         "bracket": {"trial": (*FINALISTS, *BESIDE), "images_seen": BUDGETS[1:2]},
         "crops": {
-            "trial": (*FINALISTS, *BESIDE, *CROPPED),
+            "trial": (*FINALISTS, *BESIDE, *CROPPED, *BEYOND),
             "train_size": SIZES[1:],
             "images_seen": BUDGETS[1:2],
         },
         "longest": {
             "model": ("ResNet", "ViT", "ViT, 3x3 convolution"),
-            "trial": tuple(LONGEST),
+            "trial": LONGEST,
             "train_size": SIZES[1:],
             "images_seen": BUDGETS[2:],
         },

@@ -178,12 +178,32 @@ def test_crops_are_not_tried_again(tmp_path, monkeypatch):
     assert [TUNING.settings("ViT", 1000, trial) for trial in TUNING.CROPPED] == [None, None, None]
 
 
-def test_the_longest_round_has_the_best_with_crops_and_the_best_without(after_a_first_round, tmp_path):
+@pytest.mark.parametrize(
+    ("means", "beyond"),
+    [
+        ((0.7, 0.6, 0.5), (1e-3, None)),
+        ((0.5, 0.6, 0.7), (1e-1, None)),
+        ((0.5, 0.7, 0.6), (None, None)),
+        ((0.7, 0.6, 0.5, 0.8), (1e-3, 3e-4)),
+    ],
+)
+def test_rates_with_crops_go_on_until_the_best_lies_between_two(after_a_first_round, tmp_path, means, beyond):
     best, _ = after_a_first_round
-    assert [TUNING.settings("ViT", 1000, trial) for trial in TUNING.LONGEST] == [best, None]
+    last_round(tmp_path, "final", best=0.7, second=0.6)
+    assert [TUNING.settings("ViT", 1000, trial) for trial in TUNING.BEYOND] == [None, None]
+    names = ("crops, lower rate", "crops", "crops, higher rate", "crops, beyond")
+    last_round(tmp_path, "crops", **dict(zip(names, means, strict=False)))
+    found = [TUNING.settings("ViT", 1000, trial) for trial in TUNING.BEYOND]
+    cropped = dataclasses.replace(best, crop=True)
+    assert found == [rate and dataclasses.replace(cropped, learning_rate=rate) for rate in beyond]
+
+
+def test_the_longest_round_has_the_best_two_of_the_second_budget(after_a_first_round, tmp_path):
+    best, other = after_a_first_round
+    assert [TUNING.settings("ViT", 1000, trial) for trial in TUNING.LONGEST] == [best, other]
     last_round(tmp_path, "crops", best=0.5, second=0.4, **{"crops": 0.6, "crops, lower rate": 0.7})
-    cropped = dataclasses.replace(best, crop=True, learning_rate=3e-3)
-    assert [TUNING.settings("ViT", 1000, trial) for trial in TUNING.LONGEST] == [best, cropped]
+    cropped = [dataclasses.replace(best, crop=True, learning_rate=rate) for rate in (3e-3, 1e-2)]
+    assert [TUNING.settings("ViT", 1000, trial) for trial in TUNING.LONGEST] == cropped
 
 
 def test_before_the_first_round_the_first_trials_stand_in(monkeypatch, tmp_path):
