@@ -194,14 +194,15 @@ def chosen(model, train_size, *, accepts=lambda trial: True):
 def chosen_at(model, train_size, images_seen):
     """The best trial with AdamW at the searched number of images seen and the searched size that are nearer, by ratio.
 
-    Where the longest training was not tried, that of a quarter of it counts.
+    Where the longest training was not tried, that of a quarter of it counts, with crops where those were added.
     """
-    nearest = _nearest(train_size, SIZES)
-    budget = BUDGETS.index(_nearest(images_seen, BUDGETS))
-    if budget == 0:
+    nearest, budget = _nearest(train_size, SIZES), _nearest(images_seen, BUDGETS)
+    if budget == BUDGETS[0]:
         return ranked(model, nearest)[0]
-    longest = _means("tuning-longest").get((model, nearest), ()) if budget == 2 else ()
-    return next((settings(model, nearest, trial) for _, trial in longest), None) or chosen(model, nearest)
+    for results in ("tuning-longest",) * (budget == BUDGETS[2]) + ("tuning-crops",):
+        if rows := _means(results).get((model, nearest)):
+            return settings(model, nearest, rows[0][1])
+    return chosen(model, nearest)
 
 
 @functools.cache

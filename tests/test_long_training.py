@@ -36,12 +36,14 @@ def test_a_family_has_the_recipe_that_is_best_after_the_longest_training(monkeyp
             assert run.recipe == TUNING.recipe(TUNING.TRIALS[labels[place]], MODULE.LADDER[-1])
 
 
-def test_before_the_longest_round_it_is_the_choice_that_other_experiments_take(monkeypatch):
-    before = {"tuning-longest": {}}
-    of = TUNING._means
-    monkeypatch.setattr(TUNING, "_means", lambda results: before.get(results, of(results)))
-    for family in TUNING.MODELS:
-        assert TUNING.chosen_at(family, 4000, 768_000) == TUNING.chosen(family, 4000)
+def test_before_the_longest_round_it_is_the_best_after_a_quarter_of_it_and_before_that_the_choice_of_all(monkeypatch):
+    labels, of = tuple(TUNING.TRIALS)[:2], TUNING._means
+    crops = {("ViT", 4000): [(0.6, labels[1]), (0.5, labels[0])]}
+    rounds = {"tuning-longest": {}, "tuning-crops": crops}
+    monkeypatch.setattr(TUNING, "_means", lambda results: rounds[results] if results in rounds else of(results))
+    for images_seen in (192_000, 768_000):
+        assert TUNING.chosen_at("ViT", 4000, images_seen) == TUNING.TRIALS[labels[1]]
+        assert TUNING.chosen_at("ResNet", 4000, images_seen) == TUNING.chosen("ResNet", 4000)
 
 
 def test_rules_ask_for_cells_that_are_planned_with_five_seeds():
