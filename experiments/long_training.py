@@ -3,9 +3,9 @@
 Every model sees 768,000 images, each of the 4,000 about 190 times. In `data_size.py` all families have the recipe there
 that was best after a quarter of that, chosen among trials of which those of the ViT, of its twin and of the ResNet were
 without random crops. Here each has the one that does best after as much training as here, of the two that did best
-after a quarter of that once crops were tried (`tuning.py --preset crops`, then `longest`), on validation images. Networks, subsets and seeds are those of
-`data_size.py`: the ViT, its convolutional twin of as many parameters, a CIFAR ResNet, and, with the ViT's recipe, a
-network in which no token sees another.
+after a quarter of that once crops were tried (`tuning.py --preset crops`, then `longest`), on validation images.
+Networks, subsets and seeds are those of `data_size.py`: the ViT, its convolutional twin of as many parameters, a CIFAR
+ResNet, and, with the ViT's recipe, a network in which no token sees another.
 
 Expected: two and a half hours on two cores with bf16 arithmetic, less where the choice is that of `data_size.py`, whose
 runs are shared then.
