@@ -387,3 +387,20 @@ def test_a_model_that_mixes_the_images_of_a_batch_is_computed_member_by_member()
     stack = stack_of(None, RECIPE, states=states)
     happened = finished(stack)
     assert_like_alone(stack, happened, RECIPE, {seed: start(build, RECIPE, seed=seed) for seed in SEEDS})
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("shared", ["layer", "matrix"])
+def test_what_stands_in_a_model_twice_is_one_in_a_stack_too(shared, apart):
+    def build() -> nn.Module:
+        twice = nn.Sequential(nn.Linear(16, 16), nn.ReLU())
+        again = twice if shared == "layer" else nn.Sequential(nn.Linear(16, 16), nn.ReLU())
+        again[0].weight = twice[0].weight
+        first = [nn.Flatten(), *[Mean()] * apart, nn.Linear(768, 16)]
+        return nn.Sequential(*first, twice, again, nn.Linear(16, 10))
+
+    states = [start(build, RECIPE, seed=seed) for seed in SEEDS]
+    stack = stack_of(None, RECIPE, states=states)
+    assert any(isinstance(module, MemberByMember) for module in stack.model.modules()) is apart
+    happened = finished(stack)
+    assert_like_alone(stack, happened, RECIPE, {seed: start(build, RECIPE, seed=seed) for seed in SEEDS})

@@ -93,13 +93,18 @@ class FoldedModel(nn.Module):
         shell.__dict__.update(zip(("_parameters", "_buffers"), absent, strict=True), _modules=dict(module._modules))
         for name, tensor in own.items():
             self.by_images.append((shell, name, tensor))
-        for name, child in module.named_children():
-            shell._modules[name] = self._folded(child)
+        for name, child in module._modules.items():  # also one that stands there several times
+            shell._modules[name] = None if child is None else self._folded(child)
         return shell
 
     def _apart(self, module: nn.Module) -> nn.Module:
-        found = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
-        own = {name: self.tensors[self.names[id(tensor)]] for name, tensor in found}
+        own = {  # of a part that stands there several times once, as `functional_call` puts back what it finds
+            f"{place}.{name}".removeprefix("."): self.tensors[self.names[id(tensor)]]
+            for place, part in module.named_modules()
+            for table in _tables(part)
+            for name, tensor in table.items()
+            if tensor is not None
+        }
         drawing = any(draws(each) for each in module.modules())
         return MemberByMember(module, own, self.members, self.generators if drawing else None)
 
@@ -120,7 +125,7 @@ class MemberByMember(nn.Module):
         for member, images in enumerate(x.chunk(self.members)):
             tensors = {name: each[member] for name, each in parts.items()}
             with contextlib.nullcontext() if self.generators is None else _drawing(self.generators[member]):
-                outs.append(functional_call(self.module[0], tensors, (images, *more), options))
+                outs.append(functional_call(self.module[0], tensors, (images, *more), options, tie_weights=False))
         return torch.cat(outs) if isinstance(outs[0], Tensor) else _joined(outs)
 
 
