@@ -2,17 +2,19 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch import nn
 
 from vision_attn.data import Mnist5k
 from vision_attn.execution import execute
 from vision_attn.loading import load_run
-from vision_attn.models import ResNet
+from vision_attn.models import ResNet, as_model
 from vision_attn.probes import Accuracy
 from vision_attn.run import Run
 from vision_attn.spec import InputError, digest, to_json
-from vision_attn.store import Store
+from vision_attn.store import Store, probe_file
 from vision_attn.training import Recipe
-from vision_attn.training.evaluate import logits
+from vision_attn.training.evaluate import accuracy, logits
 
 RUN = Run(
     model=ResNet(width=4, blocks=1),
@@ -50,6 +52,56 @@ def test_loading_leaves_random_numbers_and_settings_of_the_process_alone(folder)
     load_run(str(folder))
     assert torch.equal(torch.rand(2), expected)
     assert torch.are_deterministic_algorithms_enabled() is strict
+
+
+def finished(store, run):
+    folder = store.open(digest(run), hint=run.hint, run=to_json(run), index=store.index())
+    assert execute(folder, run, [Accuracy()], device=torch.device("cpu"), threads=1).name == "done"
+    return folder
+
+
+def measured(folder):
+    """The accuracy on the test images, as the probe has said it and as the loaded model does."""
+    loaded = load_run(folder.path)
+    data = loaded.data
+    said = next(
+        row["value"]
+        for row in folder.probe(probe_file(to_json(Accuracy())))["records"]
+        if row["split"] == "test" and row["metric"] == "accuracy"
+    )
+    return said, accuracy(loaded.model, data.test, normalise=data.normalise)
+
+
+def test_what_a_model_draws_and_does_not_store_is_what_it_was_in_training(tmp_path):
+    class Projected(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.drawn, self.head = torch.randn(784, 20), nn.Linear(20, 10)
+
+        def forward(self, x):
+            return self.head(x.flatten(1) @ self.drawn)
+
+    @as_model
+    def OfProjections():
+        return Projected()
+
+    said, found = measured(finished(Store(tmp_path), RUN.replace(model=OfProjections())))
+    assert found == said
+
+
+def test_weights_with_several_names_are_stored_and_loaded_with_each(tmp_path):
+    @as_model
+    def OfOneBlock(num_classes):
+        block = nn.Sequential(nn.Linear(16, 16), nn.ReLU())
+        return nn.Sequential(nn.Flatten(), nn.Linear(784, 16), block, block, block, nn.Linear(16, num_classes))
+
+    folder = finished(Store(tmp_path), RUN.replace(model=OfOneBlock()))
+    said, found = measured(folder)
+    assert found == said
+    stored = load_file(folder.path / "weights.safetensors")
+    assert torch.equal(stored["2.0.weight"], stored["4.0.weight"])
+    module = load_run(folder.path).model
+    assert module[2] is module[4]
 
 
 def test_a_run_of_an_own_kind_that_is_not_known_says_how_it_becomes_known(tmp_path):

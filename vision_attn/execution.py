@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import nn
 
@@ -20,7 +19,7 @@ from vision_attn.run import Attempt, Outcome, Run, Stopped, drive, prepare, sour
 from vision_attn.sources import own_place
 from vision_attn.spec import InputError, digest, to_json
 from vision_attn.store import CHECKPOINT, PROBES, SCHEMA, WEIGHTS, Lease, LeaseLost, RunFolder, probe_file, refusal
-from vision_attn.training.checkpoint import load
+from vision_attn.training import checkpoint
 from vision_attn.training.compute import ComputeSettings
 
 HEARTBEAT_SECONDS = 15.0
@@ -136,7 +135,7 @@ def load_weights(model: nn.Module, path: Path, sha256: str) -> bool:
     if hashlib.sha256(payload).hexdigest() != sha256:
         logger.warning("%s does not match its checksum; the run is trained again.", path)
         return False
-    load(model, safetensors.torch.load(payload))
+    checkpoint.load_weights(model, payload)
     return True
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from vision_attn import sources
 from vision_attn.data import Data
 from vision_attn.execution import load_weights
-from vision_attn.run import Run, built, loaded
+from vision_attn.run import Run, begun, loaded
 from vision_attn.spec import RENAMED, InputError, Spec, from_json, kinds
 from vision_attn.store import WEIGHTS, DamagedFile, RunFolder
 
@@ -56,8 +56,7 @@ def load_run(folder: str | Path, *, device: str = "cpu") -> LoadedRun:
         state = found.state([]).name if result is None else result["state"]
         raise InputError(f"run of load_run must be done. That in '{folder}' is {state}.")
     data = loaded(run, result)
-    with torch.random.fork_rng(devices=[]):
-        model = built(run.model, data)
+    model = begun(run, data)
     if not load_weights(model, found.path / WEIGHTS, result["files"][WEIGHTS]):
         raise InputError(f"'{found.path / WEIGHTS}' is missing or damaged. `vision-attn run` makes it again.")
     at = torch.device(device)

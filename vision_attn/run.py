@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import nn
 
@@ -17,10 +16,11 @@ from vision_attn import sources
 from vision_attn.data import Data, Dataset
 from vision_attn.environment import environment
 from vision_attn.models import FittedModel, Model
+from vision_attn.models.building import made
 from vision_attn.spec import InputError, Spec, canonical, digest, spec
 from vision_attn.store import CHECKPOINT, RESULT, SCHEMA, WEIGHTS, Lease
 from vision_attn.training import Recipe, train
-from vision_attn.training.checkpoint import DamagedCheckpoint, TrainState, from_bytes, to_bytes
+from vision_attn.training.checkpoint import DamagedCheckpoint, TrainState, from_bytes, to_bytes, weights_to_bytes
 from vision_attn.training.compute import ComputeSettings, choose, deterministic
 from vision_attn.training.loop import Diverged, Row
 from vision_attn.training.requirements import require_fit
@@ -122,7 +122,13 @@ def loaded(run: Run, result: dict[str, Any] | None) -> Data:
 
 def built(model: Model, data: Data) -> nn.Module:
     """The module of a model for the data."""
-    return model.build(image_size=data.image_size, in_chans=data.in_chans, num_classes=data.num_classes)
+    return made(model, image_size=data.image_size, in_chans=data.in_chans, num_classes=data.num_classes)
+
+
+def begun(run: Run, data: Data) -> nn.Module:
+    """The module of a run as it was before training, also in what it has drawn and does not store."""
+    with Streams(run.seed).initialising():
+        return built(run.model, data)
 
 
 def drive(
@@ -265,13 +271,12 @@ class Attempt:
     def finish(self, diverged: Diverged | None = None) -> None:
         """Write the weights, where it has not diverged, the history and, last of all, the result."""
         state, diverged_at = self.state, None if diverged is None else diverged.update
-        made = {HISTORY: _lines(self.history)}
+        files = {HISTORY: _lines(self.history)}
         if diverged is None:
-            weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.model.state_dict().items()}
-            made[WEIGHTS] = safetensors.torch.save(weights)
-        for name, payload in made.items():
+            files[WEIGHTS] = weights_to_bytes(state.model)
+        for name, payload in files.items():
             self.lease.write(name, payload)
-        files = {"config.json": (self.lease.folder.path / "config.json").read_bytes(), **made}
+        files["config.json"] = (self.lease.folder.path / "config.json").read_bytes()
         data = self.data
         result = {
             "schema": SCHEMA,

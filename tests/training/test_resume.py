@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_training import EAGER, TinyAttention, TinyConv, bits, data, rows, start, steps
+from torch import nn
 
 from vision_attn.training import Recipe
 from vision_attn.training.checkpoint import from_bytes, to_bytes
@@ -62,6 +63,32 @@ def test_a_state_taken_from_a_running_training_does_not_change_with_it():
     list(steps(again, recipe, images))
     assert bits(again.model) == bits(state.model)
     assert to_bytes(taken) == before
+
+
+class Tied(nn.Module):
+    """One layer twice, and one matrix under two names."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.Linear(16, 16)
+        self.body = nn.Sequential(nn.Conv2d(3, 16, 4, stride=4), nn.Flatten(), nn.Linear(256, 16), layer, layer)
+        self.first, self.second, self.head = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 10)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        return self.head(self.second(self.first(self.body(x)).relu()))
+
+
+def test_a_model_with_shared_weights_goes_on_as_if_it_had_not_stopped():
+    recipe, images = Recipe(updates=6, batch_size=8), data()
+    whole, part, again = (start(Tied, recipe) for _ in range(3))
+    list(steps(whole, recipe, images))
+    next(updates := steps(part, recipe, images))
+    next(updates)
+    again.load_state_dict(from_bytes(to_bytes(part.state_dict())))
+    list(steps(again, recipe, images))
+    assert bits(again.model) == bits(whole.model)
+    assert again.model.second.weight is again.model.first.weight
 
 
 def test_a_finished_training_yields_nothing_more():

@@ -7,6 +7,7 @@ import math
 import pickle
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -101,6 +102,18 @@ def load(model: nn.Module, state: dict[str, Any]) -> None:
     """Load the weights of a run into its model: they are of the model's own token grid."""
     with grid_known(model):
         model.load_state_dict(state)
+
+
+def weights_to_bytes(model: nn.Module) -> bytes:
+    """The weights of a model as a file of safetensors; those that have several names in it stand under each."""
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    apart = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
+    return safetensors.torch.save(apart)
+
+
+def load_weights(model: nn.Module, payload: bytes) -> None:
+    """Load the weights that `weights_to_bytes` wrote."""
+    load(model, safetensors.torch.load(payload))
 
 
 def to_bytes(state: dict[str, Any]) -> bytes:

@@ -20,7 +20,8 @@ def derived(purpose: str, seed: int, index: int = 0) -> int:
 def seeded(seed: int) -> Iterator[None]:
     """Inside, the global generators of torch, numpy and Python begin at the seed; afterwards they are as they were."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng():
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         _seed_others(seed)
         try:
