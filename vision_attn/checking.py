@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from vision_attn.models import Model
+from vision_attn.models.building import made
 from vision_attn.models.size import flops
 from vision_attn.probes import capture
 from vision_attn.spec import InputError, digest, from_json, to_json
 from vision_attn.training import Recipe
+from vision_attn.training.checkpoint import load_weights, weights_to_bytes
 
 BATCH = 4
 
@@ -58,7 +60,7 @@ def _expectations(spec: Model, shape: dict[str, int]) -> Iterator[tuple[str, boo
     def built(seed: int = 0) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return spec.build(**shape)
+            return made(spec, **shape)
 
     yield "its JSON reads back as the same spec", False, lambda: _reads_back(spec)
     yield "build gives a module", False, lambda: _is_module(built())
@@ -138,7 +140,7 @@ def _trains(module: nn.Module, images: Tensor, labels: Tensor) -> str:
 
 
 def _loads(one: nn.Module, other: nn.Module) -> str:
-    other.load_state_dict(copy.deepcopy(one).state_dict())
+    load_weights(other, weights_to_bytes(copy.deepcopy(one)))
     return _repeats(one, other)
 
 

@@ -5,13 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vision_attn import engines, rehearsal, trial
 from vision_attn.data import Dataset
 from vision_attn.driving import FINAL, Ended, drive
 from vision_attn.executors.base import Event
 from vision_attn.models import Model, count_flops, count_params
+from vision_attn.models.building import empty
 from vision_attn.plan import Plan
 from vision_attn.resources import cores
 from vision_attn.run import Run
@@ -113,8 +112,7 @@ def groups(plan: Plan, todo: Sequence[str], *, at_most: int) -> list[tuple[str, 
         if len(left.intersection(keys)) > 1:
             if data not in shapes:
                 shapes[data] = _shape(data)
-            with torch.device("meta"):
-                size = 1 if stackable(recipe, model.build(**shapes[data])) else at_most
+            size = 1 if stackable(recipe, empty(model, **shapes[data])) else at_most
         size = -(-len(keys) // -(-len(keys) // size))  # 20 runs in stacks of at most 16 make two of 10
         cuts = [keys[start : start + size] for start in range(0, len(keys), size)]
         found += [tuple(key for key in cut if key in left) for cut in cuts]

@@ -11,13 +11,14 @@ that is called with what `forward` is called with, on the device `meta`, for a b
 import contextlib
 import re
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from vision_attn.models.building import Builds, empty
 from vision_attn.models.copies import copied
 from vision_attn.sources import fault
 from vision_attn.spec import InputError
@@ -29,17 +30,15 @@ HEAVY = re.compile(
 """Names of operations of PyTorch's own that multiply; those of other libraries are all taken to."""
 
 
-class Builds(Protocol):
-    """A model as a spec has it."""
-
-    def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module: ...
-
-
 def count_params(model: Builds, *, image_size: int, in_chans: int, num_classes: int) -> int:
     """The number of trainable parameters."""
-    with torch.device("meta"):
-        module = model.build(image_size=image_size, in_chans=in_chans, num_classes=num_classes)
-    return params_of(module)
+    return params_of(empty(model, image_size=image_size, in_chans=in_chans, num_classes=num_classes))
+
+
+def count_bytes(model: Builds, *, image_size: int, in_chans: int, num_classes: int) -> int:
+    """The bytes of all that is stored of a model: of every parameter, trained or frozen, and of its buffers."""
+    module = empty(model, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
+    return sum(stored.numel() * stored.element_size() for stored in module.state_dict().values())
 
 
 def count_flops(model: Builds, *, image_size: int, in_chans: int, num_classes: int) -> int:
@@ -48,9 +47,8 @@ def count_flops(model: Builds, *, image_size: int, in_chans: int, num_classes: i
     Counted on the `meta` device, where every path of attention is seen; on a CPU the counter of PyTorch gives the
     fused kernel no operations at all.
     """
-    with torch.device("meta"):
-        module = model.build(image_size=image_size, in_chans=in_chans, num_classes=num_classes)
-    return flops_of(module, (in_chans, image_size, image_size))
+    module = empty(model, image_size=image_size, in_chans=in_chans, num_classes=num_classes)
+    return flops_of(module.to("meta"), (in_chans, image_size, image_size))
 
 
 def params_of(module: nn.Module) -> int:
@@ -70,7 +68,9 @@ def flops_of(module: nn.Module, shape: tuple[int, ...]) -> int:
     with torch.no_grad(), uncounted, counter, _stated(module, counter, uncounted) as surplus:
         try:
             module.eval()(torch.empty(1, *shape, device="meta"))
-        except RuntimeError as error:
+        except InputError:
+            raise
+        except Exception as error:  # of a module of one's own, whatever it is
             allowed = "possible without numbers, on the device meta"
             raise InputError(f"forward of {name} must be {allowed}. Got {fault(error)} instead.") from error
     if uncounted.names:
