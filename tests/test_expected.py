@@ -3,9 +3,10 @@
 import pytest
 import torch
 from made_up import make_plan, write_store
+from torch import nn
 
 from vision_attn import ViT, expected
-from vision_attn.models import count_flops, count_params
+from vision_attn.models import as_model, count_flops, count_params
 from vision_attn.plan import Cell, PlannedRun
 from vision_attn.spec import json_sha256
 from vision_attn.states import look
@@ -82,6 +83,17 @@ def test_another_model_takes_as_much_more_as_its_flops(tmp_path):
     ratio = count_flops(large, **shape) / count_flops(small, **shape)
     assert (found.seconds, found.alike, found.scaled) == (pytest.approx(50 * 2 * ratio), 0, 1)
     assert found.bytes == 36 * 1024 + 4 * count_params(large, **shape)
+
+
+def test_the_disk_holds_all_that_is_stored_of_a_model_not_only_what_is_trained(tmp_path):
+    @as_model
+    def MostlyFrozen(num_classes):
+        first = nn.Linear(784, 784).requires_grad_(False)
+        return nn.Sequential(nn.Flatten(), first, nn.Linear(784, num_classes))
+
+    todo = run(16, 0)
+    todo["model"] = {"kind": "MostlyFrozen"}
+    assert of(planned(todo), tmp_path).bytes == 36 * 1024 + 4 * (784 * 785 + 785 * 10)
 
 
 def test_nothing_is_said_where_no_run_is_finished(tmp_path):

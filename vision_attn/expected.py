@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from vision_attn.data import Dataset
-from vision_attn.models import Model, count_flops, count_params
+from vision_attn.models import Model, count_flops
+from vision_attn.models.size import count_bytes
 from vision_attn.plan import Json, Plan, of_any_subset
 from vision_attn.spec import InputError, canonical, from_json
 from vision_attn.states import Look
@@ -22,7 +23,7 @@ from vision_attn.worker import pick_device
 MOST_READ = 400
 """Finished runs that are looked at; those of the plan come first."""
 TEXTS_BYTES = 36 * 1024
-"""What the texts of a run take on a disk in blocks of 4 KiB; its weights come on top, 4 bytes a parameter."""
+"""What the texts of a run take on a disk in blocks of 4 KiB; its weights come on top."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +56,8 @@ def expected(plan: Plan, look: Look) -> Expected:
         elif (rate := _rate(run, rates)) is not None:
             scaled += 1
             seconds += rate * _work(run) * number
-    sizes = [_counted(count_params, _subject(run)) for run in todo]
-    disk = None if None in sizes else sum(TEXTS_BYTES + 4 * (params or 0) for params in sizes)
+    sizes = [_counted(count_bytes, _subject(run)) for run in todo]
+    disk = None if None in sizes else sum(TEXTS_BYTES + (weights or 0) for weights in sizes)
     return Expected(seconds if alike + scaled == len(todo) else None, alike, scaled, disk)
 
 
