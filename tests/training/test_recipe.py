@@ -110,3 +110,15 @@ def test_fields_out_of_range_are_refused_with_a_sentence(fields, sentence):
 def test_a_recipe_survives_json():
     recipe = Recipe(epochs=2.5, clip_grad=None, optimizer="sgd")
     assert from_json(to_json(recipe), Recipe) == recipe
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_complex_parameters_are_trained_too(optimizer):
+    model = nn.Module()
+    model.scale = nn.Parameter(torch.ones(3, dtype=torch.complex64))
+    made = Recipe(updates=1, optimizer=optimizer).make_optimizer(model)
+    (model.scale * torch.arange(3)).abs().sum().backward()
+    made.step()
+    assert model.scale.is_complex()
+    assert not torch.equal(model.scale, torch.ones(3, dtype=torch.complex64))
+    assert Recipe(updates=1).make_optimizer(nn.Linear(2, 2)).param_groups[0]["fused"]

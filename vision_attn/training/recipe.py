@@ -102,14 +102,17 @@ class Recipe(Spec):
         return max(1, round(self.epochs * train_size / self.batch_size))
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """timm's optimiser with its groups of decayed and not decayed parameters, in its fused kernel if it has one."""
+        """timm's optimiser with its groups of decayed and not decayed parameters, in its fused kernel if it has one.
+
+        There is none for complex parameters.
+        """
         from timm.optim import create_optimizer_v2
 
         options: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
         if self.optimizer == "nadamuon":
             orthogonalise_in_float32()
         else:
-            options["fused"] = True
+            options["fused"] = all(one.is_floating_point() for one in model.parameters() if one.requires_grad)
         return create_optimizer_v2(model, opt=self.optimizer, **options)
 
     def make_scheduler(self, optimizer: torch.optim.Optimizer, *, num_updates: int) -> Any:
