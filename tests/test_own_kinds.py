@@ -38,6 +38,25 @@ def {name}(image_size, in_chans, num_classes):
 MODEL = {name}()
 """
 FLAT = "nn.Sequential(nn.Flatten(), nn.Linear(in_chans * image_size**2, {outputs}))"
+MODULE = """import torch
+
+class Inner(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Linear(784, classes)
+        {held}
+
+    def forward(self, x):
+        {body}
+    {more}
+
+@as_model
+def {name}(num_classes):
+    return Inner(num_classes)
+
+MODEL = {name}()
+"""
+LINEAR = "return self.head(x.flatten(1))"
 PROBE = """@spec
 class {name}(Probe):
     def __call__(self, model, data):
@@ -124,12 +143,71 @@ def test_an_example_of_under_40_lines_runs_to_a_report_that_names_the_source_of_
         (
             NETWORK.format(name="Unfit", module="nn.Sequential(nn.Flatten(), nn.Linear(5, num_classes))"),
             "Size()",
-            r"forward of Unfit fails: RuntimeError: mat1 and mat2 [^/]* \(.*mine\.py, line 9\)$",
+            r"forward of Unfit for two images fails: RuntimeError: mat1 and mat2 [^/]* \(.*mine\.py, line 9\)$",
         ),
         (
             NETWORK.format(name="Numb", module="'no module'"),
             "Size()",
             r"build of Numb must return a module with parameters to be trained .* Got 'no module' instead\.",
+        ),
+        (
+            MODULE.format(
+                name="Varying", held="", body="return self.head(x.flatten(1)).put_(X, X.float())", more=""
+            ).replace("import torch", "import torch\nX = torch.tensor([0])"),
+            "Accuracy()",
+            r"^forward of Varying for two images fails: RuntimeError: put_ does not have a deterministic.* line 19\)$",
+        ),
+        (
+            MODULE.format(name="Squeezing", held="", body="return self.head(x.flatten(1)).squeeze()", more=""),
+            "Accuracy()",
+            r"logits of Squeezing must have the shape \(1, 10\) for one image \(.*mine\.py, line 21\)\. Got \(10,\)",
+        ),
+        (
+            MODULE.format(name="OfTwo", held="", body="return self.head(x.view(2, 784))", more=""),
+            "Accuracy()",
+            r"^forward of OfTwo for one image fails: RuntimeError: shape .* \(.*mine\.py, line 18\)$",
+        ),
+        (
+            MODULE.format(
+                name="Noting", held="", body=LINEAR, more="def get_extra_state(self):\n        return {'calls': 0}"
+            ),
+            "Accuracy()",
+            r"^state_dict of Noting must hold tensors alone, .*mine\.py, line 22\)\. Got \{'calls': 0\} as _extra",
+        ),
+        (
+            MODULE.format(
+                name="Spread", held="self.scale = nn.Parameter(torch.ones(1).expand(9))", body=LINEAR, more=""
+            ),
+            "Accuracy()",
+            r"^scale of Spread must have numbers with a place of their own in memory, .* \(.*mine\.py, line 21\)\. Got",
+        ),
+        (
+            MODULE.format(
+                name="Growing",
+                held="self.register_buffer('seen', torch.zeros(0))",
+                body="self.seen = torch.cat([self.seen, x.mean()[None]]) if self.training else self.seen; " + LINEAR,
+                more="",
+            ),
+            "Accuracy()",
+            r"^loading the weights of Growing fails: RuntimeError: .* mismatch for seen: .* \(.*mine\.py, line 21\)$",
+        ),
+        (
+            MODULE.format(
+                name="Sparse", held="self.register_buffer('eye', torch.eye(3).to_sparse())", body=LINEAR, more=""
+            ),
+            "Accuracy()",
+            r"^storing the weights of Sparse fails: .* \(.*mine\.py, line 21\)$",
+        ),
+        (
+            MODULE.format(
+                name="Viewing",
+                held="self.convs = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 1, 3, padding=1))",
+                body="return self.head(self.convs[1](self.convs[0](x).view(-1, 8, 28, 28)).view(len(x), -1))"
+                ".add(self.convs[0](x).view(len(x), -1).mean())",
+                more="",
+            ),
+            "Accuracy()",
+            r"^training of Viewing fails: RuntimeError: view size is not compatible .* \(.*mine\.py, line 18\)$",
         ),
         (
             PROBE.format(name="Misspelt", body="yield {'metric': 'a', 'value': model.widht}"),
@@ -145,7 +223,7 @@ def test_an_example_of_under_40_lines_runs_to_a_report_that_names_the_source_of_
             "@as_mixer\ndef Unasked(dim):\n    return nn.MultiheadAttention(dim, 1)\n"
             "MODEL = ViT(dim=16, depth=1, patch_size=7, mixer=Unasked())",
             "Size()",
-            r"forward of ViT fails: TypeError: MultiheadAttention.forward\(\) missing .* \(.*mine\.py, line 9\)$",
+            r"forward of ViT for two images fails: TypeError: MultiheadAttention.* missing .* \(.*mine\.py, line 9\)$",
         ),
         (
             "@spec\nclass Misfit(Model):\n    def build(self, size):\n        return None\nMODEL = Misfit()",
@@ -319,6 +397,33 @@ def test_a_fault_is_told_before_anything_runs_with_its_file_and_line(tmp_path, o
         tried(tmp_path, own, probes=probes)
     assert re.search(sentence, str(error.value)), error.value
     assert "\n" not in str(error.value)
+
+
+def test_a_model_whose_parameters_get_their_shape_from_the_first_images_is_planned_and_sized(tmp_path):
+    module = "nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))"
+    planned = tried(tmp_path, NETWORK.format(name="Lazily", module=module), probes="Accuracy()")
+    (size,) = sweep.sizes(planned).values()
+    assert size["params"] == 7850
+
+
+def test_a_learning_rate_that_a_model_does_not_bear_is_no_fault_of_the_model(tmp_path):
+    own = MODULE.format(name="Bearing", held="", body="return self.head(x.flatten(1)).exp()", more="")
+    path = tmp_path / "mine.py"
+    text = FILE.format(own=own, probes="Accuracy()")
+    path.write_text(text.replace("updates=1, batch_size=8", "updates=1, batch_size=8, learning_rate=1e9"))
+    planned = plan(load(path)[1], name="mine")
+    sweep.check(planned, list(planned.runs))
+
+
+@pytest.mark.parametrize("held", ["self.tied = nn.Linear(784, 10); self.tied.weight = self.head.weight", "pass"])
+def test_planning_a_model_leaves_the_random_numbers_alone(tmp_path, held):
+    torch.manual_seed(0)
+    random.seed(0)
+    before = torch.get_rng_state(), random.getstate()
+    name = "Tying" if "tied" in held else "Untying"
+    tried(tmp_path, MODULE.format(name=name, held=held, body=LINEAR, more=""), probes="Accuracy()")
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
 
 
 def test_the_module_spec_decorates_as_the_decorator_in_it_does(tmp_path):

@@ -35,8 +35,15 @@ class Timm(Model):
             options["img_size"] = image_size
         try:
             return timm.create_model(self.name, pretrained=False, in_chans=in_chans, num_classes=num_classes, **options)
-        except (TypeError, AssertionError, ValueError, RuntimeError) as error:
+        except Exception as error:  # of timm's models, whatever it is
             raise InputError(
                 f"options of Timm must be ones that {self.name} takes for {in_chans} x {image_size} x {image_size} "
                 f"images. Got {dict(self.options)!r} instead: {error}"
             ) from error
+
+    def unfit(self, given: str, *, wanted: tuple[int, ...], image_size: int, in_chans: int, **_: int) -> InputError:
+        """The error that says what its module gives for two images instead of logits of the wanted shape."""
+        images = f"{in_chans} x {image_size} x {image_size} images"
+        allowed = f"those of a model that gives logits of the shape {wanted} for two {images}"
+        what = f"{self.name!r} with {dict(self.options)!r}" if self.options else repr(self.name)
+        return InputError(f"name and options of Timm must be {allowed}. Got {what} instead: {given}")

@@ -15,6 +15,14 @@ def require_fit(recipe: Recipe, model: nn.Module, *, data: Data) -> None:
 
     One image goes through the model, in eval mode and outside of its random numbers.
     """
+    require_recipe(recipe, model, data=data)
+    device = next(model.parameters()).device
+    with evaluating(model), torch.inference_mode():
+        require_places(model(data.normalise(data.test.images[:1].to(device))), data=data)
+
+
+def require_recipe(recipe: Recipe, model: nn.Module, *, data: Data) -> None:
+    """Raise `InputError` where the recipe does to the images, or to the model, what they are not made for."""
     where = f"on {data.name}, where it matters what lies where"
     may_move = data.crop and data.farthest is None
     recipe.require("crop_padding", not recipe.crop_padding or data.crop, f"0 {where}")
@@ -29,14 +37,14 @@ def require_fit(recipe: Recipe, model: nn.Module, *, data: Data) -> None:
     if isinstance(model, FittedClassifier) and isinstance(data.train, Stream):
         allowed = f"one that is trained by updates on {data.name}, whose training images are drawn anew"
         raise InputError(f"model must be {allowed}. Got {type(model.spec).__name__} instead.")
-    device = next(model.parameters()).device
-    with evaluating(model), torch.inference_mode():
-        found = model(data.normalise(data.test.images[:1].to(device))).shape[2:]
-    if tuple(found) != data.label_shape:
+
+
+def require_places(scores: torch.Tensor, *, data: Data) -> None:
+    """Raise `InputError` where predictions, logits (B, classes, ...), are not where the labels are."""
+    found = tuple(scores.shape[2:])
+    if found != data.label_shape:
         allowed = _place(data.label_shape)
-        raise InputError(
-            f"predictions of the model must be {allowed} on {data.name}. Got {_place(tuple(found))} instead."
-        )
+        raise InputError(f"predictions of the model must be {allowed} on {data.name}. Got {_place(found)} instead.")
 
 
 def _place(shape: tuple[int, ...]) -> str:
