@@ -8,10 +8,11 @@ import numbers
 import re
 import reprlib
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,12 @@ USUAL = ("model", "train_size", "seed")
 """Factors that figures look for, whatever their levels."""
 MANY = 20
 """More different numbers than this in most of the rows are a result and no factor."""
+NO_NUMBER = re.compile(r"[-+]?nan|-?1\.#\w+|<na>", re.IGNORECASE)
+"""How programs write a number that is missing; NA and None are names as well."""
+LOWEST = re.compile(r"adv|attack|robust|pgd|fgsm|worst|group")
+"""Names of accuracies that may be far below that of guessing."""
+OTHERS = "leave it out by naming the others: factors=[...], or --factor COLUMN for each."
+DIVERGED = " Leave the cell empty where a run diverged."
 LARGEST = 1e100
 """No result is larger: sums of them would be infinite."""
 UNREADABLE = (EOFError, OSError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, tarfile.TarError, ValueError)
@@ -47,13 +54,18 @@ OTHER_FILES = {
 """Tables that are no CSV, by their first bytes, and what of pandas reads them."""
 
 
-def read(path: Path) -> pd.DataFrame:
-    """A CSV file of results, without spaces around its cells. Raises `InputError` where it cannot be read as one."""
+def read(path: Path, *, values: Container[str] = ("accuracy",)) -> pd.DataFrame:
+    """A CSV file of results, without spaces around its cells. Raises `InputError` where it cannot be read as one.
+
+    Columns other than the results, `values`, hold names: None and NA are levels there, and no empty cells.
+    """
     try:
         _check_is_text(path)
         frame = pd.read_csv(path, skipinitialspace=True)
         texts = pd.read_csv(path, skipinitialspace=True, dtype=str, keep_default_na=False)
         header = pd.read_csv(path, skipinitialspace=True, header=None, nrows=1, dtype=str, keep_default_na=False)
+    except InputError:  # a ValueError, as what an archive raises
+        raise
     except FileNotFoundError:
         raise InputError(f"No such file: {path}") from None
     except UnicodeDecodeError:
@@ -84,15 +96,34 @@ def read(path: Path) -> pd.DataFrame:
     names = header.iloc[0].str.strip()
     if len(twice := names[names.duplicated() & (names != "")]):
         raise InputError(f"Columns of {path} must be named once each. Got {twice.iloc[0]!r} twice.")
-    for name in frame.columns:  # among texts, None and NA are names
-        if frame[name].isna().any() and not pd.api.types.is_numeric_dtype(frame[name].dtype):
-            frame[name] = texts[name].where(texts[name].str.strip() != "", None)
+    for name in frame.columns:
+        frame[name] = _with_names(frame[name], texts[name].str.strip(), is_result=str(name).strip() in values)
     frame = frame.rename(columns=lambda name: str(name).strip())
     unnamed = frame.columns.str.fullmatch(r"Unnamed: \d+")
     is_index = unnamed & (np.arange(len(unnamed)) == 0)  # as `DataFrame.to_csv` writes one beside the columns
     frame = frame.loc[:, ~(is_index | (unnamed & frame.isna().all().to_numpy()))]
     frame = frame.apply(_stripped)
     return frame.dropna(how="all").reset_index(drop=True)  # lines of commas alone, as spreadsheets leave them
+
+
+def _with_names(column: pd.Series, texts: pd.Series, *, is_result: bool) -> pd.Series:
+    """A column with the cells that pandas takes for empty, though they are names; `texts` are its cells as written.
+
+    Models named by numbers, such as versions, keep their names where another number is written so: 1.10.
+    """
+    is_number = pd.api.types.is_numeric_dtype(column.dtype)
+    if is_result and is_number:
+        return column
+    if column.name == "model" and is_number:
+        written = column.astype(str).str.removesuffix(".0")
+        if (column.notna() & (written != texts)).any():
+            return texts.where(texts != "", None)
+    if not column.isna().any():
+        return column
+    if not is_number:
+        return texts.where(texts != "", None)
+    is_name = column.isna() & (texts != "") & ~texts.str.fullmatch(NO_NUMBER)
+    return column.astype(object).mask(is_name, texts) if is_name.any() else column
 
 
 def _check_is_text(path: Path) -> None:
@@ -136,15 +167,18 @@ def parts(
     if num_classes is not None and not (isinstance(num_classes, numbers.Real) and 2 <= num_classes <= MOST_CLASSES):
         raise InputError(f"num_classes must be from 2 to {MOST_CLASSES:,}. Got {num_classes!r} instead.")
     cells = [dict(zip(chosen, row, strict=True)) for row in zip(*(plain for plain, _ in table.values()), strict=True)]
-    splits = frame["split"].map(str) if "split" in frame and "split" not in chosen else pd.Series(split, frame.index)
-    _check_twice(cells, list(splits))
+    splits = [split] * len(frame)
+    if "split" in frame and "split" not in chosen:
+        _check_filled(frame["split"], "split")
+        splits = [str(level) for level in _levels(frame, "split")[0]]
+    _check_twice(cells, splits)
     keys = [_key(cell) for cell in cells]
     columns = {factor: _column(plain, levels) for factor, (plain, levels) in table.items()}
     head = pd.DataFrame({**columns, "run": pd.Series(keys, dtype="str")})
     rows = []
     for column, metric in metrics.items():
         results = _results(frame, column, metric, percent=percent, num_classes=num_classes)
-        rows.append(head.assign(metric=metric, value=results, split=list(splits))[~np.isnan(results)])
+        rows.append(head.assign(metric=metric, value=results, split=splits)[~np.isnan(results)])
     values = pd.concat(rows, ignore_index=True)
     runs = head.drop_duplicates("run").reset_index(drop=True)
     runs = runs.assign(state=np.where(runs["run"].isin(values["run"]), "done", "pending"), reason="")
@@ -273,23 +307,29 @@ def _check_factor(column: pd.Series, name: str, values: list[str], *, is_named: 
     if name in RESERVED:
         raise InputError(
             f"A column must not be called {name!r}, as tables of results have one of that name. Rename it (to seed, "
-            "where it counts repetitions; to train_size, where training images), or leave it out by naming the "
-            "others: factors=[...], or --factor COLUMN for each."
+            f"where it counts repetitions; to train_size, where training images), or {OTHERS}"
         )
     if name in values:
         raise InputError(f"A column must be a factor or a value. Got {name!r} as both.")
     if len(unusable := column[[isinstance(cell, list | dict | set | np.ndarray) for cell in column]]):
         raise InputError(f"Column {name!r} must hold texts and numbers. Got {_shown(unusable.iloc[0])} instead.")
-    column = column.where([not isinstance(cell, str) or bool(cell.strip()) for cell in column])
-    if column.isna().any():
-        row = int(np.flatnonzero(column.isna())[0])
-        raise InputError(f"Every row needs a level in column {name!r}. Row {row + 1} has none.")
-    different = column.nunique()
-    if not is_named and pd.api.types.is_float_dtype(column) and different > max(MANY, len(column) // 2):
+    _check_filled(column, name, hint="" if is_named else f" Fill the column in, or {OTHERS}")
+    different, own = column.nunique(), column
+    if column.dtype == object:
+        own = pd.Series([cell for cell in column if not isinstance(cell, str)])
+    if not is_named and pd.api.types.is_float_dtype(own) and different > max(MANY, len(column) // 2):
         raise InputError(
             f"Column {name!r} has {different} different numbers in {len(column)} rows, as a result has and a factor "
             "has not. Name it among the values, or name the factors."
         )
+
+
+def _check_filled(column: pd.Series, name: str, *, hint: str = "") -> None:
+    """Raise `InputError` where a cell of a column is empty."""
+    column = column.where([not isinstance(cell, str) or bool(cell.strip()) for cell in column])
+    if column.isna().any():
+        row = int(np.flatnonzero(column.isna())[0])
+        raise InputError(f"Every row needs a level in column {name!r}. Row {row + 1} has none.{hint}")
 
 
 def _numbering(frame: pd.DataFrame) -> list[str]:
@@ -307,8 +347,11 @@ def _levels(frame: pd.DataFrame, factor: str) -> tuple[list[Any], list[Any]]:
     levels = list(dict.fromkeys(plain))
     known: dict[str, Any] = {}
     for level in levels:
-        if (other := known.setdefault(str(level).strip().lower(), level)) is not level:
-            raise InputError(f"Column {factor!r} must write a level in one way. Got {other!r} and {level!r}.")
+        if (other := known.setdefault(composed(level).strip().lower(), level)) is not level:
+            written = ascii if composed(other) == composed(level) else repr  # else both would look alike
+            raise InputError(
+                f"Column {factor!r} must write a level in one way. Got {written(other)} and {written(level)}."
+            )
     for text in (level for level in levels if isinstance(level, str)):
         if len(text) > LONGEST_LEVEL:
             raise InputError(
@@ -324,6 +367,11 @@ def _levels(frame: pd.DataFrame, factor: str) -> tuple[list[Any], list[Any]]:
         present = set(levels)
         return plain, [level for level in ordered if level in present]
     return plain, sorted(levels) if all(map(_is_number, levels)) else levels
+
+
+def composed(level: Any) -> str:
+    """The text of a level, in which é is one character however it was typed."""
+    return unicodedata.normalize("NFC", str(level))
 
 
 def _plain(factor: str, cell: Any) -> Any:
@@ -376,8 +424,8 @@ def _check_twice(cells: list[dict[str, Any]], splits: list[str]) -> None:
 def _results(frame: pd.DataFrame, column: str, metric: str, *, percent: bool, num_classes: int | None) -> np.ndarray:
     """A column of results as numbers, shares between 0 and 1.
 
-    Accuracies of at most 1 pass for percent only where guessing is no better; of other kinds of accuracy, as under
-    attack, only where all are so low.
+    Accuracies of at most 1 pass for percent only where guessing is no better; of accuracies that may be worse than
+    guessing, as under attack, and of other shares, it is refused where all are so low.
     """
     try:
         values = np.array(frame[column].to_numpy(float, na_value=np.nan))
@@ -389,26 +437,39 @@ def _results(frame: pd.DataFrame, column: str, metric: str, *, percent: bool, nu
         raise InputError(f"Column {column!r} must hold numbers. Got {text!r} instead.{hint}") from None
     if not is_share(metric):
         if len(wrong := values[np.abs(values) > LARGEST]):
-            hint = "" if np.isfinite(wrong[0]) else " Leave the cell empty where a run diverged."
-            raise InputError(f"Column {column!r} must hold finite numbers up to 1e100. Got {wrong[0]:g} instead.{hint}")
+            hint = "" if np.isfinite(wrong[0]) else DIVERGED
+            raise InputError(
+                f"Column {column!r} must hold finite numbers up to 1e100. Got {_written(wrong[0])} instead.{hint}"
+            )
         return values
     wrong = values[(values < 0) | (values > (100 if percent else 1))]
     if len(wrong):
         allowed = "percent between 0 and 100" if percent else "shares between 0 and 1"
         hint = (
-            " If they are percent, say so: percent=True, or --percent." if not percent and 1 < wrong[0] <= 100 else ""
+            " If they are percent, say so: percent=True, or --percent." if 1 < wrong[0] <= 100 and not percent else ""
         )
-        raise InputError(f"Column {column!r} must hold {allowed}. Got {wrong[0]:g} instead.{hint}")
-    if percent and metric.endswith("accuracy") and (num_classes or 0) < FEW_RIGHT:
-        low, needed = values[(values > 0) & (values <= 1)], f"num_classes={FEW_RIGHT}, or --classes"
-        if len(low) and (metric == "accuracy" or np.nanmax(values) <= 1):
-            which = (
-                f"{low[0]:g}, as if it were a share"
-                if np.nanmax(values) > 1
-                else "none above 1, as if they were shares"
-            )
-            raise InputError(
-                f"Column {column!r} must hold percent. Got {which}: write all alike, and leave percent=True, or "
-                f"--percent, out where they are shares. So low a percent needs at least {FEW_RIGHT} classes: {needed}."
-            )
+        hint = hint if np.isfinite(wrong[0]) else DIVERGED
+        raise InputError(f"Column {column!r} must hold {allowed}. Got {_written(wrong[0])} instead.{hint}")
+    if percent:
+        _check_percent(values, column, metric, num_classes)
     return values / 100 if percent else values
+
+
+def _check_percent(values: np.ndarray, column: str, metric: str, num_classes: int | None) -> None:
+    """Raise `InputError` where a column of percent has numbers that look like shares."""
+    low, is_accuracy = values[(values > 0) & (values <= 1)], metric.endswith("accuracy")
+    are_all = len(low) > 0 and np.nanmax(values) <= 1
+    if is_accuracy and (num_classes or 0) >= FEW_RIGHT:
+        return
+    if are_all or (len(low) and is_accuracy and not LOWEST.search(metric.lower())):
+        which = "none above 1, as if they were shares" if are_all else f"{_written(low[0])}, as if it were a share"
+        needed = f" So low a percent needs at least {FEW_RIGHT} classes: num_classes={FEW_RIGHT}, or --classes."
+        raise InputError(
+            f"Column {column!r} must hold percent. Got {which}: write all alike, and leave percent=True, or "
+            f"--percent, out where they are shares.{needed if is_accuracy else ''}"
+        )
+
+
+def _written(number: float) -> str:
+    """A number with all the digits that tell it from others: 1.0000001."""
+    return repr(float(number)).removesuffix(".0")

@@ -155,7 +155,9 @@ def _of_table(
     from vision_attn.plan import folders_in
     from vision_attn.records import Records
 
-    frame = read(table)
+    pairs = [_pair(text, "value", alone=True) for text in value or ["accuracy"]]
+    columns = dict(pairs)
+    frame = read(table, values=columns)
     if not value and "accuracy" not in frame:
         if folder := next((one for one in table.absolute().parents[:2] if one in folders_in(one.parent)), None):
             raise InputError(f"{table} belongs to a report. Give the report's folder: '{shown(folder)}'.")
@@ -164,8 +166,6 @@ def _of_table(
             allowed = "a row per trained model, with its accuracy in one column, such as pandas.melt makes them"
             raise InputError(f"{table} must have {allowed}. Got columns named {', '.join(levels)}.")
         raise InputError(f"No column of the table is called accuracy. Say which is: --value COLUMN=accuracy ({own}).")
-    pairs = [_pair(text, "value", alone=True) for text in value or ["accuracy"]]
-    columns = dict(pairs)
     if twice := next((pair for pair in pairs if columns[pair[0]] != pair[1]), None):
         raise InputError(f"value must give a column once. Got {twice[0]!r} as {twice[1]} and as {columns[twice[0]]}.")
     if percent and not any(map(is_share, columns.values())):
@@ -210,10 +210,12 @@ def _of_folder(
 
 def _typed(given: dict[str, Any], plan: Any) -> dict[str, Any]:
     """The given fields, with the reference as the level that is meant, as typed all are texts."""
+    from vision_attn.own_results import composed
+
     if "reference" not in given:
         return given
     known, text = plan.factors.get(given.get("hue", "model"), ()), given["reference"]
-    return {**given, "reference": next((level for level in known if str(level) == text), text)}
+    return {**given, "reference": next((level for level in known if composed(level) == composed(text)), text)}
 
 
 def _asked(kind: str, given: dict[str, Any], metric: str, plan: Any) -> Any:
