@@ -167,7 +167,7 @@ def parts(
     if num_classes is not None and not (isinstance(num_classes, numbers.Real) and 2 <= num_classes <= MOST_CLASSES):
         raise InputError(f"num_classes must be from 2 to {MOST_CLASSES:,}. Got {num_classes!r} instead.")
     cells = [dict(zip(chosen, row, strict=True)) for row in zip(*(plain for plain, _ in table.values()), strict=True)]
-    splits = [split] * len(frame)
+    splits, where = [split] * len(frame), "measured_split" if "split" in chosen else "split"
     if "split" in frame and "split" not in chosen:
         _check_filled(frame["split"], "split")
         splits = [str(level) for level in _levels(frame, "split")[0]]
@@ -178,7 +178,8 @@ def parts(
     rows = []
     for column, metric in metrics.items():
         results = _results(frame, column, metric, percent=percent, num_classes=num_classes)
-        rows.append(head.assign(metric=metric, value=results, split=splits)[~np.isnan(results)])
+        own = head.assign(metric=metric, value=results, **{where: splits})
+        rows.append(own[~np.isnan(results)])
     values = pd.concat(rows, ignore_index=True)
     runs = head.drop_duplicates("run").reset_index(drop=True)
     runs = runs.assign(state=np.where(runs["run"].isin(values["run"]), "done", "pending"), reason="")

@@ -202,6 +202,20 @@ def seeds_text(table: pd.DataFrame, names: Sequence[str], *, unit: str = "seed")
     return said
 
 
+def alone_text(table: pd.DataFrame, names: Sequence[str]) -> str:
+    """Which values have no partner, in a sentence: the cells, by the columns `names`, that `dropped` counts some of."""
+    if not (count := int(table["dropped"].sum())):
+        return ""
+    said = (
+        "1 value has no partner and is left out" if count == 1 else f"{count} values have no partner and are left out"
+    )
+    cells = [
+        f"{cell_text(row, names)}, {listing(row['dropped_pairs'].split('; '), most=3)}"
+        for row in table[table["dropped"] > 0].to_dict("records")
+    ]
+    return f"{said}: {listing(cells, most=5)}."
+
+
 def data_text(records: Records) -> str:
     """The data sets of the runs that have ended, to be put behind a quantity: " on mnist5k"."""
     name = column(records, "dataset")

@@ -286,7 +286,7 @@ def test_a_learning_rate_is_settled_for_every_model():
 @pytest.mark.parametrize(
     ("figure", "sentence"),
     [
-        (FittedCurves(x="model"), "x of FittedCurves must be a factor of positive numbers. Got 'model' instead."),
+        (FittedCurves(x="model"), "x of FittedCurves must be a factor of positive numbers. Got 'ResNet' in 'm"),
         (FittedCurves(x="epochs"), "x of FittedCurves must be a factor of the experiment (model, arrangement, "),
         (Crossover(reference="VGG"), "reference of Crossover must be a level of model ('ResNet', 'ViT', 'ViT, 7x7"),
         (

@@ -1,12 +1,12 @@
 """Axes: sizes along x, shares and logarithms along y whose numbers can be read, and the rows of dot plots."""
 
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
@@ -15,6 +15,8 @@ from vision_attn.plan import Plan
 from vision_attn.records import require_factor
 from vision_attn.spec import InputError
 from vision_attn.wording import exact, is_number, short
+
+ROUNDING = 1e-12
 
 
 def rows_axis(axes: Axes, texts: Sequence[str]) -> None:
@@ -37,11 +39,12 @@ def row_height(texts: Sequence[str], row: float) -> float:
     return max(row, 1.25 * lines * lettering.points("ytick.labelsize") / 72 + 0.06) if lines > 1 else row
 
 
-def require_sizes(plan: Plan, what: str, name: str) -> None:
-    """Raise the standard sentence where `x` of the figure `what` is no factor of positive numbers."""
-    require_factor(plan, "x", what, name)
-    if not all(is_number(level) and level > 0 for level in plan.levels(name)):
-        raise InputError(f"x of {what} must be a factor of positive numbers. Got {name!r} instead.")
+def require_sizes(plan: Plan, what: str, name: str, *, field: str = "x") -> None:
+    """Raise the standard sentence where the `field` of the figure `what` is no factor of positive numbers."""
+    require_factor(plan, field, what, name)
+    if wrong := [level for level in plan.levels(name) if not (is_number(level) and level > 0)]:
+        given = next((level for level in wrong if not str(level).replace(".", "", 1).isdigit()), wrong[0])
+        raise InputError(f"{field} of {what} must be a factor of positive numbers. Got {given!r} in {name!r} instead.")
 
 
 def log_axis(axes: Axes, *, dense: bool = False, unit: str = "") -> None:
@@ -94,8 +97,14 @@ def size_axis(axes: Axes, levels: Sequence[Any], *, label: str, linear: bool = F
     if is_slanted:
         for text in axes.get_xticklabels():
             text.set(rotation=30, rotation_mode="anchor", horizontalalignment="right")
-    axes.set_xlabel("\n".join(textwrap.wrap(label, max(10, int((theme.width(axes) - 0.35) / 0.062)))))
+    axes.set_xlabel(lettering.shown(lettering.wrapped(label, max(10, int((theme.width(axes) - 0.35) / 0.062)))))
     return places
+
+
+def difference_axis(axes: Axes, table: pd.DataFrame, *, along: Literal["x", "y"]) -> None:
+    """Room on both sides of 0 where no difference of a table is more than rounding, which makes an axis of 1e-17."""
+    if table[["estimate", "low", "high"]].abs().max(axis=None) < ROUNDING:
+        (axes.set_xlim if along == "x" else axes.set_ylim)(-1, 1)
 
 
 def share_axis(axes: Axes, *, along: Literal["x", "y"] = "y") -> None:

@@ -95,7 +95,7 @@ class ConvergenceSteps(OverSeeds):
         shares = 100 * place["share"].unstack().reindex(index=names, columns=levels).astype(float)
         texts = place["estimate"].unstack().reindex(index=names, columns=levels)
         texts = texts.map(lambda updates: "" if pd.isna(updates) else f"{updates:,.0f}").where(shares.notna(), "–")
-        labels = [lettering.wrapped(wording.level_text(self.hue, name), NAME) for name in names]
+        labels = [lettering.shown(lettering.wrapped(wording.level_text(self.hue, name), NAME)) for name in names]
         high = max(0.3, 0.19 * max(label.count("\n") + 1 for label in labels))
         with theme.style(into):
             sheet = theme.sheet((3.2 + 0.75 * len(levels), 0.9 + high * len(names)), into=into)
@@ -104,7 +104,7 @@ class ConvergenceSteps(OverSeeds):
             bar = {"label": f"runs that reach {100 * self.threshold:g} % accuracy (%)"}
             sns.heatmap(shares, annot=texts, fmt="", ax=axes, cbar_kws=bar, yticklabels=labels, **style)
             axes.tick_params(axis="y", rotation=0)
-            axes.set(xlabel=_axis_text(self.x), ylabel="")
+            axes.set(xlabel=lettering.shown(_axis_text(self.x)), ylabel="")
             axes.set_title(f"numbers: updates to {100 * self.threshold:g} % accuracy", loc="left")
             axes.tick_params(length=0)
         return sheet

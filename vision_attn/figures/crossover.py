@@ -1,7 +1,6 @@
 """Crossover and data equivalence: numbers of images, with intervals, or a bound where the sizes measured end."""
 
 import abc
-import textwrap
 from typing import Any, ClassVar
 
 import numpy as np
@@ -125,7 +124,7 @@ class ComparedSizes(Dots, abc.ABC):
 
     def draw_axis(self, axes: Axes, view: View) -> None:
         room = max(12, int((theme.width(axes) - lettering.text_width(self.rows(view).values())) / 0.08))
-        size_axis(axes, view.levels(self.x), label="\n".join(textwrap.wrap(self._label(), room)))
+        size_axis(axes, view.levels(self.x), label=lettering.wrapped(self._label(), room))
 
     def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
         _draw_row(axes, row, place, view.styles[row[self.hue]])
@@ -144,12 +143,13 @@ class ComparedSizes(Dots, abc.ABC):
             said.append(f"Bars: {100 * self.level:g} % percentile intervals over resampled {self.over}s.")
         if (table["n_most"] > table["n"]).any():
             said.append(f"Sizes with more pairs use them all (up to {table['n_most'].max()}).")
-        if alone := int(table["dropped"].sum()):
-            said.append(f"{alone} values have no partner and are left out (dropped_pairs in the CSV names them).")
+        said.append(wording.alone_text(table, view.rows[::-1]))
         is_open = (table[["censored", "low_censored", "high_censored"]] != "").any(axis=None)
         if is_open and not self.instead(table, view):
             said.append("Arrows: beyond the sizes measured, so only a bound is known.")
-        return " ".join(said)
+        if not table["n"].sum():
+            said.append(view.elsewhere(self.metric, self.split))
+        return " ".join(filter(None, said))
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         view = self.view(records)

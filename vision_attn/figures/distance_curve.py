@@ -160,7 +160,8 @@ class DistanceCurve(SplitLines):
         return table, [*self.panel_names(view), self.hue, self.x]
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
-        said = ["Pale: the other models."] if self._is_apart(view) and not self.direction else []
+        said = super().remarks(table, view)
+        said += ["Pale: the other models."] if self._is_apart(view) and not self.direction else []
         if table["reach_low"].notna().any():
             lines = "Dashed lines" if self._is_apart(view) else "Hollow marks above and dashed lines"
             said.append(

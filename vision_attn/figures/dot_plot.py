@@ -8,6 +8,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from vision_attn import wording
 from vision_attn.figures import marks, theme
+from vision_attn.figures.axes import difference_axis
 from vision_attn.figures.base import Levels
 from vision_attn.figures.dots import Dots
 from vision_attn.figures.view import View
@@ -72,6 +73,11 @@ class DotPlot(Dots):
         if self.reference is not None:
             axes.axvline(0, color=theme.INK, linewidth=1.1, zorder=1)
 
+    def finish(self, panels: list[Axes], table: pd.DataFrame, view: View) -> None:
+        super().finish(panels, table, view)
+        if self.reference is not None:
+            difference_axis(panels[0], table, along="x")
+
     def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
         scale, style = 100 if wording.is_share(self.metric) else 1, view.styles[row[self.hue]]
         values = rows_at(self._values(view), {name: row[name] for name in view.rows})
@@ -106,6 +112,8 @@ class DotPlot(Dots):
             out.append(f"Bars: {100 * self.level:g} % Student-t intervals{each}; faint points: single {self.over}s.")
         if self.is_of_shares:
             out.append(wording.cut_text(table, self.metric))
+        if self.split and not self.at and not table["n"].sum():
+            out.append(view.elsewhere(self.metric, self.split))
         return " ".join(filter(None, out))
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:

@@ -87,7 +87,7 @@ class ErfMap(OverSeeds):
                     if are_told:
                         axes.set_xlabel(f"layer {own[name]:g}")
                     if across == 0:
-                        axes.set_ylabel(title)
+                        axes.set_ylabel(lettering.shown(title))
                     if down == 0:
                         lettering.titled(axes, wording.level_text(self.hue, name), wide=wide)
             if image is not None:

@@ -1,5 +1,6 @@
 """Gap: the paired difference to a reference model against the number of training images."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -8,6 +9,7 @@ from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures import theme
+from vision_attn.figures.axes import difference_axis
 from vision_attn.figures.lines import SplitLines
 from vision_attn.figures.marks import reference_line, whiten
 from vision_attn.figures.view import View
@@ -112,6 +114,9 @@ class Gap(SplitLines):
     def chance(self, view: View) -> None:
         """Guessing has no place among differences."""
 
+    def finish(self, panels: Sequence[Axes], table: pd.DataFrame, view: View) -> None:
+        difference_axis(panels[0], table, along="y")
+
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         what = f"{self.split} {self.metric.replace('_', ' ')}"
         return (
@@ -130,9 +135,7 @@ class Gap(SplitLines):
         )
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
-        alone = int(table["dropped"].sum())
-        said = f"{alone} values have no partner and are left out (dropped_pairs in the CSV names them)."
-        return [said] if alone else []
+        return [*super().remarks(table, view), wording.alone_text(table, [self.hue, *view.panels, self.x])]
 
     def _pairing(self, view: View) -> str:
         """What the members of a pair share, by the hashes of their training subsets."""

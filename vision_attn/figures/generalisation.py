@@ -74,23 +74,33 @@ class Generalisation(Lines):
 
     def legend(self, table: pd.DataFrame, view: View) -> dict[str, Any]:
         ink = theme.Style(theme.INK, "o")
-        return {text: marks.handle(ink, hollow=split == "train") for split, text in SPLITS.items()}
+        return {SPLITS[split]: marks.handle(ink, hollow=split == "train") for split in self._measured(table)}
+
+    def _measured(self, table: pd.DataFrame) -> list[str]:
+        """The splits that have values; both where there is none."""
+        return [split for split in SPLITS if table.loc[table["split"] == split, "n"].sum()] or list(SPLITS)
 
     def quantity(self, view: View) -> str:
         return self.metric.replace("_", " ")
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         what = self.metric.replace("_", " ").capitalize()
+        if len(measured := self._measured(table)) == 1:
+            other = next(text for split, text in SPLITS.items() if split not in measured)
+            return f"{what} on the {SPLITS[measured[0]]}{view.data_text}. Nothing is known of the {other}."
         return (
             f"{what} on the training subset and on the test images{view.data_text}. Both "
             "low: underfitting; training high and test low: overfitting. The shaded height is the generalisation gap."
         )
 
     def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
-        return table[table["split"] == "test"], view.by
+        return table[table["split"] == self._measured(table)[-1]], view.by
 
     def bars(self) -> str:
         return f"Bars: {100 * self.level:g} % Student-t intervals."
+
+    def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
+        return [] if table["n"].sum() else [view.elsewhere(self.metric, *SPLITS)]
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         view = self.view(records)

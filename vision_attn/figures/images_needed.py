@@ -13,7 +13,7 @@ from vision_attn.figures.lines import Lines, Panel
 from vision_attn.figures.marks import hollow_mark
 from vision_attn.figures.view import View
 from vision_attn.records import Records, planned
-from vision_attn.spec import InputError, spec
+from vision_attn.spec import spec
 from vision_attn.statistics import sizes_needed
 
 CENSORED = {"estimate": "censored", "low": "low_censored", "high": "high_censored"}
@@ -63,9 +63,7 @@ class ImagesNeeded(Lines):
     def view(self, records: Records) -> View:
         what = type(self).__name__
         require_sizes(records.plan, what, self.x)
-        sizes: Any = records.plan.factors.get(self.size, ())
-        if not all(wording.is_number(size) and size > 0 for size in sizes):
-            raise InputError(f"size of {what} must be a factor of positive numbers. Got {self.size!r} instead.")
+        require_sizes(records.plan, what, self.size, field="size")
         return super().view(records)
 
     def values(self, view: View) -> pd.DataFrame:
@@ -139,7 +137,7 @@ class ImagesNeeded(Lines):
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
         if not table["n"].sum():
-            return []
+            return [view.elsewhere(self.metric, self.split)]
         said = []
         firsts = table[table["n"] > 0].drop_duplicates(view.rows)
         known = [

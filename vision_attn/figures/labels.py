@@ -60,7 +60,7 @@ def relabel_axes(sheet: theme.Canvas, labels: Mapping[str, str], *, levels: list
 
 def _one_line(artist: Text) -> str:
     """The text of an axis without the breaks that its width asked for."""
-    return " ".join(artist.get_text().split())
+    return " ".join(lettering.unshown(artist.get_text()).split())
 
 
 def _axis_texts(sheet: theme.Canvas) -> list[Text]:

@@ -55,14 +55,5 @@ class LearningCurve(SplitLines):
             mark_hollow(axes, own, at, style)
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
-        own = view.values[view.values["metric"] == self.metric]
-        if not table["n"].sum() and len(own):
-            splits = list(own["split"].dropna().astype(str).unique()) if "split" in own else []
-            if splits and self.split not in splits:
-                return [
-                    f"There are values of {self.metric} of the split {', '.join(splits)}, but none of {self.split}."
-                ]
-            return [
-                f"There are values of {self.metric}, but none that have the split {self.split!r} and nothing beside."
-            ]
-        return limits_remarks(table, view, by=view.by) if "limited_by" in table else []
+        said = limits_remarks(table, view, by=view.by) if "limited_by" in table else []
+        return [*super().remarks(table, view), *said]

@@ -24,6 +24,10 @@ END = 0.12
 """The inches between a line and its name."""
 WIDEST_ENDS, FARTHEST = 0.3, 2.0
 """The share of a page of given width that names of lines may take; how many lines of text a name may be moved."""
+WORD = re.compile(r"(?:\\.|\$(?:\\.|[^$])*\$|[^\s$])+")
+"""What is not cut: letters between spaces, and formulas with all that is in them."""
+UNSEEN = str.maketrans("", "", "${}^_\\")
+"""Signs of formulas that are not drawn."""
 WIDEST_NAMES = 0.4
 """The share of a page of given width that names of rows may take."""
 
@@ -35,11 +39,18 @@ def shown(text: str) -> str:
     return text if "$" not in text or _is_formula(text) else text.replace("$", r"\$")
 
 
+def unshown(text: str) -> str:
+    """The text that `shown` was given."""
+    if "\\" not in text or _is_formula(text):
+        return text
+    return re.sub(r"\\([%#&_{}$])", r"\1", text) if mpl.rcParams["text.usetex"] else text.replace(r"\$", "$")
+
+
 def _is_formula(text: str) -> bool:
     if text.count("$") - text.count(r"\$") < 2:
         return False
     try:
-        MathTextParser("path").parse(text)
+        MathTextParser("path").parse(text.replace("\n", " "))
     except ValueError:
         return False
     return True
@@ -63,36 +74,37 @@ def row_names(texts: Iterable[str], *, into: theme.Canvas | None) -> list[str]:
     if not isinstance(into, theme.Page) or not into.given_width:
         return list(texts)
     letters = max(12, int(WIDEST_NAMES * into.given_width / (0.6 * points("ytick.labelsize") / 72)))
-    return [text if "$" in text else wrapped(text, letters) for text in texts]
+    return [wrapped(text, letters) for text in texts]
 
 
 def legend(figure: theme.Canvas, entries: dict[str, Line2D]) -> None:
     """One legend for the sheet, above its panels, in as few rows as fit; further rows make a page of ours taller.
 
-    Names wider than the sheet are continued in further lines, but for formulas.
+    Names wider than the sheet are continued in further lines.
     """
-    handles, texts = list(entries.values()), [shown(text) for text in entries]
+    handles, texts = list(entries.values()), list(entries)
     if isinstance(figure, Axes):
         if entries:
-            figure.legend(handles, texts)
+            figure.legend(handles, [shown(text) for text in texts])
         return
     if not entries:
         return
     scale = points("legend.fontsize") / 9
-    widths = [scale * (0.072 * len(text) + 0.62) for text in entries]
+    widths = [scale * (0.072 * _letters(text) + 0.62) for text in entries]
     for columns in range(len(widths), 0, -1):
         parts = np.array_split(widths, columns)  # as matplotlib fills its columns
         if sum(part.max() for part in parts) <= theme.inches(figure):
             break
     if columns == 1:
         letters = max(12, int((theme.inches(figure) / scale - 0.62) / 0.072))
-        texts = [text if "$" in text else wrapped(text, letters) for text in texts]
+        texts = [wrapped(text, letters) for text in texts]
     lines = sum(text.count("\n") + 1 for text in texts[: len(parts[0])])
     if isinstance(figure, theme.Page):
         figure.set_figheight(figure.get_figheight() + 0.2 * scale * (lines - 1))
     elif isinstance(figure, Figure) and figure.get_layout_engine() is None:
         figure.set_layout_engine("constrained")
-    figure.legend(handles, texts, loc="outside upper center", ncols=columns, frameon=False, handlelength=2.2)
+    names = [shown(text) for text in texts]
+    figure.legend(handles, names, loc="outside upper center", ncols=columns, frameon=False, handlelength=2.2)
 
 
 def at_ends(axes: Axes, lines: Sequence[tuple[str, float, float, str]]) -> bool:
@@ -146,20 +158,21 @@ def small_print(sheet: theme.Canvas, text: str) -> None:
     """What a figure says of itself wherever it goes, below it on a page of ours: the data, n, the intervals."""
     if not text or not isinstance(sheet, theme.Page):
         return
-    lines = textwrap.wrap(text, int(sheet.get_figwidth() / (0.6 * SMALL_PRINT / 72)))
-    sheet.set_figheight(sheet.get_figheight() + 1.3 * SMALL_PRINT / 72 * len(lines) + 0.05)
+    text = wrapped(text, int(sheet.get_figwidth() / (0.6 * SMALL_PRINT / 72)))
+    sheet.set_figheight(sheet.get_figheight() + 1.3 * SMALL_PRINT / 72 * (text.count("\n") + 1) + 0.05)
     style: dict[str, Any] = {"fontsize": SMALL_PRINT, "color": theme.SOFT, "ha": "left", "linespacing": 1.1}
-    sheet.supxlabel(shown("\n".join(lines)), x=0.05 / sheet.get_figwidth(), **style)
+    sheet.supxlabel(shown(text), x=0.05 / sheet.get_figwidth(), **style)
 
 
 def sentence(text: str, *, into: theme.Canvas | None) -> theme.Canvas:
     """A sheet with a sentence in the place of a drawing."""
     given = into.given_width if isinstance(into, theme.Page) else None
     wide = given or (theme.SINGLE[0] if into is None or isinstance(into, theme.Page) else theme.inches(into))
-    lines = textwrap.wrap(text, max(20, int(wide / 0.078)))
-    sheet, (axes,) = theme.canvas(1, size=(theme.SINGLE[0], 0.25 + 0.17 * len(lines)), into=into)
+    text = wrapped(text, max(20, int(wide / 0.078)))
+    high = 0.25 + 0.17 * (text.count("\n") + 1)
+    sheet, (axes,) = theme.canvas(1, size=(theme.SINGLE[0], high), into=into)
     axes.set_axis_off()
-    axes.text(0.5, 0.5, shown("\n".join(lines)), transform=axes.transAxes, ha="center", va="center")
+    axes.text(0.5, 0.5, shown(text), transform=axes.transAxes, ha="center", va="center")
     return sheet
 
 
@@ -169,19 +182,36 @@ def wrap_x(axes: Axes, *, beside: float) -> None:
     room = theme.width(axes) - beside / (grid.ncols if grid is not None else 1)
     size = points("axes.labelsize")
     letters = max(12, int((room + 0.25) / (0.6 * size / 72)))
-    axes.set_xlabel(wrapped(axes.get_xlabel(), letters))
+    axes.set_xlabel(shown(wrapped(unshown(axes.get_xlabel()), letters)))
 
 
 def label_y(axes: Axes, text: str) -> None:
     """Label a y axis, in several lines where the text is longer than the panel is high."""
     size = points("axes.labelsize")
     letters = max(16, int((theme.height(axes) + 0.2) / (0.58 * size / 72)))
-    axes.set_ylabel(wrapped(text, letters))
+    axes.set_ylabel(shown(wrapped(text, letters)))
 
 
 def wrapped(text: str, letters: int) -> str:
-    """Every line of a text in lines of at most so many letters."""
-    return "\n".join(line for part in text.split("\n") for line in textwrap.wrap(part, letters))
+    """Every line of a text in lines of at most so many letters; a formula stays in one, however long."""
+    lines: list[str] = []
+    for part in text.split("\n"):
+        lines += _around_formulas(part, letters) if "$" in part and _is_formula(part) else textwrap.wrap(part, letters)
+    return "\n".join(lines)
+
+
+def _around_formulas(text: str, letters: int) -> list[str]:
+    """The lines of a text that has formulas, which are a part of a word each."""
+    lines = [""]
+    for word in WORD.findall(text):
+        longer = f"{lines[-1]} {word}".strip()
+        lines = [*lines[:-1], longer] if _letters(longer) <= letters or not lines[-1] else [*lines, word]
+    return lines
+
+
+def _letters(text: str) -> int:
+    """About how many letters a text is wide as it is drawn."""
+    return len(re.sub(r"\\[A-Za-z]+", "x", text).translate(UNSEEN)) if "$" in text and _is_formula(text) else len(text)
 
 
 def titled(axes: Axes, text: str, *, size: float | None = None, wide: float | None = None) -> None:
@@ -193,7 +223,7 @@ def titled(axes: Axes, text: str, *, size: float | None = None, wide: float | No
         return
     wide = theme.width(axes) if wide is None else wide
     letters = max(12, int(wide / 0.085)) if size is None else int(wide / (0.6 * size / 72))
-    title = axes.set_title(shown("\n".join(textwrap.wrap(text, letters))))
+    title = axes.set_title(shown(wrapped(text, letters)))
     if size is not None:
         title.set_fontsize(size)
 
@@ -204,7 +234,7 @@ def headed(sheet: theme.Canvas, text: str) -> None:
         titled(sheet, text)
         return
     size = points("figure.titlesize")
-    text = text if "$" in text else wrapped(text, max(12, int(theme.inches(sheet) / (0.6 * size / 72))))
+    text = wrapped(text, max(12, int(theme.inches(sheet) / (0.6 * size / 72))))
     if sheet.legends:  # a title of the figure would lie over its legend
         sheet.legends[0].set_title(shown(text), prop=FontProperties(size=size))
     else:

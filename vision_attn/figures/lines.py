@@ -282,3 +282,6 @@ class SplitLines(Lines, abc.ABC):
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         return f"{self.what(view)} against the {self.x_text(view)}."
+
+    def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
+        return [] if table["n"].sum() else [view.elsewhere(self.metric, self.split)]

@@ -83,5 +83,10 @@ class MetricCurve(CoordinateLines):
         what = wording.headed(wording.metric_text(self.metric))
         return f"{what}{where}{view.data_text} against {wording.factor_text(self.x)}."
 
+    def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
+        at = dict(self.at)
+        is_lacking = view.x and set(at) == {"split"} and not table["n"].sum()
+        return [view.elsewhere(self.metric, str(at["split"]))] if is_lacking else []
+
     def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
         return Lines.counted(self, table, view) if view.x else super().counted(table, view)

@@ -122,6 +122,8 @@ class PsychometricMidpoint(Dots):
         ]
         said[0] += f", with the {100 * self.level:g} % interval of a bootstrap over {self.over}s."
         said.append(wording.seeds_text(table, view.rows[::-1], unit=self.over))
+        if not table["n"].sum():
+            said.append(view.elsewhere(self.metric, self.split))
         if (table["low"] < -0.5).any() or (table["high"] > self._farthest(view) + 1.5).any():
             said.append("Intervals are clipped to the axis; full values in the table.")
         refused = [row for row in table.to_dict("records") if row["found"] in REFUSED]
@@ -136,7 +138,7 @@ class PsychometricMidpoint(Dots):
             )
         if table["d50"].notna().any():
             said.append("Hollow: the radius that holds half of the influence on the last layer, own cell left out.")
-        return " ".join(said)
+        return " ".join(filter(None, said))
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         view = self.view(records)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import string
-import textwrap
 from typing import ClassVar
 
 import numpy as np
@@ -143,7 +142,7 @@ def _draw_part(place: SubFigure, letter: str, part: Figure, table: pd.DataFrame 
     if isinstance(table, str):
         axes = inner.subplots()
         axes.set_axis_off()
-        text = "\n".join(textwrap.wrap(table, int(theme.inches(place) / 0.09)))
+        text = lettering.shown(lettering.wrapped(table, int(theme.inches(place) / 0.09)))
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=theme.FAINT)
     else:
         part.draw(table, records, into=inner)

@@ -125,9 +125,9 @@ class Variation(Dots):
         view = self.view(records)
         known = table[table["sd_inner"].notna()]
         if known.empty:
-            return (
-                "Nothing is measured yet." if not table["n"].sum() else "There is one seed a subset: nothing to tell."
-            )
+            if table["n"].sum():
+                return "There is one seed a subset: nothing to tell."
+            return f"Nothing is measured yet. {view.elsewhere(self.metric, self.split)}".strip()
         what = f"{self.split} {self.metric.replace('_', ' ')}{view.data_text}"
         subsets, most = int(known["units"].max()), int(known["n"].max())
         said = [

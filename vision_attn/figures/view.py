@@ -63,6 +63,17 @@ class View(Records):
         """
         return pick(self, metric, at=at, along=along)
 
+    def elsewhere(self, metric: str, *splits: str) -> str:
+        """What a caption says where a metric has values, but none of the images of the `splits` that are drawn."""
+        own = self.values[self.values["metric"] == metric]
+        if own.empty or any(len(self.pick(metric, split=split)) for split in splits):
+            return ""
+        name, drawn = self.column("split"), " or ".join(splits)
+        found = list(own[name].dropna().astype(str).unique()) if name in own else []
+        if found and not set(found) & set(splits):
+            return f"There are values of {metric} of the split {', '.join(found)}, but none of {drawn}."
+        return f"There are values of {metric}, but none that have the split {drawn!r} and nothing beside."
+
     def column(self, name: str) -> str:
         """The column of a coordinate, where a factor may have taken the name itself."""
         return column(self, name)
