@@ -10,11 +10,15 @@ import pytest
 from vision_attn.figures import (
     Crossover,
     DataEquivalence,
+    DotPlot,
     ErfMap,
     FittedCurves,
     Gap,
     Generalisation,
+    ImagesNeeded,
     LearningCurve,
+    MetricCurve,
+    Variation,
 )
 from vision_attn.own_results import read
 from vision_attn.records import Records, chance, pick
@@ -52,6 +56,52 @@ def test_a_table_is_read_with_its_names_as_they_stand(tmp_path):
     (tmp_path / "own.csv").write_text("model,seed,accuracy\na,0,0.5,\nb,0,0.6,\n")
     with pytest.raises(InputError, match="must have no more cells than its first line has names, 3"):
         read(tmp_path / "own.csv")
+
+
+def test_names_that_pandas_takes_for_empty_cells_are_levels(tmp_path):
+    rows = [f"{window},NA,{seed},{0.5 + 0.1 * seed}" for window in ("None", "4.0") for seed in range(2)]
+    (tmp_path / "own.csv").write_text("\n".join(["window,model,seed,accuracy", *rows, "None,NA,2,None"]))
+    records = Records.from_frame(read(tmp_path / "own.csv"))
+    assert records.plan.factors == {"window": ("None", 4), "model": ("NA",), "seed": (0, 1, 2)}
+    assert list(records.runs["state"]) == ["done"] * 4 + ["pending"]
+
+
+def test_a_missing_number_is_no_level(tmp_path):
+    (tmp_path / "own.csv").write_text("model,seed,accuracy\na,0,0.5\na,NaN,0.6\na,,0.7\n")
+    with pytest.raises(InputError, match=r"Every row needs a level in column 'seed'\. Row 2 has none\."):
+        Records.from_frame(read(tmp_path / "own.csv"))
+
+
+def test_results_that_are_not_named_are_no_factor_though_some_are_none(tmp_path):
+    lines = frame(loss=np.linspace(0.1, 0.9, 30)).to_csv(index=False).splitlines()
+    lines[1] = lines[1].rpartition(",")[0] + ",None"
+    (tmp_path / "own.csv").write_text("\n".join(lines))
+    with pytest.raises(InputError, match="Column 'loss' has 30 different numbers in 30 rows, as a result has"):
+        Records.from_frame(read(tmp_path / "own.csv"))
+
+
+@pytest.mark.parametrize(
+    ("written", "levels"),
+    [("1.1 1.10", ["1.1", "1.10"]), ("007 8", ["007", "8"]), ("1 2", [1, 2]), ("1.5 2", [1.5, 2])],
+)
+def test_models_named_by_numbers_keep_their_names(tmp_path, written, levels):
+    rows = [f"{model},0.10,0.5" for model in written.split()]
+    (tmp_path / "own.csv").write_text("\n".join(["model,dropout,accuracy", *rows]))
+    assert Records.from_frame(read(tmp_path / "own.csv")).plan.factors == {"model": tuple(levels), "dropout": (0.1,)}
+
+
+def test_accuracies_that_may_be_worse_than_guessing_may_be_so_low_beside_others():
+    own = frame(pgd_accuracy=[0.93, *[40.0] * 29])
+    options = {"value": "pgd_accuracy", "factors": ["model", "train_size", "seed"], "percent": True}
+    assert Records.from_frame(own, **options).values["value"].min() == pytest.approx(0.0093)
+
+
+def test_a_split_that_is_named_as_a_factor_is_one():
+    both = pd.concat([frame(split="train", accuracy=0.99), frame(split="test")])
+    records = Records.from_frame(both, factors=["model", "train_size", "seed", "split"])
+    table = LearningCurve().table(records)
+    assert set(table["split"]) == {"train", "test"}
+    assert set(table["n"]) == {3}
 
 
 def test_a_number_among_texts_is_no_number_with_separators():
@@ -148,6 +198,30 @@ def test_a_curve_says_where_a_metric_has_values_of_another_split_alone():
     )
 
 
+@pytest.mark.parametrize(
+    "figure",
+    [
+        Gap(reference="vit"),
+        FittedCurves(resamples=20),
+        Crossover(reference="vit", resamples=20),
+        DotPlot(),
+        DotPlot(reference="vit"),
+        MetricCurve(),
+        Variation(reference="vit", outer="subset"),
+        ImagesNeeded(x="subset", resamples=20),
+        Generalisation(),
+    ],
+    ids=lambda figure: type(figure).__name__,
+)
+def test_other_figures_say_it_too(figure):
+    records = Records.from_frame(frame(subset=1), split="validation")
+    table = figure.table(records)
+    assert figure.is_empty(table)
+    none = "train or test" if isinstance(figure, Generalisation) else "test"
+    said = f"There are values of accuracy of the split validation, but none of {none}."
+    assert said in figure.caption(table, records)
+
+
 def test_other_columns_are_left_out_where_factors_are_named():
     noisy = frame(seconds=np.linspace(1.0, 9.7, 30), host="a")
     records = Records.from_frame(noisy, factors=["model", "train_size", "seed"])
@@ -187,7 +261,42 @@ def test_a_row_without_a_value_is_a_run_that_is_not_measured():
             {},
             "Column 'accuracy' must hold numbers. Got '93 %' instead. Leave the sign out, and say percent=True, or ",
         ),
-        (frame(accuracy=np.inf), {}, "Column 'accuracy' must hold shares between 0 and 1. Got inf instead."),
+        (
+            frame(accuracy=np.inf),
+            {},
+            "Column 'accuracy' must hold shares between 0 and 1. Got inf instead. Leave the cell empty where a run di",
+        ),
+        (
+            frame(accuracy=1.0000001),
+            {},
+            "Column 'accuracy' must hold shares between 0 and 1. Got 1.0000001 instead. If they are percent",
+        ),
+        (frame(split=[None, *["test"] * 29]), {}, "Every row needs a level in column 'split'. Row 1 has none."),
+        (
+            frame(split=["Test", "test"] * 15),
+            {},
+            "Column 'split' must write a level in one way. Got 'Test' and 'test'.",
+        ),
+        (
+            frame(model=["caf\u00e9", "cafe\u0301"] * 15),
+            {},
+            "Column 'model' must write a level in one way. Got 'caf\\xe9' and 'cafe\\u0301'.",
+        ),
+        (
+            frame(tags=None),
+            {},
+            "Every row needs a level in column 'tags'. Row 1 has none. Fill the column in, or leave it out by naming",
+        ),
+        (
+            frame(top1_accuracy=[0.93, *[60.0] * 29]),
+            {"value": "top1_accuracy", "factors": ["model", "train_size", "seed"], "percent": True},
+            "Column 'top1_accuracy' must hold percent. Got 0.93, as if it were a share: write all alike",
+        ),
+        (
+            frame(hit_share=0.93),
+            {"value": "hit_share", "factors": ["model", "train_size", "seed"], "percent": True},
+            "Column 'hit_share' must hold percent. Got none above 1, as if they were shares: write all alike, and",
+        ),
         (
             frame(accuracy=93.2),
             {},
@@ -393,9 +502,8 @@ def test_a_table_of_another_kind_is_named_with_what_reads_it(tmp_path, content, 
     (tmp_path / "x.csv").write_bytes(content)
     with pytest.raises(InputError) as error:
         read(tmp_path / "x.csv")
-    assert f"must be a table in CSV. Got one in {kind}: write it anew by pandas.{function}(...).to_csv" in str(
-        error.value
-    )
+    told = f"{tmp_path / 'x.csv'} must be a table in CSV. Got one in {kind}: write it anew by pandas.{function}(...)"
+    assert str(error.value).startswith(told)
 
 
 def test_lines_of_commas_alone_are_no_part_of_a_table_and_lines_before_it_are_told(tmp_path):

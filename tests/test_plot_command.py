@@ -1,6 +1,7 @@
 """`vision-attn plot`: figures of one's own table from the command line."""
 
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
@@ -37,6 +38,22 @@ def test_a_model_named_by_a_number_is_the_reference_by_its_text(table, tmp_path)
     ended = plot(table, "--figure", "Gap", "--reference", "2", "--out", tmp_path / "out")
     assert ended.exit_code == 0, ended.output
     assert "Difference in test accuracy to 2, paired by seed" in ended.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize("name", ["$x_$", "$\\frac{1}$", "cafe\u0301"])
+def test_a_reference_may_have_any_name(table, tmp_path, name):
+    table.write_text(table.read_text().replace("vit", name))
+    typed = unicodedata.normalize("NFC", name)
+    words = ("--figure", "Gap", "--figure", "DotPlot", "--figure", "DataEquivalence", "--reference", typed)
+    ended = plot(table, *words, "--out", tmp_path / "out")
+    assert ended.exit_code == 0, ended.output
+    assert {file.stem for file in (tmp_path / "out").iterdir()} == {"Gap", "DotPlot", "DataEquivalence"}
+
+
+def test_a_file_in_the_place_of_a_folder_is_said(table):
+    ended = plot(table, "--out", table)
+    said = f"out must be a folder, or the place of a new one. Got '{table}', which is no folder."
+    assert str(ended.exception) == said
 
 
 def test_two_figures_of_ones_own_table(table, tmp_path):

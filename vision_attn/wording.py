@@ -17,7 +17,7 @@ from vision_attn.spec import counted as counted
 def level_text(factor: str, level: Any) -> str:
     """A level in a title: labels speak for themselves, numbers need the factor's name."""
     if factor == "train_size":
-        return f"{short(level)} images"
+        return f"{short(level) if is_number(level) else level} images"
     if isinstance(level, bool | np.bool_):
         return factor.replace("_", " ") if level else f"not {factor.replace('_', ' ')}"
     return f"{factor.replace('_', ' ')} {short(level)}" if is_number(level) else _words(str(level))

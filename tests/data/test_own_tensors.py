@@ -94,6 +94,9 @@ def test_arrays_of_numpy_are_the_same_data_as_tensors_and_are_shown_by_their_sha
     ("options", "sentence"),
     [
         ({"classes": ("a", "b")}, "labels of Data must be below the 2 classes. Got 2 instead."),
+        ({"classes": 10}, "classes of Data must be their names, such as ('cat', 'dog'). Got 10 instead."),
+        ({"classes": "abc"}, "classes of Data must be their names, such as ('cat', 'dog'). Got 'abc' instead."),
+        ({"mean": 0.5}, "mean of Data must have a number for each of 3 channels. Got 0.5 instead."),
         ({"mean": (0.5,)}, "mean of Data must have a number for each of 3 channels. Got (0.5,) instead."),
         ({"std": (0, 1, 1)}, "std of Data must be more than 0. Got (0, 1, 1) instead."),
         ({"train": (IMAGES[:, :1], LABELS)}, "images of Data must have one shape."),

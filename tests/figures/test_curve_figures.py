@@ -8,7 +8,16 @@ from made_up_curves import CURVES, MODELS, SIZES, accuracy, curve_records
 from matplotlib.collections import LineCollection
 from scipy import stats
 
-from vision_attn.figures import ConditionCurve, Crossover, DataEquivalence, Figure, FittedCurves, Gap, rendering
+from vision_attn.figures import (
+    ConditionCurve,
+    Crossover,
+    DataEquivalence,
+    DotPlot,
+    Figure,
+    FittedCurves,
+    Gap,
+    rendering,
+)
 from vision_attn.spec import InputError, from_json, to_json
 from vision_attn.statistics import holm
 from vision_attn.tables import read_csv, to_csv
@@ -312,6 +321,62 @@ def test_a_preset_without_the_baseline_has_no_condition_curve(records, baseline,
 def test_curves_of_what_is_not_best_at_one_are_refused(wrong):
     with pytest.raises(InputError, match="must be a share that is best at 1, such as 'accuracy'"):
         wrong()
+
+
+def perfect_at(*cells):
+    return lambda cell: 1.0 if (cell["model"], cell["train_size"]) in cells else 1 - 4 * cell["train_size"] ** -0.4 / 10
+
+
+def test_means_without_an_error_are_arrows_at_the_edge_and_named():
+    records = curve_records(models=("ResNet", "ViT"), value=perfect_at(("ViT", 16000), ("ViT", 50000)))
+    figure = FittedCurves(resamples=20)
+    table = figure.table(records)
+    caption = figure.caption(table, records)
+    assert "Arrows: error 0, below the axis: ViT, 16k images and ViT, 50k images." in caption
+    sheet = figure.draw(table, records)
+    (axes,) = sheet.axes
+    (arrows,) = [line for line in axes.lines if line.get_marker() == "v" and len(line.get_xdata()) == 2]
+    sheet.draw_without_rendering()
+    assert 0 < arrows.get_ydata()[0] < 0.1
+    assert axes.get_ylim()[0] > 0
+    assert {"ViT: 0 [0, 0], n = 3"} <= {text for *_, text in sheet.tell()}
+
+
+def test_a_line_that_leaves_the_axis_is_named():
+    value = perfect_at(("ViT", 1000), ("ViT", 3000))
+    records = curve_records(models=("ViT",), sizes=(100, 300, 1000, 3000), value=value, seeds=(0,))
+    caption = FittedCurves(resamples=20).plot(records).caption
+    assert "Lines that leave the axis at the bottom: ViT." in caption
+    assert "weighted by" not in caption
+    assert "the least-squares fit of the formula that misses" in caption
+
+
+def test_errors_of_0_alone_stand_on_a_linear_axis_without_bars():
+    records = curve_records(models=("ViT",), value=lambda cell: 1.0)
+    figure = FittedCurves(resamples=20)
+    plot = figure.plot(records)
+    (axes,) = plot.axes
+    assert "against the number of training images: every error is 0." in plot.caption
+    assert "logarithmic" not in plot.caption
+    assert axes.get_yscale() == "linear"
+    heights = [
+        y for each in axes.collections if isinstance(each, LineCollection) for s in each.get_segments() for y in s[:, 1]
+    ]
+    assert set(heights) <= {0}
+
+
+@pytest.mark.parametrize("levels", [("100", "1k"), (0, 100), (-5, 100)])
+def test_the_level_that_is_no_size_is_named(levels):
+    records = curve_records(models=("ResNet", "ViT"), sizes=levels, value=lambda cell: 0.5)
+    wrong = next(level for level in levels if level not in ("100", 100))
+    for figure in (FittedCurves(), Crossover(reference="ViT"), DataEquivalence(reference="ViT")):
+        said = (
+            f"x of {type(figure).__name__} must be a factor of positive numbers. Got {wrong!r} in 'train_size' instead."
+        )
+        with pytest.raises(InputError) as error:
+            figure.table(records)
+        assert str(error.value) == said
+    assert DotPlot().plot(records).axes
 
 
 @each(SIZED)

@@ -9,7 +9,7 @@ from scipy import stats
 
 from vision_attn import wording
 from vision_attn.figures import Figure, Gap, Generalisation, LearningCurve, Matching, lettering, marks, rendering, theme
-from vision_attn.records import load, pick
+from vision_attn.records import Records, load, pick
 from vision_attn.spec import InputError, from_json, kinds
 
 FIGURES = (LearningCurve(), Gap(reference="ResNet"), Generalisation(), Matching(reference="ViT"))
@@ -135,7 +135,22 @@ def test_unequal_seeds_are_said(tmp_path):
     table = gap.table(records)
     assert set(table["n"]) == {2}
     assert set(table["dropped_pairs"]) == {"seed=2 (without ResNet)"}
-    assert "3 values have no partner and are left out" in gap.caption(table, records)
+    said = "3 values have no partner and are left out: ViT, 50 images, seed=2 (without ResNet); ViT, 200 images, seed="
+    assert said in gap.caption(table, records)
+    first = table.head(1)
+    text = "1 value has no partner and is left out: ViT, 50 images, seed=2 (without ResNet)."
+    assert wording.alone_text(first, ["model", "train_size"]) == text
+
+
+def test_generalisation_without_training_images_speaks_of_no_gap():
+    values = pd.DataFrame({"model": "a", "train_size": [50, 200] * 2, "seed": [0, 0, 1, 1], "accuracy": 0.5})
+    records = Records.from_frame(values)
+    figure = Generalisation()
+    table = figure.table(records)
+    caption = figure.caption(table, records)
+    assert caption.startswith("Accuracy on the test images. Nothing is known of the training images. Mean over 2")
+    (legend,) = figure.draw(table, records).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["test images"]
 
 
 def test_one_seed_draws_points_without_interval(tmp_path):

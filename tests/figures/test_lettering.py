@@ -9,8 +9,19 @@ from frames import make_records
 from layout import drawn_texts
 from PIL import Image
 
-from vision_attn.figures import DotPlot, Gap, LearningCurve, MetricCurve, QuadrantAccuracy, rendering, theme
-from vision_attn.figures.lettering import _apart
+from vision_attn.figures import (
+    DataEquivalence,
+    DotPlot,
+    Gap,
+    LearningCurve,
+    Matching,
+    MetricCurve,
+    QuadrantAccuracy,
+    Variation,
+    rendering,
+    theme,
+)
+from vision_attn.figures.lettering import _apart, wrapped
 
 ACCURACY = {("ViT", 50): (0.30, 0.34, 0.38), ("ViT", 200): (0.5, 0.5, 0.56), ("ResNet", 50): (0.4, 0.45, 0.47)}
 LAST = {"ViT": 0.6, "ResNet": 0.9, "pooling": 0.62}
@@ -117,6 +128,49 @@ def test_letters_of_a_png_are_as_wide_as_those_that_the_layout_measured():
     image = rendering.rendered(sheet)["png"]
     ink = np.asarray(Image.open(io.BytesIO(image)).convert("L")) < 128
     assert not ink[:, :4].any()
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("ViT ($d = 64$ and $h = 3$ heads)", ["ViT ($d = 64$", "and $h = 3$", "heads)"]),
+        ("$\\mathrm{a b c d e f g h i j}$ wide", ["$\\mathrm{a b c d e f g h i j}$", "wide"]),
+        ("costs of 50 $ in all", ["costs of 50 $", "in all"]),
+        ("$x_$ is none, see", ["$x_$ is none,", "see"]),
+    ],
+)
+def test_lines_are_not_broken_within_a_formula(text, lines):
+    assert wrapped(text, 13).split("\n") == lines
+
+
+@pytest.mark.parametrize("name", ["$x_$ y", "$x_1$ y", "5 $"])
+@pytest.mark.parametrize("kind", [Gap, DotPlot, DataEquivalence, Matching, Variation], ids=lambda kind: kind.__name__)
+def test_a_reference_with_dollars_is_drawn_as_it_stands(kind, name):
+    records = records_of(lambda cell: 0.5 + cell["seed"] / 100 + 0.1 * (cell["model"] == "ViT"), models=(name, "ViT"))
+    options = {"x": "seed"} if kind is DataEquivalence else {"outer": "train_size"} if kind is Variation else {}
+    if kind is DataEquivalence:
+        records = records_of(lambda cell: cell["train_size"] / 300, models=(name, "ViT"))
+        options = {"resamples": 20}
+    sheet = kind(reference=name, **options).plot(records).sheet
+    sheet.draw_without_rendering()
+    with theme.style():
+        assert rendering.rendered(sheet)["png"]
+
+
+def test_labels_are_found_by_the_names_of_axes_with_dollars():
+    records = records_of(lambda cell: 0.5 + cell["seed"] / 100, models=("$x_$", "ViT"))
+    label = "difference in test accuracy to $x_$ (percentage points)"
+    (axes,) = Gap(reference="$x_$").plot(records, labels={label: "points"}).axes
+    assert axes.get_ylabel() == "points"
+
+
+def test_differences_of_equal_models_stand_in_the_middle_of_an_axis_that_can_be_read():
+    records = records_of(lambda cell: 1.0, sizes=(50,))
+    (axes,) = DotPlot(reference="ViT").plot(records).axes
+    assert axes.get_xlim() == (-1, 1)
+    records = records_of(lambda cell: 0.1 + 0.2 if cell["model"] == "ViT" else 0.3)
+    (axes,) = Gap(reference="ViT").plot(records).axes
+    assert axes.get_ylim() == (-1, 1)
 
 
 WORD = "Donaudampfschifffahrtsgesellschaftskapitaensmuetzenfabriksverwaltung"

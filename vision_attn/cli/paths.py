@@ -25,7 +25,7 @@ def folder(option: typer.CallbackParam, value: Path | None) -> Path | None:
     usable(option, value)
     if value is not None and not (there := _there(value)).is_dir():
         what = "a link to nothing" if there.is_symlink() and not there.exists() else "no folder"
-        given = f"'{value}'" if there == value.absolute() else f"'{value}', where '{there}'"
+        given = f"'{value}', which" if there == value.absolute() else f"'{value}', where '{there}'"
         raise InputError(f"{_name(option)} must be a folder, or the place of a new one. Got {given} is {what}.")
     return value
 

@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -120,6 +120,8 @@ class Data:
         if test.images.shape[1:] != learnt.images.shape[1:]:
             shapes = f"{tuple(learnt.images.shape[1:])}, test images {tuple(test.images.shape[1:])}"
             raise InputError(f"images of Data must have one shape. Got training images {shapes} instead.")
+        if isinstance(classes, str) or not isinstance(classes, Iterable | None):
+            raise InputError(f"classes of Data must be their names, such as ('cat', 'dog'). Got {classes!r} instead.")
         largest = int(max(test.labels.max(), learnt.labels.max()))
         names = tuple(map(str, range(largest + 1) if classes is None else classes))
         if largest >= len(names):
@@ -291,7 +293,10 @@ def _whole(label: Any) -> int:
 
 
 def _per_channel(field: str, given: Sequence[float] | None, channels: int, measured: Tensor) -> tuple[float, ...]:
-    values = tuple(measured.tolist() if given is None else map(float, given))
+    try:
+        values = tuple(measured.tolist() if given is None else map(float, given))
+    except (TypeError, ValueError):  # a number for all channels, or texts
+        values = ()
     if len(values) != channels:
         raise InputError(f"{field} of Data must have a number for each of {channels} channels. Got {given!r} instead.")
     return values

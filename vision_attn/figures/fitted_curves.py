@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn import wording
-from vision_attn.figures import marks
-from vision_attn.figures.axes import log_axis, require_sizes
+from vision_attn.figures import marks, theme
+from vision_attn.figures.axes import ROUNDING, log_axis, require_sizes
 from vision_attn.figures.lines import Panel, SplitLines
 from vision_attn.figures.view import View
 from vision_attn.records import Records
@@ -17,6 +17,8 @@ from vision_attn.spec import spec
 from vision_attn.statistics import CURVES, fitted_curves, fitted_error
 
 MEASURED = "measured"
+EDGE = 0.025
+"""How high over the lower edge of a panel an arrow stands, of its height."""
 FORMULAS = {"power": "a n^−b + c", "exponential": "a exp(−b n) + c", "logarithm": "a − b log n"}
 
 
@@ -64,9 +66,10 @@ class FittedCurves(SplitLines):
         return super().view(records)
 
     def values(self, view: View) -> pd.DataFrame:
-        """The errors."""
+        """The errors; what is only rounding is 0."""
         values = super().values(view)
-        return values.assign(value=1 - values["value"])
+        errors = 1 - values["value"]
+        return values.assign(value=errors.where(errors > ROUNDING, 0.0))
 
     def singles(self, view: View) -> None:
         """None, beside the curves."""
@@ -93,16 +96,31 @@ class FittedCurves(SplitLines):
 
     def lines(self, panel: Panel, view: View) -> None:
         """Means as marks, and the chosen curve through them."""
-        for name, style in panel.styles.items():
+        for i, (name, style) in enumerate(panel.styles.items()):
             own = panel.rows[panel.rows[self.hue] == name]
             means = own[own["kind"] == MEASURED].set_index(self.x).reindex(list(panel.places))
-            means["low"] = means["low"].clip(lower=1e-4)
             at, said = np.array(list(panel.places.values())), wording.level_text(self.hue, name)
+            if self._is_log(view):
+                aside, _ = marks.dodge(panel.places, i, len(panel.styles), logarithmic=panel.axes.get_xscale() == "log")
+                self._below(panel.axes, means[means["estimate"] <= 0], aside, style["style"], said)
+                means["low"] = means["low"].clip(lower=1e-4)
+                means = means.mask(means["estimate"] <= 0)
             marks.interval_line(panel.axes, at, means, style["style"], line="", name=said)
             for row in own[own["chosen"]].to_dict("records"):
-                n = np.geomspace(means.index[means["n"] > 0].min(), row[self.x], 100)
+                n = np.geomspace(own.loc[own["kind"].eq(MEASURED) & (own["n"] > 0), self.x].min(), row[self.x], 100)
                 error = fitted_error(row["kind"], n, a=row["a"], b=row["b"], c=row["c"])
                 panel.axes.plot(n, 100 * error, color=style["style"].colour, zorder=1.7)
+
+    def _below(self, axes: Axes, rows: pd.DataFrame, places: dict[Any, float], style: theme.Style, said: str) -> None:
+        """Arrows at the lower edge for means of 0, which have no place on a logarithmic axis."""
+        look = marks.hollow_mark(theme.Style(style.colour, "v"))
+        at, where = [places[level] for level in rows.index], axes.get_xaxis_transform()
+        (drawn,) = axes.plot(at, [EDGE] * len(rows), linestyle="", transform=where, **look, zorder=3)
+        marks.tell(axes, drawn, rows.to_dict("records"), said)
+
+    def _is_log(self, view: View) -> bool:
+        """Whether any error is more than 0; else y is linear."""
+        return bool((self.values(view)["value"] > 0).any())
 
     def under(self, axes: Axes, rows: pd.DataFrame, view: View) -> None:
         """Nothing: chance is drawn where the axis reaches it, once that is known."""
@@ -113,21 +131,29 @@ class FittedCurves(SplitLines):
     def finish(self, panels: Sequence[Axes], table: pd.DataFrame, view: View) -> None:
         means = table.loc[table["kind"] == MEASURED, "estimate"].dropna()
         if not (means > 0).any():
+            if len(means):
+                panels[0].set_ylim(-0.05, 1)
             return
         panels[0].set_yscale("log")
-        panels[0].set_ylim(float(means[means > 0].min()) / 1.5, min(100.0, 1.3 * float(means.max())))
+        panels[0].set_ylim(_lowest(means), min(100.0, 1.3 * float(means.max())))
         log_axis(panels[0], dense=True)
         guess = self.chance(view)
         for axes in panels:
             if guess is not None and 100 * (1 - guess) < axes.get_ylim()[1]:
                 marks.reference_line(axes, 100 * (1 - guess), "chance", dotted=True)
 
+    def ends(self, drawn: pd.DataFrame, places: dict[Any, float], view: View) -> list[tuple[str, float, float, str]]:
+        ends = super().ends(drawn, places, view)
+        return ends if min((y for _, _, y, _ in ends), default=1) > 0 else []  # at the lower edge names have no room
+
     def quantity(self, view: View) -> str:
         return f"{self.split} error, 1 − {self.metric.replace('_', ' ')}"
 
     def sentence(self, table: pd.DataFrame, view: View) -> str:
         what = f"{self.split.capitalize()} error, 1 − {self.metric.replace('_', ' ')}{view.data_text}"
-        return f"{what}, against the {wording.factor_text(self.x)}, both on logarithmic axes."
+        means = table.loc[table["kind"] == MEASURED, "estimate"].dropna()
+        how = ": every error is 0" if len(means) and not means.any() else ", both on logarithmic axes"
+        return f"{what}, against the {wording.factor_text(self.x)}{how}."
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         view = self.view(records)
@@ -140,14 +166,29 @@ class FittedCurves(SplitLines):
                 f"{FORMULAS[kind]} for {wording.listing([self._name(row, view) for row in rows.to_dict('records')])}"
                 for kind, rows in fits[fits["chosen"]].groupby("kind", sort=False)
             ]
+            weighted = ", weighted by the variance of the means," if (means["high"] > means["low"]).any() else ""
             said.append(
-                "Lines: the least-squares fit, weighted by the variance of the means, of the formula that misses the "
-                f"largest size least when fitted to the others: {'; '.join(kinds)}. They end with the sizes measured."
+                f"Lines: the least-squares fit{weighted} of the formula that misses the largest size least when fitted "
+                f"to the others: {'; '.join(kinds)}. They end with the sizes measured."
             )
+        said += self._unseen(means, fits, view)
         without = fits.groupby(view.rows, observed=True).filter(lambda rows: not rows["chosen"].any())
         names = list(dict.fromkeys(self._name(row, view) for row in without.to_dict("records")))
         said.append(f"No fit could be judged for {wording.listing(names)}." if names and len(means) else "")
+        said += self.remarks(means, view)
         return " ".join(filter(None, said))
+
+    def _unseen(self, means: pd.DataFrame, fits: pd.DataFrame, view: View) -> list[str]:
+        """What lies below the logarithmic axis: means of 0, and the ends of lines."""
+        if not (means["estimate"] > 0).any():
+            return []
+        zero = [wording.cell_text(row, view.by) for row in means[means["estimate"] <= 0].to_dict("records")]
+        low = fits[fits["chosen"] & (fits["estimate"] < _lowest(means["estimate"]))]
+        lines = [self._name(row, view) for row in low.to_dict("records")]
+        return [
+            f"Arrows: error 0, below the axis: {wording.listing(zero)}." if zero else "",
+            f"Lines that leave the axis at the bottom: {wording.listing(lines)}." if lines else "",
+        ]
 
     def _name(self, row: dict[Any, Any], view: View) -> str:
         return " at ".join(wording.level_text(name, row[name]) for name in [self.hue, *view.panels])
@@ -169,6 +210,11 @@ class FittedCurves(SplitLines):
                 }
             )
         return pd.DataFrame(out)
+
+
+def _lowest(means: pd.Series) -> float:
+    """Where the axis of those means begins."""
+    return float(means[means > 0].min()) / 1.5
 
 
 def _cell(row: dict[Any, Any], name: str, *, metric: str = "") -> str:
