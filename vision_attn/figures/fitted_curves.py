@@ -101,8 +101,8 @@ class FittedCurves(SplitLines):
             means = own[own["kind"] == MEASURED].set_index(self.x).reindex(list(panel.places))
             at, said = np.array(list(panel.places.values())), wording.level_text(self.hue, name)
             if self._is_log(view):
-                aside, _ = marks.dodge(panel.places, i, len(panel.styles), logarithmic=panel.axes.get_xscale() == "log")
-                self._below(panel.axes, means[means["estimate"] <= 0], aside, style["style"], said)
+                if len(zero := means[means["estimate"] <= 0]):
+                    self._below(panel, zero, i, style["style"], said)
                 means["low"] = means["low"].clip(lower=1e-4)
                 means = means.mask(means["estimate"] <= 0)
             marks.interval_line(panel.axes, at, means, style["style"], line="", name=said)
@@ -111,9 +111,10 @@ class FittedCurves(SplitLines):
                 error = fitted_error(row["kind"], n, a=row["a"], b=row["b"], c=row["c"])
                 panel.axes.plot(n, 100 * error, color=style["style"].colour, zorder=1.7)
 
-    def _below(self, axes: Axes, rows: pd.DataFrame, places: dict[Any, float], style: theme.Style, said: str) -> None:
+    def _below(self, panel: Panel, rows: pd.DataFrame, index: int, style: theme.Style, said: str) -> None:
         """Arrows at the lower edge for means of 0, which have no place on a logarithmic axis."""
-        look = marks.hollow_mark(theme.Style(style.colour, "v"))
+        look, axes = marks.hollow_mark(theme.Style(style.colour, "v")), panel.axes
+        places, _ = marks.dodge(panel.places, index, len(panel.styles), logarithmic=axes.get_xscale() == "log")
         at, where = [places[level] for level in rows.index], axes.get_xaxis_transform()
         (drawn,) = axes.plot(at, [EDGE] * len(rows), linestyle="", transform=where, **look, zorder=3)
         marks.tell(axes, drawn, rows.to_dict("records"), said)
