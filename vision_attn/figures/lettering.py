@@ -158,7 +158,7 @@ def small_print(sheet: theme.Canvas, text: str) -> None:
     """What a figure says of itself wherever it goes, below it on a page of ours: the data, n, the intervals."""
     if not text or not isinstance(sheet, theme.Page):
         return
-    text = wrapped(text, int(sheet.get_figwidth() / (0.6 * SMALL_PRINT / 72)))
+    text = wrapped(text.replace("\n", " "), int(sheet.get_figwidth() / (0.6 * SMALL_PRINT / 72)))
     sheet.set_figheight(sheet.get_figheight() + 1.3 * SMALL_PRINT / 72 * (text.count("\n") + 1) + 0.05)
     style: dict[str, Any] = {"fontsize": SMALL_PRINT, "color": theme.SOFT, "ha": "left", "linespacing": 1.1}
     sheet.supxlabel(shown(text), x=0.05 / sheet.get_figwidth(), **style)
@@ -168,7 +168,7 @@ def sentence(text: str, *, into: theme.Canvas | None) -> theme.Canvas:
     """A sheet with a sentence in the place of a drawing."""
     given = into.given_width if isinstance(into, theme.Page) else None
     wide = given or (theme.SINGLE[0] if into is None or isinstance(into, theme.Page) else theme.inches(into))
-    text = wrapped(text, max(20, int(wide / 0.078)))
+    text = wrapped(text.replace("\n", " "), max(20, int(wide / 0.078)))
     high = 0.25 + 0.17 * (text.count("\n") + 1)
     sheet, (axes,) = theme.canvas(1, size=(theme.SINGLE[0], high), into=into)
     axes.set_axis_off()
@@ -223,7 +223,7 @@ def titled(axes: Axes, text: str, *, size: float | None = None, wide: float | No
         return
     wide = theme.width(axes) if wide is None else wide
     letters = max(12, int(wide / 0.085)) if size is None else int(wide / (0.6 * size / 72))
-    title = axes.set_title(shown(wrapped(text, letters)))
+    title = axes.set_title(shown(wrapped(text.replace("\n", " "), letters)))
     if size is not None:
         title.set_fontsize(size)
 
