@@ -26,8 +26,6 @@ WIDEST_ENDS, FARTHEST = 0.3, 2.0
 """The share of a page of given width that names of lines may take; how many lines of text a name may be moved."""
 WORD = re.compile(r"(?:\\.|\$(?:\\.|[^$])*\$|[^\s$])+")
 """What is not cut: letters between spaces, and formulas with all that is in them."""
-UNSEEN = str.maketrans("", "", "${}^_\\")
-"""Signs of formulas that are not drawn."""
 WIDEST_NAMES = 0.4
 """The share of a page of given width that names of rows may take."""
 
@@ -90,7 +88,7 @@ def legend(figure: theme.Canvas, entries: dict[str, Line2D]) -> None:
     if not entries:
         return
     scale = points("legend.fontsize") / 9
-    widths = [scale * (0.072 * _letters(text) + 0.62) for text in entries]
+    widths = [scale * (0.072 * len(text) + 0.62) for text in entries]
     for columns in range(len(widths), 0, -1):
         parts = np.array_split(widths, columns)  # as matplotlib fills its columns
         if sum(part.max() for part in parts) <= theme.inches(figure):
@@ -205,13 +203,8 @@ def _around_formulas(text: str, letters: int) -> list[str]:
     lines = [""]
     for word in WORD.findall(text):
         longer = f"{lines[-1]} {word}".strip()
-        lines = [*lines[:-1], longer] if _letters(longer) <= letters or not lines[-1] else [*lines, word]
+        lines = [*lines[:-1], longer] if len(longer) <= letters or not lines[-1] else [*lines, word]
     return lines
-
-
-def _letters(text: str) -> int:
-    """About how many letters a text is wide as it is drawn."""
-    return len(re.sub(r"\\[A-Za-z]+", "x", text).translate(UNSEEN)) if "$" in text and _is_formula(text) else len(text)
 
 
 def titled(axes: Axes, text: str, *, size: float | None = None, wide: float | None = None) -> None:
