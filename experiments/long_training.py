@@ -1,14 +1,15 @@
-"""Trained for long on 4,000 images, is attention behind because of its recipe?
+"""Trained for long on 4,000 images, is attention still behind, with the best recipes that were found?
 
 Every model sees 768,000 images, each of the 4,000 about 190 times. In `data_size.py` all families have the recipe there
 that was best after a quarter of that, chosen among trials of which those of the ViT, of its twin and of the ResNet were
 without random crops. Here each has the one that does best after as much training as here, of the two that did best
 after a quarter of that once crops were tried (`tuning.py --preset crops`, then `longest`), on validation images.
 Networks, subsets and seeds are those of `data_size.py`: the ViT, its convolutional twin of as many parameters, a CIFAR
-ResNet, and, with the ViT's recipe, a network in which no token sees another.
+ResNet, and a network in which no token sees another. That one has the ViT's recipe and none of its own, so that the ViT
+may lead it by what does not suit it. Training accuracy is measured beside: who is far below 100 % there may be still
+learning.
 
-Expected: two and a half hours on two cores with bf16 arithmetic, less where the choice is that of `data_size.py`, whose
-runs are shared then.
+Expected: two and a half hours on two cores with bf16 arithmetic.
 """
 
 from data_size import ALL, FAMILY, LADDER, MARGIN, RIVALS, SMALL, USED, made

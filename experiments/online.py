@@ -7,8 +7,8 @@ where it sees 1,000 or 4,000 images again and again is what their small number c
 Each family has the best recipe with AdamW that the search of `tuning.py` has found at this budget, on validation
 images: with 1,000 images where there are 1,000, else with 4,000. `data_size.py` has recipes that were best after four
 times as much training, which for the ViT are others. Networks, subsets and seeds are those of `data_size.py`: the ViT,
-its convolutional twin of as many parameters, a CIFAR ResNet, and, with the ViT's recipe, a network in which no token
-sees another.
+its convolutional twin of as many parameters (with 1,000 images with other positions), a CIFAR ResNet, and, with the
+ViT's recipe, a network in which no token sees another.
 
 Expected: half an hour on two cores with bf16 arithmetic.
 """

@@ -7,14 +7,14 @@ learning rates in half-decade steps, two weight decays, and random crops or none
 images, two position encodings and two scales of the mixers at the start, the same for attention and convolution. Then,
 preset "refine", nine more about the best of them: other learning rates with all else equal, which bracket the best, and
 NAdaMuon at five rates, which tell whether another optimiser would change the order of the families. Last, preset
-"final", the best three of AdamW train four times as long: what other experiments take, so that all models of a
+"final", the best three of AdamW train four times as long: what most experiments take, so that all models of a
 comparison have one optimiser. Preset "bracket" adds to these three the rates on both sides of each choice that were not
 among them, to tell whether it is bracketed at that budget, too. Preset "crops" adds each choice with random crops, at
 three rates and, run again once its results are committed, those beyond where the best is at an end: with 4,000 images
 the short first round has left only trials without crops to most families, and the longer the training, the more crops
-may give. Preset "longest" trains the best two of all these four times longer still. The presets read what the rounds
-before have committed. On two cores the first round takes about two hours with fast bf16 arithmetic, the second one, the
-last one and a half, "bracket" and "crops" forty minutes each, "longest" an hour and a half.
+may give. Preset "longest" trains the best two of all these, but for the stem, four times longer still. The presets read
+what the rounds before have committed. On two cores the first round takes about two hours with fast bf16 arithmetic, the
+second one, the last one and a half, "bracket" and "crops" forty minutes each, "longest" an hour and a half.
 """
 
 import csv
@@ -192,9 +192,10 @@ def chosen(model, train_size, *, accepts=lambda trial: True):
 
 
 def chosen_at(model, train_size, images_seen):
-    """The best trial with AdamW at the searched number of images seen and the searched size that are nearer, by ratio.
+    """The trial with AdamW that is chosen for the searched number of images seen and size that are nearer, by ratio.
 
-    Where the longest training was not tried, that of a quarter of it counts, with crops where those were added.
+    After 48,000 it is the best of the first two rounds. From 192,000 on it is that of the last one, or of those with
+    crops, or of the longest, for sizes that these were run with; "bracket" is a check and chooses nothing.
     """
     nearest, budget = _nearest(train_size, SIZES), _nearest(images_seen, BUDGETS)
     if budget == BUDGETS[0]:

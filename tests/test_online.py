@@ -1,4 +1,4 @@
-"""Online learning: one recipe a family whatever the size, and rules about cells that are planned."""
+"""Online learning: recipes that are best at this budget, and rules about cells that are planned."""
 
 import itertools
 import sys
