@@ -12,24 +12,13 @@ learning.
 Expected: two and a half hours on two cores with bf16 arithmetic.
 """
 
-from data_size import ALL, FAMILY, LADDER, MARGIN, RIVALS, SMALL, USED, made
-from tuning import chosen_at, dataset, recipe
+from data_size import ALL, LADDER, MARGIN, RIVALS, SMALL, USED
+from online import FIGURES, MODELS, reached, run
 
-from vision_attn import Accuracy, Experiment, Gap, LearningCurve, Quantity, Run, cell, claim
-from vision_attn.figures import Generalisation, Matching, Summary
+from vision_attn import Accuracy, Experiment, claim
 from vision_attn.probes import Size
 
 SEARCHED = SMALL[-1]
-MODELS = ("ViT", *RIVALS, "ViT, zero mixer")
-
-
-def run(data, seed, model, train_size, images_seen):
-    trial = chosen_at(FAMILY.get(model, model), train_size, images_seen)
-    subset = dataset(data, train_size, seed)
-    return Run(model=made(model, trial, "small"), data=subset, recipe=recipe(trial, images_seen), seed=seed)
-
-
-reached = Quantity("accuracy", given=cell(split="test"))
 
 WORSE = claim(
     "worse after long training",
@@ -62,12 +51,6 @@ experiment = Experiment(
     },
     run=run,
     probes=(Accuracy(), Size()),
-    figures=(
-        LearningCurve(),
-        Gap(reference="ViT"),
-        Generalisation(),
-        Matching(reference="ViT", tolerance=0.06),
-        Summary(parts=(LearningCurve(), Gap(reference="ViT"), Generalisation())),
-    ),
+    figures=FIGURES,
     verdicts=(WORSE, IN_USE),
 )

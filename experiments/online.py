@@ -22,6 +22,8 @@ from vision_attn.probes import Size
 
 FEW, MORE = SMALL[1:]
 MODELS = ("ViT", *RIVALS, "ViT, zero mixer")
+SHOWN = (LearningCurve(), Gap(reference="ViT"), Generalisation())
+FIGURES = (*SHOWN, Matching(reference="ViT", tolerance=0.06), Summary(parts=SHOWN))
 
 
 def run(data, seed, model, train_size, images_seen):
@@ -72,12 +74,6 @@ experiment = Experiment(
     },
     run=run,
     probes=(Accuracy(), Size()),
-    figures=(
-        LearningCurve(),
-        Gap(reference="ViT"),
-        Generalisation(),
-        Matching(reference="ViT", tolerance=0.06),
-        Summary(parts=(LearningCurve(), Gap(reference="ViT"), Generalisation())),
-    ),
+    figures=FIGURES,
     verdicts=(SLOWER, COSTLIER),
 )
