@@ -14,9 +14,8 @@ from vision_attn.figures import lettering, theme
 from vision_attn.plan import Plan
 from vision_attn.records import require_factor
 from vision_attn.spec import InputError
+from vision_attn.statistics.tails import ROUNDING
 from vision_attn.wording import exact, is_number, short
-
-ROUNDING = 1e-12
 
 
 def rows_axis(axes: Axes, texts: Sequence[str]) -> None:

@@ -147,8 +147,7 @@ class ComparedSizes(Dots, abc.ABC):
         is_open = (table[["censored", "low_censored", "high_censored"]] != "").any(axis=None)
         if is_open and not self.instead(table, view):
             said.append("Arrows: beyond the sizes measured, so only a bound is known.")
-        if not table["n"].sum():
-            said.append(view.elsewhere(self.metric, self.split))
+        said.append(view.elsewhere(table, self.metric, self.split))
         return " ".join(filter(None, said))
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:

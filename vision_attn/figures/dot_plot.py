@@ -112,8 +112,8 @@ class DotPlot(Dots):
             out.append(f"Bars: {100 * self.level:g} % Student-t intervals{each}; faint points: single {self.over}s.")
         if self.is_of_shares:
             out.append(wording.cut_text(table, self.metric))
-        if self.split and not self.at and not table["n"].sum():
-            out.append(view.elsewhere(self.metric, self.split))
+        if self.split and not self.at:
+            out.append(view.elsewhere(table, self.metric, self.split))
         return " ".join(filter(None, out))
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:

@@ -9,12 +9,13 @@ from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures import marks, theme
-from vision_attn.figures.axes import ROUNDING, log_axis, require_sizes
+from vision_attn.figures.axes import log_axis, require_sizes
 from vision_attn.figures.lines import Panel, SplitLines
 from vision_attn.figures.view import View
 from vision_attn.records import Records
 from vision_attn.spec import spec
 from vision_attn.statistics import CURVES, fitted_curves, fitted_error
+from vision_attn.statistics.tails import ROUNDING
 
 MEASURED = "measured"
 EDGE = 0.025

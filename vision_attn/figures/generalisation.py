@@ -100,7 +100,7 @@ class Generalisation(Lines):
         return f"Bars: {100 * self.level:g} % Student-t intervals."
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
-        return [] if table["n"].sum() else [view.elsewhere(self.metric, *SPLITS)]
+        return [view.elsewhere(table, self.metric, *SPLITS)]
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         view = self.view(records)

@@ -137,7 +137,7 @@ class ImagesNeeded(Lines):
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
         if not table["n"].sum():
-            return [view.elsewhere(self.metric, self.split)]
+            return [view.elsewhere(table, self.metric, self.split)]
         said = []
         firsts = table[table["n"] > 0].drop_duplicates(view.rows)
         known = [

@@ -284,4 +284,4 @@ class SplitLines(Lines, abc.ABC):
         return f"{self.what(view)} against the {self.x_text(view)}."
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
-        return [] if table["n"].sum() else [view.elsewhere(self.metric, self.split)]
+        return [view.elsewhere(table, self.metric, self.split)]

@@ -85,8 +85,8 @@ class MetricCurve(CoordinateLines):
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
         at = dict(self.at)
-        is_lacking = view.x and set(at) == {"split"} and not table["n"].sum()
-        return [view.elsewhere(self.metric, str(at["split"]))] if is_lacking else []
+        is_of_split = view.x and set(at) == {"split"}
+        return [view.elsewhere(table, self.metric, str(at["split"]))] if is_of_split else []
 
     def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
         return Lines.counted(self, table, view) if view.x else super().counted(table, view)

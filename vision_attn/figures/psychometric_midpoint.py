@@ -122,8 +122,7 @@ class PsychometricMidpoint(Dots):
         ]
         said[0] += f", with the {100 * self.level:g} % interval of a bootstrap over {self.over}s."
         said.append(wording.seeds_text(table, view.rows[::-1], unit=self.over))
-        if not table["n"].sum():
-            said.append(view.elsewhere(self.metric, self.split))
+        said.append(view.elsewhere(table, self.metric, self.split))
         if (table["low"] < -0.5).any() or (table["high"] > self._farthest(view) + 1.5).any():
             said.append("Intervals are clipped to the axis; full values in the table.")
         refused = [row for row in table.to_dict("records") if row["found"] in REFUSED]

@@ -127,7 +127,7 @@ class Variation(Dots):
         if known.empty:
             if table["n"].sum():
                 return "There is one seed a subset: nothing to tell."
-            return f"Nothing is measured yet. {view.elsewhere(self.metric, self.split)}".strip()
+            return f"Nothing is measured yet. {view.elsewhere(table, self.metric, self.split)}".strip()
         what = f"{self.split} {self.metric.replace('_', ' ')}{view.data_text}"
         subsets, most = int(known["units"].max()), int(known["n"].max())
         said = [

@@ -63,8 +63,10 @@ class View(Records):
         """
         return pick(self, metric, at=at, along=along)
 
-    def elsewhere(self, metric: str, *splits: str) -> str:
-        """What a caption says where a metric has values, but none of the images of the `splits` that are drawn."""
+    def elsewhere(self, table: pd.DataFrame, metric: str, *splits: str) -> str:
+        """What a caption says where a table has nothing of a metric that has values, of other images than `splits`."""
+        if table["n"].sum():
+            return ""
         own = self.values[self.values["metric"] == metric]
         if own.empty or any(len(self.pick(metric, split=split)) for split in splits):
             return ""
