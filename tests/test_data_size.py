@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pandas as pd
+import planned
 import pytest
 
 from vision_attn.experiment import load
@@ -21,14 +22,7 @@ TRAINED = [model for model in EXPERIMENT.factors["model"] if model not in MODULE
 
 
 def cells(preset="", **fixed):
-    """The cells of a preset at some levels, each with its run."""
-    factors = dict((EXPERIMENT.preset(preset) if preset else EXPERIMENT).factors)
-    assert all(level in factors[name] for name, level in fixed.items())
-    factors |= {name: (level,) for name, level in fixed.items()}
-    for levels in itertools.product(*factors.values()):
-        cell = dict(zip(factors, levels, strict=True))
-        if (made := EXPERIMENT.run(**cell)) is not None:
-            yield cell, made
+    return planned.cells(EXPERIMENT.preset(preset) if preset else EXPERIMENT, **fixed)
 
 
 @pytest.mark.parametrize("preset", ["", *EXPERIMENT.presets])

@@ -1,8 +1,9 @@
 """Online learning: recipes that are best at this budget, and rules about cells that are planned."""
 
-import itertools
 import sys
 from pathlib import Path
+
+from planned import cells
 
 from vision_attn.experiment import load
 from vision_attn.verdicts.rates import leaves
@@ -12,16 +13,9 @@ MODULE = sys.modules[EXPERIMENT.run.__module__]
 TUNING = sys.modules[MODULE.chosen_at.__module__]
 
 
-def cells(**fixed):
-    factors = {name: (fixed[name],) if name in fixed else own for name, own in EXPERIMENT.factors.items()}
-    for levels in itertools.product(*factors.values()):
-        cell = dict(zip(factors, levels, strict=True))
-        yield cell, EXPERIMENT.run(**cell)
-
-
 def test_sizes_of_a_family_differ_in_the_subset_and_from_4000_images_on_in_nothing_else():
     for model in MODULE.MODELS:
-        found = {levels["train_size"]: run for levels, run in cells(model=model, seed=3)}
+        found = {levels["train_size"]: run for levels, run in cells(EXPERIMENT, model=model, seed=3)}
         assert [run.data.train_size for run in found.values()] == list(found) == [1000, 4000, 50_000]
         assert found[4000].replace(data=found[50_000].data) == found[50_000]
         assert found[1000].data.replace(train_size=4000) == found[4000].data
@@ -34,7 +28,7 @@ def test_the_recipe_is_the_best_of_those_that_the_search_has_found_at_this_budge
     last = {key: [(0.9, "second")] for key in first}
     monkeypatch.setattr(TUNING, "_means", lambda results: {"tuning": first, "tuning-final": last}.get(results, {}))
     for name in ("ViT", "ViT, zero mixer"):
-        for levels, run in cells(model=name):
+        for levels, run in cells(EXPERIMENT, model=name):
             best = TUNING.TRIALS[labels[2 if levels["train_size"] == 1000 else 7]]
             assert run.recipe == TUNING.recipe(best, MODULE.LADDER[0])
 
@@ -45,4 +39,4 @@ def test_rules_ask_for_cells_that_are_planned_with_five_seeds():
     for at in {at for part in parts for _, at in part.cells}:
         fixed = {name: level for name, level in at if name in EXPERIMENT.factors}
         assert all(level in EXPERIMENT.factors[name] for name, level in fixed.items())
-        assert [levels["seed"] for levels, _ in cells(**fixed)] == list(range(5))
+        assert [levels["seed"] for levels, _ in cells(EXPERIMENT, **fixed)] == list(range(5))

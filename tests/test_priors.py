@@ -4,6 +4,7 @@ import itertools
 import sys
 from pathlib import Path
 
+import planned
 import pytest
 
 from vision_attn.experiment import load
@@ -17,14 +18,7 @@ PRIORS = sys.modules[EXPERIMENTS["priors"].run.__module__]
 
 
 def cells(name, **fixed):
-    """The cells of an experiment at some levels, each with its run."""
-    experiment = EXPERIMENTS[name]
-    assert all(level in tuple(experiment.factors[factor]) for factor, level in fixed.items())
-    factors = {factor: (fixed[factor],) if factor in fixed else own for factor, own in experiment.factors.items()}
-    for levels in itertools.product(*factors.values()):
-        cell = dict(zip(factors, levels, strict=True))
-        if (made := experiment.run(**cell)) is not None:
-            yield cell, made
+    return planned.cells(EXPERIMENTS[name], **fixed)
 
 
 @pytest.fixture(scope="module")
