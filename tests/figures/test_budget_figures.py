@@ -197,6 +197,20 @@ def test_baselines_without_a_network_are_grey_lines_without_marks(ladder):
     assert names["linear"] == theme.darker(theme.FAINT)
 
 
+def test_curves_fitted_to_baselines_are_broken_as_their_learning_curves():
+    factors = {"model": ("ViT", "linear", "nearest"), "train_size": (250, 1000, 4000, 8000), "seed": (0, 1, 2)}
+
+    def rows(cell):
+        scale = {"ViT": 3, "linear": 4, "nearest": 5}[cell["model"]]
+        value = 1 - scale * cell["train_size"] ** -0.3 + 0.001 * cell["seed"]
+        yield {"metric": "accuracy", "split": "test", "value": value}
+
+    records = kinds_of(make_records(factors, rows), linear="LogisticRegression", nearest="NearestNeighbours")
+    plot = FittedCurves(resamples=20).plot(records)
+    drawn = [line for line in plot.axes[0].lines if len(line.get_xdata()) == 100]
+    assert [line.get_linestyle() for line in drawn] == ["-", "-", "--"]
+
+
 def test_a_network_below_logistic_regression_is_a_loud_notice():
     def rows(cell):
         value = {"linear": 0.5, "ViT": 0.4 if cell["train_size"] == 250 else 0.6}.get(cell["model"], 0.7)

@@ -110,7 +110,8 @@ class FittedCurves(SplitLines):
             for row in own[own["chosen"]].to_dict("records"):
                 n = np.geomspace(own.loc[own["kind"].eq(MEASURED) & (own["n"] > 0), self.x].min(), row[self.x], 100)
                 error = fitted_error(row["kind"], n, a=row["a"], b=row["b"], c=row["c"])
-                panel.axes.plot(n, 100 * error, color=style["style"].colour, zorder=1.7)
+                line = style.get("line", "-")
+                panel.axes.plot(n, 100 * error, color=style["style"].colour, linestyle=line, zorder=1.7)
 
     def _below(self, panel: Panel, rows: pd.DataFrame, index: int, style: theme.Style, said: str) -> None:
         """Arrows at the lower edge for means of 0, which have no place on a logarithmic axis."""
