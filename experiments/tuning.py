@@ -9,12 +9,14 @@ preset "refine", nine more about the best of them: other learning rates with all
 NAdaMuon at five rates, which tell whether another optimiser would change the order of the families. Last, preset
 "final", the best three of AdamW train four times as long: what most experiments take, so that all models of a
 comparison have one optimiser. Preset "bracket" adds to these three the rates on both sides of each choice that were not
-among them, to tell whether it is bracketed at that budget, too. Preset "crops" adds each choice with random crops, at
-three rates and, run again once its results are committed, those beyond where the best is at an end: with 4,000 images
-the short first round has left only trials without crops to most families, and the longer the training, the more crops
-may give. Preset "longest" trains the best two of all these, but for the stem, four times longer still. The presets read
-what the rounds before have committed. On two cores the first round takes about two hours with fast bf16 arithmetic, the
-second one, the last one and a half, "bracket" and "crops" forty minutes each, "longest" an hour and a half.
+among them, to tell whether it is bracketed at that budget, too.
+Preset "crops" adds each choice with random crops, at three rates and, run again once its results are committed, those
+beyond where the best is at an end, and then the best of all these with the other of the two batch sizes, likewise: with
+4,000 images the short first round has left only trials without crops to most families, and the longer the training, the
+more crops may give. Preset "longest" trains the best two of all these, but for the stem, four times longer still. The
+presets read what the rounds before have committed. On two cores the first round takes about two hours with fast bf16
+arithmetic, the second one, the last one and a half, "bracket" forty minutes, "crops" and "longest" an hour and a half
+each.
 """
 
 import csv
@@ -33,6 +35,7 @@ MODELS = ("ResNet", "ViT", "ViT, 3x3 convolution", "ViT, convolutional stem")
 SIZES = (1000, 4000)
 BUDGETS = (48_000, 192_000, 768_000)
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+BATCHES = (32, 128)
 SCALES = {"small": ViT(dim=64, depth=4, patch_size=4), "large": ViT(dim=96, depth=6, patch_size=4)}
 """The vision transformers that all models of a scale are as large as: 0.21 and 0.68 million parameters."""
 BRANCH_SD = {
@@ -72,7 +75,7 @@ def _first_round():
             learning_rate=RATES[2 * high + middle],
             weight_decay=(0.05, 0.2)[decay],
             crop=bool(crop),
-            batch_size=(32, 128)[(high + middle + decay) % 2],
+            batch_size=BATCHES[(high + middle + decay) % 2],
             position=("learned", "sincos2d")[(middle + decay + crop) % 2],
             large_branch=bool((high + decay + crop) % 2),
         )
@@ -91,6 +94,10 @@ CROPPED = {"crops, lower rate": -1, "crops": 0, "crops, higher rate": 1}
 """What the last round has chosen, with random crops, at its rate and at those on both sides."""
 BEYOND = ("crops, beyond", "crops, beyond that")
 """The next rate where the best with crops so far has the highest or the lowest one; None where it lies between."""
+OTHER_BATCH = {"other batch": 0, "other batch, rate with it": 1}
+"""The best with crops so far, with the other batch size, at its rate and at the next: higher with the larger batch."""
+OTHER_BEYOND = "other batch, beyond"
+"""Where one of these two is the best of all, the next rate on its side; else None."""
 LONGEST = ("best at the second budget", "next to it")
 
 
@@ -151,6 +158,10 @@ def settings(model, train_size, trial):
         return None if cropped in tried(model, train_size, (*FINALISTS, *BESIDE)) else cropped
     if trial in BEYOND:
         return _beyond(model, train_size, BEYOND[: BEYOND.index(trial)])
+    if trial in OTHER_BATCH:
+        return _other_batch(model, train_size, OTHER_BATCH[trial])
+    if trial == OTHER_BEYOND:
+        return _other_beyond(model, train_size)
     if trial in LONGEST:
         rows = _means("tuning-crops").get((model, train_size), [(0.0, place) for place in FINALISTS])
         return settings(model, train_size, rows[LONGEST.index(trial)][1])
@@ -162,20 +173,44 @@ def _nearest(number, searched):
     return min(searched, key=lambda one: abs(math.log(number / one)))
 
 
+def _with_crops(model, train_size, beyond):
+    """The trials with crops at the batch size of the choice, best first, of those beyond only these; [] before them."""
+    rows = _means("tuning-crops").get((model, train_size), ())
+    if not {label for _, label in rows} >= {*beyond}:
+        return []
+    labels = (*FINALISTS, *BESIDE, *CROPPED, *beyond)
+    found = [settings(model, train_size, label) for _, label in rows if label in labels]
+    return [trial for trial in found if trial.crop]
+
+
 def _beyond(model, train_size, before):
     """The best with crops so far, with the next rate where its own is the highest or the lowest; else None."""
-    means = {label: mean for mean, label in _means("tuning-crops").get((model, train_size), ())}
-    if not means.keys() >= {*before}:
-        return None
-    means = {label: mean for label, mean in means.items() if label not in BEYOND or label in before}
-    found = {settings(model, train_size, label): mean for label, mean in means.items()}
-    cropped = {trial: mean for trial, mean in found.items() if trial.crop}
+    cropped = _with_crops(model, train_size, before)
     if not cropped:
         return None
-    best = max(cropped, key=cropped.get)
+    best = cropped[0]
     rates = [one.learning_rate for one in cropped if dataclasses.replace(one, learning_rate=best.learning_rate) == best]
     step = (best.learning_rate == max(rates)) - (best.learning_rate == min(rates))
     return _at_rate(best, step) if step else None
+
+
+def _other_batch(model, train_size, steps):
+    """The best with crops, with the other batch size and a rate so many steps in its direction; None before them."""
+    beyond = [label for _, label in _means("tuning-crops").get((model, train_size), ()) if label in BEYOND]
+    cropped = _with_crops(model, train_size, beyond)
+    if not cropped:
+        return None
+    larger = cropped[0].batch_size == min(BATCHES)
+    changed = dataclasses.replace(cropped[0], batch_size=max(BATCHES) if larger else min(BATCHES))
+    return _at_rate(changed, steps if larger else -steps)
+
+
+def _other_beyond(model, train_size):
+    rows = _means("tuning-crops").get((model, train_size), ())
+    best = next((label for _, label in rows if label != OTHER_BEYOND), None)
+    if best not in OTHER_BATCH:
+        return None
+    return _other_batch(model, train_size, 2 * OTHER_BATCH[best] or -1)
 
 
 def tried(model, train_size, trials):
@@ -282,7 +317,7 @@ experiment = Experiment(
         "final": {"trial": FINALISTS, "images_seen": BUDGETS[1:2]},
         "bracket": {"trial": (*FINALISTS, *BESIDE), "images_seen": BUDGETS[1:2]},
         "crops": {
-            "trial": (*FINALISTS, *BESIDE, *CROPPED, *BEYOND),
+            "trial": (*FINALISTS, *BESIDE, *CROPPED, *BEYOND, *OTHER_BATCH, OTHER_BEYOND),
             "train_size": SIZES[1:],
             "images_seen": BUDGETS[1:2],
         },

@@ -198,6 +198,24 @@ def test_rates_with_crops_go_on_until_the_best_lies_between_two(after_a_first_ro
     assert found == [rate and dataclasses.replace(cropped, learning_rate=rate) for rate in beyond]
 
 
+@pytest.mark.parametrize(
+    ("means", "beyond"),
+    [((), None), ((0.5, 0.4), None), ((0.8, 0.75), -1), ((0.75, 0.8), 2), ((0.75, 0.8, 0.9), 2)],
+)
+def test_the_other_batch_size_is_tried_with_the_best_with_crops(after_a_first_round, tmp_path, means, beyond):
+    """At its rate, at the next in the direction of the batch, and beyond where that did best of all."""
+    best, _ = after_a_first_round
+    last_round(tmp_path, "final", best=0.7, second=0.6)
+    names = (*TUNING.OTHER_BATCH, TUNING.OTHER_BEYOND)
+    assert [TUNING.settings("ViT", 1000, trial) for trial in names] == [None, None, None]
+    (crops,) = (trial for trial, steps in TUNING.CROPPED.items() if steps == 0)
+    last_round(tmp_path, "crops", best=0.5, **{crops: 0.7}, **dict(zip(names, means, strict=False)))
+    up = 1 if best.batch_size == 32 else -1
+    other = dataclasses.replace(best, crop=True, batch_size=160 - best.batch_size)
+    expected = [other, TUNING._at_rate(other, up), beyond and TUNING._at_rate(other, up * beyond)]
+    assert [TUNING.settings("ViT", 1000, trial) for trial in names] == expected
+
+
 def test_the_longest_round_has_the_best_two_of_the_second_budget(after_a_first_round, tmp_path):
     best, other = after_a_first_round
     assert [TUNING.settings("ViT", 1000, trial) for trial in TUNING.LONGEST] == [best, other]
