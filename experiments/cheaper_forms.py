@@ -16,6 +16,8 @@ data are the limit. That attention is used is asked first, though it is known.
 Expected: under two hours on two cores with bf16 arithmetic, a fifth of it for 48,000 images seen.
 """
 
+import functools
+
 from data_size import LADDER, MARGIN, made, trial_of
 from tuning import SHAPE, dataset, recipe
 
@@ -36,6 +38,7 @@ FORMS = (*PATTERNS, HIERARCHY)
 TRAIN_SIZE = 4000
 
 
+@functools.cache
 def network(model, trial):
     """The ViT with another mixer; as many parameters, within 6 %, in layers that are narrower where it needs more."""
     if model == NONE:

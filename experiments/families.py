@@ -12,6 +12,8 @@ the others, and of another seed of its own, from what a sketch keeps of every la
 Expected: 5 minutes on two cores; the preset "images", CIFAR-10, an hour on two cores with fast bfloat16 arithmetic.
 """
 
+import functools
+
 from quickstart import MODELS, RECIPE
 
 from vision_attn import (
@@ -35,6 +37,7 @@ TRUNK = ViT(dim=64, depth=4, position="sincos2d")
 VIT, TWIN, RESNET = "ViT", "ViT, 3x3 convolution", "ResNet"
 
 
+@functools.cache
 def network(data, model):
     if data == "mnist5k":
         return MODELS[model]
