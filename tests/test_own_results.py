@@ -506,6 +506,17 @@ def test_a_table_of_another_kind_is_named_with_what_reads_it(tmp_path, content, 
     assert str(error.value).startswith(told)
 
 
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz", ".zip"])
+@pytest.mark.parametrize("name", ["x.csv", "x.txt"])
+def test_a_compressed_table_has_the_ending_of_its_compression(tmp_path, ending, name):
+    frame().to_csv(tmp_path / f"x.csv{ending}", index=False)
+    pd.testing.assert_frame_equal(read(tmp_path / f"x.csv{ending}"), frame())
+    (tmp_path / f"x.csv{ending}").rename(tmp_path / name)
+    with pytest.raises(InputError) as error:
+        read(tmp_path / name)
+    assert f"must have a name that ends in '{ending}', as it is compressed. Got '{name}' instead." in str(error.value)
+
+
 def test_lines_of_commas_alone_are_no_part_of_a_table_and_lines_before_it_are_told(tmp_path):
     text = frame().to_csv(index=False)
     (tmp_path / "x.csv").write_text(f"{text},,,\n,,,\n")

@@ -52,6 +52,14 @@ OTHER_FILES = {
     b"[[": ("JSON", "read_json"),
 }
 """Tables that are no CSV, by their first bytes, and what of pandas reads them."""
+COMPRESSED = {
+    b"\x1f\x8b": ".gz",
+    b"BZh": ".bz2",
+    b"\xfd7zXZ": ".xz",
+    b"\x28\xb5\x2f\xfd": ".zst",
+    b"PK\x03\x04": ".zip",
+}
+"""What a file that is compressed begins with, and the ending by which pandas knows it."""
 
 
 def read(path: Path, *, values: Container[str] = ("accuracy",)) -> pd.DataFrame:
@@ -130,8 +138,13 @@ def _check_is_text(path: Path) -> None:
     """Raise `InputError` where a file begins as a table of another kind does."""
     with open(path, "rb") as file:
         start = file.read(64).removeprefix(b"\xef\xbb\xbf")
-    if path.suffix == ".zip":  # a CSV in it is read
+    ending = next((ending for first, ending in COMPRESSED.items() if start.startswith(first)), None)
+    if path.suffix.lower() == ending:  # a CSV in it is read
         return
+    if ending not in (None, ".zip") or (ending and _holds_csv(path)):
+        raise InputError(
+            f"{path} must have a name that ends in {ending!r}, as it is compressed. Got {path.name!r} instead."
+        )
     start = b"".join(start.split()) if start.lstrip().startswith((b"{", b"[")) else start
     for first, (kind, function) in OTHER_FILES.items():
         if start.startswith(first):
@@ -139,6 +152,15 @@ def _check_is_text(path: Path) -> None:
                 f"{path} must be a table in CSV. Got one in {kind}: write it anew by "
                 f"pandas.{function}(...).to_csv(..., index=False), or draw it in Python by Records.from_frame."
             )
+
+
+def _holds_csv(path: Path) -> bool:
+    """Whether an archive holds a CSV; a workbook is one as well, of other files."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.lower().endswith((".csv", ".txt", ".tsv")) for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
 
 
 def _stripped(column: pd.Series) -> pd.Series:
