@@ -1,4 +1,4 @@
-"""Long training: each family has the recipe that is best after it, and the rules ask for cells that are planned."""
+"""Long training: each family has the recipe that is best after as much, and rules ask for cells that are planned."""
 
 import sys
 from pathlib import Path
@@ -15,18 +15,25 @@ TUNING = sys.modules[MODULE.chosen_at.__module__]
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_a_family_has_the_recipe_that_is_best_after_the_longest_training(monkeypatch, place):
+def test_a_family_has_the_recipe_that_is_best_after_as_much_training(monkeypatch, place):
     """The search is made up."""
-    labels = tuple(TUNING.TRIALS)[:2]
+    labels = tuple(TUNING.TRIALS)[:3]
     rounds = {
-        "tuning": {("ViT", 4000): [(0.5, label) for label in labels]},
-        "tuning-crops": {("ViT", 4000): [(0.6, label) for label in labels]},
+        "tuning": {("ViT", 4000): [(0.5, labels[2]), (0.4, labels[0])]},
+        "tuning-crops": {("ViT", 4000): [(0.6, label) for label in labels[:2]]},
         "tuning-longest": {("ViT", 4000): [(0.9, TUNING.LONGEST[place]), (0.8, TUNING.LONGEST[1 - place])]},
     }
     monkeypatch.setattr(TUNING, "_means", lambda results: rounds.get(results, {}))
     for name in ("ViT", "ViT, zero mixer"):
-        for _, run in cells(EXPERIMENT, model=name):
-            assert run.recipe == TUNING.recipe(TUNING.TRIALS[labels[place]], MODULE.LADDER[-1])
+        for images_seen, label in zip(MODULE.LADDER, (labels[2], labels[0], labels[place]), strict=True):
+            for _, run in cells(EXPERIMENT, model=name, images_seen=images_seen):
+                assert run.recipe == TUNING.recipe(TUNING.TRIALS[label], images_seen)
+
+
+def test_the_first_rung_is_that_of_online():
+    online = load(Path(__file__).resolve().parents[1] / "experiments" / "online.py")[1]
+    shared = {run for _, run in cells(online, train_size=EXPERIMENT.factors["train_size"][0])}
+    assert {run for _, run in cells(EXPERIMENT, images_seen=MODULE.LADDER[0])} == shared
 
 
 def test_before_the_longest_round_it_is_the_best_after_a_quarter_of_it_and_before_that_the_choice_of_all(monkeypatch):
@@ -41,7 +48,7 @@ def test_before_the_longest_round_it_is_the_best_after_a_quarter_of_it_and_befor
 
 def test_rules_ask_for_cells_that_are_planned_with_five_seeds():
     parts = [part for rule in EXPERIMENT.verdicts for part in leaves(rule)]
-    assert len(parts) == 3
+    assert len(parts) == 6
     for at in {at for part in parts for _, at in part.cells}:
         fixed = {name: level for name, level in at if name in EXPERIMENT.factors}
         assert all(level in EXPERIMENT.factors[name] for name, level in fixed.items())
