@@ -6,7 +6,7 @@ recipe that the search of `tuning.py` found best at this budget with 4,000 image
 bfloat16 compiled. The three share initial weights, subset, order and crops of the images, so that differences are
 paired.
 
-Expected: a quarter of an hour on two cores with bf16 arithmetic.
+Expected: ten minutes on two cores with bf16 arithmetic.
 """
 
 from data_size import MARGIN
