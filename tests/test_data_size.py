@@ -113,6 +113,16 @@ def test_presets_of_a_gpu_are_as_large_as_they_say():
         assert list(dict.fromkeys(one["model"] for one in found))[:2] == ["ViT", MODULE.WIDER]
 
 
+def test_presets_of_a_gpu_have_the_recipes_that_are_best_after_the_longest_training(monkeypatch):
+    """The search is made up."""
+    first, last = list(TUNING.TRIALS)[:2]
+    ranks = {(model, 4000): [(0.6, last), (0.5, first)] for model in TUNING.MODELS}
+    monkeypatch.setattr(TUNING, "_means", lambda results: ranks if results == "tuning-crops" else {})
+    for preset in ("gpu", "gpu-all"):
+        for levels, run in cells(preset):
+            assert run.recipe == TUNING.recipe(TUNING.TRIALS[last], levels["images_seen"])
+
+
 def test_recipes_of_a_family_are_those_of_its_best_trial_at_the_nearer_size(monkeypatch):
     """The search is made up: every family has another order of trials at either size."""
     trials = list(TUNING.TRIALS)
