@@ -6,8 +6,8 @@ budgets, those of the ViT there at its three budgets of images, networks of thre
 for. Both are of one depth and width: the ViT, and its twin with a 3 x 3 depthwise convolution in the place of
 attention, which costs less and so sees 1.6 to 1.9 times as many. A training step is counted as three forward passes.
 
-On 8,000 images. Recipes are those that were searched for at a width of 64 with 4,000 images and are taken by
-`data_size.py`, which shares the ViT's runs of that width; no width has a recipe of its own. With the largest budget the
+On 8,000 images. Recipes are those that the search of `tuning.py` found best with 4,000 images, at a width of 64, after
+as many images seen as the ViT of that width sees: every budget has its own, no width has. With the largest budget the
 narrowest networks see each image hundreds of times.
 
 Expected: four hours on two cores with bf16 arithmetic, half an hour of it for the two smaller budgets.
@@ -15,36 +15,37 @@ Expected: four hours on two cores with bf16 arithmetic, half an hour of it for t
 
 import functools
 
-from data_size import LADDER, MOST, TWIN, made, trial_of
-from tuning import SCALES, SHAPE, dataset, recipe
+from data_size import LADDER, MOST, TWIN, made
+from tuning import SCALES, SHAPE, chosen_at, dataset, recipe
 
 from vision_attn import Accuracy, Experiment, Gap, LearningCurve, Run
 from vision_attn.figures import Matching
 from vision_attn.models import count_flops
 from vision_attn.probes import BranchScale, Size
 
-WIDTH = SCALES["small"].dim
+REFERENCE = SCALES["small"]
+WIDTH = REFERENCE.dim
+BUDGETS = {f"{3 * images * count_flops(REFERENCE, **SHAPE) / 1e12:.3g} TFLOPs": images for images in LADDER}
+"""What the ViT of the middle width costs in training, and the images that it sees for it."""
 
 
-def network(model, dim):
-    return made(model, trial_of(model, MOST), "small").replace(dim=dim)
+def network(model, dim, images_seen):
+    return made(model, chosen_at(model, MOST, images_seen), "small").replace(dim=dim)
 
 
 @functools.cache
 def paid_for(model, dim, images_seen):
-    """So many images cost the model what `images_seen` cost the ViT of `data_size.py`."""
-    own, reference = (count_flops(one, **SHAPE) for one in (network(model, dim), network("ViT", WIDTH)))
-    return images_seen * reference / own
-
-
-BUDGETS = {f"{3 * images * count_flops(network('ViT', WIDTH), **SHAPE) / 1e12:.3g} TFLOPs": images for images in LADDER}
+    """So many images cost the model what `images_seen` cost the ViT of the middle width."""
+    own = count_flops(network(model, dim, images_seen), **SHAPE)
+    return images_seen * count_flops(REFERENCE, **SHAPE) / own
 
 
 def run(data, seed, model, dim, compute, train_size):
+    images_seen = BUDGETS[compute]
     return Run(
-        model=network(model, dim),
+        model=network(model, dim, images_seen),
         data=dataset(data, train_size, seed),
-        recipe=recipe(trial_of(model, train_size), paid_for(model, dim, BUDGETS[compute])),
+        recipe=recipe(chosen_at(model, MOST, images_seen), paid_for(model, dim, images_seen)),
         seed=seed,
     )
 

@@ -1,4 +1,4 @@
-"""The iso-FLOP profiles: as much arithmetic at every width, and the ViT's middle width from the headline."""
+"""The iso-FLOP profiles: as much arithmetic at every width, with the recipe that is best at the budget."""
 
 import itertools
 import sys
@@ -28,10 +28,9 @@ def test_every_run_costs_what_its_budget_says():
         assert run.model.dim == cell["dim"]
 
 
-def test_the_middle_width_of_the_vit_is_that_of_the_headline():
-    _, headline = load(ROOT / "experiments" / "data_size.py")
-    same = {"data": "cifar10-jpeg", "model": "ViT", "train_size": MODULE.MOST}
+def test_the_middle_width_of_the_vit_sees_as_many_images_as_the_ladder_says_with_the_recipe_for_them():
+    tuning = sys.modules[MODULE.chosen_at.__module__]
     for cell, run in runs():
         if (cell["model"], cell["dim"]) == ("ViT", MODULE.WIDTH):
             seen = MODULE.BUDGETS[cell["compute"]]
-            assert run == headline.run(**same, scale="small", images_seen=seen, seed=cell["seed"])
+            assert run.recipe == tuning.recipe(tuning.chosen_at("ViT", MODULE.MOST, seen), seen)
