@@ -38,6 +38,17 @@ def test_both_scatters_are_found_and_pairs_take_the_common_one_away():
     assert (gap["n"], gap["units"], gap["planned"], gap["reference"]) == (6, 3, 6, "ResNet")
 
 
+@pytest.mark.parametrize("models", [(1, 2), (0.5, 1.5), (False, True)])
+def test_models_may_be_numbers(models):
+    def named(cell):
+        return value({**cell, "model": ("ResNet", "ViT")[models.index(cell["model"])]})
+
+    records = records_of(models=models, value=named)
+    table = FIGURE.replace(reference=models[0]).table(records)
+    assert list(table["reference"]) == ["", "", models[0]]
+    assert list(table["estimate"]) == pytest.approx(list(FIGURE.table(records_of())["estimate"]))
+
+
 def test_the_mean_has_the_interval_of_two_levels():
     records = records_of()
     row = FIGURE.table(records).set_index(["model", "of"]).loc[("ViT", "value")]

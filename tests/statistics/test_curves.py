@@ -162,6 +162,17 @@ def test_the_size_that_is_worth_as_much():
     )
 
 
+def test_means_that_only_rounding_tells_apart_are_equal():
+    """The mean of 0.7, 0.8 and 0.9 is 0.7999999999999999."""
+    values = {("ViT", 100): (0.1, 0.2, 0.3), ("CNN", 100): (0.3, 0.4, 0.5)}
+    values |= {("ViT", 1000): (0.7, 0.8, 0.9), ("CNN", 1000): (0.8, 0.8, 0.8)}
+    rows = [(model, n, seed, one) for (model, n), own in values.items() for seed, one in enumerate(own)]
+    frame = pd.DataFrame(rows, columns=["model", "train_size", "seed", "value"])
+    assert crossover(frame, **PAIR).said == equivalent_size(frame, **PAIR).said == "1,000"
+    assert crossover(frame, reference="ViT", other="CNN").said == "below 100"
+    assert equivalent_size(frame, reference="ViT", other="CNN").said == "1,000"
+
+
 def test_every_size_uses_all_seeds_that_have_both_models_there():
     frame = curves(np.log10(2500 / 4000), seeds=6, noise=0.02)
     fewer = frame[(frame["seed"] < 3) | (frame["train_size"] <= 1000)]

@@ -109,6 +109,16 @@ def test_one_seed_has_curves_without_intervals():
     assert table[["low", "high", "b_low", "c_high", "data_reliance_low"]].isna().all(axis=None)
 
 
+def test_seeds_that_are_alike_at_a_size_leave_the_weights_to_the_others():
+    """Of three errors of 0.95 rounding leaves a variance of 1e-32, which is no scatter."""
+    data = frame(lambda n: 0.95 if n < 300 else power(n), noise=1)
+    data.loc[data["train_size"] < 300, "value"] = 0.95
+    rows = [one(data.assign(value=data["value"] + shift), "power", resamples=20) for shift in (0.0, 1e-8 / 3)]
+    for name in ("estimate", "a", "b", "low", "high", "left_out_error"):
+        assert rows[0][name] == pytest.approx(rows[1][name], rel=1e-3)
+    assert rows[0]["estimate"] == pytest.approx(power(50000), abs=0.02)
+
+
 def test_a_size_that_only_some_seeds_have_still_counts():
     data = frame(noise=1)
     row = one(data[~((data["seed"] > 0) & (data["train_size"] == 50000))], "power", resamples=40)

@@ -51,6 +51,14 @@ def test_what_lies_outside_the_sizes_is_a_bound_and_no_part_of_the_slope():
         assert rows["exponent"].iloc[0] == pytest.approx(exponent)
 
 
+def test_a_mean_that_only_rounding_keeps_from_the_threshold_reaches_it():
+    values = {100: (0.5, 0.5, 0.5), 1000: (0.7, 0.8, 0.9)}  # the mean of these is 0.7999999999999999
+    rows = [("ViT", 4, n, seed, one) for n, own in values.items() for seed, one in enumerate(own)]
+    frame = pd.DataFrame(rows, columns=["model", "patches", "train_size", "seed", "value"])
+    found = sizes_needed(frame, by=["model"], x="patches", threshold=0.8, resamples=20)
+    assert found["estimate"].item() == pytest.approx(1000)
+
+
 def test_intervals_hold_the_truth_and_there_are_none_of_one_seed():
     found = sizes_needed(curves(["local"]), by=["model"], x="patches", threshold=0.75, resamples=400)
     assert (found["exponent_low"] < 1).all()

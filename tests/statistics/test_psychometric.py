@@ -94,6 +94,14 @@ def test_a_plateau_exactly_at_midway_is_not_monotone_or_no_step_whatever_the_rou
         assert fitted(frame([[1.0, 1.0, *[middle + shift] * 5, CHANCE]] * 3))["found"] == "no step"
 
 
+@pytest.mark.parametrize(("chance", "middle"), [(0.1, 0.55), (0.2, 0.6), (0.3, 0.65), (0.05, 0.525)])
+def test_a_mean_at_midway_is_not_above_it_whatever_the_rounding(chance, middle):
+    falling = frame([[1.0, 0.95, 0.9, middle]] * 3, distances=(1, 3, 5, 7))
+    assert psychometric_midpoint(falling, by=["model"], chance=chance)["found"].item() == "step"
+    flat = frame([[middle] * 4] * 3, distances=(1, 3, 5, 7))
+    assert psychometric_midpoint(flat, by=["model"], chance=chance)["found"].item() == "before"
+
+
 def refused(truth, *, n, sd, repeats, seed):
     """How often a curve with these true means and standard deviations of seeds is not taken for a step."""
     rng = np.random.default_rng(seed)

@@ -76,7 +76,7 @@ class Variation(Dots):
             grid = grid.merge(found.astype({self.hue: grid[self.hue].dtype}), on=keys, how="left")
         for name in ("n", "units"):
             grid[name] = grid[name].fillna(0).astype(int)
-        grid["reference"] = np.where(grid["of"] == DIFFERENCE, self.reference, "")
+        grid["reference"] = [self.reference if of == DIFFERENCE else "" for of in grid["of"]]
         return grid[[*keys, "reference", "estimate", "low", "high", "n", "units", *SPREAD, "planned"]]
 
     def rows(self, view: View) -> dict[Any, str]:

@@ -14,6 +14,7 @@ import pandas as pd
 from vision_attn.statistics.intervals import check_level, resampled_means
 from vision_attn.statistics.monotone import rising
 from vision_attn.statistics.paired import pairs
+from vision_attn.statistics.tails import ROUNDING
 
 Crossing = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 
@@ -85,8 +86,12 @@ def equivalent_size(
 
 
 def _last_crossing(sizes: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Where ours - theirs last turns from negative to at least 0; 0 if it always is, infinity if it never is."""
+    """Where ours - theirs last turns from negative to at least 0; 0 if it always is, infinity if it never is.
+
+    What only rounding tells apart is equal: the mean of 0.7, 0.8 and 0.9 is not 0.8.
+    """
     difference = ours - theirs
+    difference[np.abs(difference) <= ROUNDING * np.maximum(np.abs(ours), np.abs(theirs))] = 0.0
     negative = np.flatnonzero(difference < 0)
     if len(negative) == 0:
         return 0.0
@@ -104,6 +109,7 @@ def _same_value(sizes: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> floa
 
 def reached(sizes: np.ndarray, curve: np.ndarray, wanted: float) -> float:
     """Where a curve that nowhere falls first has the value; 0 if below the smallest size, infinity if it never has."""
+    curve = np.where(np.abs(curve - wanted) <= ROUNDING * abs(wanted), wanted, curve)
     if wanted < curve[0]:
         return 0.0
     if wanted > curve[-1]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from vision_attn.statistics.curves import CURVES, FALLING, Fit, fit, fitted_parameters, left_out_error, rates
 from vision_attn.statistics.intervals import check_level, resampled_means
+from vision_attn.statistics.tails import ROUNDING
 
 PARAMETERS = ("a", "b", "c")
 QUANTITIES = ("estimate", *PARAMETERS, "data_reliance")
@@ -80,12 +81,15 @@ def _rows(cells: pd.DataFrame, level: float, resamples: int, seed: int) -> list[
 
 
 def _variances(sizes: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """The variance of the mean at every size, smoothed: exp of a line in log n, equal ones where nothing varies."""
+    """The variance of the mean at every size, smoothed: exp of a line in log n, equal ones where nothing varies.
+
+    Sizes at which all seeds are alike have no part in the line, also where rounding leaves them a variance.
+    """
     count = (~np.isnan(errors)).sum(axis=0)
     known = count > 1
     own = np.full(len(sizes), np.nan)
     own[known] = np.nanvar(errors[:, known], axis=0, ddof=1)
-    known = own > 0
+    known = own > (ROUNDING * np.nanmean(errors, axis=0)) ** 2
     if known.sum() < 3:
         return (own[known].mean() if known.any() else 1.0) / count
     line = np.polyfit(np.log(sizes[known]), np.log(own[known]), 1, w=np.sqrt(count[known] - 1))

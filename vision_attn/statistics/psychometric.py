@@ -10,6 +10,7 @@ from scipy.special import expit
 
 from vision_attn.spec import InputError
 from vision_attn.statistics.intervals import check_level, resampled_means
+from vision_attn.statistics.tails import ROUNDING
 
 SHARPEST = 0.1
 """The smallest scale of a fitted step, in units of the smallest spacing of the distances; a sharper one looks alike."""
@@ -89,9 +90,10 @@ def _midpoint(places: np.ndarray, heights: np.ndarray, *, level: float, resample
     if not len(places):
         return row
     means, counts = np.nanmean(heights, axis=0), (~np.isnan(heights)).sum(axis=0)
-    if (means > 0.5).all():
+    is_above = means > 0.5 + ROUNDING
+    if is_above.all():
         return row | {"found": "beyond", "censored": f"> {places[-1]:g}", "low": places[-1]}
-    if (means <= 0.5).all():
+    if not is_above.any():
         return row | {"found": "before", "censored": f"< {places[0]:g}", "high": places[0]}
     falling = scipy.optimize.isotonic_regression(means, weights=counts.astype(float), increasing=False).x
     if _is_misfit(heights, falling, parameters=1):
