@@ -13,9 +13,11 @@ from vision_attn.figures import (
     Crossover,
     DataEquivalence,
     DotPlot,
+    ExpectedBest,
     Figure,
     FittedCurves,
     Gap,
+    Selection,
     rendering,
 )
 from vision_attn.spec import InputError, from_json, to_json
@@ -316,10 +318,16 @@ def test_a_preset_without_the_baseline_has_no_condition_curve(records, baseline,
 
 
 @pytest.mark.parametrize(
-    "wrong", [lambda: FittedCurves(metric="loss"), lambda: Crossover(reference="a", metric="loss")]
+    "wrong",
+    [
+        lambda: FittedCurves(metric="loss"),
+        lambda: Crossover(reference="a", metric="loss"),
+        lambda: ExpectedBest(metric="train_loss"),
+        lambda: Selection(metric="train_loss"),
+    ],
 )
 def test_curves_of_what_is_not_best_at_one_are_refused(wrong):
-    with pytest.raises(InputError, match="must be a share that is best at 1, such as 'accuracy'"):
+    with pytest.raises(InputError, match=r"must be a share that is best at 1, such as '(val_)?accuracy'"):
         wrong()
 
 

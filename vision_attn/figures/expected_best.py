@@ -38,6 +38,7 @@ class ExpectedBest(Lines):
 
     def check(self) -> None:
         super().check()
+        self.require("metric", wording.is_share(self.metric), "a share that is best at 1, such as 'val_accuracy'")
         self.require("resamples", self.resamples >= 20, "20 or more")
 
     def applies(self, plan: Plan) -> bool:

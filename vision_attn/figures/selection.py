@@ -42,6 +42,9 @@ class Selection(Figure):
     metric: str = "val_accuracy"
     by: tuple[str, ...] = ()
 
+    def check(self) -> None:
+        self.require("metric", wording.is_share(self.metric), "a share that is best at 1, such as 'val_accuracy'")
+
     def applies(self, plan: Plan) -> bool:
         """Where there are several levels to choose from."""
         return len(plan.factors.get(self.choose, ())) != 1

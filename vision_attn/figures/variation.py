@@ -146,19 +146,20 @@ class Variation(Dots):
         return " ".join(filter(None, said))
 
     def _gain(self, row: dict[Any, Any], table: pd.DataFrame) -> str:
-        """What pairing does to the scatter of a difference, in a sentence."""
+        """What pairing does to the scatter of a difference, in a sentence that names its panel."""
         same = table["of"] == VALUE
-        for name in table.columns[: list(table.columns).index("of")]:
-            if name != self.hue:
-                same &= table[name] == row[name]
+        panels = [name for name in table.columns[: list(table.columns).index("of")] if name != self.hue]
+        for name in panels:
+            same &= table[name] == row[name]
         alone = table[same & table[self.hue].isin([row[self.hue], self.reference])]
         if len(alone) < 2:
             return ""
         unpaired = np.sqrt((alone["sd_outer"] ** 2 + alone["sd_inner"] ** 2).sum())
         paired = np.hypot(row["sd_outer"], row["sd_inner"])
         texts = [wording.quantity(sd, metric=self.metric, unit="points") for sd in (paired, unpaired)]
-        name = wording.level_text(self.hue, row[self.hue])
-        return f"{name} minus {self.reference} scatters by {texts[0]} in pairs, by {texts[1]} if they were independent."
+        pair = " minus ".join(wording.level_text(self.hue, name) for name in (row[self.hue], self.reference))
+        where = f"{wording.headed(wording.cell_text(row, panels))}: " if panels else ""
+        return f"{where}{pair} scatters by {texts[0]} in pairs, by {texts[1]} if they were independent."
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         view = self.view(records)
