@@ -79,6 +79,37 @@ def test_two_sizes_share_the_largest_budget_that_both_are_planned_at(records):
     assert claim("C2", "So.", worse(250).below(0)).decide(fewer).estimate == pytest.approx(0.32 - 0.39)
 
 
+def test_a_cell_that_names_its_budget_leaves_the_others_at_the_largest_that_they_share(records):
+    vit, cnn = accuracy(model="ViT", train_size=250), accuracy(model="CNN", train_size=250, images_seen=192_000)
+    for contrast, estimate in ((vit - cnn, 0.33 - 0.39), (cnn - vit, 0.39 - 0.33)):
+        assert claim("C2", "So.", contrast.above(0)).decide(records).estimate == pytest.approx(estimate)
+    alone = records.runs[(records.runs["model"] == "CNN") | (records.runs["images_seen"] == LADDER[-1])]
+    values = records.values[records.values["run"].isin(alone["run"])]
+    found = claim("C2", "So.", (vit - cnn).below(0)).decide(dataclasses.replace(records, runs=alone, values=values))
+    assert (found.verdict, found.estimate) == ("budget-limited", pytest.approx(0.33 - 0.39))
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(250, "supports"), (4000, "budget-limited")])
+def test_where_seeds_have_several_runs_their_means_tell_what_limits_a_cell(size, verdict):
+    def of_subset(one):
+        return [row | {"value": row["value"] + 0.001 * one["subset"]} for row in rows(one)]
+
+    several = make_records({**FACTORS, "subset": [-1, 1]}, of_subset)
+    mean = dataclasses.replace(accuracy, reduce="mean")
+    gap = mean(model="ViT", train_size=size) - mean(model="CNN", train_size=size)
+    found = claim("C2", "So.", gap.below(0)).decide(several)
+    assert (found.verdict, found.n) == (verdict, 5)
+
+
+def test_seeds_that_are_left_out_are_named_also_where_budget_limits_a_cell(records):
+    runs = records.runs[(records.runs["model"] != "CNN") | (records.runs["seed"] != 4)]
+    values = records.values[records.values["run"].isin(runs["run"])]
+    rule = claim("C3", "So.", worse(4000).below(0))
+    found = rule.replace(min_seeds=4).decide(dataclasses.replace(records, runs=runs, values=values))
+    assert (found.verdict, found.n) == ("budget-limited", 4)
+    assert found.words.endswith(" Left out, as not planned in every cell: seed 4.")
+
+
 def test_a_cell_that_the_plan_lacks_is_no_cell_at_any_budget(records):
     found = claim("C2", "So.", (accuracy(model="ViT", train_size=250) - accuracy(model="CNN", train_size=500)).below(0))
     assert not found.decide(records).is_planned

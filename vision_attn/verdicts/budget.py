@@ -32,16 +32,15 @@ def rule_text(factor: str) -> str:
 def at_largest(
     records: Records, cells: Sequence[tuple[float, Levels]], factor: str, what: str
 ) -> list[tuple[float, Levels]]:
-    """The cells at the largest budget that all of them are planned at, unless one names its budget itself."""
+    """The cells that do not name their budget at the largest that all of these are planned at."""
     require_factor(records.plan, "needs_data_limited", what, factor)
-    if any(factor in levels for _, levels in cells):
-        return list(cells)
-    planned = [one for _, levels in cells if (one := set(_at(records.runs, levels, records)[factor]))]
+    unnamed = [levels for _, levels in cells if factor not in levels]
+    planned = [one for levels in unnamed if (one := set(_at(records.runs, levels, records)[factor]))]
     if not planned:
         return list(cells)
     if not (shared := set.intersection(*planned)):
         raise InputError(f"cells of {what} must be planned at one common level of {factor}. Got none instead.")
-    return [(weight, {**levels, factor: max(shared)}) for weight, levels in cells]
+    return [(weight, {**levels, factor: levels.get(factor, max(shared))}) for weight, levels in cells]
 
 
 def limited(finding: Finding, records: Records, cells: Sequence[Levels], rule: "SeedVerdict") -> Finding:
@@ -51,7 +50,7 @@ def limited(finding: Finding, records: Records, cells: Sequence[Levels], rule: "
     told = [name for name in factors if name in NAMED or len({levels.get(name) for levels in cells}) > 1]
     reasons, unknown = [], []
     for levels in {tuple(one.items()): one for one in cells}.values():
-        row = _limit(records, levels, factor, rule.over)
+        row = _limit(records, levels, factor, rule)
         name = ", ".join(wording.level_text(name, levels[name]) for name in told if name in levels)
         if row is None or row["limited_by"] == "not measured":
             unknown.append(name)
@@ -62,19 +61,22 @@ def limited(finding: Finding, records: Records, cells: Sequence[Levels], rule: "
         return dataclasses.replace(finding, verdict="not measured", words=words, p=float("nan"))
     if reasons:
         words = f"Limited by budget rather than data: {wording.listing(reasons)}."
+        words = f"{words} {finding.words}".strip()
         return dataclasses.replace(finding, verdict="budget-limited", words=words, p=float("nan"))
     return finding
 
 
-def _limit(records: Records, levels: Levels, factor: str, over: str) -> dict[Any, Any] | None:
-    """The row of `statistics.limits` of one cell, at the budget that it names."""
+def _limit(records: Records, levels: Levels, factor: str, rule: "SeedVerdict") -> dict[Any, Any] | None:
+    """The row of `statistics.limits` of one cell, at the budget that it names; of several runs a seed their means."""
     others = {name: level for name, level in levels.items() if name != factor}
     own = dataclasses.replace(records, values=_at(records.values, others, records))
     frames = []
     for split in ("train", "test"):
         frame = pick(own, "accuracy", at={"split": split})
+        if rule.reduce != "one":
+            frame = frame.groupby([factor, rule.over], observed=True)["value"].mean().reset_index()
         frames.append(frame[frame[factor] <= levels[factor]].assign(all=0))
-    rows = limits(*frames, by=["all"], budget=factor, over=over).to_dict("records")
+    rows = limits(*frames, by=["all"], budget=factor, over=rule.over).to_dict("records")
     return rows[0] if rows else None
 
 

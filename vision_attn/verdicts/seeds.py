@@ -41,8 +41,8 @@ class Measured(Spec):
     of `choose_by`.
 
     Fewer seeds than `min_seeds` decide nothing. `needs_data_limited` names the factor that is the training budget of a
-    rule about data: where a cell does not name its level, all are taken at the largest that they share, and where one
-    is limited by its budget rather than its data (`statistics.limits`) the answer is "budget-limited". `exact` marks
+    rule about data: cells that do not name its level are taken at the largest that they share, and where a cell is
+    limited by its budget rather than its data (`statistics.limits`) the answer is "budget-limited". `exact` marks
     what holds by construction, in every run: a condition of other parts, and a fault of the suite where it fails.
     """
 
