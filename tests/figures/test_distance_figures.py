@@ -141,6 +141,22 @@ def test_a_curve_that_is_no_step_has_no_mark_and_is_named_with_the_reason():
     assert list(figure.printed(table, records)["step"]) == ["not monotone, no step", "no step fits"]
 
 
+@pytest.mark.parametrize("logged", [0, 1])
+def test_a_run_that_diverged_has_not_converged_whether_it_was_validated_before_or_not(logged):
+    def history(cell):
+        rows = [{"update": 10 * i, "val_accuracy": 0.3 * i} for i in range(1, 4)]
+        return rows[:logged] if cell["seed"] == 0 else [*rows, {"update": 40, "val_accuracy": 0.96}]
+
+    factors = {"model": ["a"], "distance": [1, 2], "seed": [0, 1, 2]}
+    states = ("diverged", "done", "done")
+    records = make_records(factors, lambda cell: [], history=history, state=lambda cell: states[cell["seed"]])
+    figure = ConvergenceSteps()
+    table = figure.table(records)
+    assert list(zip(table["n"], table["runs"], table["planned"], strict=True)) == [(2, 3, 3)] * 2
+    assert table["share"].tolist() == pytest.approx([2 / 3] * 2)
+    assert "6 runs, 4 of them reach it." in figure.caption(table, records)
+
+
 def test_convergence_by_hand(records):
     table = ConvergenceSteps().table(records).set_index(["variant", "model", "distance"])
     rows = records.history

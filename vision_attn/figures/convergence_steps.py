@@ -24,7 +24,7 @@ NAME = 28
 class ConvergenceSteps(OverSeeds):
     """Updates until validation accuracy first reaches `threshold`, and the share of runs that reach it.
 
-    Lines; more than six models are the rows of a map.
+    A run that diverged before it was validated has not reached it. Lines; more than six models are the rows of a map.
     """
 
     title: ClassVar[str] = "Convergence"
@@ -37,9 +37,14 @@ class ConvergenceSteps(OverSeeds):
 
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)
-        ended = view.runs.loc[view.runs["state"].isin(["done", "diverged"]), "run"]
-        history = view.history[view.history["run"].isin(ended)]
+        ended = view.runs[view.runs["state"].isin(["done", "diverged"])]
+        history = view.history[view.history["run"].isin(ended["run"])]
         names = {"value": view.column(self.metric), "update": view.column("update")}
+        if names["value"] in history:
+            seen = history.loc[history[names["value"]].notna(), "run"]
+            unseen = ended[(ended["state"] == "diverged") & ~ended["run"].isin(seen)]
+            lost = unseen[[*view.plan.factors, "run"]].assign(**{names["value"]: 0.0})
+            history = pd.concat([history, lost], ignore_index=True) if len(lost) else history
         found = updates_to_threshold(history, by=view.by, threshold=self.threshold, level=self.level, **names)
         columns = ["estimate", "low", "high", "n", "runs", "share", "share_low", "share_high", "planned"]
         return view.joined(found, by=view.by, counts=("n", "runs"))[[*view.by, *columns]]
