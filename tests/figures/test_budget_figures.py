@@ -179,6 +179,21 @@ def test_a_caption_says_where_the_size_of_a_network_may_be_the_limit(ladder, fig
     assert "may be the limit" not in figure.plot(ladder).caption
 
 
+def test_a_network_whose_mean_only_rounding_keeps_from_fitting_fits():
+    """The mean of 0.94, 0.95 and 0.96 is 0.9499999999999998."""
+
+    def rows(cell):
+        yield {"metric": "accuracy", "split": "test", "value": 0.5}
+        yield {"metric": "accuracy", "split": "train", "value": (0.94, 0.95, 0.96)[cell["seed"]]}
+
+    records = make_records(
+        {"model": ["ViT"], "train_size": [250, 4000], "images_seen": [1600], "seed": [0, 1, 2]}, rows
+    )
+    plot = Budget().plot(records)
+    assert set(plot.table["limited_by"]) == {"data"}
+    assert "may be the limit" not in plot.caption
+
+
 def test_a_size_of_which_nothing_is_measured_has_no_panel_and_is_named():
     records = make_records(LADDER, ladder_rows, state=lambda cell: "done" if cell["train_size"] == 250 else "pending")
     plot = Budget().plot(records)

@@ -63,6 +63,12 @@ def test_the_strength_seen_in_four_of_five_cases_is_that_of_the_noncentral_t(n, 
     assert exact == pytest.approx(0.8, abs=0.025)
 
 
+def test_numbers_may_be_those_of_numpy():
+    wanted = rates(bounds(2), n=5, sd=0.5)
+    for n, sd in ((np.int64(5), np.float32(0.5)), ([5, 5], np.array([0.5, 0.5]))):
+        assert rates(bounds(2), n=n, sd=sd) == wanted
+
+
 @pytest.mark.parametrize(("n", "power"), [(3, 0.64), (5, 0.996)])
 def test_equivalence_within_three_standard_deviations(n, power):
     """Its margin, not the truth, is what limits it: with three seeds it is shown in two of three cases at best."""

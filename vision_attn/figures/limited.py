@@ -13,6 +13,7 @@ from vision_attn.figures.view import View
 from vision_attn.records import Records, pick
 from vision_attn.statistics import limits
 from vision_attn.statistics.limits import FITTED
+from vision_attn.statistics.tails import ROUNDING
 
 LIMITED_TEXT = (
     "Hollow: limited by the budget of training; the others at the largest budget by their data: at least 95 % on their "
@@ -41,7 +42,8 @@ def limits_remarks(table: pd.DataFrame, view: View, *, by: Sequence[str]) -> lis
     there a larger network might gain from the same data.
     """
     said = [LIMITED_TEXT] if (table["limited_by"] == "budget").any() else []
-    small = (table["limited_by"] == "data") & (table["train_accuracy"] < FITTED) & ~table[view.hue].isin(view.fitted)
+    is_low = table["train_accuracy"] < FITTED - ROUNDING
+    small = (table["limited_by"] == "data") & is_low & ~table[view.hue].isin(view.fitted)
     if small.any():
         names = [view.hue, *(name for name in by if name != view.hue)]
         cells = [

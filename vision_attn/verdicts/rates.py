@@ -191,7 +191,7 @@ def _first(power: Callable[[float], float]) -> float:
 
 
 def _each(given: float | Sequence[float], number: int) -> list[float]:
-    return [given] * number if isinstance(given, int | float) else list(given)
+    return list(np.broadcast_to(given, number).tolist())
 
 
 def _percent(share: float) -> str:
