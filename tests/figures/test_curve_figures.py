@@ -90,6 +90,13 @@ def test_a_crossover_between_two_sizes_is_where_the_curves_meet():
     assert (row["said"], row["censored"], row["n"], row["planned"]) == ("2,500", "", 3, 3)
 
 
+def test_an_interval_of_a_crossover_that_is_open_at_both_ends_reads_as_one():
+    records = curve_records(models=("ResNet", "ViT"), value=crossing_at(2500))
+    figure = SIZED[0]
+    table = figure.table(records).assign(low=np.nan, low_censored="below", high=np.nan, high_censored="above")
+    assert figure.printed(table, records).iloc[0]["95 % interval"] == "250 or fewer to more than 50,000"
+
+
 @pytest.mark.parametrize(
     ("size", "censored", "said"), [(1e6, "above", "none up to 50,000"), (10, "below", "at every size from 250")]
 )

@@ -99,6 +99,10 @@ def test_a_part_without_a_statement_is_stated_in_the_words_of_its_rule(part, sen
     assert claim("C2", "All.", part, near.above(0.5, "Near.")).parts[0].statement == sentence
 
 
+def test_a_difference_may_be_written_either_way_round():
+    assert claim("C1", "So.", (-(near - far)).within(0.02)) == claim("C1", "So.", (far - near).within(0.02))
+
+
 def test_what_is_no_share_may_have_any_bound():
     loss = Quantity("loss")(model="ViT")
     assert claim("C1", "So.", loss.below(50)).bound == 50
@@ -133,7 +137,10 @@ def test_what_is_no_share_may_have_any_bound():
         ),
         (lambda: claim("C1", "So.", far.share(90).above(0.5)), "threshold of ShareVerdict must be from 0 to 1, as acc"),
         (lambda: far - Quantity("loss")(model="ViT"), "terms of a rule must be of one Quantity. Got Quantity(metric="),
-        (lambda: far.within(0.05), "within must be asked of one cell minus another. Got 1 terms instead."),
+        (
+            lambda: far.within(0.05),
+            "within must be asked of one cell minus another. Got terms of weights [1.0] instead.",
+        ),
         (lambda: (far - near).share(0.5), "share must be asked of one cell. Got 2 terms instead."),
         (lambda: (far - near).above(0, bound_name="chance"), "bound_name must be given of one cell only. Got 'chance'"),
         (lambda: claim("C1", "So.", far.share(0.9).above(1.0)), "bound of ShareVerdict must be between 0 and 1."),

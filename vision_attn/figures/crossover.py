@@ -112,6 +112,10 @@ class ComparedSizes(Dots, abc.ABC):
             return (self.above if row[mark] == "above" else self.below).format(f"{bound:,.0f}")
         return f"{row[name]:,.0f}"
 
+    def _end(self, row: dict[Any, Any], name: str) -> str:
+        """An end of the interval in words."""
+        return self._words(row, name, f"{name}_censored")
+
     def instead(self, table: pd.DataFrame, records: Records) -> str:
         """Where every size lies beyond those measured: which models, and where those end."""
         known = table[table["said"] != NOT_MEASURED]
@@ -154,7 +158,7 @@ class ComparedSizes(Dots, abc.ABC):
         view = self.view(records)
         out = []
         for row in table.to_dict("records"):
-            ends = [self._words(row, name, f"{name}_censored") for name in ("low", "high")]
+            ends = [self._end(row, name) for name in ("low", "high")]
             is_known = row["n"] > 1 and row["said"] != NOT_MEASURED
             out.append(
                 view.heads(row)
@@ -185,6 +189,12 @@ class Crossover(ComparedSizes):
 
     def _quantity(self) -> str:
         return f"The {wording.factor_text(self.x)} from which on a model is at least as good as {self.reference}"
+
+    def _end(self, row: dict[Any, Any], name: str) -> str:
+        if row["low_censored"] == row["high_censored"] != "":
+            return super()._end(row, name)
+        texts = {"below": f"{row['smallest']:,.0f} or fewer", "above": f"more than {row['largest']:,.0f}"}
+        return texts.get(row[f"{name}_censored"]) or super()._end(row, name)
 
     def _label(self) -> str:
         return f"as good as {self.reference} from (images)"

@@ -169,7 +169,7 @@ class FittedCurves(SplitLines):
                 f"{FORMULAS[kind]} for {wording.listing([self._name(row, view) for row in rows.to_dict('records')])}"
                 for kind, rows in fits[fits["chosen"]].groupby("kind", sort=False)
             ]
-            weighted = ", weighted by the variance of the means," if (means["high"] > means["low"]).any() else ""
+            weighted = ", weighted by 1 / variance of the means," if (means["high"] > means["low"]).any() else ""
             said.append(
                 f"Lines: the least-squares fit{weighted} of the formula that misses the largest size least when fitted "
                 f"to the others: {'; '.join(kinds)}. They end with the sizes measured."

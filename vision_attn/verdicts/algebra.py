@@ -70,9 +70,10 @@ class Contrast:
 
     def within(self, margin: float, statement: str = "") -> Part:
         """A difference of two cells is within ± the margin: they are equivalent."""
-        if [weight for weight, _ in self.terms] != [1, -1]:
-            raise InputError(f"within must be asked of one cell minus another. Got {len(self.terms)} terms instead.")
-        at, reference = (at for _, at in self.terms)
+        if sorted(weight for weight, _ in self.terms) != [-1, 1]:
+            weights = [weight for weight, _ in self.terms]
+            raise InputError(f"within must be asked of one cell minus another. Got terms of weights {weights} instead.")
+        at, reference = (at for _, at in sorted(self.terms, key=lambda term: -term[0]))
         return self._part(EquivalenceVerdict, statement, at=at, reference=reference, margin=margin)
 
     def share(self, threshold: float) -> "Share":
