@@ -278,6 +278,14 @@ def search_records(**options):
     )
 
 
+def test_a_lead_over_one_trial_is_said_to_be_of_unknown_sureness():
+    records = search_records()
+    runs = records.runs
+    kept = runs[(runs["model"] == "ResNet") | (runs["trial"] == "a")]
+    few = dataclasses.replace(records, runs=kept, history=records.history[records.history["run"].isin(kept["run"])])
+    assert "one trial, so that how sure is not known: ResNet before ViT" in ExpectedBest(resamples=50).plot(few).caption
+
+
 def test_the_expected_best_is_that_of_the_means_of_the_trials():
     records = search_records()
     figure = ExpectedBest(resamples=50)

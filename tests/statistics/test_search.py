@@ -82,6 +82,12 @@ def test_a_lead_is_a_tie_where_it_reaches_zero_and_says_where_the_other_is_ahead
     assert search_leads(late).loc[0, ["leader", "model", "ahead_at"]].tolist() == ["b", "a", (1,)]
 
 
+def test_how_sure_a_lead_over_one_trial_is_is_not_known():
+    frame = pd.concat([frame_of(model="a"), frame_of((0.2,), model="b")])
+    assert search_leads(frame)[["low", "high", "tie"]].isna().to_numpy().tolist() == [[True, True, False]]
+    assert not search_leads(frame).loc[0, "tie"]
+
+
 def test_groups_are_kept_apart():
     frame = pd.concat([frame_of(train_size=500, model="a"), frame_of(VALUES[:3], train_size=4000, model="a")])
     found = expected_best(frame, by=["train_size", "model"])

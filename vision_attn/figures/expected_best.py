@@ -109,9 +109,11 @@ class ExpectedBest(Lines):
             ]
             order = list(dict.fromkeys(name for pair in pairs for name in pair))
             ties = [" before ".join(pair) for pair, tie in zip(pairs, rows["tie"], strict=True) if tie]
+            unknown = [" before ".join(pair) for pair, low in zip(pairs, rows["low"], strict=True) if pd.isna(low)]
             turned = [" before ".join(pair) for pair, at in zip(pairs, rows["ahead_at"], strict=True) if at]
             text = f"{f'{title}: ' if title else ''}with all trials the order is {wording.listing(order)}"
             text += f"; near ties (the interval of the lead reaches 0): {wording.listing(ties)}" if ties else ""
+            text += f"; of one trial, so that how sure is not known: {wording.listing(unknown)}" if unknown else ""
             text += f"; the other way round with fewer trials: {wording.listing(turned)}" if turned else ""
             said.append(f"{wording.headed(text)}.")
         return said

@@ -56,9 +56,10 @@ def search_leads(
 ) -> pd.DataFrame:
     """By how much every level of `compare` leads each of those behind it, all trials of each being made.
 
-    The difference of their expected bests, with the interval over trials resampled level by level. `tie` where it
-    reaches 0; `ahead_at`: the numbers of trials, up to what both have, at which the other is ahead instead. One row a
-    group and pair, best first: `by`, leader, `compare` (the one behind), estimate, low, high, tie, ahead_at.
+    The difference of their expected bests, with the interval over trials resampled level by level; of one trial the
+    spread is unknown, and low and high are missing. `tie` where it reaches 0; `ahead_at`: the numbers of trials, up to
+    what both have, at which the other is ahead instead. One row a group and pair, best first: `by`, leader, `compare`
+    (the one behind), estimate, low, high, tie, ahead_at.
     """
     check_level(level)
     groups: dict[tuple[Any, ...], dict[Any, np.ndarray]] = {}
@@ -74,7 +75,8 @@ def search_leads(
         }
         for leader, name in itertools.combinations(order, 2):
             lead, curve = curves[leader], curves[name]
-            low, high = _quantiles(draws[leader] - draws[name], level)
+            is_known = min(len(levels[leader]), len(levels[name])) > 1
+            low, high = _quantiles(draws[leader] - draws[name], level) if is_known else (np.nan, np.nan)
             both = min(len(curve), len(lead))
             ahead = np.flatnonzero(curve[:both] > lead[:both]) + 1
             row = {"leader": leader, compare: name, "estimate": lead[-1] - curve[-1]}
