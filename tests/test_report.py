@@ -175,6 +175,19 @@ def test_the_answer_is_the_difference_to_the_reference_at_the_largest_size(tmp_p
     assert "Speaks for 0.12 million parameters; 50 to 200 training images of mnist5k, 28 px; " in said
 
 
+def test_numbers_of_training_images_may_have_names(tmp_path):
+    plan, names = made_up.make_plan(**SMALL), {50: "few", 200: "all"}
+    made_up.write_store(tmp_path / "runs", plan)
+    cells = tuple(
+        dataclasses.replace(cell, factors={**cell.factors, "train_size": names[cell.factors["train_size"]]})
+        for cell in plan.cells
+    )
+    folder = tmp_path / "quickstart"
+    folder.mkdir()
+    plan.replace(factors={**plan.factors, "train_size": tuple(names.values())}, cells=cells).write(folder)
+    assert "With all training images ViT is" in Reader(page_of(folder)).text
+
+
 @pytest.mark.parametrize(("seeds", "said"), [(3, "best mean test accuracy is that of ViT"), (2, "not said")])
 def test_means_over_unequal_sets_of_seeds_are_not_compared(seeds, said):
     """T30: of the ViT the worst seed may be missing."""

@@ -156,7 +156,9 @@ def _gap_text(row: dict[Any, Any], figure: Gap) -> str:
 
 def _level(factor: str, level: Any) -> str:
     """A level in a sentence, the number of images whole: 4,000 training images."""
-    return f"{level:,} training images" if factor == "train_size" else wording.level_text(factor, level)
+    if factor == "train_size":
+        return f"{wording.level_cell(level)} training images"
+    return wording.level_text(factor, level)
 
 
 def _from_means(records: Records) -> str:

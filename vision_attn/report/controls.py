@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from vision_attn import wording
 from vision_attn.plan import Plan
 from vision_attn.records import BASELINES, Records, fitted_levels, pick
 from vision_attn.report.provenance import Notice
@@ -24,7 +25,8 @@ def notices(records: Records) -> list[Notice]:
     values = pick(records, "accuracy", at={"split": "test"})
     means = values.groupby(cells, observed=True, dropna=False)["value"].mean().reset_index()
     best = means.groupby([*by, "model"], observed=True)["value"].max().reset_index()
-    sizes = [(f"{size:,}", part) for size, part in best.groupby("train_size")] if by else [("", best)]
+    each = best.groupby("train_size", observed=True) if by else [("", best)]
+    sizes = [(wording.level_cell(size), part) for size, part in each]
     parts = [(size, part.set_index("model")["value"].to_dict()) for size, part in sizes]
     return [*_about_baselines(records.plan, parts), *_about_attention(records.plan, parts)]
 
