@@ -1,16 +1,35 @@
 """Results for other programs hold what the records hold."""
 
+import sys
+
 import pandas as pd
 import pytest
 from made_up import make_plan, write_store
 
 from vision_attn.cli.command import execute
 from vision_attn.cli.running import undrawn
-from vision_attn.exporting import planned_figures
+from vision_attn.exporting import of_one_type, planned_figures
 from vision_attn.figures import LearningCurve
 from vision_attn.plan import Plan
 from vision_attn.records import load
-from vision_attn.spec import InputError, to_json
+from vision_attn.spec import to_json
+
+WRITER = """
+import itertools, pathlib
+
+class Writer:
+    number = itertools.count()
+
+    def __init__(self, folder):
+        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+        self.file = open(f"{folder}/events.out.tfevents.{next(self.number)}", "w")
+
+    def add_scalar(self, name, value, step):
+        self.file.write(f"{name} {value} {step}\\n")
+
+    def close(self):
+        self.file.close()
+"""
 
 
 @pytest.fixture
@@ -96,8 +115,56 @@ def test_a_figure_of_ones_own_is_found_in_its_experiment_file(place):
     (place / "mine.py").write_text(f"{text}\n@spec\nclass CurveOfOnesOwn(LearningCurve):\n    title = 'Mine'\n")
     plan = Plan.read(place / "results" / "quickstart")
     own = {"figures": ({"kind": "CurveOfOnesOwn"},), "sources": {"CurveOfOnesOwn": "0" * 64}, "experiment": "mine.py"}
-    ((name, figure),) = planned_figures(plan.replace(**own))
+    ((name, figure),) = planned_figures(plan.replace(**own), [])
     assert (name, figure.title, type(figure).__name__) == ("CurveOfOnesOwn", "Mine", "CurveOfOnesOwn")
     missing = plan.replace(**own | {"figures": ({"kind": "NotThere"},), "sources": {"NotThere": "0" * 64}})
-    with pytest.raises(InputError, match=r"NotThere must be defined by an installed plugin or by mine\.py"):
-        list(planned_figures(missing))
+    lost = []
+    assert list(planned_figures(missing, lost)) == []
+    assert lost[0].startswith("NotThere must be defined by an installed plugin or by mine.py")
+
+
+@pytest.mark.parametrize("verb", [("export", "--to", "latex"), ("export", "--to", "pdf"), ("plot",)])
+def test_a_figure_of_ones_own_that_fails_or_is_not_here_costs_no_other(place, capsys, verb):
+    name = f"Breaks{verb[-1].title()}"
+    text = "from vision_attn.figures import LearningCurve\nfrom vision_attn.spec import spec\n"
+    broken = f"@spec\nclass {name}(LearningCurve):\n    def table(self, records):\n        return 1 / 0\n"
+    (place / "mine.py").write_text(f"{text}\n{broken}")
+    folder = place / "results" / "quickstart"
+    plan = Plan.read(folder)
+    figures = ({"kind": name}, {"kind": "NotThere"}, plan.figures[0])
+    own = {"sources": {name: "0" * 64, "NotThere": "0" * 64}, "experiment": "mine.py"}
+    plan.replace(figures=figures, **own).write(folder)
+    code = execute([verb[0], "results/quickstart", *verb[1:], "--out", "paper"])
+    complaint = capsys.readouterr().err
+    assert (code, "Traceback" in complaint) == (2, False)
+    assert f"{name} fails: ZeroDivisionError: division by zero (mine.py, line 7)." in complaint
+    assert "NotThere must be defined by" in complaint
+    assert {path.stem for path in (place / "paper").iterdir()} == {"LearningCurve"}
+
+
+def test_levels_that_are_numbers_and_texts_are_texts_in_a_column_of_one_type():
+    mixed = pd.DataFrame(
+        {"train_size": pd.Categorical([20, "all"], categories=[20, "all"], ordered=True), "value": 0.5}
+    )
+    found = of_one_type(mixed)
+    assert (list(found["train_size"]), found["value"].dtype) == (["20", "all"], float)
+
+
+def test_every_run_has_its_folder_for_tensorboard_and_every_number_is_there_once(place, capsys, monkeypatch):
+    """By a stand-in: TensorBoard is not installed everywhere."""
+    (place / "tensorboard").mkdir()
+    (place / "tensorboard" / "__init__.py").touch()
+    (place / "tensorboard" / "summary.py").write_text(WRITER)
+    monkeypatch.syspath_prepend(place)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tensorboard"]:
+        monkeypatch.delitem(sys.modules, name)
+    plan = make_plan(models=("a/b", "a?b"), sizes=(50,), seeds=(0,))
+    write_store(place / "results" / "runs", plan)
+    plan.write(place / "results" / "quickstart")
+    for _ in range(2):
+        code, text = said(capsys, "--to", "tensorboard", "--out", "board")
+        assert (code, len(set(text.split()))) == (0, 2), text
+    files = sorted((place / "board").rglob("events.*"))
+    assert [file.relative_to(place / "board").parts[0] for file in files] == ["model=a%2Fb", "model=a%3Fb"]
+    numbers = records(place).history[["learning_rate", "train_loss", "epoch", "images_seen", "seconds"]]
+    assert [len(file.read_text().splitlines()) for file in files] == [numbers.size / 2] * 2

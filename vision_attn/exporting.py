@@ -1,14 +1,17 @@
 """Exporting: the results of an experiment for other programs, as CSV, Parquet, LaTeX, PDF or for TensorBoard."""
 
+import contextlib
 import importlib.util
 import itertools
 import re
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
+from vision_attn import sources
 from vision_attn.figures import Figure
 from vision_attn.figures.latex import latex
 from vision_attn.plan import Plan
@@ -21,7 +24,6 @@ from vision_attn.verdicts import findings
 from vision_attn.verdicts import table as verdict_table
 
 Format = Literal["csv", "parquet", "latex", "pdf", "tensorboard"]
-T = TypeVar("T")
 NEEDS = {"parquet": ("pyarrow",), "tensorboard": ("tensorboard",)}
 """What a format needs beside the suite."""
 
@@ -58,21 +60,26 @@ def _csv(records: Records, folder: Path, _: Any) -> Iterator[Path]:
 
 def _parquet(records: Records, folder: Path, _: Any) -> Iterator[Path]:
     for name, table in _tables(records).items():
-        table.assign(**{c: table[c].astype("string") for c in table if table[c].dtype == object}).to_parquet(
-            folder / f"{name}.parquet", index=False
-        )
+        write_atomic(folder / f"{name}.parquet", of_one_type(table).to_parquet(index=False))
         yield folder / f"{name}.parquet"
 
 
+def of_one_type(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with texts in columns that hold several types, as levels may that are numbers and texts."""
+    texts = {name: table[name].astype("string") for name in table if table[name].dtype == object}
+    levels = {name: table[name].cat.rename_categories(str) for name in table if table[name].dtype == "category"}
+    return table.assign(**texts, **levels)
+
+
 def _latex(records: Records, folder: Path, _: Any) -> Iterator[Path]:
-    def made(figure: Figure) -> str:
+    def made(name: str, figure: Figure) -> list[Path]:
         table = figure.table(records)
-        return latex(figure.printed(table, records), caption=figure.caption(table, records))
+        content = latex(figure.printed(table, records), caption=figure.caption(table, records))
+        write_atomic(folder / f"{name}.tex", content.encode())
+        return [folder / f"{name}.tex"]
 
     lost: list[str] = []
-    for name, content in _made(records, made, lost):
-        write_atomic(folder / f"{name}.tex", content.encode())
-        yield folder / f"{name}.tex"
+    yield from _made(records, made, lost)
     if ruled := findings(records):
         columns = ["claim", "statement", "estimate", "low", "high", "n", "verdict"]
         write_atomic(folder / "verdicts.tex", latex(verdict_table(ruled)[columns].fillna("")).encode())
@@ -81,21 +88,34 @@ def _latex(records: Records, folder: Path, _: Any) -> Iterator[Path]:
 
 
 def _pdf(records: Records, folder: Path, width: Any) -> Iterator[Path]:
+    def made(name: str, figure: Figure) -> list[Path]:
+        return figure.plot(records, width=width).save(folder / name, formats=("pdf",))
+
     lost: list[str] = []
-    for name, plot in _made(records, lambda figure: figure.plot(records, width=width), lost):
-        yield from plot.save(folder / name, formats=("pdf",))
+    yield from _made(records, made, lost)
     _tell(lost)
 
 
-def _made(records: Records, make: Callable[[Figure], T], lost: list[str]) -> Iterator[tuple[str, T]]:
-    """What is made of every figure, by its name; why one could not be made is `lost`."""
-    for name, figure in planned_figures(records.plan):
-        try:
-            made = make(figure)
-        except InputError as error:
-            lost.append(str(error))
-        else:
-            yield name, made
+def _made(records: Records, make: Callable[[str, Figure], list[Path]], lost: list[str]) -> Iterator[Path]:
+    """The files that are made of every figure; why one could not be made is `lost`."""
+    for name, figure in planned_figures(records.plan, lost):
+        files: list[Path] = []
+        with spared(name, lost):
+            files = make(name, figure)
+        yield from files
+
+
+@contextlib.contextmanager
+def spared(name: str, lost: list[str]) -> Iterator[None]:
+    """What the figure of that name fails with in the block is `lost`, in a sentence: it costs no other figure."""
+    try:
+        yield
+    except InputError as error:
+        lost.append(str(error))
+    except (OSError, MemoryError):  # the others would fail as well
+        raise
+    except sources.FAULTS as error:  # perhaps one's own
+        lost.append(f"{name} fails: {sources.fault(error)}.")
 
 
 def _tell(lost: list[str]) -> None:
@@ -111,7 +131,9 @@ def _tensorboard(records: Records, folder: Path, _: Any) -> Iterator[Path]:
     scalars = [name for name in records.history if name not in (*factors, "run", "update")]
     for levels, rows in records.history.groupby(factors, sort=False):
         labels = (f"{name}={level}" for name, level in zip(factors, levels, strict=True))
-        place = folder / "/".join(re.sub(r"[^\w=.,+ -]", "_", label) for label in labels)
+        place = folder / "/".join(map(_folder_name, labels))
+        for earlier in place.glob("events.out.tfevents.*"):
+            earlier.unlink()  # else every number would be there twice
         writer = Writer(str(place))
         for row, name in itertools.product(rows.to_dict("records"), scalars):
             if pd.notna(row[name]):
@@ -120,11 +142,22 @@ def _tensorboard(records: Records, folder: Path, _: Any) -> Iterator[Path]:
         yield place
 
 
-def planned_figures(plan: Plan) -> Iterator[tuple[str, Figure]]:
-    """The figures of a plan that apply to it, by the names that the report gives them."""
+def _folder_name(label: str) -> str:
+    """A label as the name of a folder; two labels never have one name."""
+    return re.sub(r"[^\w=.,+ ()-]", lambda sign: urllib.parse.quote(sign[0], safe=""), label)
+
+
+def planned_figures(plan: Plan, lost: list[str]) -> Iterator[tuple[str, Figure]]:
+    """The figures of a plan that apply to it, by the names that the report gives them.
+
+    Why one could not be made is `lost`.
+    """
     for name, data in named(plan.figures):
-        figure = made(data, plan)
-        if figure.applies(plan):
+        figure = None
+        with spared(name, lost):
+            one = made(data, plan)
+            figure = one if one.applies(plan) else None
+        if figure is not None:
             yield name, figure
 
 

@@ -113,29 +113,30 @@ def plot(
     out: Annotated[Path, typer.Option(callback=paths.folder, help="The folder to write to.")] = Path("."),
 ) -> None:
     """Draw figures of your own results, or of a report: PDF, SVG, PNG and a LaTeX table each. Nothing is trained."""
+    from vision_attn.exporting import spared
+
     fields = {"reference": reference, "x": x, "hue": hue, "over": over}
     given: dict[str, Any] = {name: text for name, text in fields.items() if text is not None}
+    lost: list[str] = []
     if table.is_dir():
         about = {"value": value, "factor": factor, "percent": percent, "classes": classes}
-        records, made = _of_folder(table, figure, given, about)
+        records, made = _of_folder(table, figure, given, about, lost)
     else:
         records, made = _of_table(table, figure, given, value, factor, percent, classes)
     labels = dict(_pair(text, "label") for text in label or ())
-    console, inches, lost = screen(), _width(width), []
+    console, inches = screen(), _width(width)
     for name, one in made:
-        try:
+        with spared(name, lost):
             drawn = one.plot(records, width=inches, title=title, labels=labels)
-        except InputError as error:
-            lost.append(str(error))
-            continue
-        if one.is_empty(drawn.table):
-            has = ", ".join(map(str, [*records.plan.factors, *records.values["metric"].unique()]))
-            none = f"of which the {'report' if table.is_dir() else 'table'} has none ({has})"
-            needs = f"{name} draws what the probe {one.measured_by} measures of a network, {none}."
-            lost.append(needs if one.measured_by else f"{name} has nothing to draw. {drawn.caption}")
-            continue
-        console.print(escape(drawn.caption), soft_wrap=True)
-        console.print("  " + escape(", ".join(map(str, drawn.save(out / name)))), soft_wrap=True)
+            if one.is_empty(drawn.table):
+                has = ", ".join(map(str, [*records.plan.factors, *records.values["metric"].unique()]))
+                none = f"of which the {'report' if table.is_dir() else 'table'} has none ({has})"
+                needs = f"{name} draws what the probe {one.measured_by} measures of a network, {none}."
+                lost.append(needs if one.measured_by else f"{name} has nothing to draw. {drawn.caption}")
+                continue
+            files = drawn.save(out / name)
+            console.print(escape(drawn.caption), soft_wrap=True)
+            console.print("  " + escape(", ".join(map(str, files))), soft_wrap=True)
     if lost:
         raise InputError(" ".join(lost))
 
@@ -179,15 +180,17 @@ def _of_table(
 
 
 def _of_folder(
-    folder: Path, figure: list[str] | None, given: dict[str, Any], about: dict[str, Any]
+    folder: Path, figure: list[str] | None, given: dict[str, Any], about: dict[str, Any], lost: list[str]
 ) -> tuple[Any, list[tuple[str, Any]]]:
     """The records of an experiment's folder, and the figures asked for: as its report has them, or as `given` says.
 
-    What is `about` a table in CSV is refused.
+    What is `about` a table in CSV is refused. Why a figure of the report could not be made is `lost`.
     """
     from vision_attn import plan
     from vision_attn.exporting import planned_figures
+    from vision_attn.figures import Figure
     from vision_attn.records import Records
+    from vision_attn.spec import RENAMED, kinds
 
     if not (folder / plan.FILE).is_file():
         allowed = "a file in CSV, or an experiment's folder, such as results/quickstart"
@@ -196,13 +199,17 @@ def _of_folder(
         if typed:
             raise InputError(f"{option} must be left out: it is about a table in CSV. '{folder}' is a folder.")
     records = Records.from_folder(folder)
-    own = list(planned_figures(records.plan))
+    failed: list[str] = []
+    own = list(planned_figures(records.plan, failed))
     if figure is None and not given:
+        lost += failed
         return records, own
-    kinds, given = figure or ["LearningCurve"], _typed(given, records.plan)
-    _check_used(kinds, given)
+    asked, given = figure or ["LearningCurve"], _typed(given, records.plan)
+    if failed and set(asked) - {*kinds(Figure), *RENAMED}:
+        raise InputError(" ".join(failed))
+    _check_used(asked, given)
     made: list[tuple[str, Any]] = []
-    for kind in kinds:
+    for kind in asked:
         same = [] if given else [(name, one) for name, one in own if type(one).__name__ == kind]
         made += same or [(kind, _asked(kind, given, "accuracy", records.plan))]
     return records, made
