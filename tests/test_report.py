@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from frames import make_records
 
-from vision_attn.figures import Figure
+from vision_attn.figures import Figure, Gap
 from vision_attn.plan import Plan, folders_in
 from vision_attn.records import Records, load
 from vision_attn.report import build, protocol, provenance
@@ -506,6 +506,20 @@ def test_a_figure_that_cannot_be_drawn_says_why_and_spares_the_others(tmp_path):
     assert "kind of Figure must be one of" in read.text
     assert "tables/LearningCurve.csv" in read.links
     assert "tables/Gap-2.csv" in read.links
+
+
+def test_a_figure_that_takes_one_factor_for_two_ends_says_so_and_spares_the_page(tmp_path):
+    figures = ({"kind": "Gap", "reference": "ViT", "x": "model"}, *made_up.FIGURES)
+    read = Reader(page_of(made(tmp_path, figures=figures)))
+    assert "hue of Gap must be another factor than x. Both are 'model'." in read.text
+    assert "With 200 training images ViT is" in read.text
+
+
+def test_a_figure_that_fails_by_itself_spares_the_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr(Gap, "table", lambda self, records: 1 / 0)
+    read = Reader(page_of(made(tmp_path)))
+    assert "This figure could not be drawn: ZeroDivisionError: division by zero" in read.text
+    assert "The best mean test accuracy is that of" in read.text
 
 
 def test_a_figure_whose_reference_is_not_planned_is_named_as_left_out(tmp_path):

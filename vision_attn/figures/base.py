@@ -172,10 +172,15 @@ class OverSeeds(Figure, abc.ABC):
         return self.shows_differences_only and set(plan.factors.get(self.hue, ())) == {self.reference_level}
 
     def named_factors(self, plan: Plan) -> list[str]:
-        """The factors that its fields name. Raises `InputError` where the plan has not one of them."""
+        """The factors that its fields name. Raises `InputError` where the plan has not one, or two fields name one."""
         fields = {field: name for field in self.factor_fields if (name := getattr(self, field)) is not None}
+        first: dict[str, str] = {}
         for field, name in fields.items():
             require_factor(plan, field, type(self).__name__, name)
+            if (other := first.setdefault(name, field)) != field:
+                raise InputError(
+                    f"{field} of {type(self).__name__} must be another factor than {other}. Both are {name!r}."
+                )
         return list(fields.values())
 
     def view(self, records: Records) -> View:

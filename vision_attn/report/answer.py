@@ -12,7 +12,7 @@ from vision_attn.records import Records, fitted_levels, pick
 from vision_attn.report.drawn import made
 from vision_attn.report.evidence import DECIDES, Evidence, Part
 from vision_attn.report.scope import SEED, scope
-from vision_attn.spec import InputError
+from vision_attn.sources import FAULTS
 from vision_attn.statistics import mean_interval
 
 BEGINNINGS = {
@@ -88,7 +88,7 @@ def _measured(records: Records, kind: type[F], *, metric: str) -> Iterator[tuple
             if not isinstance(figure, kind) or getattr(figure, "metric", metric) != metric:
                 continue
             table = figure.table(records) if figure.applies(records.plan) else pd.DataFrame()
-        except InputError:
+        except FAULTS:  # its place on the page says what failed
             continue
         if len(table):
             yield figure, table

@@ -143,9 +143,10 @@ def nearest(plan: Plan, part: Part) -> list[tuple[str, Figure]]:
     for name, data in named(plan.figures):
         try:
             figure = made(data, plan)
-        except InputError:
+            is_about = figure.applies(plan)
+        except FAULTS:  # its own page says what failed
             continue
-        if figure.applies(plan):
+        if is_about:
             metric = getattr(figure, "metric", "")
             words = _words(part.metric) & _words(f"{metric}_{name}")
             levels = [*getattr(figure, "at", ()), *getattr(figure, "given", ())]
