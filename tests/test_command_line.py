@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import io
 import json
 import os
 import stat
@@ -13,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_up import make_plan, write_store
 from PIL import Image
+from rich.console import Console
 
 from vision_attn.cli.command import execute
-from vision_attn.cli.output import PACKAGE, count_line, note
+from vision_attn.cli.output import PACKAGE, count_line, new_table, note
 from vision_attn.plan import Plan
 from vision_attn.states import State
 from vision_attn.store.files import sealed
@@ -405,6 +407,32 @@ def test_list_shows_every_experiment_file_and_what_is_wrong_with_one(place, caps
     assert code == 0
     assert rows["mine.py"] == {"experiment": "mine.py", "runs": 2, "done": 0, "presets": "tiny", "question": "Why?"}
     assert "must define `experiment = Experiment(...)`" in rows["other.py"]["question"]
+
+
+@pytest.mark.parametrize("name", ["a b.py", "-x.py", f"{'x' * 65}.py"])
+def test_the_name_of_an_experiment_file_is_refused_with_all_that_it_may_be(place, capsys, name):
+    (place / name).write_text(FILE.format(**GOOD))
+    for verb in ("plan", "init"):
+        code, text = said(capsys, verb, "--", name)
+        assert (code, "1 to 64 lower-case letters, digits, - and _, the first a letter or digit" in text) == (2, True)
+
+
+def test_a_path_that_is_printed_is_whole_whatever_stands_in_it(place, capsys):
+    results = place / "[red]"
+    plan = make_plan(models=("ViT",), sizes=(50,), seeds=(0,), figures=())
+    write_store(results / "runs", plan)
+    folder = results / ("a" * 150)
+    folder.mkdir()
+    plan.write(folder)
+    assert said(capsys, "report", folder) == (0, f"{folder / 'report.html'}\n")
+
+
+def test_a_table_cuts_nothing_off():
+    table = new_table("name", "place")
+    table.add_row("a", "x" * 60)
+    console = Console(width=30, file=io.StringIO())
+    console.print(table)
+    assert console.file.getvalue().count("x") == 60
 
 
 def test_show_finds_a_run_by_the_beginning_of_its_key(place, capsys):

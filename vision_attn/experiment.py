@@ -116,7 +116,8 @@ def load(path: Path) -> tuple[str, Experiment]:
     name = path.stem
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name):
         raise InputError(
-            f"name of an experiment file must be lower-case letters, digits, - and _. Got '{path.name}' instead."
+            "name of an experiment file must be 1 to 64 lower-case letters, digits, - and _, the first a letter or "
+            f"digit. Got '{path.name}' instead."
         )
     if name == RUNS:
         raise InputError(f"name of an experiment file must not be {name}: so is the folder of all runs named.")

@@ -6,12 +6,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from vision_attn.cli import paths
 from vision_attn.cli.chosen import chosen_plan
 from vision_attn.cli.options import Json, Results
-from vision_attn.cli.output import DONE, FAILED, complain, print_json, screen
+from vision_attn.cli.output import DONE, FAILED, complain, new_table, print_json, print_path, screen
 from vision_attn.cli.running import known_states
 from vision_attn.spec import InputError
 from vision_attn.store import RUNS
@@ -57,7 +56,8 @@ def init(
 ) -> None:
     """Write a commented experiment file to begin with: a question, two models, a learning curve."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}\.py", file.name) or file.stem == RUNS:
-        allowed = f"lower-case letters, digits, _ and -, then .py, and not {RUNS}.py"
+        letters = "1 to 64 lower-case letters, digits, - and _, the first a letter or digit"
+        allowed = f"{letters}, then .py, and not {RUNS}.py"
         raise InputError(f"name of an experiment file must be {allowed}. Got '{file.name}' instead.")
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -83,7 +83,7 @@ def list_experiments(
     if as_json:
         print_json(rows)
         return
-    table = Table("experiment", "runs", "done", "presets", "question", box=None, pad_edge=False)
+    table = new_table("experiment", "runs", "done", "presets", "question")
     for row in rows:
         table.add_row(*(escape(str(row[name])) for name in ("experiment", "runs", "done", "presets", "question")))
     screen().print(table)
@@ -124,5 +124,5 @@ def docs(
     warnings = build(output)
     for text in warnings:
         complain(text)
-    screen().print(f"{output / 'index.html'}")
+    print_path(output / "index.html")
     raise typer.Exit(FAILED if warnings else DONE)

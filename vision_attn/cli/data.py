@@ -5,12 +5,11 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from vision_attn.cli import paths
 from vision_attn.cli.chosen import use_data_dirs
 from vision_attn.cli.options import DataDir, Json
-from vision_attn.cli.output import DONE, FAILED, print_json, screen
+from vision_attn.cli.output import DONE, FAILED, new_table, print_json, screen
 from vision_attn.spec import InputError
 
 FETCHABLE = ("cifar10", "cifar100")
@@ -25,7 +24,7 @@ def data_list(data_dir: DataDir = None, as_json: Json = False) -> None:
     if as_json:
         print_json(entries)
         return
-    table = Table(*entries[0], box=None, pad_edge=False)
+    table = new_table(*entries[0])
     for entry in entries:
         table.add_row(*(escape(str(value)) for value in entry.values()))
     screen().print(table)

@@ -6,10 +6,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from vision_attn.cli.options import Json, Results
-from vision_attn.cli.output import print_json, screen
+from vision_attn.cli.output import new_table, print_json, screen
 from vision_attn.spec import InputError, canonical
 from vision_attn.store import RUNS, RunFolder, Store
 
@@ -66,7 +65,7 @@ def compare(a: Two, b: Two, results: Results = Path("results"), as_json: Json = 
     for letter, one in zip("AB", pair, strict=True):
         console.print(f"[bold]{letter}[/] {escape(one['folder'])}", soft_wrap=True)
     console.print("They differ in:" if spec else "Both are the same run.")
-    table = Table("", "A", "B", "B − A", box=None, pad_edge=False)
+    table = new_table("", "A", "B", "B − A")
     for name, values in {**spec, **measured}.items():
         table.add_row(escape(name), *(escape("–" if value is None else str(value)) for value in values), "")
     for probe, rows in numbers.items():

@@ -7,11 +7,10 @@ from typing import Annotated, Any
 import typer
 from rich import filesize
 from rich.markup import escape
-from rich.table import Table
 
 from vision_attn.cli import paths
 from vision_attn.cli.options import Device, Json
-from vision_attn.cli.output import DONE, FAILED, print_json, screen
+from vision_attn.cli.output import DONE, FAILED, new_table, print_json, screen
 from vision_attn.spec import InputError, counted
 from vision_attn.store import RUNS, write_atomic
 
@@ -52,7 +51,7 @@ def doctor(
     if as_json:
         print_json([{"check": check.name, "ok": check.ok, "found": check.found} for check in found])
     else:
-        table = Table("", "check", "found", box=None, pad_edge=False)
+        table = new_table("", "check", "found")
         for check in found:
             table.add_row("[green]ok[/]" if check.ok else "[red]no[/]", check.name, escape(check.found))
         screen().print(table)
@@ -166,9 +165,7 @@ def bench(
         raise InputError(f"seconds must be left out where single steps are measured. Got {seconds:g} without --output.")
     from vision_attn.bench import gains
 
-    table = Table(
-        "model", "arithmetic", "batch", "eager", "compiled", "gain", "compiling takes", box=None, pad_edge=False
-    )
+    table = new_table("model", "arithmetic", "batch", "eager", "compiled", "gain", "compiling takes")
     found = []
     for name, gain in gains.compile_gains(chosen, threads=threads):
         found.append(gain)

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from vision_attn.store import OPEN
 
@@ -34,6 +35,19 @@ def note(message: Warning | str, category: type[Warning], filename: str, lineno:
 
 def screen() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+
+
+def new_table(*headers: str) -> Table:
+    """A table that folds what is too wide for its column, such as a path, and cuts nothing off."""
+    table = Table(box=None, pad_edge=False)
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    return table
+
+
+def print_path(path: Path) -> None:
+    """Print a path on a line of its own, whatever stands in it."""
+    screen().print(escape(str(path)), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

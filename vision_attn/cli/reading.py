@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from vision_attn.cli import paths
-from vision_attn.cli.output import screen
+from vision_attn.cli.output import print_path, screen
 from vision_attn.sources import shown
 from vision_attn.spec import InputError
 from vision_attn.store import RUNS
@@ -52,12 +52,12 @@ def report(
     if not (whole or index):
         if readme is not None:
             raise InputError("--readme needs --all or --index.")
-        screen().print(f"{build(folder, runs or with_name(folder).parent / RUNS)}")
+        print_path(build(folder, runs or with_name(folder).parent / RUNS))
         return
-    build_all(folder, store=runs, pages=whole, tell=lambda path: screen().print(f"{path}"))
+    build_all(folder, store=runs, pages=whole, tell=print_path)
     if readme is not None:
         write_table(readme, folder, store=runs)
-        screen().print(f"{readme}")
+        print_path(readme)
 
 
 def export(
@@ -79,7 +79,7 @@ def export(
     records = Records.from_folder(folder, runs=runs)
     target = out or Path(f"{folder.resolve().name}-{to}")
     for file in write(records, target, to=to, width=_width(width)):
-        screen().print(escape(str(file)), soft_wrap=True)
+        print_path(file)
 
 
 def plot(

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from rich import filesize
 from rich.markup import escape
-from rich.table import Table
 
 from vision_attn.cli import paths
 from vision_attn.cli.chosen import chosen_plan, use_data_dirs
@@ -35,6 +34,7 @@ from vision_attn.cli.output import (
     count_line,
     exit_code,
     left_line,
+    new_table,
     print_json,
     screen,
 )
@@ -110,7 +110,7 @@ def plan(
         console.print(f"  Not tried, as data are missing: {escape(sentence)}", soft_wrap=True)
     console.print("  " + count_line(found.states) + tabled(planned, found.states, results / name), soft_wrap=True)
     if any(state.name in OPEN for state in found.states.values()):
-        console.print("  " + _expected(planned, found))
+        console.print("  " + _expected(planned, found), soft_wrap=True)
 
 
 def run(
@@ -294,7 +294,7 @@ def status(
         print_json({key: {"state": state.name, "reason": state.reason} for key, state in states.items()})
     else:
         console = screen()
-        table = Table(*(("key", "levels") if every else ("run",)), "state", "reason", box=None, pad_edge=False)
+        table = new_table(*(("key", "levels") if every else ("run",)), "state", "reason")
         cells = {cell.run: cell.factors for cell in reversed(planned.cells)} if every else {}
         for key, state in states.items():
             if every:
@@ -355,7 +355,7 @@ def models(
         print_json(sizes)
         return
     first = next(iter(sizes.values()))
-    table = Table("model", "parameters", "ratio", "FLOPs an image", "ratio", "spec", box=None, pad_edge=False)
+    table = new_table("model", "parameters", "ratio", "FLOPs an image", "ratio", "spec")
     for label, size in sizes.items():
         ratios = [f"{size[key] / first[key]:.3f}" for key in ("params", "flops")]
         table.add_row(
