@@ -1,5 +1,7 @@
 """`vision-attn saliency`: a picture of where an answer rests, or one sentence that says why there is none."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from vision_attn.execution import execute as execute_run
 from vision_attn.models import LogisticRegression, ResNet, ViT
 from vision_attn.run import Run
 from vision_attn.spec import InputError, digest, to_json
-from vision_attn.store import Store
+from vision_attn.store import RunFolder, Store
 from vision_attn.training import Recipe
 
 RECIPE = Recipe(updates=2, batch_size=8, compile="off", precision="fp32")
@@ -108,6 +110,23 @@ def test_what_cannot_be_drawn_is_one_sentence(name, options, words, results, dig
     assert (code, said) == (2, "")
     assert words in wrong.replace("\n", " ")
     assert "Traceback" not in wrong
+
+
+def test_the_image_itself_is_never_written_over(results, digit, capsys):
+    before = digit.read_bytes()
+    code, _, wrong = asked(capsys, digit, "cnn", "-o", digit.parent / "." / digit.name, results=results)
+    assert (code, digit.read_bytes()) == (2, before)
+    assert f"output must be another file than the image. Both are '{digit}'." in wrong
+
+
+def test_weights_that_are_gone_are_said_to_come_back_as_they_do(results, digit, tmp_path, capsys):
+    place = Store(results / "runs").index()[digest(RUNS["cnn"])].path
+    kept = shutil.copytree(place, tmp_path / "kept")
+    (kept / "weights.safetensors").unlink()
+    code = execute(["saliency", str(digit), "--run", str(kept), "-o", str(tmp_path / "map.png")])
+    said = f"'{kept / 'weights.safetensors'}' is missing or damaged. `vision-attn run` makes it again once '{kept}' is "
+    assert (code, said in capsys.readouterr().err) == (2, True)
+    assert RunFolder(kept).state([]).name == "done"  # so that `run` alone does not make them again
 
 
 def test_files_that_are_no_images_and_runs_that_are_not_there_are_named(results, tmp_path, capsys):

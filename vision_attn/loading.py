@@ -58,6 +58,9 @@ def load_run(folder: str | Path, *, device: str = "cpu") -> LoadedRun:
     data = loaded(run, result)
     model = begun(run, data)
     if not load_weights(model, found.path / WEIGHTS, result["files"][WEIGHTS]):
-        raise InputError(f"'{found.path / WEIGHTS}' is missing or damaged. `vision-attn run` makes it again.")
+        raise InputError(
+            f"'{found.path / WEIGHTS}' is missing or damaged. `vision-attn run` makes it again once '{found.path}' is "
+            "removed."
+        )
     at = torch.device(device)
     return LoadedRun(run, model.to(at).eval(), data.to(at), result)

@@ -46,6 +46,8 @@ def saliency(
     """
     if output.suffix.lower() != ".png":
         raise InputError(f"output must be a file that ends in .png. Got '{output}' instead.")
+    if output.exists() and image.exists() and output.samefile(image):
+        raise InputError(f"output must be another file than the image. Both are '{image}'.")
     paths.require_writable("output", output.parent)
     use_data_dirs(data_dir)
     from vision_attn import explaining, sources
