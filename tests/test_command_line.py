@@ -400,6 +400,11 @@ def test_one_run_is_not_counted_and_more_are_by_their_states():
     assert count_line({"a": done, "b": failed, "c": done}) == "3 runs: 2 done, 1 failed"
 
 
+def test_failed_runs_of_a_smoke_test_can_be_retried(place, capsys):
+    words = ("mine.py", "--preset", "tiny", "--results", "elsewhere", "--smoke")
+    assert said(capsys, "retry", *words) == (0, f"0 runs will be tried again by: vision-attn run {' '.join(words)}\n")
+
+
 def test_list_shows_every_experiment_file_and_what_is_wrong_with_one(place, capsys):
     (place / "other.py").write_text("x = 1\n")
     code, text = said(capsys, "list", ".", "--json")

@@ -235,15 +235,17 @@ def retry(
     levels: Levels = None,
     results: Results = Path("results"),
     diverged: Annotated[bool, typer.Option("--diverged", help="Also the runs that diverged.")] = False,
+    smoke: Annotated[bool, typer.Option("--smoke", help="The runs of the quick test.")] = False,
 ) -> None:
     """Make failed runs pending again; `run` then executes them. Old logs are kept."""
-    planned, _ = chosen_plan(experiment, preset, levels, False)
+    planned, _ = chosen_plan(experiment, preset, levels, smoke)
     from vision_attn import sweep
 
     again = sweep.forget_failures(planned, results / RUNS, diverged=diverged)
     words = ["vision-attn", "run", str(experiment), *(["--preset", preset] if preset else [])]
     words += [word for text in levels or () for word in ("--levels", text)]
     words += ["--results", str(results)] if results != Path("results") else []
+    words += ["--smoke"] if smoke else []
     line = f"{counted(len(again), 'run')} will be tried again by: {shlex.join(words)}"
     names = [state.name for state in look(planned, results / RUNS).states.values()]
     if left := names.count("diverged"):
