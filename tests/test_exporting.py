@@ -1,11 +1,13 @@
 """Results for other programs hold what the records hold."""
 
+import re
 import sys
 
 import pandas as pd
 import pytest
 from made_up import make_plan, write_store
 
+from vision_attn import Quantity, cell, claim
 from vision_attn.cli.command import execute
 from vision_attn.cli.running import undrawn
 from vision_attn.exporting import of_one_type, planned_figures
@@ -67,6 +69,19 @@ def test_every_figure_is_a_table_in_latex_and_a_pdf(place, capsys):
     assert r"\toprule" in (place / "paper" / "Gap.tex").read_text()
     code, _ = said(capsys, "--to", "pdf", "--out", "paper", "--width", "column")
     assert (code, {path.stem for path in (place / "paper").glob("*.pdf")}) == (0, names)
+
+
+def test_numbers_of_verdicts_are_read_in_latex_and_stand_on_the_right(place, capsys):
+    folder = place / "results" / "quickstart"
+    plan = Plan.read(folder)
+    accuracy = Quantity("accuracy", given=cell(split="test", train_size=100))
+    rule = claim("mine", "The ViT is worse.", (accuracy(model="ViT") - accuracy(model="ResNet")).below(0))
+    plan.replace(verdicts=(to_json(rule),)).write(folder)
+    assert said(capsys, "--to", "latex", "--out", "paper")[0] == 0
+    text = (place / "paper" / "verdicts.tex").read_text()
+    assert r"\begin{tabular}{llrrrrl}" in text
+    assert not re.search(r"\d{6}", text)
+    assert re.search(r"The ViT is worse\. & \$-\$0\.\d{3,4} & ", text), text
 
 
 @pytest.mark.parametrize("to", ["latex", "pdf"])

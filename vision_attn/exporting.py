@@ -26,6 +26,8 @@ from vision_attn.verdicts import table as verdict_table
 Format = Literal["csv", "parquet", "latex", "pdf", "tensorboard"]
 NEEDS = {"parquet": ("pyarrow",), "tensorboard": ("tensorboard",)}
 """What a format needs beside the suite."""
+NUMBERS = ("estimate", "low", "high")
+"""The columns of the table of verdicts that hold what decides."""
 
 
 def export(records: Records, folder: Path, *, to: str, width: str | float | None = None) -> Iterator[Path]:
@@ -81,10 +83,17 @@ def _latex(records: Records, folder: Path, _: Any) -> Iterator[Path]:
     lost: list[str] = []
     yield from _made(records, made, lost)
     if ruled := findings(records):
-        columns = ["claim", "statement", "estimate", "low", "high", "n", "verdict"]
-        write_atomic(folder / "verdicts.tex", latex(verdict_table(ruled)[columns].fillna("")).encode())
+        columns = ["claim", "statement", *NUMBERS, "n", "verdict"]
+        table = verdict_table(ruled)[columns]
+        texts = {name: [_number(value) for value in table[name]] for name in NUMBERS}
+        write_atomic(folder / "verdicts.tex", latex(table.assign(**texts).fillna("")).encode())
         yield folder / "verdicts.tex"
     _tell(lost)
+
+
+def _number(value: Any) -> str:
+    """A number of a verdict as one reads it, of whatever it is: four digits."""
+    return "–" if pd.isna(value) else f"{value:.4g}".replace("-", "−")
 
 
 def _pdf(records: Records, folder: Path, width: Any) -> Iterator[Path]:

@@ -224,6 +224,7 @@ def test_a_format_that_is_not_written_is_refused_and_other_names_have_dots(recor
 
 
 def test_signs_of_latex_are_written_as_what_they_show():
+    assert escaped("q·k / √d") == r"q·k / $\surd$d"
     assert escaped("50 % & a_b^2 {−1} #") == r"50 \% \& a\_b\textasciicircum{}2 \{$-$1\} \#"
     table = latex(pd.DataFrame({"model": ["A & B"], "accuracy": ["−1.5 [−2, 3]"]}))
     assert r"\begin{tabular}{lr}" in table

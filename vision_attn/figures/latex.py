@@ -16,6 +16,7 @@ SIGNS = {
     "±": r"$\pm$",
     "≥": r"$\geq$",
     "≤": r"$\leq$",
+    "√": r"$\surd$",
 }
 """What has a meaning in LaTeX, or no glyph in its older engines."""
 
