@@ -198,6 +198,9 @@ def test_a_wrong_command_line_is_one_sentence(place, capsys, words, sentence):
         (("plan", "mine.py", "--json", "--results", "elsewhere"), "results must be left out with --json, which prints"),
         (("plan", "mine.py", "--keys", "--data-dir", "."), "data-dir must be left out with --json and --keys"),
         (("status", "mine.py", "--json", "--all"), "--all must be left out with --json, which names all runs anyway."),
+        (("report", ".", "--runs", "typo"), "runs must be a folder that is there. Got 'typo' instead."),
+        (("report", ".", "--all", "--runs", "typo"), "runs must be a folder that is there. Got 'typo' instead."),
+        (("export", ".", "--to", "csv", "--runs", "mine.py"), "runs must be a folder that is there. Got 'mine.py'"),
         (("report", ".", "--all", "--index"), "--index must be left out with --all, which writes index.html, too."),
         (("report", ".", "--index", "--runs", "."), "--runs must be left out with --index, which reads tables alone."),
         (

@@ -30,6 +30,14 @@ def folder(option: typer.CallbackParam, value: Path | None) -> Path | None:
     return value
 
 
+def kept_folder(option: typer.CallbackParam, value: Path | None) -> Path | None:
+    """A folder to read from, which is there: a slip of the hand must not pass for an empty one."""
+    usable(option, value)
+    if value is not None and not value.is_dir():
+        raise InputError(f"{_name(option)} must be a folder that is there. Got '{value}' instead.")
+    return value
+
+
 def file(option: typer.CallbackParam, value: Path | None) -> Path | None:
     """A file to write, new or there already: what is written takes its place, so a device or a folder is refused."""
     usable(option, value)

@@ -28,7 +28,7 @@ def report(
     ] = Path("results"),
     runs: Annotated[
         Path | None,
-        typer.Option(callback=paths.folder, help="The pool of runs; default: the folder `runs` beside it."),
+        typer.Option(callback=paths.kept_folder, help="The pool of runs; default: the folder `runs` beside it."),
     ] = None,
     whole: Annotated[
         bool, typer.Option("--all", help="The pages of all experiments in FOLDER, and index.html with all verdicts.")
@@ -68,7 +68,7 @@ def export(
     ] = None,
     runs: Annotated[
         Path | None,
-        typer.Option(callback=paths.folder, help="The pool of runs; default: the folder `runs` beside it."),
+        typer.Option(callback=paths.kept_folder, help="The pool of runs; default: the folder `runs` beside it."),
     ] = None,
     width: Annotated[str | None, typer.Option(help="Of a pdf: column, page or inches.")] = None,
 ) -> None:
