@@ -2,6 +2,7 @@
 
 import collections
 import errno
+import importlib.metadata
 import os
 import shutil
 import time
@@ -35,7 +36,7 @@ def test_a_local_folder_has_what_a_store_needs_and_nothing_is_left_behind(tmp_pa
 
 def test_a_lock_that_keeps_nobody_out_is_noticed(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor_cluster.fcntl, "flock", lambda *arguments: None)
-    assert found(tmp_path)["locks"].found == "OSError: flock keeps nobody out: two workers could take one run"
+    assert found(tmp_path)["locks"].found == "flock keeps nobody out: two workers could take one run"
 
 
 @pytest.mark.parametrize(("owner", "name", "check"), [("fcntl", "flock", "locks"), ("os", "fsync", "syncs")])
@@ -85,6 +86,18 @@ def test_a_store_that_cannot_be_written_is_one_check(tmp_path, monkeypatch):
     (check,) = found(tmp_path).values()
     assert not check.ok
     assert check.found.endswith("cannot be written: Read-only file system")
+
+
+def test_what_brings_ray_is_named_where_it_is_not_installed(tmp_path, monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    told = found(tmp_path, "ray")["Ray"]
+    assert (told.ok, told.found.startswith("engine 'ray' needs Ray, which is not installed: pip install")) == (
+        False,
+        True,
+    )
 
 
 @pytest.mark.parametrize(("version", "is_ok"), [("2.53.9", False), ("2.54.0", True), ("3.0.0", True)])

@@ -222,3 +222,15 @@ def test_results_without_an_experiment_are_left_alone(place, capsys):
     (place / "empty").mkdir()
     code, text = said(capsys, "gc", "empty", "--delete")
     assert (code, "every run would go" in text) == (2, True)
+
+
+def test_tables_whose_plan_is_gone_keep_their_runs(place, capsys):
+    (place / "results" / "other").mkdir()
+    (place / "results" / "other" / "SHA256SUMS").write_text("")
+    (key, *_) = keys(place).values()
+    code, text = said(capsys, "gc", "--weights", "--delete")
+    assert (code, "must hold a plan beside all tables. 'results/other' has none: its runs would go." in text) == (
+        2,
+        True,
+    )
+    assert Store(place / "results" / "runs").find(key).result()["state"] == "done"

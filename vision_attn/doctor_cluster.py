@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vision_attn.doctor import GIBIBYTE, PREFIX, Check, existing, free_bytes, look_at
 from vision_attn.executors import queue, ray
+from vision_attn.spec import InputError
 from vision_attn.store import LEASE_SECONDS
 
 FEWEST_FILES = 10_000
@@ -59,7 +60,7 @@ def _locks(place: Path) -> str:
             fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return "a second flock is kept out"
-    raise OSError("flock keeps nobody out: two workers could take one run")
+    raise InputError("flock keeps nobody out: two workers could take one run")
 
 
 def _renames(place: Path) -> str:
@@ -67,7 +68,7 @@ def _renames(place: Path) -> str:
     (place / "old").write_text("old")
     os.replace(place / "new", place / "old")
     if (place / "old").read_text() != "new":
-        raise OSError("a renamed file keeps its old content")
+        raise InputError("a renamed file keeps its old content")
     return "a file takes the place of another at once"
 
 
@@ -86,10 +87,10 @@ def _clock(place: Path) -> str:
     (place / "stamp").write_text("now")
     distance = (place / "stamp").stat().st_mtime - time.time()
     if abs(distance) > LEASE_SECONDS:
-        raise OSError(
+        raise InputError(
             f"the file server is {distance:+.0f} s from this machine; runs are safe, times in listings mislead"
         )
-    return f"the file server is {distance:+.1f} s from this machine"
+    return f"the file server is {round(distance, 1) + 0.0:+.1f} s from this machine"
 
 
 def _space(place: Path) -> str:
@@ -101,13 +102,13 @@ def _files(place: Path) -> str:
     if found.f_files == 0:
         return "no limit is stated"
     if found.f_favail < FEWEST_FILES:
-        raise OSError(f"only {found.f_favail:,} more files fit (inodes); a run has about ten")
+        raise InputError(f"only {found.f_favail:,} more files fit (inodes); a run has about ten")
     return f"{found.f_favail:,} more fit (inodes)"
 
 
 def _commands(place: Path) -> str:
     if missing := [name for name in (*queue.COMMANDS, "scontrol") if shutil.which(name) is None]:
-        raise OSError(f"not on the PATH: {', '.join(missing)}")
+        raise InputError(f"not on the PATH: {', '.join(missing)}")
     asked = subprocess.run(["sbatch", "--version"], capture_output=True, text=True, timeout=queue.SECONDS, check=False)
     return asked.stdout.strip() or asked.stderr.strip()
 
@@ -116,7 +117,7 @@ def _controller(place: Path) -> str:
     try:
         queue.listed(["vision-attn-doctor"])
     except (queue.Unreachable, queue.Refused) as error:
-        raise OSError(f"squeue does not answer: {error}") from None
+        raise InputError(f"squeue does not answer: {error}") from None
     return "squeue answers"
 
 
@@ -126,14 +127,17 @@ def _submission(place: Path) -> str:
     try:
         queue.submit(["--test-only", "--requeue", "--time=20", "--array=0-1", str(script)])
     except (queue.Unreachable, queue.Refused) as error:
-        raise OSError(f"sbatch would not take an array of tasks: {error}") from None
+        raise InputError(f"sbatch would not take an array of tasks: {error}") from None
     return "sbatch would take an array of tasks"
 
 
 def _ray(place: Path) -> str:
-    version = importlib.metadata.version("ray")
+    try:
+        version = importlib.metadata.version("ray")
+    except importlib.metadata.PackageNotFoundError:
+        raise InputError(ray.NOT_INSTALLED) from None
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_RAY:
-        raise OSError(f"{version} is older than {'.'.join(map(str, OLDEST_RAY))}, which closes a hole for attackers")
+        raise InputError(f"{version} is older than {'.'.join(map(str, OLDEST_RAY))}, which closes a hole for attackers")
     return version
 
 

@@ -112,10 +112,13 @@ def gc(
     """
     from vision_attn import store as stores
     from vision_attn.plan import Plan, folders_in
+    from vision_attn.tables import SUMS
 
     folders = folders_in(results)
     if not folders:
         raise InputError(f"results must hold the folder of an experiment. '{results}' has none: every run would go.")
+    if planless := sorted({sums.parent for sums in results.glob(f"*/{SUMS}")} - {*folders}):
+        raise InputError(f"results must hold a plan beside all tables. '{planless[0]}' has none: its runs would go.")
     asked = {key for folder in folders for key in Plan.read(folder).runs}
     found = list(stores.leftovers_of(stores.Store(results / RUNS), asked, weights=weights))
     gone = [one for one in found if delete and stores.discard(one)]
