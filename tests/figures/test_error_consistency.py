@@ -46,3 +46,10 @@ def test_seeds_that_are_missing_are_named():
     assert table.loc[("one", "other"), "n"] == 2
     assert table.loc[("one", "same"), "n"] == 3
     assert "(2 of 3)" in ErrorConsistency().caption(table.reset_index(), late)
+
+
+def test_the_caption_says_that_pairs_of_seeds_of_one_model_overlap():
+    overlap = "Of one with itself every seed is in two pairs"
+    for seeds, is_told in (([0, 1, 2], True), ([0, 1], False)):
+        own = make_records({"model": list(MODELS), "seed": seeds}, rows)
+        assert (overlap in ErrorConsistency().plot(own).caption) == is_told

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from vision_attn import wording
 from vision_attn.figures import lettering, theme
 from vision_attn.figures.base import OverSeeds
-from vision_attn.figures.pairs import PAIR, joined, pair_text, pairs, seeds_of
+from vision_attn.figures.pairs import PAIR, joined, overlap_text, pair_text, pairs, seeds_of
 from vision_attn.figures.view import View
 from vision_attn.records import Records
 from vision_attn.spec import spec
@@ -108,7 +108,7 @@ class CrossCKA(OverSeeds):
         ]
         if len(error := self._errors(view)):
             said.append(f"From sketches of the layers: one value has a standard error of {max(error):.2g} at most.")
-        return " ".join(said)
+        return " ".join(filter(None, [*said, overlap_text(table, self.over)]))
 
     def _errors(self, view: View) -> list[float]:
         """The largest standard error of one value, for every length of sketches: pi / 2 over the root of their bits."""

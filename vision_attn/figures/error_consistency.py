@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from vision_attn import wording
 from vision_attn.figures import marks, theme
 from vision_attn.figures.dots import Dots
-from vision_attn.figures.pairs import PAIR, joined, pair_text, pairs, seeds_of
+from vision_attn.figures.pairs import PAIR, joined, overlap_text, pair_text, pairs, seeds_of
 from vision_attn.figures.view import View
 from vision_attn.records import Records
 from vision_attn.spec import spec
@@ -76,7 +76,7 @@ class ErrorConsistency(Dots):
         ]
         if (table["n"] > 1).any():
             said.append(f"Bars: {100 * self.level:g} % Student-t intervals over {self.over}s.")
-        return " ".join(said)
+        return " ".join(filter(None, [*said, overlap_text(table, self.over)]))
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         view = self.view(records)

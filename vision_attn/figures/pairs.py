@@ -46,3 +46,11 @@ def joined(view: View, found: pd.DataFrame) -> pd.DataFrame:
     out.loc[lacks_pair, "planned"] = planned - 1
     out["n"] = out["n"].fillna(0).astype(int)
     return out
+
+
+def overlap_text(table: pd.DataFrame, over: str) -> str:
+    """That pairs of one level with itself have networks in common, or ""."""
+    is_own = (table["first"] == table["second"]) & (table["n"] > 2)
+    if not is_own.any():
+        return ""
+    return f"Of one with itself every {over} is in two pairs, which the intervals take for independent: they are rough."
