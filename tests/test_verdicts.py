@@ -183,6 +183,7 @@ def test_one_seed_no_seed_and_no_such_cell_are_not_measured():
         ({"at": cell(model="LSTM", distance="7")}, "There is no distance '7' among 1 and 7."),
         ({"at": cell(model="LSTM", range=7)}, "There is no factor 'range' among model, distance and seed."),
         ({"metric": "acc"}, "There is no metric 'acc' among accuracy and attention_distance."),
+        ({"given": cell(split="val")}, "There is no split 'val' among 'test' and 'train' of accuracy."),
     ],
 )
 def test_a_name_that_there_is_not_is_told_with_those_that_there_are(changed, told, records):

@@ -3,10 +3,12 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from frames import make_records
 from scipy import stats
 
+from vision_attn.records import Records
 from vision_attn.spec import InputError
 from vision_attn.verdicts import Quantity, claim
 
@@ -161,3 +163,10 @@ def test_a_budget_that_is_no_factor_is_refused_with_a_sentence(records):
     wrong = Quantity("accuracy", given=(("split", "test"),), needs_data_limited="epochs")
     with pytest.raises(InputError, match=r"^needs_data_limited of BoundVerdict must be a factor of the experiment"):
         claim("C2", "So.", wrong(model="ViT", train_size=250, images_seen=LADDER[0]).above(0)).decide(records)
+
+
+def test_a_budget_of_texts_is_refused_with_a_sentence():
+    cells = [(seed, seen, split) for seed in range(3) for seen in ("few", "many") for split in ("train", "test")]
+    frame = pd.DataFrame(cells, columns=["seed", "images_seen", "split"]).assign(model="ViT", accuracy=0.5)
+    with pytest.raises(InputError, match=r"must be a factor whose levels are numbers, .* images_seen has 'few'\.$"):
+        claim("C2", "So.", accuracy(model="ViT").above(0)).decide(Records.from_frame(frame))

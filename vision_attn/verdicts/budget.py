@@ -34,6 +34,11 @@ def at_largest(
 ) -> list[tuple[float, Levels]]:
     """The cells that do not name their budget at the largest that all of these are planned at."""
     require_factor(records.plan, "needs_data_limited", what, factor)
+    if texts := [level for level in records.plan.factors[factor] if isinstance(level, str)]:
+        raise InputError(
+            f"needs_data_limited of {what} must be a factor whose levels are numbers, such as images_seen. "
+            f"{factor} has {texts[0]!r}."
+        )
     unnamed = [levels for _, levels in cells if factor not in levels]
     planned = [one for levels in unnamed if (one := set(_at(records.runs, levels, records)[factor]))]
     if not planned:

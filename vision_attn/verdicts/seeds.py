@@ -209,6 +209,11 @@ class SeedVerdict(Verdict, Measured, abc.ABC):
                 return f"There is no factor {name!r} among {wording.listing(list(factors))}."
         if len(values) and not (values["metric"] == self.metric).any():
             return f"There is no metric {self.metric!r} among {wording.listing(list(values['metric'].unique()))}."
+        own = rows_at(values, {"metric": self.metric})
+        for name, level in [one for levels in places for one in levels.items() if one[0] not in factors]:
+            if len(own) and rows_at(own, {name: level}).empty:
+                there = wording.listing(list(map(repr, own[name].dropna().unique().tolist())))
+                return f"There is no {name} {level!r} among {there} of {self.metric}."
         return ""
 
     def _of_seeds(self, values: pd.DataFrame, levels: dict[str, Any], records: Records) -> pd.Series:
