@@ -99,7 +99,7 @@ def test_of_equal_trials_the_one_with_the_higher_rate_comes_first(after_a_first_
         assert rates == sorted(rates, reverse=True)
 
 
-@pytest.mark.parametrize("preset", ["", "refine", "final", "bracket", "crops"])
+@pytest.mark.parametrize("preset", ["", "refine", "final", "bracket", "crops", "longest"])
 def test_committed_rounds_have_the_runs_that_the_file_names(preset):
     experiment = EXPERIMENT.preset(preset) if preset else EXPERIMENT
     committed = Plan.read(ROOT / "results" / "-".join(filter(None, ("tuning", preset))))
