@@ -127,13 +127,13 @@ def gap(rival, size):
     return of_data(model="ViT", train_size=size, **own) - of_data(model=rival, train_size=size, **others)
 
 
-def behind(accuracy):
+def behind(accuracy, sizes=SMALL):
     """The parts of a claim that the ViT is worse on small data, each of one size and one rival."""
     return [
         (accuracy(model="ViT", train_size=size) - accuracy(model=rival, train_size=size)).below(
             -MARGIN, f"With {size:,} images the ViT is more than 2 points worse than {rival}."
         )
-        for size in SMALL
+        for size in sizes
         for rival in RIVALS
     ]
 

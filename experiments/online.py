@@ -23,7 +23,6 @@ from vision_attn.probes import Size
 FEW, MORE = SMALL[1:]
 MODELS = ("ViT", *RIVALS, "ViT, zero mixer")
 SHOWN = (LearningCurve(), Gap(reference="ViT"), Generalisation())
-FIGURES = (*SHOWN, Matching(reference="ViT", tolerance=0.06), Summary(parts=SHOWN))
 
 
 def run(data, seed, model, train_size, images_seen):
@@ -74,6 +73,6 @@ experiment = Experiment(
     },
     run=run,
     probes=(Accuracy(), Size()),
-    figures=FIGURES,
+    figures=(*SHOWN, Matching(reference="ViT", tolerance=0.06), Summary(parts=SHOWN)),
     verdicts=(SLOWER, COSTLIER),
 )

@@ -210,7 +210,7 @@ def _other_beyond(model, train_size):
     best = next((label for _, label in rows if label != OTHER_BEYOND), None)
     if best not in OTHER_BATCH:
         return None
-    return _other_batch(model, train_size, 2 * OTHER_BATCH[best] or -1)
+    return _other_batch(model, train_size, {0: -1, 1: 2}[OTHER_BATCH[best]])
 
 
 def tried(model, train_size, trials):

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from planned import cells
+from planned import cells, seeds_asked_for
 
 from vision_attn.experiment import load
-from vision_attn.verdicts.rates import leaves
 
 EXPERIMENT = load(Path(__file__).resolve().parents[1] / "experiments" / "arithmetic.py")[1]
 
@@ -23,8 +22,7 @@ def test_runs_of_a_seed_differ_in_precision_and_compiling_alone():
 
 
 def test_the_rule_asks_for_cells_that_are_planned_with_five_seeds():
-    parts = [part for rule in EXPERIMENT.verdicts for part in leaves(rule)]
-    assert len(parts) == 2
-    for at in {at for part in parts for _, at in part.cells}:
-        fixed = {name: level for name, level in at if name in EXPERIMENT.factors}
-        assert [levels["seed"] for levels, _ in cells(EXPERIMENT, **fixed)] == list(range(5))
+    parts, seeds = seeds_asked_for(EXPERIMENT)
+    assert parts == 2
+    assert seeds
+    assert all(own == list(range(5)) for own in seeds)

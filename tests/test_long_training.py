@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from planned import cells
+from planned import cells, seeds_asked_for
 
 from vision_attn.experiment import load
-from vision_attn.verdicts.rates import leaves
 
 EXPERIMENT = load(Path(__file__).resolve().parents[1] / "experiments" / "long_training.py")[1]
 MODULE = sys.modules[EXPERIMENT.run.__module__]
@@ -47,9 +46,7 @@ def test_before_the_longest_round_it_is_the_best_after_a_quarter_of_it_and_befor
 
 
 def test_rules_ask_for_cells_that_are_planned_with_five_seeds():
-    parts = [part for rule in EXPERIMENT.verdicts for part in leaves(rule)]
-    assert len(parts) == 6
-    for at in {at for part in parts for _, at in part.cells}:
-        fixed = {name: level for name, level in at if name in EXPERIMENT.factors}
-        assert all(level in EXPERIMENT.factors[name] for name, level in fixed.items())
-        assert [levels["seed"] for levels, _ in cells(EXPERIMENT, **fixed)] == list(range(5))
+    parts, seeds = seeds_asked_for(EXPERIMENT)
+    assert parts == 6
+    assert seeds
+    assert all(own == list(range(5)) for own in seeds)

@@ -3,10 +3,9 @@
 import sys
 from pathlib import Path
 
-from planned import cells
+from planned import cells, seeds_asked_for
 
 from vision_attn.experiment import load
-from vision_attn.verdicts.rates import leaves
 
 EXPERIMENT = load(Path(__file__).resolve().parents[1] / "experiments" / "online.py")[1]
 MODULE = sys.modules[EXPERIMENT.run.__module__]
@@ -34,9 +33,7 @@ def test_the_recipe_is_the_best_of_those_that_the_search_has_found_at_this_budge
 
 
 def test_rules_ask_for_cells_that_are_planned_with_five_seeds():
-    parts = [part for rule in EXPERIMENT.verdicts for part in leaves(rule)]
-    assert len(parts) == 4
-    for at in {at for part in parts for _, at in part.cells}:
-        fixed = {name: level for name, level in at if name in EXPERIMENT.factors}
-        assert all(level in EXPERIMENT.factors[name] for name, level in fixed.items())
-        assert [levels["seed"] for levels, _ in cells(EXPERIMENT, **fixed)] == list(range(5))
+    parts, seeds = seeds_asked_for(EXPERIMENT)
+    assert parts == 4
+    assert seeds
+    assert all(own == list(range(5)) for own in seeds)
