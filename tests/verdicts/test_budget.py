@@ -11,6 +11,7 @@ from scipy import stats
 from vision_attn.records import Records
 from vision_attn.spec import InputError
 from vision_attn.verdicts import Quantity, claim
+from vision_attn.verdicts.rates import found_rates
 
 LADDER = [48_000, 192_000, 768_000]
 FACTORS = {"model": ["ViT", "CNN"], "train_size": [250, 4000], "images_seen": LADDER, "seed": list(range(5))}
@@ -131,6 +132,15 @@ def test_a_claim_over_several_sizes_may_speak_for_those_that_data_limits(records
     made = claim("C2", "All.", *(worse(size).below(0, f"With {size}.") for size in parts), leave_out=leave_out)
     assert made.decide(records).verdict == answer
     assert made.rule.endswith("left out.") == (leave_out == "budget-limited")
+
+
+def test_a_claim_that_speaks_for_some_sizes_is_as_hard_to_convince_as_these_make_it(records):
+    parts = [worse(size).below(0, f"With {size}.") for size in (250, 4000)]
+    partly, wholly = (claim("C2", "All.", *parts, leave_out=how) for how in ("budget-limited", "nothing"))
+    easier, harder = (found_rates(rule, rule.decide(records)) for rule in (partly, wholly))
+    assert easier.detectable < harder.detectable
+    none = claim("C2", "All.", parts[1], parts[1], leave_out="budget-limited")
+    assert found_rates(none, none.decide(records)).power > 0.95
 
 
 def test_a_part_that_is_limited_by_its_budget_contradicts_nothing(records):

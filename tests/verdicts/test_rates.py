@@ -194,3 +194,14 @@ def test_a_rule_of_which_all_parts_hold_by_construction_has_no_rates():
         InputError, match=r"^verdict of rates must have a part that is measured\. Got C1, which has none"
     ):
         rates(claim("C1", "So.", exact(model="a").above(0), exact(model="b").above(0)))
+
+
+def test_parts_that_are_left_out_cost_no_power_but_count_in_the_correction():
+    rule, of_three = bounds(3), {"n": 5, "sd": 0.01}
+    every, one = rates(rule, **of_three), rates(rule, left_out=(False, True, True), **of_three)
+    alone = rates(bounds(1), **of_three)
+    assert one.detectable == pytest.approx(alone.detectable, abs=0.1)
+    assert one.detectable < every.detectable - 0.2
+    assert one.false_contradicts == pytest.approx(alone.false_contradicts / 3, abs=0.003)
+    with pytest.raises(InputError, match="must have a part that is measured"):
+        rates(rule, left_out=True, **of_three)

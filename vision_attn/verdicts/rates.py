@@ -6,6 +6,7 @@ code that judges records.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -58,6 +59,7 @@ def answers(
     n: int | Sequence[int] = 5,
     sd: float | Sequence[float] = 0.01,
     beyond: float | Sequence[float] = 0.0,
+    left_out: bool | Sequence[bool] = False,
     repeats: int = REPEATS,
     seed: int = 0,
 ) -> Answers:
@@ -65,14 +67,17 @@ def answers(
 
     `n` is the number of seeds and `sd` the standard deviation between seeds of the number that a part is about (of the
     difference where it is about one). Each is one number for all parts, or one a part that is measured. At 0 the truth
-    is the bound: the claim is just true, or just false. Parts of one cell share its noise.
+    is the bound: the claim is just true, or just false. Parts of one cell share its noise. Parts that are `left_out`
+    say nothing, but count in Holm's correction.
     """
     parts = leaves(verdict)
     counts, spreads, shifts = _each(n, len(parts)), _each(sd, len(parts)), _each(beyond, len(parts))
     noise = _noise(parts, int(max(counts)), repeats, seed)
     numbers = [
-        part.made_up(one[:, : int(count)], sd=spread, beyond=shift)
-        for part, one, count, spread, shift in zip(parts, noise, counts, spreads, shifts, strict=True)
+        None if silent else part.made_up(one[:, : int(count)], sd=spread, beyond=shift)
+        for part, one, count, spread, shift, silent in zip(
+            parts, noise, counts, spreads, shifts, _each(left_out, len(parts)), strict=True
+        )
     ]
     tested = _tested(verdict, iter(numbers))
     if tested is None:
@@ -81,24 +86,34 @@ def answers(
     return Answers(yes, no, 1 - yes - no)
 
 
-def rates(verdict: Verdict, *, n: int | Sequence[int] = 5, sd: float | Sequence[float] = 0.01, seed: int = 0) -> Rates:
+def rates(
+    verdict: Verdict,
+    *,
+    n: int | Sequence[int] = 5,
+    sd: float | Sequence[float] = 0.01,
+    left_out: bool | Sequence[bool] = False,
+    seed: int = 0,
+) -> Rates:
     """Error rates and power of a rule; see `answers` for what the arguments mean.
 
-    Raises `InputError` where no part is measured, as where all hold by construction.
+    Raises `InputError` where no part is measured, as where all hold by construction or are left out.
     """
-    if not (parts := leaves(verdict)):
+    parts = leaves(verdict)
+    silent = [bool(one) for one in _each(left_out, len(parts))]
+    if all(silent):
         raise InputError(f"verdict of rates must have a part that is measured. Got {verdict.claim}, which has none.")
     counts, spreads = [int(one) for one in _each(n, len(parts))], _each(sd, len(parts))
     each = list(zip(parts, counts, spreads, strict=True))
 
-    def at(strength: float) -> Answers:
+    def at(strength: float, *, repeats: int = SEARCHED) -> Answers:
         beyond = [strength * part.scale(spread) for part, _, spread in each]
-        return answers(verdict, n=counts, sd=spreads, beyond=beyond, repeats=SEARCHED, seed=seed)
+        return answers(verdict, n=counts, sd=spreads, beyond=beyond, left_out=silent, repeats=repeats, seed=seed)
 
     best = at(FARTHEST).supports
+    alone = [answers(part, n=count, sd=spread, seed=seed).supports for part, count, spread in each]
     return Rates(
-        false_supports=max(answers(part, n=count, sd=spread, seed=seed).supports for part, count, spread in each),
-        false_contradicts=answers(verdict, n=counts, sd=spreads, seed=seed).contradicts,
+        false_supports=max(one for one, is_silent in zip(alone, silent, strict=True) if not is_silent),
+        false_contradicts=at(0.0, repeats=REPEATS).contradicts,
         detectable=_first(lambda strength: at(strength).supports) if best >= POWER else float("nan"),
         power=best,
         refutes=at(-FARTHEST).contradicts,
@@ -111,7 +126,8 @@ def found_rates(verdict: Verdict, found: Finding) -> Rates | None:
     if not parts or len(parts) != len(own) or any(one.n < 2 for one in own):
         return None
     sds = [max(0.0 if np.isnan(one.sd) else one.sd, NO_SCATTER) for one in own]
-    return rates(verdict, n=[one.n for one in own], sd=sds)
+    silent = _left_out(verdict, found)
+    return rates(verdict, n=[one.n for one in own], sd=sds, left_out=False if all(silent) else silent)
 
 
 def rates_text(own: Rates, found: Finding) -> str:
@@ -149,17 +165,30 @@ def _measured(found: Finding) -> list[Finding]:
     return [] if found.is_exact else [found]
 
 
-def _tested(verdict: Verdict, numbers: Iterator[np.ndarray]) -> Tested | None:
+def _left_out(verdict: Verdict, found: Finding, *, is_out: bool = False) -> list[bool]:
+    """Of every measured part whether its claim speaks without it."""
+    if not isinstance(verdict, AllOf):
+        return [] if found.is_exact else [is_out]
+    out = []
+    for part, one in zip(verdict.parts, found.parts, strict=True):
+        is_limited = verdict.leave_out == one.verdict == "budget-limited"
+        out += _left_out(part, one, is_out=is_out or is_limited)
+    return out
+
+
+def _tested(verdict: Verdict, numbers: Iterator[np.ndarray | None]) -> Tested | None:
     """Of every sample whether the rule supports, and its p-value against the claim over the p that contradicts."""
     if isinstance(verdict, AllOf):
         parts = [tested for part in verdict.parts if (tested := _tested(part, numbers)) is not None]
         if not parts:
             return None
-        smallest = np.min([against for _, against in parts], axis=0)
-        return np.all([supports for supports, _ in parts], axis=0), smallest * len(parts)
+        supports = functools.reduce(np.logical_and, [one for one, _ in parts])
+        return supports, functools.reduce(np.minimum, [one for _, one in parts]) * len(parts)
     if not isinstance(verdict, SeedVerdict) or verdict.exact:
         return None
     own = next(numbers)
+    if own is None:
+        return np.array(True), np.array(np.inf)
     if own.shape[-1] < verdict.min_seeds:
         return np.zeros(len(own), bool), np.full(len(own), np.inf)
     supports, p = verdict.test(own)
