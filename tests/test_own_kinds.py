@@ -406,6 +406,23 @@ def test_a_model_whose_parameters_get_their_shape_from_the_first_images_is_plann
     assert size["params"] == 7850
 
 
+def test_a_model_that_multiplies_nothing_has_a_size_without_a_ratio_to_it(tmp_path):
+    own = """@as_model
+class Prior(nn.Module):
+    def __init__(self, image_size, in_chans, num_classes):
+        super().__init__()
+        self.scores = nn.Parameter(nn.init.zeros_(nn.Linear(1, num_classes).bias))
+
+    def forward(self, x):
+        return self.scores.expand(len(x), -1)
+
+MODEL = Prior()"""
+    (tmp_path / "mine.py").write_text(FILE.format(own=own, probes="Size()"))
+    said = CliRunner().invoke(app, ["models", str(tmp_path / "mine.py")])
+    assert said.exit_code == 0, said.output
+    assert said.output.splitlines()[-1].split() == ["Prior", "10", "1.000", "0", "-", "Prior()"]
+
+
 def test_a_learning_rate_that_a_model_does_not_bear_is_no_fault_of_the_model(tmp_path):
     own = MODULE.format(name="Bearing", held="", body="return self.head(x.flatten(1)).exp()", more="")
     path = tmp_path / "mine.py"

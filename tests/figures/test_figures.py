@@ -9,6 +9,7 @@ from scipy import stats
 
 from vision_attn import wording
 from vision_attn.figures import Figure, Gap, Generalisation, LearningCurve, Matching, lettering, marks, rendering, theme
+from vision_attn.figures.matching import MEASURES
 from vision_attn.records import Records, load, pick
 from vision_attn.spec import InputError, from_json, kinds
 
@@ -96,6 +97,28 @@ def test_matching_says_how_large_what_mixers_add_is_before_training():
     assert found.loc["ResNet", ["branch_sd_min", "branch_sd_max"]].isna().all()
     assert list(plot.printed["scale of the mixers"]) == ["0.45–0.48", "0.44–0.5", "–"]
     assert "smallest to largest of the layers" in plot.caption
+
+
+@pytest.mark.parametrize(
+    ("reference", "ratios", "printed"),
+    [
+        ("constant", [1.0, 194_400, 1.0, np.inf], "2M (×∞)"),
+        ("ViT", [1 / 194_400, 1.0, 0.0, 1.0], "2M (×1.000)"),
+    ],
+)
+def test_a_model_without_any_operations_is_matched_with_none_that_has_some(reference, ratios, printed):
+    sizes = {"constant": (10.0, 0.0), "ViT": (1_944_000.0, 2e6)}
+
+    def rows(cell):
+        return [
+            {"metric": metric, "value": value} for metric, value in zip(MEASURES, sizes[cell["model"]], strict=True)
+        ]
+
+    plot = Matching(reference=reference).plot(make_records({"model": list(sizes), "seed": [0, 1]}, rows))
+    found = plot.table.set_index("model")
+    assert [found.loc[name, f"{metric}_ratio"] for metric in MEASURES for name in sizes] == pytest.approx(ratios)
+    assert set(found["verdict"]) == {"reference", "outside"}
+    assert plot.printed.set_index("model").loc["ViT", "FLOPs an image"] == printed
 
 
 @pytest.mark.parametrize(

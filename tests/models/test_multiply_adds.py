@@ -114,3 +114,30 @@ def test_a_module_that_needs_numbers_is_refused_in_a_sentence():
 
     with pytest.raises(InputError, match=r"^forward of Asking must be possible without numbers, on the device meta\."):
         flops(Asking(), image_size=4, in_chans=3)
+
+
+def test_a_part_that_gives_back_a_parameter_of_its_own_costs_nothing():
+    class Constant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scores = nn.Parameter(torch.zeros(5))
+
+        def forward(self, x):
+            return self.scores.expand(len(x), -1)
+
+    class Place(Constant):
+        def forward(self):
+            return self.scores
+
+    class Placed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.place, self.linear = Place(), nn.Linear(5, 5)
+
+        def forward(self, x):
+            return self.linear(x + self.place())
+
+    assert flops(Constant(), image_size=4, in_chans=3) == 0
+    module = Placed()
+    assert flops(module, image_size=5, in_chans=3) == 2 * 3 * 5 * 5 * 5
+    assert all(parameter.requires_grad for parameter in module.parameters())

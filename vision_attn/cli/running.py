@@ -359,7 +359,7 @@ def models(
     first = next(iter(sizes.values()))
     table = new_table("model", "parameters", "ratio", "FLOPs an image", "ratio", "spec")
     for label, size in sizes.items():
-        ratios = [f"{size[key] / first[key]:.3f}" for key in ("params", "flops")]
+        ratios = [f"{size[key] / first[key]:.3f}" if first[key] else "-" for key in ("params", "flops")]
         table.add_row(
             escape(label), f"{size['params']:,}", ratios[0], f"{size['flops']:,}", ratios[1], escape(size["spec"])
         )

@@ -80,7 +80,7 @@ class Matching(Figure):
         for metric in MEASURES:
             own = out[out[self.hue] == self.reference][[*by[:-1], metric]].rename(columns={metric: "reference"})
             reference = out.merge(own, on=by[:-1])["reference"] if by[:-1] else own["reference"].iloc[0]
-            out[f"{metric}_ratio"] = out[metric] / reference
+            out[f"{metric}_ratio"] = (out[metric] / reference).mask(out[metric] == reference, 1.0)
         out["verdict"] = [self._verdict(row) for row in out.to_dict("records")]
         out = out.merge(_budgets(records, by), on=by, how="left")
         scales = pick(records, SCALE, at={}, along=("layer",))
@@ -118,13 +118,15 @@ class Matching(Figure):
                     ratio = row[f"{metric}_ratio"]
                     if not pd.isna(ratio):
                         face = style.colour if metric == "params" else "white"
-                        axes.plot(ratio, place + shift, "o", markersize=6.5, color=style.colour, markerfacecolor=face)
+                        at = float(np.clip(ratio, 2.0 ** (low - 0.5), 2.0 ** (high + 0.5)))
+                        if at == ratio:  # else nothing, or a ratio to nothing: on no axis of ratios
+                            axes.plot(at, place + shift, "o", markersize=6.5, color=style.colour, markerfacecolor=face)
                         text = f"{wording.short(row[metric])} ({_ratio(ratio)})"
-                        has_room = np.log2(ratio) - low > ROOM * (high - low)
-                        is_left = ratio < 1 - self.tolerance and has_room
+                        has_room = np.log2(at) - low > ROOM * (high - low)
+                        is_left = has_room and (at < 1 - self.tolerance or np.isinf(ratio))
                         beside: dict[str, Any] = {"ha": "right" if is_left else "left", **_BESIDE}
                         offset = (-7 if is_left else 7, 0)
-                        axes.annotate(text, (ratio, place + shift), offset, textcoords="offset points", **beside)
+                        axes.annotate(text, (at, place + shift), offset, textcoords="offset points", **beside)
             axes.set_yticks(range(len(table)), [lettering.shown(name) for name in names])
             axes.set_ylim(len(table) - 0.5, -0.5)
             _ratio_axis(axes, low, high)
@@ -243,6 +245,8 @@ def _name(row: dict[Any, Any], by: list[str]) -> str:
 
 
 def _ratio(ratio: float) -> str:
+    if ratio >= 1000:
+        return "×∞" if np.isinf(ratio) else f"×{ratio:,.0f}"
     return "–" if pd.isna(ratio) else f"×{ratio:.3g}" if abs(ratio - 1) > 0.1 else f"×{ratio:.3f}"
 
 
@@ -253,7 +257,7 @@ def _range(low: float, high: float) -> str:
 
 def _octaves(ratios: np.ndarray) -> tuple[int, int]:
     """The powers of 2 between which the ratios lie, at least half to twice."""
-    known = ratios[~np.isnan(ratios)]
+    known = ratios[np.isfinite(ratios) & (ratios > 0)]
     low = np.floor(np.log2(known.min() * 0.99)) if known.size else -1
     high = np.ceil(np.log2(known.max() * 1.01)) if known.size else 1
     return int(min(low, -1)), int(max(high, 1))

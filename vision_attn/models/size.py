@@ -67,7 +67,8 @@ def flops_of(module: nn.Module, shape: tuple[int, ...]) -> int:
     uncounted, counter = _Uncounted(), FlopCounterMode(display=False)
     with torch.no_grad(), uncounted, counter, _stated(module, counter, uncounted) as surplus:
         try:
-            module.eval()(torch.empty(1, *shape, device="meta"))
+            # the counter watches gradients, and fails where a part gives back a parameter of its own
+            module.eval().requires_grad_(False)(torch.empty(1, *shape, device="meta"))
         except InputError:
             raise
         except Exception as error:  # of a module of one's own, whatever it is
