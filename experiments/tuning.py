@@ -6,7 +6,9 @@ of attention, the same behind a convolutional stem, and a CIFAR ResNet of as man
 learning rates in half-decade steps, two weight decays, and random crops or none, balanced over batches of 32 and 128
 images, two position encodings and two scales of the mixers at the start, the same for attention and convolution. Then,
 preset "refine", nine more about the best of them: other learning rates with all else equal, which bracket the best, and
-NAdaMuon at five rates, which tell whether another optimiser would change the order of the families. Last, preset
+NAdaMuon at five rates, which tell whether another optimiser would change the order of the families; run again once its
+results are committed, also the next rate where the best with an optimiser has the highest or the lowest, and the rates
+beside that of the second of the first round, which may have come second for its rate alone. Last, preset
 "final", the best three of AdamW train four times as long: what most experiments take, so that all models of a
 comparison have one optimiser. Preset "bracket" adds to these three the rates on both sides of each choice that were not
 among them, to tell whether it is bracketed at that budget, too.
@@ -87,6 +89,10 @@ REFINED = {
     **{f"nadamuon {rate:g}": {"optimizer": "nadamuon", "learning_rate": rate} for rate in (3e-4, *RATES[1:], 3e-2)},
 }
 """Changes to the best trial of the first round."""
+FURTHER = {"rate beyond": "adamw", "nadamuon beyond": "nadamuon"}
+"""The next rate where the best of both rounds with an optimiser has the highest or the lowest one; None else."""
+SECOND = {"second, rate x0.3": -1, "second, rate x3": 1}
+"""Half-decade steps from the rate of the second of the first round."""
 FINALISTS = ("best", "second", "third")
 BESIDE = {"lower rate": -1, "higher rate": 1}
 """The rates on both sides of that which the last round has chosen, in half-decade steps."""
@@ -130,15 +136,20 @@ def _at_rate(trial, steps):
     return dataclasses.replace(trial, learning_rate=places[places.index(trial.learning_rate) + steps])
 
 
-def ranked(model, train_size):
+def ranked(model, train_size, *, labels=None):
     """The trials of both rounds with AdamW, best first by mean validation accuracy; before the first, as listed.
 
-    Of equal ones the one with the higher rate comes first.
+    Without those of the second round that were added to it when the last round was over: `labels` may have them, too.
     """
+    return _with_optimizer("adamw", model, train_size, labels or (*TRIALS, *REFINED)) or list(TRIALS.values())
+
+
+def _with_optimizer(optimizer, model, train_size, labels):
+    """What trials of both rounds with that optimiser and these labels set, best first, of equal ones the faster."""
     rows = [*_means("tuning").get((model, train_size), ()), *_means("tuning-refine").get((model, train_size), ())]
-    found = [(mean, TRIALS.get(label) or _refined(model, train_size, label)) for mean, label in rows]
+    found = [(mean, settings(model, train_size, label)) for mean, label in rows if label in labels]
     found.sort(key=lambda one: (-one[0], -one[1].learning_rate))
-    return [trial for _, trial in found if trial.optimizer == "adamw"] or list(TRIALS.values())
+    return [trial for _, trial in found if trial.optimizer == optimizer]
 
 
 def settings(model, train_size, trial):
@@ -150,6 +161,12 @@ def settings(model, train_size, trial):
         return TRIALS[trial]
     if trial in REFINED:
         return _refined(model, train_size, trial)
+    if trial in FURTHER:
+        return _next_rate(_with_optimizer(FURTHER[trial], model, train_size, (*TRIALS, *REFINED)))
+    if trial in SECOND:
+        rows = _means("tuning").get((model, train_size), ())
+        beside = _at_rate(TRIALS[rows[1][1]], SECOND[trial]) if len(rows) > 1 else None
+        return None if beside in tried(model, train_size, (*TRIALS, *REFINED)) else beside
     if trial in BESIDE:
         beside = _at_rate(chosen(model, train_size), BESIDE[trial])
         return None if beside in tried(model, train_size, FINALISTS) else beside
@@ -169,6 +186,16 @@ def settings(model, train_size, trial):
     return found[place] if place < len(found) else None
 
 
+def _next_rate(found):
+    """The first trial, with the next rate where its own is the highest or the lowest of those that else equal it."""
+    if not found:
+        return None
+    best = found[0]
+    rates = [one.learning_rate for one in found if dataclasses.replace(one, learning_rate=best.learning_rate) == best]
+    step = (best.learning_rate == max(rates)) - (best.learning_rate == min(rates))
+    return _at_rate(best, step) if step else None
+
+
 def _nearest(number, searched):
     return min(searched, key=lambda one: abs(math.log(number / one)))
 
@@ -184,14 +211,7 @@ def _with_crops(model, train_size, beyond):
 
 
 def _beyond(model, train_size, before):
-    """The best with crops so far, with the next rate where its own is the highest or the lowest; else None."""
-    cropped = _with_crops(model, train_size, before)
-    if not cropped:
-        return None
-    best = cropped[0]
-    rates = [one.learning_rate for one in cropped if dataclasses.replace(one, learning_rate=best.learning_rate) == best]
-    step = (best.learning_rate == max(rates)) - (best.learning_rate == min(rates))
-    return _at_rate(best, step) if step else None
+    return _next_rate(_with_crops(model, train_size, before))
 
 
 def _other_batch(model, train_size, steps):
@@ -234,7 +254,7 @@ def chosen_at(model, train_size, images_seen):
     """
     nearest, budget = _nearest(train_size, SIZES), _nearest(images_seen, BUDGETS)
     if budget == BUDGETS[0]:
-        return ranked(model, nearest)[0]
+        return ranked(model, nearest, labels=(*TRIALS, *REFINED, *FURTHER, *SECOND))[0]
     for results in ("tuning-longest",) * (budget == BUDGETS[2]) + ("tuning-crops",):
         if rows := _means(results).get((model, nearest)):
             return settings(model, nearest, rows[0][1])
@@ -313,7 +333,7 @@ experiment = Experiment(
     },
     presets={
         "small": {"seed": (100,), "train_size": (1000,), "images_seen": (4800,)},
-        "refine": {"trial": tuple(REFINED)},
+        "refine": {"trial": (*REFINED, *FURTHER, *SECOND)},
         "final": {"trial": FINALISTS, "images_seen": BUDGETS[1:2]},
         "bracket": {"trial": (*FINALISTS, *BESIDE), "images_seen": BUDGETS[1:2]},
         "crops": {

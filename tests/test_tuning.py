@@ -117,6 +117,29 @@ def test_another_optimiser_is_tried_and_not_taken(after_a_first_round, tmp_path)
     assert TUNING.chosen("ViT", 1000) == best
 
 
+def test_the_second_round_goes_on_where_it_has_ended_at_a_rate_and_beside_the_second_of_the_first(
+    after_a_first_round, tmp_path
+):
+    """What it finds is chosen at its own budget; the last round stays as it was."""
+    best, other = after_a_first_round
+    later = (*TUNING.FURTHER, *TUNING.SECOND)
+    slower, faster = (dataclasses.replace(other, learning_rate=rate) for rate in (1e-4, 1e-3))
+    assert [TUNING.settings("ViT", 1000, trial) for trial in later] == [None, None, slower, faster]
+    folder = tmp_path / "results" / "tuning-refine" / "tables"
+    folder.mkdir(parents=True)
+    rows = {"rate x3": 0.6, "nadamuon 0.001": 0.5, "nadamuon 0.0003": 0.6}
+    text = TABLE + "".join(f"1000,ViT,{label},{mean},2,False\n" for label, mean in rows.items())
+    (folder / "Choice.csv").write_text(text)
+    TUNING._means.cache_clear()
+    beyond = dataclasses.replace(best, learning_rate=1e-1)
+    muon = dataclasses.replace(best, optimizer="nadamuon", learning_rate=1e-4)
+    assert [TUNING.settings("ViT", 1000, trial) for trial in later] == [beyond, muon, slower, faster]
+    (folder / "Choice.csv").write_text(text + "1000,ViT,rate beyond,0.7,2,False\n")
+    TUNING._means.cache_clear()
+    assert TUNING.chosen_at("ViT", 1000, 48_000) == beyond
+    assert TUNING.ranked("ViT", 1000)[0] == dataclasses.replace(best, learning_rate=3e-2)
+
+
 def test_what_other_experiments_take_is_the_best_of_the_last_round(after_a_first_round, tmp_path):
     best, other = after_a_first_round
     assert TUNING.chosen("ViT", 300) == best
