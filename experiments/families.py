@@ -33,7 +33,7 @@ from vision_attn.figures import CrossCKA, DotPlot, ErrorConsistency, Matching, M
 from vision_attn.probes import Calibration, CKASketch, CorrectByImage, Corruption, FrequencyBands, LayerCKA, Size
 
 DATA = {"mnist5k": Mnist5k(), "cifar10": Cifar10(), "cifar10-jpeg": ImageFolder(name="cifar10-jpeg")}
-TRUNK = ViT(dim=64, depth=4, position="sincos2d")
+TRUNK = ViT(dim=64, depth=4, position="sincos2d", init="mimetic")
 VIT, TWIN, RESNET = "ViT", "ViT, 3x3 convolution", "ResNet"
 
 
@@ -43,8 +43,8 @@ def network(data, model):
         return MODELS[model]
     if model == VIT:
         return TRUNK
-    family = TRUNK.replace(mixer=DepthwiseConv(kernel_size=3)) if model == TWIN else ResNet(width=12, blocks=1)
-    return match(family, reference=TRUNK, image_size=32, in_chans=3, num_classes=10)
+    twin = TRUNK.replace(mixer=DepthwiseConv(kernel_size=3, branch_sd=0.46), init="default")
+    return match(twin if model == TWIN else ResNet(width=12, blocks=1), reference=TRUNK, image_size=32, in_chans=3, num_classes=10)
 
 
 def run(seed, data, model):
