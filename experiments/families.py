@@ -44,7 +44,8 @@ def network(data, model):
     if model == VIT:
         return TRUNK
     twin = TRUNK.replace(mixer=DepthwiseConv(kernel_size=3, branch_sd=0.46), init="default")
-    return match(twin if model == TWIN else ResNet(width=12, blocks=1), reference=TRUNK, image_size=32, in_chans=3, num_classes=10)
+    family = twin if model == TWIN else ResNet(width=12, blocks=1)
+    return match(family, reference=TRUNK, image_size=32, in_chans=3, num_classes=10)
 
 
 def run(seed, data, model):
