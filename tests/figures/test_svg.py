@@ -164,6 +164,16 @@ def test_the_address_of_a_drawing_gives_it_back_and_is_safe_in_an_attribute(befo
     head, _, rest = address.partition(",")
     assert head == "data:image/svg+xml"
     back, there = ElementTree.fromstring(urllib.parse.unquote(rest)), ElementTree.fromstring(small)
+    styles = back[0]
+    assert styles.tag == f"{{{svg.SVG}}}style"
+    back.remove(styles)
+    shared = dict(re.findall(r"\.(\w+){([^}]*)}", styles.text))
+    for element in back.iter():
+        given = {"class": "style"}
+        element.attrib = {
+            given.get(name, name): shared[value] if name in given else value for name, value in element.attrib.items()
+        }
+    assert len(rest) < 0.9 * len(svg.address(small.replace(b"style=", b"Style=")))
     for element in there.iter():
         if svg.HREF in element.attrib:
             element.attrib = {"href" if name == svg.HREF else name: value for name, value in element.attrib.items()}
@@ -180,9 +190,9 @@ def test_quotes_of_texts_and_of_fonts_survive_the_address():
     address = svg.address(svg.compact(buffer.getvalue()))
     root = ElementTree.fromstring(urllib.parse.unquote(address.partition(",")[2]))
     assert [text.text for text in root.iter(f"{{{svg.SVG}}}text")] == [None, """a="b" and 'c' > 100 % & more #1"""]
-    assert {span.get("style").partition("font-family:")[2] for span in root.iter(f"{{{svg.SVG}}}tspan")} == {
-        "'DejaVu Sans';fill:#222222"
-    }
+    shared = dict(re.findall(r"\.(\w+){([^}]*)}", root.find(f"{{{svg.SVG}}}style").text))
+    fonts = {shared[span.get("class")].partition("font-family:")[2] for span in root.iter(f"{{{svg.SVG}}}tspan")}
+    assert fonts == {"'DejaVu Sans';fill:#222222"}
 
 
 def test_every_image_of_a_committed_page_is_a_drawing():

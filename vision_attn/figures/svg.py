@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections import Counter
 from xml.etree import ElementTree
 
 from matplotlib.font_manager import FontProperties
@@ -40,13 +41,28 @@ def compact(drawing: bytes) -> bytes:
 def address(drawing: bytes) -> str:
     """A data URI of the drawing, for an attribute in double quotes: free of `"`, `#` and `&`.
 
-    References have the plain `href` of SVG 2, which every browser reads; other programs may not, so files keep xlink's.
+    References have the plain `href` of SVG 2, and styles that several elements share a class, as every browser reads
+    them; other programs may not, so files keep xlink's, and every style where it is.
     """
     text = drawing.decode().replace(f' xmlns:xlink="{XLINK}"', "").replace(" xlink:href=", " href=")
+    text = _classed(text)
     text = re.sub(r"<[^>]*>|[^<]+", _unquoted, text)
     for sign in "%#&\n":
         text = text.replace(sign, f"%{ord(sign):02X}")
     return "data:image/svg+xml," + text
+
+
+def _classed(text: str) -> str:
+    """The drawing with a class in the place of every style that several elements declare."""
+    counts = Counter(re.findall(r'(?<= style=")[^"&]+', text))
+    classes = {style: f"s{i:x}" for i, style in enumerate(style for style, count in counts.items() if count > 1)}
+    if not classes:
+        return text
+    rules = "".join(f".{name}{{{style}}}" for style, name in classes.items())
+    text = re.sub(
+        r' style="([^"&]+)"', lambda match: f' class="{classes[match[1]]}"' if match[1] in classes else match[0], text
+    )
+    return text.replace(">", f"><style>{rules}</style>", 1)
 
 
 def _unquoted(part: re.Match[str]) -> str:
