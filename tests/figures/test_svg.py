@@ -191,8 +191,8 @@ def test_quotes_of_texts_and_of_fonts_survive_the_address():
     root = ElementTree.fromstring(urllib.parse.unquote(address.partition(",")[2]))
     assert [text.text for text in root.iter(f"{{{svg.SVG}}}text")] == [None, """a="b" and 'c' > 100 % & more #1"""]
     shared = dict(re.findall(r"\.(\w+){([^}]*)}", root.find(f"{{{svg.SVG}}}style").text))
-    fonts = {shared[span.get("class")].partition("font-family:")[2] for span in root.iter(f"{{{svg.SVG}}}tspan")}
-    assert fonts == {"'DejaVu Sans';fill:#222222"}
+    styles = [span.get("style") or shared[span.get("class")] for span in root.iter(f"{{{svg.SVG}}}tspan")]
+    assert {style.partition("font-family:")[2] for style in styles} == {"'DejaVu Sans';fill:#222222"}
 
 
 def test_every_image_of_a_committed_page_is_a_drawing():
