@@ -623,8 +623,10 @@ def test_runs_that_were_still_learning_when_their_updates_ran_out_are_counted(tm
     runs = {model: [cell for cell in plan.cells if cell.factors["model"] == model] for model in plan.factors["model"]}
     capped = sum(cell.factors["seed"] == 0 for cell in runs["ViT"])
     expected = {model: f"{capped if model == 'ViT' else 0} of {len(cells)}" for model, cells in runs.items()}
+    sizes, seeds = plan.factors["train_size"], len(plan.factors["seed"])
+    expected["ViT"] += ": " + ", ".join(f"{size} images (1 of {seeds})" for size in sizes)
     assert row.values == tuple(expected.values())
-    assert capped
+    assert capped == len(sizes) > 1
 
 
 def test_a_model_without_attention_has_no_unknown_kernel(tmp_path):

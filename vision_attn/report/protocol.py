@@ -10,6 +10,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from vision_attn import wording
 from vision_attn.plan import Plan
 from vision_attn.records import BASELINES, Records, column
 from vision_attn.spec import RENAMED, RENAMED_FIELDS
@@ -79,13 +80,29 @@ def _recipe_settings(records: Records, by_model: Sequence[Sequence[str]]) -> lis
 
 
 def _capped(records: Records, keys: Sequence[str]) -> str:
-    """How many of the runs with patience that have ended were still learning when the updates ran out: 3 of 12."""
+    """How many of the runs with patience that have ended were still learning when the updates ran out, and where.
+
+    3 of 12: distance 4 (2 of 5), distance 7 (1 of 5).
+    """
     name = column(records, "ended")
     waiting = [key for key in keys if records.plan.runs[key].run["recipe"].get("patience") is not None]
     if name not in records.runs:
         return "none has ended"
-    ended = records.runs[records.runs["run"].isin(waiting)].drop_duplicates("run")[name].dropna()
-    return f"{int((ended == 'budget').sum())} of {len(ended)}" if len(ended) else "none has ended"
+    runs = records.runs[records.runs["run"].isin(waiting)].drop_duplicates("run").dropna(subset=[name])
+    if runs.empty:
+        return "none has ended"
+    factors = [factor for factor in records.plan.factors if factor not in ("seed", "model")]
+    told = [factor for factor in factors if runs[factor].nunique() > 1]
+    is_capped = runs[name] == "budget"
+    said = f"{is_capped.sum()} of {len(runs)}"
+    if not told or not is_capped.any():
+        return said
+    where = []
+    for levels, own in is_capped.groupby([runs[factor] for factor in told], observed=True):
+        if own.any():
+            cell = ", ".join(wording.level_text(*one) for one in zip(told, levels, strict=True))
+            where.append(f"{cell} ({own.sum()} of {len(own)})")
+    return f"{said}: {', '.join(where)}"
 
 
 def _flips(records: Records) -> dict[str, bool]:
