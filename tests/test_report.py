@@ -402,6 +402,19 @@ def test_what_failed_is_named_with_reason_and_log(tmp_path):
     assert (folder / log).is_file()
 
 
+def test_a_log_outside_of_the_folder_of_the_page_and_its_pool_is_no_link(tmp_path):
+    def change(cell, result):
+        result.update(state="diverged", diverged_at=120)
+
+    folder = made(tmp_path / "elsewhere", change=change)
+    away = tmp_path / "results" / folder.name
+    away.parent.mkdir()
+    folder.rename(away)
+    read = Reader(build(away, tmp_path / "elsewhere" / "runs").read_text())
+    assert "ViT, train size 50 0, 1 diverged loss or gradient not finite at update 120" in read.text
+    assert [link for link in read.links if "log.txt" in link] == []
+
+
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
 def test_nothing_done_yet_is_a_valid_page_that_says_so(tmp_path, seeds):
     read = Reader(page_of(made(tmp_path, write=lambda cell: False, seeds=seeds)))

@@ -112,14 +112,19 @@ def _flip(asked: Any, allowed: bool | None) -> Any:
 
 
 def missing(records: Records, *, page: Path) -> list[Missing]:
-    """Every cell that is not done, in the order of the plan, seeds that say the same in one; logs from the page on."""
+    """Every cell that is not done, in the order of the plan, seeds that say the same in one.
+
+    A log is told by its path from the page on, where it lies in the folder that holds the page's folder and the pool:
+    a link to one elsewhere leads nowhere for whoever else has the page.
+    """
     plan = records.plan
     factors = [name for name in plan.factors if name != "seed" and len(plan.levels(name)) > 1]
     found: dict[tuple[str, str, str, str], list[Any]] = {}
     for row in records.runs[records.runs["state"] != "done"].to_dict("records"):
         folder = records.folders.get(row["run"])
         log = "" if folder is None else f"{folder}/{LOG}"
-        path = Path(os.path.relpath(log, page)).as_posix() if os.path.exists(log) else ""
+        is_near = os.path.exists(log) and Path(os.path.abspath(log)).is_relative_to(os.path.abspath(page.parent))
+        path = Path(os.path.relpath(log, page)).as_posix() if is_near else ""
         cell = ", ".join(_level(name, row[name]) for name in factors) or "the only cell"
         key = (cell, row["state"], row["reason"], path)
         found.setdefault(key, []).append(row.get("seed"))
