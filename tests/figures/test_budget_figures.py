@@ -239,31 +239,72 @@ def test_a_network_below_logistic_regression_is_a_loud_notice():
     assert [notice for notice in notices(without) if notice.loud] == []
 
 
-@pytest.mark.parametrize(("mixer", "more", "count"), [
-    (ZeroMixer(), {}, 1), (ZeroMixer(), {"position": "sincos2d"}, 0), (PoolingMixer(), {}, 0),
-])  # fmt: skip
-def test_attention_that_adds_little_to_the_same_network_without_it_is_a_loud_notice(mixer, more, count):
-    def rows(cell):
-        lead = {250: 0.04, 4000: 0.06}[cell["train_size"]] if cell["model"] == "ViT" else 0.0
-        at_best = 0.1 * (cell["images_seen"] == {"ViT": 100, "none": 400}[cell["model"]])
-        yield {"metric": "accuracy", "split": "test", "value": 0.5 + lead + at_best}
+def test_a_network_is_below_logistic_regression_where_it_is_so_at_its_largest_budget():
+    """The ResNet is below it at the first budget only, the pooling network is not measured at the second."""
+    accuracy = {("ResNet", 100): 0.3, ("ResNet", 400): 0.6, ("ViT", 100): 0.3, ("ViT", 400): 0.4, ("pooling", 100): 0.2}
 
+    def rows(cell):
+        value = accuracy.get((cell["model"], cell["images_seen"]), 0.5)
+        yield {"metric": "accuracy", "split": "test", "value": value}
+
+    factors = {"model": ("ResNet", "ViT", "pooling", "linear"), "train_size": (250, 4000), "images_seen": (100, 400),
+               "seed": (0, 1)}  # fmt: skip
+    records = make_records(
+        factors, rows, state=lambda cell: "pending" if {"pooling", 400} <= set(cell.values()) else "done"
+    )
+    loud = [notice.text for notice in notices(kinds_of(records, linear="LogisticRegression")) if notice.loud]
+    assert loud == [
+        "Worse than logistic regression on test images at the largest budget that each is measured with: "
+        "ViT (with 250, 4,000 images, after 400 images seen); pooling (with 250, 4,000 images, after 100 images seen)."
+    ]
+
+
+def beside_control(accuracy, *, mixer=ZeroMixer(), budgets=(100, 400), state=lambda cell: "done", **more):  # noqa: B008
+    """Records of a ViT and of the same network with another mixer, `more` of which may differ."""
     models = {
         "ViT": {"kind": "ViT", "dim": 64, "init": "mimetic"},
         "none": {"kind": "ViT", "dim": 64, "mixer": to_json(mixer), **more},
     }
     records = make_records(
-        {"model": tuple(models), "train_size": (250, 4000), "images_seen": (100, 400), "seed": (0, 1)}, rows
+        {"model": tuple(models), "train_size": (250, 4000), "images_seen": budgets, "seed": (0, 1)},
+        lambda cell: [{"metric": "accuracy", "split": "test", "value": accuracy(cell)}],
+        state=state,
     )
     runs = {
         cell.run: dataclasses.replace(records.plan.runs[cell.run], run={"model": models[cell.factors["model"]]})
         for cell in records.plan.cells
     }
-    found = notices(dataclasses.replace(records, plan=records.plan.replace(runs=runs)))
+    return dataclasses.replace(records, plan=records.plan.replace(runs=runs))
+
+
+@pytest.mark.parametrize(("mixer", "more", "count"), [
+    (ZeroMixer(), {}, 1), (ZeroMixer(), {"position": "sincos2d"}, 0), (PoolingMixer(), {}, 0),
+])  # fmt: skip
+def test_attention_that_adds_little_to_the_same_network_without_it_is_a_loud_notice(mixer, more, count):
+    def accuracy(cell):
+        return 0.5 + ({250: -0.04, 4000: 0.06}[cell["train_size"]] if cell["model"] == "ViT" else 0.0)
+
+    found = notices(beside_control(accuracy, mixer=mixer, budgets=(100,), **more))
     assert [one.loud for one in found] == [True] * count
     for one in found:
         assert one.text.startswith("ViT does not use attention: it is less than 5 points ahead of none, ")
-        assert one.text.endswith("(+4.0 with 250 images).")
+        assert one.text.endswith("both with the training that suits them best (−4.0 with 250 images).")
+
+
+def test_attention_is_compared_with_nothing_in_its_place_at_equal_budgets():
+    """With 4,000 images only the ViT is measured at the last budget, where it is far ahead of what none had before."""
+
+    def accuracy(cell):
+        return {100: 0.5, 400: 0.6, 1600: 0.9}[cell["images_seen"]] + 0.04 * (cell["model"] == "ViT")
+
+    def state(cell):
+        return "pending" if {"none", 1600, 4000} <= set(cell.values()) else "done"
+
+    (one,) = notices(beside_control(accuracy, budgets=(400, 1600, 100), state=state))
+    assert one.text.endswith(
+        "with the training that suits them best at the largest budget that both are measured with "
+        "(after 1,600 images seen: +4.0 with 250 images; after 400 images seen: +4.0 with 4,000 images)."
+    )
 
 
 def search_records(**options):
