@@ -216,6 +216,26 @@ def test_what_is_supported_of_the_first_question_is_the_answer_though_a_later_ru
     assert answer(records, [dataclasses.replace(first, parts=()), second]).startswith(decided)
 
 
+def test_parts_that_contradict_an_undecided_rule_are_told_beside_those_that_support_it():
+    def part(rule, verdict, effect, p=1.0):
+        return Part(rule, f"Statement {rule}.", verdict, effect, 5, "accuracy", is_exact=False, p_holm=p)
+
+    parts = [part("C2.1", "contradicts", "-0.7 points", 0.07), part("C2.2", "supports", "-12.1 points"),
+             part("C2.3", "contradicts", "+0.5 points", 0.06)]  # fmt: skip
+    one = Evidence("online", "online", part("C2", "inconclusive", ""), tuple(parts[:2]), "")
+    records = make_records({"model": ["ViT"], "seed": [0]}, lambda one: [{"metric": "accuracy", "value": 0.5}])
+    supports = "1 of 2 parts supports it: -12.1 points for “Statement C2.2”, 5 seeds"
+    both = f"But {supports}, and 1 contradicts it: -0.7 points for “Statement C2.1”, 5 seeds."
+    assert answer(records, [one]).startswith(f"Undecided as a whole: Statement C2. {both}")
+    without = dataclasses.replace(one, parts=(parts[0], parts[2], part("C2.4", "inconclusive", "")))
+    alone = "But 2 of 3 parts contradict it: +0.5 points for “Statement C2.3”, 5 seeds."
+    assert answer(records, [without]).startswith(f"Undecided as a whole: Statement C2. {alone}")
+    assert one.divided_text == (
+        "1 of 2 parts supports it: -12.1 points (n = 5): Statement C2.2. "
+        "1 contradicts it: -0.7 points (n = 5): Statement C2.1."
+    )
+
+
 def test_the_answer_of_a_search_is_what_its_winners_have_on_validation_images():
     best = {"ViT": 0.003, "ResNet": 0.01}
 

@@ -20,7 +20,7 @@ def notices(records: Records) -> list[Notice]:
     """What models fall short of, at every number of training images, whichever condition they do best with.
 
     Networks of logistic regression, and attention of being `USED` ahead of the same network with a zero mixer. Where
-    there are several budgets, a network is looked at after its largest measured, and two after the largest that both have.
+    there are several budgets, one network is looked at after its largest measured, two after the largest of both.
     """
     factors = records.plan.factors
     if "model" not in factors:
