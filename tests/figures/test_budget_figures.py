@@ -74,14 +74,14 @@ def test_a_learning_curve_shows_the_largest_budget_and_what_limits_it(ladder):
         ("ResNet", 4000): "budget",
         ("ViT", 250): "budget",
         ("ViT", 4000): "budget",
-        ("linear", 250): "data",
-        ("linear", 4000): "data",
+        ("linear", 250): "",
+        ("linear", 4000): "",
     }
     plot = figure.plot(ladder)
     white = [line for line in plot.axes[0].lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
     assert sorted(len(line.get_xdata()) for line in white) == [1, 2]
     assert "at the largest budget of training against" in plot.caption
-    assert "Hollow: limited by the budget" in plot.caption
+    assert "Hollow: limited by the budget of training; the others at the largest budget by their data: " in plot.caption
 
 
 def test_a_cell_without_its_largest_budget_has_no_limit_of_a_smaller_one():
@@ -101,6 +101,24 @@ def test_of_a_single_budget_the_training_images_say_whether_the_data_limit():
     data = table.index[table["limited_by"] == "data"]
     assert list(data) == [("ResNet", 250)]
     assert set(table["limited_by"].drop(data)) == {"budget"}
+    said = (
+        "Hollow: limited by the budget of training; the others by their data: at least 95 % on their training images. "
+    )
+    assert said in LearningCurve().plot(alone).caption
+
+
+@pytest.mark.parametrize(("budgets", "said"), [
+    ((1600,), "Hollow, as all here: limited by the budget of training, not by their data, which would take at least "
+              "95 % on their training images. Dotted"),
+    ((100, 400, 1600), "Hollow, as all at their largest budget: limited by the budget of training, not by their data, "
+                       "which would take at least 95 % on their training images, or no more than 1.5 points gained "
+                       "from the last fourfold budget (upper bound). Dotted"),
+])  # fmt: skip
+def test_where_all_networks_are_limited_by_the_budget_the_caption_speaks_of_no_others(budgets, said):
+    factors = {**LADDER, "model": ("ViT", "linear"), "images_seen": budgets}
+    records = kinds_of(make_records(factors, ladder_rows, classes=10), linear="LogisticRegression")
+    assert said in LearningCurve().plot(records).caption
+    assert (said in Budget().plot(records).caption) == (len(budgets) > 1)
 
 
 def test_where_largest_budgets_differ_the_caption_names_them(ladder):
@@ -159,7 +177,8 @@ def test_budgets_lie_along_x_with_a_panel_for_every_size(ladder):
     assert plot.axes[0].get_xscale() == "log"
     limited = plot.table[plot.table["limited_by"] != ""]
     assert set(limited["images_seen"]) == {1600}
-    assert len(limited) == 6
+    assert len(limited) == 4
+    assert "linear" not in set(limited["model"])
     assert not figure.applies(make_records({"model": ["a"], "images_seen": [1], "seed": [0]}, lambda cell: []).plan)
 
 
