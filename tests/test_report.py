@@ -603,6 +603,27 @@ def test_seeds_of_a_cell_that_are_missing_for_one_reason_are_one_row(tmp_path):
     assert "2 of 12 cells are not in the figures" in Reader(page_of(folder)).text
 
 
+def test_where_runs_fill_several_cells_the_page_says_how_many_of_each_there_are(tmp_path):
+    plan = made_up.make_plan(**SMALL)
+    shared = {cell.factors["seed"]: cell.run for cell in plan.cells if cell.factors["model"] == "ResNet"}
+    cells = [
+        dataclasses.replace(one, run=shared[one.factors["seed"]]) if one.factors["model"] == "ResNet" else one
+        for one in plan.cells
+    ]
+    kept = {cell.run: plan.runs[cell.run] for cell in cells}
+    made_up.write_store(tmp_path / "runs", plan, write=lambda cell: cell["model"] != "ViT")
+    folder = tmp_path / "quickstart"
+    folder.mkdir()
+    plan.replace(cells=tuple(cells), runs=kept).write(folder)
+    text = Reader(page_of(folder)).text
+    told = "combinations of levels, seeds included; some of the 10 runs fill several"
+    assert "Runs 6 of 10 done (4 pending)" in text
+    assert f"Cells 12: {told}" in text
+    assert f"4 of 12 cells ({told}) are not in the figures" in text
+    assert "Cells: 4 pending." in text
+    assert "combinations of levels" not in Reader(page_of(made(tmp_path / "one"))).text
+
+
 def test_a_run_that_some_probes_are_still_to_measure_is_drawn_and_told(tmp_path):
     folder = made(tmp_path, write=lambda cell: (cell["model"], cell["train_size"]) != ("ResNet", 200))
     records = load(Plan.read(folder), tmp_path / "runs")
@@ -658,6 +679,24 @@ def test_runs_that_were_still_learning_when_their_updates_ran_out_are_counted(tm
     expected = {model: f"{capped if model == 'ViT' else 0} of {len(cells)}" for model, cells in runs.items()}
     assert row.values == tuple(expected.values())
     assert capped
+
+
+def test_the_device_of_every_model_is_told_where_runs_were_made_on_several(tmp_path):
+    plan = made_up.make_plan(**SMALL)
+
+    def change(cell, result):
+        is_on_gpu = cell["model"] == "ViT" or (cell["model"] == "ResNet" and cell["seed"] == 1)
+        result["environment"].update({"gpu": "NVIDIA H200"} if is_on_gpu and many else {})
+        result["choices"].update(device="cuda" if is_on_gpu and many else "cpu")
+
+    for many in (False, True):
+        made_up.write_store(tmp_path / str(many), plan, change=change)
+        rows = {row.name: row for row in protocol.settings(load(plan, tmp_path / str(many)))}
+        assert ("device" in rows) == many
+    told = dict(zip(plan.factors["model"], rows["device"].values, strict=True))
+    assert told["ViT"] == "cuda (NVIDIA H200)"
+    assert told["ResNet"] == "cpu (2 runs), cuda (NVIDIA H200) (2 runs)"
+    assert [text for model, text in told.items() if model not in ("ViT", "ResNet")] == ["cpu"]
 
 
 def test_a_model_without_attention_has_no_unknown_kernel(tmp_path):
