@@ -695,7 +695,7 @@ def test_the_device_of_every_model_is_told_where_runs_were_made_on_several(tmp_p
         assert ("device" in rows) == many
     told = dict(zip(plan.factors["model"], rows["device"].values, strict=True))
     assert told["ViT"] == "cuda (NVIDIA H200)"
-    assert told["ResNet"] == "cpu (2 runs), cuda (NVIDIA H200) (2 runs)"
+    assert told["ResNet"] == "cpu, 2 runs; cuda (NVIDIA H200), 2 runs"
     assert [text for model, text in told.items() if model not in ("ViT", "ResNet")] == ["cpu"]
 
 

@@ -78,14 +78,14 @@ def _devices(records: Records, by_model: Sequence[Sequence[str]]) -> list[Settin
     if len(set(found.values())) < 2:
         return []
     counts = [Counter(found[key] for key in dict.fromkeys(keys) if key in found) for keys in by_model]
-    return [_setting("device", [[_counted(own)] if own else [] for own in counts])]
+    return [Setting("device", tuple(_counted(own) or NONE for own in counts), common=False)]
 
 
 def _counted(found: Counter[str]) -> str:
-    """Texts with the number of runs of each, where there are several."""
+    """Texts with the number of runs of each, where there are several: cpu, 5 runs; cuda (NVIDIA H200), 60 runs."""
     if len(found) == 1:
         return next(iter(found))
-    return ", ".join(f"{text} ({wording.counted(count, 'run')})" for text, count in sorted(found.items()))
+    return "; ".join(f"{text}, {wording.counted(count, 'run')}" for text, count in sorted(found.items()))
 
 
 def _recipe_settings(records: Records, by_model: Sequence[Sequence[str]]) -> list[Setting]:
