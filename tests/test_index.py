@@ -120,7 +120,7 @@ def test_what_is_supported_of_an_undecided_rule_is_told_beside_it(whole, said):
         for i, (name, verdict) in enumerate(verdicts.items())
     ]
     one = Evidence("x", "x.py", Part("C2", "all", whole, "", 0, "", False), tuple(parts), "")
-    assert one.supported == said
+    assert one.divided_text == said
     (claim,) = [row.claim for row in judged(Path("nowhere")) if row.id == "C2"]
     row = Judged("C2", claim, (one,))
     assert row.advice.startswith("Not decided as a whole") == bool(said)
@@ -134,12 +134,12 @@ def test_of_what_is_supported_a_part_about_the_same_measure_is_told():
     far = Part("C11.2", "is far", "inconclusive", "+0.3", 5, "correlation", False)
     near = Part("C11.3", "is near", "supports", "+0.1", 5, "correlation", False)
     whole = Part("C11", "all", "inconclusive", "", 0, "", False)
-    assert Evidence("x", "x.py", whole, (known, far, near), "").supported == (
+    assert Evidence("x", "x.py", whole, (known, far, near), "").divided_text == (
         "2 of 3 parts support it: +0.1 (n = 5): is near"
     )
-    assert Evidence("x", "x.py", whole, (known, far), "").supported.endswith("100.0 % (n = 5): is known by heart")
+    assert Evidence("x", "x.py", whole, (known, far), "").divided_text.endswith("100.0 % (n = 5): is known by heart")
     exact = Part("C11.4", "is a theorem", "supports", "1", 5, "correlation", True)
-    assert Evidence("x", "x.py", whole, (known, exact, far), "").supported.startswith(
+    assert Evidence("x", "x.py", whole, (known, exact, far), "").divided_text.startswith(
         "1 of 2 measured parts supports it"
     )
 

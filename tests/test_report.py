@@ -216,6 +216,26 @@ def test_what_is_supported_of_the_first_question_is_the_answer_though_a_later_ru
     assert answer(records, [dataclasses.replace(first, parts=()), second]).startswith(decided)
 
 
+def test_parts_that_contradict_an_undecided_rule_are_told_beside_those_that_support_it():
+    def part(rule, verdict, effect, p=1.0):
+        return Part(rule, f"Statement {rule}.", verdict, effect, 5, "accuracy", is_exact=False, p_holm=p)
+
+    parts = [part("C2.1", "contradicts", "-0.7 points", 0.07), part("C2.2", "supports", "-12.1 points"),
+             part("C2.3", "contradicts", "+0.5 points", 0.06)]  # fmt: skip
+    one = Evidence("online", "online", part("C2", "inconclusive", ""), tuple(parts[:2]), "")
+    records = make_records({"model": ["ViT"], "seed": [0]}, lambda one: [{"metric": "accuracy", "value": 0.5}])
+    supports = "1 of 2 parts supports it: -12.1 points for “Statement C2.2”, 5 seeds"
+    both = f"But {supports}, and 1 contradicts it: -0.7 points for “Statement C2.1”, 5 seeds."
+    assert answer(records, [one]).startswith(f"Undecided as a whole: Statement C2. {both}")
+    without = dataclasses.replace(one, parts=(parts[0], parts[2], part("C2.4", "inconclusive", "")))
+    alone = "But 2 of 3 parts contradict it: +0.5 points for “Statement C2.3”, 5 seeds."
+    assert answer(records, [without]).startswith(f"Undecided as a whole: Statement C2. {alone}")
+    assert one.divided_text == (
+        "1 of 2 parts supports it: -12.1 points (n = 5): Statement C2.2. "
+        "1 contradicts it: -0.7 points (n = 5): Statement C2.1."
+    )
+
+
 def test_the_answer_of_a_search_is_what_its_winners_have_on_validation_images():
     best = {"ViT": 0.003, "ResNet": 0.01}
 
@@ -402,6 +422,19 @@ def test_what_failed_is_named_with_reason_and_log(tmp_path):
     assert (folder / log).is_file()
 
 
+def test_a_log_outside_of_the_folder_of_the_page_and_its_pool_is_no_link(tmp_path):
+    def change(cell, result):
+        result.update(state="diverged", diverged_at=120)
+
+    folder = made(tmp_path / "elsewhere", change=change)
+    away = tmp_path / "results" / folder.name
+    away.parent.mkdir()
+    folder.rename(away)
+    read = Reader(build(away, tmp_path / "elsewhere" / "runs").read_text())
+    assert "ViT, train size 50 0, 1 diverged loss or gradient not finite at update 120" in read.text
+    assert [link for link in read.links if "log.txt" in link] == []
+
+
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
 def test_nothing_done_yet_is_a_valid_page_that_says_so(tmp_path, seeds):
     read = Reader(page_of(made(tmp_path, write=lambda cell: False, seeds=seeds)))
@@ -570,6 +603,27 @@ def test_seeds_of_a_cell_that_are_missing_for_one_reason_are_one_row(tmp_path):
     assert "2 of 12 cells are not in the figures" in Reader(page_of(folder)).text
 
 
+def test_where_runs_fill_several_cells_the_page_says_how_many_of_each_there_are(tmp_path):
+    plan = made_up.make_plan(**SMALL)
+    shared = {cell.factors["seed"]: cell.run for cell in plan.cells if cell.factors["model"] == "ResNet"}
+    cells = [
+        dataclasses.replace(one, run=shared[one.factors["seed"]]) if one.factors["model"] == "ResNet" else one
+        for one in plan.cells
+    ]
+    kept = {cell.run: plan.runs[cell.run] for cell in cells}
+    made_up.write_store(tmp_path / "runs", plan, write=lambda cell: cell["model"] != "ViT")
+    folder = tmp_path / "quickstart"
+    folder.mkdir()
+    plan.replace(cells=tuple(cells), runs=kept).write(folder)
+    text = Reader(page_of(folder)).text
+    told = "combinations of levels, seeds included; some of the 10 runs fill several"
+    assert "Runs 6 of 10 done (4 pending)" in text
+    assert f"Cells 12: {told}" in text
+    assert f"4 of 12 cells ({told}) are not in the figures" in text
+    assert "Cells: 4 pending." in text
+    assert "combinations of levels" not in Reader(page_of(made(tmp_path / "one"))).text
+
+
 def test_a_run_that_some_probes_are_still_to_measure_is_drawn_and_told(tmp_path):
     folder = made(tmp_path, write=lambda cell: (cell["model"], cell["train_size"]) != ("ResNet", 200))
     records = load(Plan.read(folder), tmp_path / "runs")
@@ -627,6 +681,24 @@ def test_runs_that_were_still_learning_when_their_updates_ran_out_are_counted(tm
     expected["ViT"] += ": " + ", ".join(f"{size} images (1 of {seeds})" for size in sizes)
     assert row.values == tuple(expected.values())
     assert capped == len(sizes) > 1
+
+
+def test_the_device_of_every_model_is_told_where_runs_were_made_on_several(tmp_path):
+    plan = made_up.make_plan(**SMALL)
+
+    def change(cell, result):
+        is_on_gpu = cell["model"] == "ViT" or (cell["model"] == "ResNet" and cell["seed"] == 1)
+        result["environment"].update({"gpu": "NVIDIA H200"} if is_on_gpu and many else {})
+        result["choices"].update(device="cuda" if is_on_gpu and many else "cpu")
+
+    for many in (False, True):
+        made_up.write_store(tmp_path / str(many), plan, change=change)
+        rows = {row.name: row for row in protocol.settings(load(plan, tmp_path / str(many)))}
+        assert ("device" in rows) == many
+    told = dict(zip(plan.factors["model"], rows["device"].values, strict=True))
+    assert told["ViT"] == "cuda (NVIDIA H200)"
+    assert told["ResNet"] == "cpu, 2 runs; cuda (NVIDIA H200), 2 runs"
+    assert [text for model, text in told.items() if model not in ("ViT", "ResNet")] == ["cpu"]
 
 
 def test_a_model_without_attention_has_no_unknown_kernel(tmp_path):

@@ -190,9 +190,8 @@ def seeds_text(table: pd.DataFrame, names: Sequence[str], *, unit: str = "seed")
     """How many seeds stand behind the points, in sentences; cells that lack some are named."""
     if not table["n"].sum():
         return "Nothing is measured yet."
-    most = int(table["n"].max())
-    complete = table.loc[(table["n"] == table["planned"]) & (table["n"] > 0), "n"]
-    least = int(complete.min()) if len(complete) else most
+    measured = table.loc[table["n"] > 0, "n"]
+    least, most = int(measured.min()), int(measured.max())
     counts = f"{least} to {most}" if least < most else f"{most}"
     said = f"Mean over {counts} {unit}s." if most > 1 else f"One {unit} a point, so there is no interval."
     lacking = table[table["n"] < table["planned"]].to_dict("records")

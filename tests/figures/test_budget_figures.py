@@ -74,14 +74,14 @@ def test_a_learning_curve_shows_the_largest_budget_and_what_limits_it(ladder):
         ("ResNet", 4000): "budget",
         ("ViT", 250): "budget",
         ("ViT", 4000): "budget",
-        ("linear", 250): "data",
-        ("linear", 4000): "data",
+        ("linear", 250): "",
+        ("linear", 4000): "",
     }
     plot = figure.plot(ladder)
     white = [line for line in plot.axes[0].lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
     assert sorted(len(line.get_xdata()) for line in white) == [1, 2]
     assert "at the largest budget of training against" in plot.caption
-    assert "Hollow: limited by the budget" in plot.caption
+    assert "Hollow: limited by the budget of training; the others at the largest budget by their data: " in plot.caption
 
 
 def test_a_cell_without_its_largest_budget_has_no_limit_of_a_smaller_one():
@@ -101,6 +101,24 @@ def test_of_a_single_budget_the_training_images_say_whether_the_data_limit():
     data = table.index[table["limited_by"] == "data"]
     assert list(data) == [("ResNet", 250)]
     assert set(table["limited_by"].drop(data)) == {"budget"}
+    said = (
+        "Hollow: limited by the budget of training; the others by their data: at least 95 % on their training images. "
+    )
+    assert said in LearningCurve().plot(alone).caption
+
+
+@pytest.mark.parametrize(("budgets", "said"), [
+    ((1600,), "Hollow, as all here: limited by the budget of training, not by their data, which would take at least "
+              "95 % on their training images. Dotted"),
+    ((100, 400, 1600), "Hollow, as all at their largest budget: limited by the budget of training, not by their data, "
+                       "which would take at least 95 % on their training images, or no more than 1.5 points gained "
+                       "from the last fourfold budget (upper bound). Dotted"),
+])  # fmt: skip
+def test_where_all_networks_are_limited_by_the_budget_the_caption_speaks_of_no_others(budgets, said):
+    factors = {**LADDER, "model": ("ViT", "linear"), "images_seen": budgets}
+    records = kinds_of(make_records(factors, ladder_rows, classes=10), linear="LogisticRegression")
+    assert said in LearningCurve().plot(records).caption
+    assert (said in Budget().plot(records).caption) == (len(budgets) > 1)
 
 
 def test_where_largest_budgets_differ_the_caption_names_them(ladder):
@@ -159,7 +177,8 @@ def test_budgets_lie_along_x_with_a_panel_for_every_size(ladder):
     assert plot.axes[0].get_xscale() == "log"
     limited = plot.table[plot.table["limited_by"] != ""]
     assert set(limited["images_seen"]) == {1600}
-    assert len(limited) == 6
+    assert len(limited) == 4
+    assert "linear" not in set(limited["model"])
     assert not figure.applies(make_records({"model": ["a"], "images_seen": [1], "seed": [0]}, lambda cell: []).plan)
 
 
@@ -239,31 +258,72 @@ def test_a_network_below_logistic_regression_is_a_loud_notice():
     assert [notice for notice in notices(without) if notice.loud] == []
 
 
-@pytest.mark.parametrize(("mixer", "more", "count"), [
-    (ZeroMixer(), {}, 1), (ZeroMixer(), {"position": "sincos2d"}, 0), (PoolingMixer(), {}, 0),
-])  # fmt: skip
-def test_attention_that_adds_little_to_the_same_network_without_it_is_a_loud_notice(mixer, more, count):
-    def rows(cell):
-        lead = {250: 0.04, 4000: 0.06}[cell["train_size"]] if cell["model"] == "ViT" else 0.0
-        at_best = 0.1 * (cell["images_seen"] == {"ViT": 100, "none": 400}[cell["model"]])
-        yield {"metric": "accuracy", "split": "test", "value": 0.5 + lead + at_best}
+def test_a_network_is_below_logistic_regression_where_it_is_so_at_its_largest_budget():
+    """The ResNet is below it at the first budget only, the pooling network is not measured at the second."""
+    accuracy = {("ResNet", 100): 0.3, ("ResNet", 400): 0.6, ("ViT", 100): 0.3, ("ViT", 400): 0.4, ("pooling", 100): 0.2}
 
+    def rows(cell):
+        value = accuracy.get((cell["model"], cell["images_seen"]), 0.5)
+        yield {"metric": "accuracy", "split": "test", "value": value}
+
+    factors = {"model": ("ResNet", "ViT", "pooling", "linear"), "train_size": (250, 4000), "images_seen": (100, 400),
+               "seed": (0, 1)}  # fmt: skip
+    records = make_records(
+        factors, rows, state=lambda cell: "pending" if {"pooling", 400} <= set(cell.values()) else "done"
+    )
+    loud = [notice.text for notice in notices(kinds_of(records, linear="LogisticRegression")) if notice.loud]
+    assert loud == [
+        "Worse than logistic regression on test images at the largest budget that each is measured with: "
+        "ViT (with 250, 4,000 images, after 400 images seen); pooling (with 250, 4,000 images, after 100 images seen)."
+    ]
+
+
+def beside_control(accuracy, *, mixer=ZeroMixer(), budgets=(100, 400), state=lambda cell: "done", **more):  # noqa: B008
+    """Records of a ViT and of the same network with another mixer, `more` of which may differ."""
     models = {
         "ViT": {"kind": "ViT", "dim": 64, "init": "mimetic"},
         "none": {"kind": "ViT", "dim": 64, "mixer": to_json(mixer), **more},
     }
     records = make_records(
-        {"model": tuple(models), "train_size": (250, 4000), "images_seen": (100, 400), "seed": (0, 1)}, rows
+        {"model": tuple(models), "train_size": (250, 4000), "images_seen": budgets, "seed": (0, 1)},
+        lambda cell: [{"metric": "accuracy", "split": "test", "value": accuracy(cell)}],
+        state=state,
     )
     runs = {
         cell.run: dataclasses.replace(records.plan.runs[cell.run], run={"model": models[cell.factors["model"]]})
         for cell in records.plan.cells
     }
-    found = notices(dataclasses.replace(records, plan=records.plan.replace(runs=runs)))
+    return dataclasses.replace(records, plan=records.plan.replace(runs=runs))
+
+
+@pytest.mark.parametrize(("mixer", "more", "count"), [
+    (ZeroMixer(), {}, 1), (ZeroMixer(), {"position": "sincos2d"}, 0), (PoolingMixer(), {}, 0),
+])  # fmt: skip
+def test_attention_that_adds_little_to_the_same_network_without_it_is_a_loud_notice(mixer, more, count):
+    def accuracy(cell):
+        return 0.5 + ({250: -0.04, 4000: 0.06}[cell["train_size"]] if cell["model"] == "ViT" else 0.0)
+
+    found = notices(beside_control(accuracy, mixer=mixer, budgets=(100,), **more))
     assert [one.loud for one in found] == [True] * count
     for one in found:
         assert one.text.startswith("ViT does not use attention: it is less than 5 points ahead of none, ")
-        assert one.text.endswith("(+4.0 with 250 images).")
+        assert one.text.endswith("both with the training that suits them best (−4.0 with 250 images).")
+
+
+def test_attention_is_compared_with_nothing_in_its_place_at_equal_budgets():
+    """With 4,000 images only the ViT is measured at the last budget, where it is far ahead of what none had before."""
+
+    def accuracy(cell):
+        return {100: 0.5, 400: 0.6, 1600: 0.9}[cell["images_seen"]] + 0.04 * (cell["model"] == "ViT")
+
+    def state(cell):
+        return "pending" if {"none", 1600, 4000} <= set(cell.values()) else "done"
+
+    (one,) = notices(beside_control(accuracy, budgets=(400, 1600, 100), state=state))
+    assert one.text.endswith(
+        "with the training that suits them best at the largest budget that both are measured with "
+        "(after 1,600 images seen: +4.0 with 250 images; after 400 images seen: +4.0 with 4,000 images)."
+    )
 
 
 def search_records(**options):

@@ -397,7 +397,9 @@ def test_numbers_in_tables():
     [
         ((3, 3), (3, 3), "Mean over 3 seeds."),
         ((6, 3), (6, 3), "Mean over 3 to 6 seeds."),
-        ((6, 2), (6, 3), "Mean over 6 seeds. Not all planned seeds are in: ViT (2 of 3)."),
+        ((6, 2), (6, 3), "Mean over 2 to 6 seeds. Not all planned seeds are in: ViT (2 of 3)."),
+        ((6, 1), (6, 3), "Mean over 1 to 6 seeds. Not all planned seeds are in: ViT (1 of 3)."),
+        ((6, 0), (6, 3), "Mean over 6 seeds. Not all planned seeds are in: ViT (0 of 3)."),
         ((1, 1), (1, 1), "One seed a point, so there is no interval."),
         ((0, 0), (3, 3), "Nothing is measured yet."),
     ],

@@ -49,4 +49,4 @@ class Budget(SplitLines):
         return "images seen in training" if self.x == "images_seen" else wording.factor_text(self.x)
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
-        return [*super().remarks(table, view), *limits_remarks(table, view, by=view.rows)]
+        return [*super().remarks(table, view), *limits_remarks(table, view, by=view.rows, is_ladder=True)]

@@ -55,5 +55,6 @@ class LearningCurve(SplitLines):
             mark_hollow(axes, own, at, style)
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
-        said = limits_remarks(table, view, by=view.by) if "limited_by" in table else []
+        is_limited = "limited_by" in table
+        said = limits_remarks(table, view, by=view.by, is_ladder=bool(view.budget)) if is_limited else []
         return [*super().remarks(table, view), *said]

@@ -10,24 +10,27 @@ from vision_attn import wording
 from vision_attn.figures import theme
 from vision_attn.figures.marks import whiten
 from vision_attn.figures.view import View
-from vision_attn.records import Records, pick
+from vision_attn.records import pick
 from vision_attn.statistics import limits
 from vision_attn.statistics.limits import FITTED
 from vision_attn.statistics.tails import ROUNDING
 
-LIMITED_TEXT = (
-    "Hollow: limited by the budget of training; the others at the largest budget by their data: at least 95 % on their "
-    "training images, or no more than 1.5 points gained from the last fourfold budget (upper bound)."
-)
+FITS = f"{100 * FITTED:g} % on their training images"
+GAIN = "1.5 points gained from the last fourfold budget (upper bound)"
 
 
-def limited(records: Records, *, by: Sequence[str], budget: str, over: str = "seed") -> pd.DataFrame:
-    """What limits every cell `by` at its largest budget: `by`, budget, train_accuracy, limited_by."""
-    train, test = (pick(records, "accuracy", at={"split": split}) for split in ("train", "test"))
+def limited(view: View, *, by: Sequence[str], budget: str, over: str = "seed") -> pd.DataFrame:
+    """What limits every cell `by` at its largest budget: `by`, budget, train_accuracy, limited_by.
+
+    "" of what is fitted instead of trained: it has no budget that its data could be told from.
+    """
+    train, test = (pick(view, "accuracy", at={"split": split}) for split in ("train", "test"))
     columns = ["budget", "train_accuracy", "limited_by"]
-    if test.empty or over not in records.plan.factors:
+    if test.empty or over not in view.plan.factors:
         return pd.DataFrame(columns=[*by, *columns]).astype(test[list(by)].dtypes.to_dict())
-    return limits(train, test, by=by, budget=budget, over=over)[[*by, *columns]]
+    found = limits(train, test, by=by, budget=budget, over=over)[[*by, *columns]]
+    found["limited_by"] = found["limited_by"].mask(found[view.hue].isin(view.fitted), "")
+    return found
 
 
 def mark_hollow(axes: Axes, own: pd.DataFrame, at: dict[Any, float], style: theme.Style) -> None:
@@ -35,15 +38,14 @@ def mark_hollow(axes: Axes, own: pd.DataFrame, at: dict[Any, float], style: them
     whiten(axes, own[(own["limited_by"] == "budget") & own["estimate"].notna()], at, style)
 
 
-def limits_remarks(table: pd.DataFrame, view: View, *, by: Sequence[str]) -> list[str]:
+def limits_remarks(table: pd.DataFrame, view: View, *, by: Sequence[str], is_ladder: bool) -> list[str]:
     """What a caption says of the limits in a table whose cells are told apart by `by`.
 
     What hollow marks are, and which cells gain nothing from training though they do not fit their training images:
-    there a larger network might gain from the same data.
+    there a larger network might gain from the same data. `is_ladder` says that there are several budgets.
     """
-    said = [LIMITED_TEXT] if (table["limited_by"] == "budget").any() else []
-    is_low = table["train_accuracy"] < FITTED - ROUNDING
-    small = (table["limited_by"] == "data") & is_low & ~table[view.hue].isin(view.fitted)
+    said = [_hollow_text(set(table["limited_by"]), is_ladder)] if (table["limited_by"] == "budget").any() else []
+    small = (table["limited_by"] == "data") & (table["train_accuracy"] < FITTED - ROUNDING)
     if small.any():
         names = [view.hue, *(name for name in by if name != view.hue)]
         cells = [
@@ -55,3 +57,13 @@ def limits_remarks(table: pd.DataFrame, view: View, *, by: Sequence[str]) -> lis
             f"images, its size may be the limit rather than the data: {wording.listing(cells)}."
         )
     return said
+
+
+def _hollow_text(found: set[str], is_ladder: bool) -> str:
+    """What hollow marks are, and the filled ones, where there are any."""
+    rule = f"at least {FITS}{f', or no more than {GAIN}' if is_ladder else ''}"
+    if "data" in found:
+        others = "the others at the largest budget" if is_ladder else "the others"
+        return f"Hollow: limited by the budget of training; {others} by their data: {rule}."
+    every = "" if "not measured" in found else ", as all at their largest budget" if is_ladder else ", as all here"
+    return f"Hollow{every}: limited by the budget of training, not by their data, which would take {rule}."

@@ -52,12 +52,12 @@ def answer(records: Records, evidence: Sequence[Evidence]) -> str:
 def _from_rules(evidence: Sequence[Evidence]) -> str:
     if not evidence:
         return ""
-    one = next((one for one in evidence if one.whole.verdict in DECIDES or one.supporting), evidence[0])
+    one = next((one for one in evidence if one.whole.verdict in DECIDES or one.divided), evidence[0])
     text = f"{BEGINNINGS.get(one.whole.verdict, one.whole.verdict.capitalize())}: {one.whole.statement.rstrip('.')}"
     part = one.decisive
-    if one.supporting:
-        told = f"{one.count_of_supporting}: {_number(one.supporting[0], of=one.whole)}"
-        text = f"{text.replace(':', ' as a whole:', 1)}. But {told}"
+    if one.divided:
+        told = [f"{count}: {_number(part, of=one.whole)}" for count, part in one.divided]
+        text = f"{text.replace(':', ' as a whole:', 1)}. But {', and '.join(told)}"
     elif part.effect:
         text += f"; {_number(part, of=one.whole)}"
     others = [BEGINNINGS.get(other.whole.verdict, other.whole.verdict) for other in evidence if other is not one]

@@ -92,16 +92,29 @@ class Evidence:
         return sorted(parts, key=lambda part: part.metric != self.decisive.metric)
 
     @property
-    def count_of_supporting(self) -> str:
-        """How many they are: 2 of 6 parts support it."""
-        measured = [part for part in self.parts if not part.is_exact]
-        kind = "parts" if len(measured) == len(self.parts) else "measured parts"
-        return f"{len(self.supporting)} of {len(measured)} {kind} support{'s' * (len(self.supporting) == 1)} it"
+    def contradicting(self) -> list[Part]:
+        """The parts that contradict a rule that is inconclusive as a whole, the surest first."""
+        if self.verdict != "inconclusive":
+            return []
+        parts = [part for part in self.parts if part.verdict == "contradicts" and not part.is_exact]
+        return sorted(parts, key=lambda part: part.p_holm)
 
     @property
-    def supported(self) -> str:
-        """How many parts support a rule that is inconclusive as a whole, and one of them; nothing where none does."""
-        return f"{self.count_of_supporting}: {self.supporting[0].told}" if self.supporting else ""
+    def divided(self) -> list[tuple[str, Part]]:
+        """How many parts decide each way, each with one of them: 2 of 6 parts support it, and 1 contradicts it."""
+        measured = [part for part in self.parts if not part.is_exact]
+        kind = "parts" if len(measured) == len(self.parts) else "measured parts"
+        said: list[tuple[str, Part]] = []
+        for verb, parts in (("support", self.supporting), ("contradict", self.contradicting)):
+            if parts:
+                of = "" if said else f" of {len(measured)} {kind}"
+                said.append((f"{len(parts)}{of} {verb}{'s' * (len(parts) == 1)} it", parts[0]))
+        return said
+
+    @property
+    def divided_text(self) -> str:
+        """How many parts decide a rule that is inconclusive as a whole, and one each way; nothing where none does."""
+        return " ".join(f"{count}: {part.told}" for count, part in self.divided)
 
     @property
     def kind(self) -> str:
@@ -148,7 +161,7 @@ class Judged:
             return "" if self.claim is None else self.claim.advice["otherwise"]
         if self.verdict == "mixed":
             return "The rules do not agree: go by the statements beside, each for itself."
-        if any(one.supported for one in self.evidence):
+        if any(one.divided for one in self.evidence):
             return "Not decided as a whole: go by the parts beside, each for itself."
         return "None: nothing is decided. Measure it on your own data before you rely on it."
 
@@ -283,7 +296,7 @@ def _numbers(row: Judged) -> str:
 
 
 def _number(one: Evidence) -> str:
-    return "<br>".join(_cell(text) for text in (one.decisive.told, one.supported) if text)
+    return "<br>".join(_cell(text) for text in (one.decisive.told, one.divided_text) if text)
 
 
 def _cell(text: str) -> str:

@@ -106,6 +106,7 @@ def _page(
         has_defaults=bool(plan.defaults),
         missing=protocol.missing(records, page=folder),
         states=Counter(records.runs["state"]),
+        cells=_cells_text(plan),
         undrawn=len(left) - partly,
         partly=partly,
         skips=protocol.skips(plan),
@@ -126,6 +127,8 @@ def _headline(records: Records, drawn: Sequence[Drawn]) -> list[tuple[str, str]]
     for factor, levels in plan.factors.items():
         texts = [wording.level_cell(level) for level in levels]
         said.append((factor.replace("_", " ").capitalize(), wording.listing(texts, most=12)))
+    if told := _cells_text(plan):
+        said.append(("Cells", f"{len(plan.cells):,}: {told}"))
     if plan.omitted:
         whole = len(plan.omitted) + len(plan.cells)
         said.append(("Left out", f"{len(plan.omitted):,} of {whole:,} combinations, excluded by the experiment file"))
@@ -137,6 +140,13 @@ def _headline(records: Records, drawn: Sequence[Drawn]) -> list[tuple[str, str]]
     if seconds > 0:
         said.append(("Training time", f"{_duration(seconds)} in all"))
     return said
+
+
+def _cells_text(plan: Plan) -> str:
+    """What cells are, where there are more of them than runs; "" where every run fills one."""
+    if len(plan.cells) == len(plan.runs):
+        return ""
+    return f"combinations of levels, seeds included; some of the {len(plan.runs):,} runs fill several"
 
 
 def _data_rows(records: Records, runs: pd.DataFrame) -> list[tuple[str, str]]:

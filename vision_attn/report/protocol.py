@@ -5,14 +5,18 @@ import dataclasses
 import os
 import re
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from vision_attn import wording
 from vision_attn.plan import Plan
 from vision_attn.records import BASELINES, Records, column
+from vision_attn.report.provenance import ended
 from vision_attn.spec import RENAMED, RENAMED_FIELDS
 from vision_attn.store import LOG, probe_file
 
@@ -58,7 +62,30 @@ def settings(records: Records) -> list[Setting]:
     if any(run["recipe"].get("patience") is not None for own in runs for run in own):
         capped = [[_capped(records, keys)] for keys in by_model.values()]
         rows.append(_setting("runs ended by the cap, not by a stall", capped))
-    return rows
+    return [*rows, *_devices(records, list(by_model.values()))]
+
+
+def _devices(records: Records, by_model: Sequence[Sequence[str]]) -> list[Setting]:
+    """On which devices the runs of every model were made; nothing where all were made on one kind."""
+    device, gpu = (column(records, name) for name in ("device", "gpu"))
+    runs = ended(records)
+    if device not in runs:
+        return []
+    known = runs[runs[device].notna()]
+    names = known[gpu] if gpu in known else pd.Series(index=known.index, dtype=object)
+    texts = known[device].astype(str) + names.map(lambda name: "" if pd.isna(name) else f" ({name})")
+    found = dict(zip(known["run"], texts, strict=True))
+    if len(set(found.values())) < 2:
+        return []
+    counts = [Counter(found[key] for key in dict.fromkeys(keys) if key in found) for keys in by_model]
+    return [Setting("device", tuple(_counted(own) or NONE for own in counts), common=False)]
+
+
+def _counted(found: Counter[str]) -> str:
+    """Texts with the number of runs of each, where there are several: cpu, 5 runs; cuda (NVIDIA H200), 60 runs."""
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{text}, {wording.counted(count, 'run')}" for text, count in sorted(found.items()))
 
 
 def _recipe_settings(records: Records, by_model: Sequence[Sequence[str]]) -> list[Setting]:
@@ -129,14 +156,19 @@ def _flip(asked: Any, allowed: bool | None) -> Any:
 
 
 def missing(records: Records, *, page: Path) -> list[Missing]:
-    """Every cell that is not done, in the order of the plan, seeds that say the same in one; logs from the page on."""
+    """Every cell that is not done, in the order of the plan, seeds that say the same in one.
+
+    A log is told by its path from the page on, where it lies in the folder that holds the page's folder and the pool:
+    a link to one elsewhere leads nowhere for whoever else has the page.
+    """
     plan = records.plan
     factors = [name for name in plan.factors if name != "seed" and len(plan.levels(name)) > 1]
     found: dict[tuple[str, str, str, str], list[Any]] = {}
     for row in records.runs[records.runs["state"] != "done"].to_dict("records"):
         folder = records.folders.get(row["run"])
         log = "" if folder is None else f"{folder}/{LOG}"
-        path = Path(os.path.relpath(log, page)).as_posix() if os.path.exists(log) else ""
+        is_near = os.path.exists(log) and Path(os.path.abspath(log)).is_relative_to(os.path.abspath(page.parent))
+        path = Path(os.path.relpath(log, page)).as_posix() if is_near else ""
         cell = ", ".join(_level(name, row[name]) for name in factors) or "the only cell"
         key = (cell, row["state"], row["reason"], path)
         found.setdefault(key, []).append(row.get("seed"))

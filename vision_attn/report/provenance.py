@@ -69,7 +69,7 @@ class Notice:
 
 def origins(records: Records) -> list[Origin]:
     """The provenance of all runs that have ended."""
-    runs = _ended(records)
+    runs = ended(records)
     found = []
     for key, name in NAMES.items():
         at = column(records, key)
@@ -85,7 +85,7 @@ def origins(records: Records) -> list[Origin]:
 
 def notices(records: Records) -> list[Notice]:
     """Warnings about the data first, then about the machine."""
-    runs = _ended(records)
+    runs = ended(records)
     said = [*_about_fingerprints(records, runs), *_about_subsets(records, runs)]
     said += _about_origins([one for one in origins(records) if one.differs and one.name != NAMES["fingerprint"]])
     if "commit" in runs and runs[column(records, "commit")].dropna().astype(str).str.endswith("-dirty").any():
@@ -123,7 +123,7 @@ def _difference(origin: Origin) -> str:
     return f"Runs differ in {origin.name}: {values}."
 
 
-def _ended(records: Records) -> pd.DataFrame:
+def ended(records: Records) -> pd.DataFrame:
     """One row a run that has a result, also where probes are still to measure: figures draw what the others have."""
     runs = records.runs
     has_ended = runs["state"].isin(["done", "diverged"]) | runs["run"].isin(set(records.values["run"]))
