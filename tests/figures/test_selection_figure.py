@@ -121,27 +121,79 @@ def test_without_a_rate_of_their_own_trials_are_rows(recipe):
     assert [text.get_text() for text in axes.get_yticklabels()] == TRIALS
 
 
-def test_what_is_chosen_at_an_end_of_the_rates_that_its_optimiser_has_tried_is_said(search):
-    sentence = "At an end of the learning rates tried, so that another may do better: "
-    assert sentence not in Selection(choose="trial").plot(search).caption
+EDGE = (
+    "The chosen learning rate does not lie between two worse ones with all else equal, so that another may do better: "
+)
+PASSED = "Of other settings tried at several rates the best may do better at another: "
+
+
+def of_one_batch(cell):
+    return recipe_of(cell) | {"batch_size": 128}
+
+
+def test_what_is_chosen_at_an_end_of_the_rates_that_its_optimiser_has_tried_is_said():
+    assert EDGE not in Selection(choose="trial").plot(searched(of_one_batch)).caption
 
     def recipe(cell):
         """Rates above 0.001 belong to another optimiser: what the ResNet does best with is the lowest of its own."""
         other = {"optimizer": "nadamuon"} if cell["trial"][0] in "cd" else {}
-        return recipe_of(cell) | other
+        return of_one_batch(cell) | other
 
     caption = Selection(choose="trial", by=("train_size",)).plot(searched(recipe)).caption
     said = [f"{model}, {size} images" for size in (100, 400) for model in ("ViT", "ResNet")]
-    ends = dict(zip(said, 2 * ["0.001, the highest", "0.003, the lowest"], strict=True))
-    assert caption.endswith(sentence + "; ".join(f"{name} ({end})" for name, end in ends.items()) + ".")
+    ends = dict(zip(said, 2 * ["0.001, none higher tried", "0.003, none lower tried"], strict=True))
+    assert EDGE + "; ".join(f"{name} ({end})" for name, end in ends.items()) + "." in caption
+
+
+def test_a_rate_that_comes_with_another_batch_size_or_another_model_is_no_neighbour(search):
+    """On the page of the longest round two trials were called the lowest and the highest that differed in both."""
+    caption = Selection(choose="trial").plot(search).caption  # rates a and b have one batch size, c and d the other
+    assert f"{EDGE}ViT (0.001, none higher tried); ResNet (0.003, none lower tried)." in caption
+    records = searched(of_one_batch)
+    runs = {
+        cell.run: dataclasses.replace(
+            records.plan.runs[cell.run],
+            run=records.plan.runs[cell.run].run
+            | {"model": {"kind": "ViT", "dim": 8 * (ord(cell.factors["trial"][0]))}},
+        )
+        for cell in records.plan.cells
+    }
+    other = dataclasses.replace(records, plan=records.plan.replace(runs=runs))
+    assert (
+        "ViT (0.001, no other tried); ResNet (0.003, no other tried)." in Selection(choose="trial").plot(other).caption
+    )
+
+
+def test_other_settings_of_which_the_best_rate_is_at_an_end_are_said_to_be_passed_over():
+    """With another batch size two models had two rates, and what each did best with was never between two."""
+
+    def few(cell):
+        is_other = cell["trial"].endswith("whole") or "mild" in cell["trial"]
+        return "pending" if is_other and cell["trial"] not in ("a, strong, whole", "b, strong, whole") else "done"
+
+    caption = Selection(choose="trial").plot(searched(of_one_batch, state=few)).caption
+    assert EDGE not in caption
+    ends = [f"{model} (b, strong, whole: 0.001, none higher tried)" for model in FACTORS["model"]]
+    assert caption.endswith(f"{PASSED}{'; '.join(ends)}.")
+
+
+def test_a_rate_that_does_as_well_is_none_that_did_worse():
+    def state(cell):
+        return "done" if cell["trial"] in ("a, mild, crop", "b, mild, crop") else "pending"
+
+    records = searched(of_one_batch, state=state)
+    records = dataclasses.replace(records, history=records.history.assign(val_accuracy=0.5))
+    assert (
+        "ViT (0.0003, none lower tried and no higher one did worse)" in Selection(choose="trial").plot(records).caption
+    )
 
 
 def test_of_rates_that_are_not_measured_none_is_an_end(search):
     def state(cell):
         return "done" if cell["trial"][0] in "bc" and cell["model"] == "ViT" else "pending"
 
-    caption = Selection(choose="trial").plot(searched(state=state)).caption
-    assert caption.endswith("may do better: ViT (0.001, the lowest).")
+    caption = Selection(choose="trial").plot(searched(of_one_batch, state=state)).caption
+    assert f"{EDGE}ViT (0.001, none lower tried)." in caption
 
 
 def test_a_rate_that_is_the_factor_itself_is_at_an_end_too():
@@ -159,4 +211,4 @@ def test_a_rate_that_is_the_factor_itself_is_at_an_end_too():
         for cell in records.plan.cells
     }
     records = dataclasses.replace(records, plan=records.plan.replace(runs=runs))
-    assert Selection().plot(records).caption.endswith("may do better: ViT (0.01, the highest).")
+    assert Selection().plot(records).caption.endswith("may do better: ViT (0.01, none higher tried).")

@@ -7,7 +7,7 @@ from typing import Any, Self
 import pandas as pd
 
 from vision_attn import wording
-from vision_attn.plan import Plan
+from vision_attn.plan import Plan, without_seeds
 
 RATE = "learning_rate"
 STRENGTHS = (
@@ -94,3 +94,21 @@ def planned_settings(plan: Plan, keys: Sequence[str]) -> pd.DataFrame:
     ]
     columns = [name for name in (RATE, *STRENGTHS) if name not in keys and any(name in row for row in rows)]
     return pd.DataFrame(rows, columns=[*keys, *columns]).drop_duplicates().reset_index(drop=True)
+
+
+def rates_alone(plan: Plan, keys: Sequence[str]) -> dict[tuple[Any, ...], tuple[float, frozenset[str]]]:
+    """The learning rate of every combination of the factors `keys`, and all else of its runs but for their seeds.
+
+    Where the latter is the same, two combinations differ in the rate alone. Empty where one has several rates or none.
+    """
+    default = plan.defaults.get("Recipe", {}).get(RATE)
+    rates: dict[tuple[Any, ...], set[Any]] = {}
+    others: dict[tuple[Any, ...], set[str]] = {}
+    for cell in plan.cells:
+        key, run = tuple(cell.factors[name] for name in keys), without_seeds(plan.runs[cell.run].run)
+        recipe = dict(run.get("recipe", {}))
+        rates.setdefault(key, set()).add(recipe.pop(RATE, default))
+        others.setdefault(key, set()).add(repr({**run, "recipe": recipe}))
+    if any(len(found) > 1 or not all(map(wording.is_number, found)) for found in rates.values()):
+        return {}
+    return {key: (float(*found), frozenset(others[key])) for key, found in rates.items()}

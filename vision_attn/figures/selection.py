@@ -1,6 +1,7 @@
 """Selection: how every level of a factor, such as the learning rate, does on validation images, and which is taken."""
 
-from typing import Any, ClassVar
+import dataclasses
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from vision_attn import wording
 from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.axes import rows_axis, rows_size, size_axis
 from vision_attn.figures.base import Figure
-from vision_attn.figures.recipes import RATE, Recipes, planned_settings
+from vision_attn.figures.recipes import RATE, Recipes, rates_alone
 from vision_attn.plan import Plan
 from vision_attn.records import Records, require_factor
 from vision_attn.selection import selections
@@ -20,6 +21,32 @@ LONG = 12
 """Characters of the longest level from which on levels are rows, as their names would not fit below one another."""
 RING = 12
 """The size of the ring around what is chosen, in points."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tried:
+    """A level that is measured: its row of the table, its learning rate, and all else of its runs."""
+
+    row: dict[Any, Any]
+    rate: float
+    others: frozenset[str]
+
+    def alike(self, rows: list[Self]) -> list[Self]:
+        """The rows that differ from this one in the rate alone, with itself."""
+        return [one for one in rows if one.others == self.others]
+
+    def lacks(self, rows: list[Self]) -> str:
+        """On which sides of its rate none of these has done worse; "" where both have such a one."""
+        own = self.alike(rows)
+        if len(own) == 1:
+            return "no other tried"
+        sides = {"lower": [one for one in own if one.rate < self.rate]}
+        sides["higher"] = [one for one in own if one.rate > self.rate]
+        said = []
+        for word, beyond in sides.items():
+            if not any(one.row["estimate"] < self.row["estimate"] for one in beyond):
+                said.append(f"no {word} one did worse" if beyond else f"none {word} tried")
+        return " and ".join(said)
 
 
 @spec
@@ -179,25 +206,36 @@ class Selection(Figure):
         )
 
     def _edges(self, table: pd.DataFrame, records: Records) -> str:
-        """Which choices have the lowest or highest learning rate that their group has tried with their optimiser."""
+        """Which choices have no worse learning rate on one side, of those tried with all else equal.
+
+        And where the best of the other settings that were tried at several rates has none: it was passed over, and
+        may be so for its rate alone.
+        """
         groups = [*self.by, self.hue]
-        keys = [*groups, self.choose]
-        recipes = planned_settings(records.plan, keys)
-        recipes["rate"] = pd.to_numeric(recipes[RATE], errors="coerce") if RATE in recipes else np.nan
-        if recipes.duplicated(keys).any() or recipes["rate"].isna().any():
-            return ""
-        kinds = [name for name in ("optimizer",) if name in recipes and name not in keys]
+        known = rates_alone(records.plan, [*groups, self.choose])
         tried = table.assign(ringed=self._ringed(table))[table["n"] > 0]
-        tried = tried.merge(recipes[[*keys, "rate", *kinds]].astype(tried[keys].dtypes.to_dict()), on=keys)
-        said = []
-        for _, rows in tried.groupby([*groups, *kinds], observed=True, dropna=False):
-            ends = {rows["rate"].min(): "the lowest", rows["rate"].max(): "the highest"}
-            at_end = rows[rows["ringed"] & rows["rate"].isin(ends)] if len(ends) > 1 else rows[:0]
-            for row in at_end.to_dict("records"):
-                said.append(f"{wording.cell_text(row, groups[::-1])} ({row['rate']:g}, {ends[row['rate']]})")
-        if not said:
-            return ""
-        return f" At an end of the learning rates tried, so that another may do better: {'; '.join(said)}."
+        chosen, passed = [], []
+        for _, group in tried.groupby(groups, observed=True, dropna=False) if known else ():
+            rows = [
+                _Tried(row, *known[tuple(row[name] for name in (*groups, self.choose))])
+                for row in group.to_dict("records")
+            ]
+            for own in (one for one in rows if one.row["ringed"]):
+                name = wording.cell_text(own.row, groups[::-1])
+                if lacks := own.lacks(rows):
+                    chosen.append(f"{name} ({own.rate:g}, {lacks})")
+                others = [one for one in rows if one.others != own.others and len(one.alike(rows)) > 1]
+                best = max(others, key=lambda one: one.row["estimate"], default=None)
+                if best is not None and (lacks := best.lacks(rows)):
+                    passed.append(f"{name} ({self._text(best.row[self.choose])}: {best.rate:g}, {lacks})")
+        heads = (
+            "The chosen learning rate does not lie between two worse ones with all else equal, so that another may do "
+            "better",
+            "Of other settings tried at several rates the best may do better at another",
+        )
+        return "".join(
+            f" {head}: {'; '.join(ends)}." for head, ends in zip(heads, (chosen, passed), strict=True) if ends
+        )
 
     def _layout(self, records: Records) -> str:
         """What the caption says of levels that lie along their learning rates."""
