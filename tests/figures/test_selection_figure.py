@@ -121,6 +121,23 @@ def test_without_a_rate_of_their_own_trials_are_rows(recipe):
     assert [text.get_text() for text in axes.get_yticklabels()] == TRIALS
 
 
+def test_marks_that_would_lie_on_one_another_are_moved_apart_in_their_row():
+    """Of two models within a tenth of a percent the first was hidden but for two corners."""
+    records = searched(lambda cell: {})
+    is_first = records.history["trial"] == TRIALS[0]
+    history = records.history.assign(val_accuracy=records.history["val_accuracy"].mask(is_first, 0.4))
+    (axes,) = Selection(choose="trial").plot(dataclasses.replace(records, history=history)).axes
+    dots = [line for line in axes.lines if line.get_markerfacecolor() != "none"]
+    rows = {}
+    for line in dots:
+        (x,), (y,) = line.get_data()
+        rows.setdefault(TRIALS[round(y)], []).append((x, y))
+    (x, y), (same, below) = rows.pop(TRIALS[0])
+    assert x == same == pytest.approx(40)
+    assert below - y == pytest.approx(0.34)
+    assert all(len(places) == 2 and {y % 1 for _, y in places} == {0} for places in rows.values())
+
+
 EDGE = (
     "The chosen learning rate does not lie between two worse ones with all else equal, so that another may do better: "
 )

@@ -21,6 +21,10 @@ LONG = 12
 """Characters of the longest level from which on levels are rows, as their names would not fit below one another."""
 RING = 12
 """The size of the ring around what is chosen, in points."""
+DOT = 9
+"""How near two marks of a row overlap, in points."""
+STEP = 0.34
+"""How far apart they are then drawn, in rows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,16 +132,20 @@ class Selection(Figure):
                 _ring(axes, at[level], row["estimate"], style)
 
     def _rows(self, axes: Axes, rows: pd.DataFrame, levels: list[Any], styles: dict[Any, theme.Style]) -> None:
-        """Levels that are called by a long name as rows, the first on top."""
-        for name, style in styles.items():
-            of_level = rows[rows[self.hue] == name].set_index(self.choose)
-            for place, level in enumerate(levels):
-                if level not in of_level.index or pd.isna(of_level.at[level, "estimate"]):
-                    continue
-                at = of_level.at[level, "estimate"]
-                axes.plot(at, place, linestyle="", **marks.mark(style, size=1.1))
-                if of_level.at[level, "ringed"]:
-                    _ring(axes, at, place, style)
+        """Levels that are called by a long name as rows, the first on top; marks that would overlap are moved apart."""
+        found, names = rows.dropna(subset="estimate"), list(styles)
+        near = 1.1 * np.ptp(found["estimate"].to_numpy(float)) * DOT / 72 / theme.width(axes) if len(found) else 0.0
+        for place, level in enumerate(levels):
+            own = found[found[self.choose] == level].sort_values("estimate", kind="stable")
+            crowds = (own["estimate"].diff() >= near).cumsum()
+            for _, crowd in own.groupby(crowds):
+                at = place + STEP * (np.arange(len(crowd)) - (len(crowd) - 1) / 2) * min(1, 2.5 / len(crowd))
+                ordered = sorted(crowd.to_dict("records"), key=lambda row: names.index(row[self.hue]))
+                for y, row in zip(at, ordered, strict=True):
+                    style = styles[row[self.hue]]
+                    axes.plot(row["estimate"], y, linestyle="", **marks.mark(style, size=1.1))
+                    if row["ringed"]:
+                        _ring(axes, row["estimate"], y, style)
 
     def _by_rate(
         self, measured: pd.DataFrame, recipes: Recipes, styles: dict[Any, theme.Style], into: theme.Canvas | None
