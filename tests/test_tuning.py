@@ -73,6 +73,19 @@ def after_a_first_round(tmp_path, monkeypatch):
     TUNING._means.cache_clear()
 
 
+def test_tables_that_say_what_trials_set_are_read_as_those_that_do_not(after_a_first_round, tmp_path):
+    _, other = after_a_first_round
+    folder = tmp_path / "results" / "tuning-final" / "tables"
+    folder.mkdir(parents=True)
+    columns = "learning_rate,weight_decay,construction"
+    text = (
+        f'{TABLE.strip()},{columns}\n1000,ViT,best,0.6,2,False,0.01,0.2,\n1000,ViT,second,0.7,2,True,0.0003,,"a, b"\n'
+    )
+    (folder / "Choice.csv").write_text(text)
+    TUNING._means.cache_clear()
+    assert TUNING.chosen("ViT", 1000) == other
+
+
 def test_the_second_round_brackets_the_best_rate_with_all_else_equal(after_a_first_round):
     best, _ = after_a_first_round
     refined = {trial: TUNING.settings("ViT", 1000, trial) for trial in TUNING.REFINED}

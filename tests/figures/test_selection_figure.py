@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pandas as pd
 import pytest
 from frames import make_records
 
@@ -27,10 +28,10 @@ def accuracy_of(cell):
     return 0.5 - 0.1 * off + 0.01 * (decay == "strong") + 0.02 * (crop == "crop")
 
 
-def searched(recipe=recipe_of, *, factors=FACTORS, state=lambda cell: "done"):
+def searched(recipe=recipe_of, *, factors=FACTORS, state=lambda cell: "done", accuracy=accuracy_of):
     """Records of a search, whose plan has the recipe of every run."""
     records = make_records(
-        factors, lambda cell: (), history=lambda cell: [{"update": 9, "val_accuracy": accuracy_of(cell)}], state=state
+        factors, lambda cell: (), history=lambda cell: [{"update": 9, "val_accuracy": accuracy(cell)}], state=state
     )
     runs = {
         cell.run: dataclasses.replace(records.plan.runs[cell.run], run={"recipe": recipe(cell.factors)})
@@ -229,3 +230,77 @@ def test_a_rate_that_is_the_factor_itself_is_at_an_end_too():
     }
     records = dataclasses.replace(records, plan=records.plan.replace(runs=runs))
     assert Selection().plot(records).caption.endswith("may do better: ViT (0.01, none higher tried).")
+
+
+PLACES = {"model": ("ViT", "ResNet"), "train_size": (100, 400), "trial": ("best", "second"), "seed": (0, 1)}
+
+
+def ranked(*, models=lambda cell: {}):
+    """A round of which each model, size and place has a recipe of its own, as rounds before have left it."""
+
+    def recipe(cell):
+        is_best = cell["trial"] == "best"
+        rate = 1e-3 if (cell["model"] == "ViT") == is_best else 3e-3
+        return {"learning_rate": rate, "batch_size": 32 if cell["train_size"] == 100 else 128, "warmup_fraction": 0.1}
+
+    records = searched(recipe, factors=PLACES, accuracy=lambda cell: 0.4 + 0.1 * (cell["trial"] == "best"))
+    runs = {
+        cell.run: dataclasses.replace(
+            records.plan.runs[cell.run], run=records.plan.runs[cell.run].run | {"model": models(cell.factors)}
+        )
+        for cell in records.plan.cells
+    }
+    return dataclasses.replace(records, plan=records.plan.replace(runs=runs))
+
+
+def test_where_a_name_is_another_recipe_for_every_model_the_table_says_what_each_sets():
+    """Pages said that the second was best, and nowhere what it was."""
+    plot = Selection(choose="trial", by=("train_size",)).plot(ranked())
+    settings = {"learning_rate": [1e-3, 3e-3, 3e-3, 1e-3] * 2, "batch_size": [32] * 4 + [128] * 4}
+    assert list(plot.table) == ["train_size", "model", "trial", "estimate", "n", "chosen", *settings]
+    assert plot.table[list(settings)].to_dict("list") == settings
+    assert plot.printed.iloc[1].to_dict() == {
+        "number of training images": "100",
+        "model": "ViT",
+        "trial": "second",
+        "learning rate": "0.003",
+        "batch size": "32",
+        "validation accuracy (%)": "40.0",
+    }
+    assert plot.printed.iloc[0].iloc[-1] == "50.0 (chosen)"
+
+
+def test_in_what_the_models_of_one_family_differ_is_said_too():
+    def model(cell):
+        own = {"position": "sincos2d"} if cell["trial"] == "best" else {}
+        part = {"mixer": {"kind": "Convolution" if cell["train_size"] == 100 else "Pooling"}}
+        return {"kind": "ViT", "depth": 4, **own, **part} if cell["model"] == "ViT" else {"kind": "ResNet"}
+
+    figure = Selection(choose="trial", by=("train_size",))
+    texts = [
+        f"position {position}, mixer {m}" for m in ("Convolution", "Pooling") for position in ("sincos2d", "default")
+    ]
+    expected = [*texts[:2], "–", "–", *texts[2:], "–", "–"]
+    assert list(figure.plot(ranked(models=model)).printed["construction"]) == expected
+    assert "position sincos2d, mixer Convolution; position sincos2d, mixer Pooling" in set(
+        Selection(choose="trial").plot(ranked(models=model)).table["construction"].dropna()
+    )
+
+
+def test_names_that_are_the_same_recipe_for_all_stand_in_one_column_a_model(search):
+    plot = Selection(choose="trial", by=("train_size",)).plot(search)
+    assert list(plot.printed) == ["number of training images", "trial", "ViT", "ResNet"]
+    assert list(plot.table) == ["train_size", "model", "trial", "estimate", "n", "chosen"]
+
+
+def test_names_of_several_recipes_lie_along_their_rates_as_well(search):
+    """Where each has a rate of its own, the table that is drawn has it already."""
+
+    def recipe(cell):
+        return of_one_batch(cell) | ({"warmup_fraction": 0.1} if cell["model"] == "ViT" else {})
+
+    plot = Selection(choose="trial").plot(searched(recipe))
+    assert plot.axes[0].get_xscale() == "log"
+    assert pd.api.types.is_float_dtype(plot.table["learning_rate"])
+    lines = [[line for line in axes.lines if len(line.get_xdata()) > 1] for axes in plot.axes]
+    assert [len(own) for own in lines] == [4, 4]

@@ -11,7 +11,7 @@ from vision_attn import wording
 from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.axes import rows_axis, rows_size, size_axis
 from vision_attn.figures.base import Figure
-from vision_attn.figures.recipes import RATE, Recipes, rates_alone
+from vision_attn.figures.recipes import RATE, Recipes, rates_alone, settings_behind
 from vision_attn.plan import Plan
 from vision_attn.records import Records, require_factor
 from vision_attn.selection import selections
@@ -62,7 +62,8 @@ class Selection(Figure):
 
     Levels that are names of whole recipes, such as trials of a search, lie along their learning rates on a logarithmic
     axis, with a panel for every level of `hue`; what else tells them apart, such as the weight decay or crops, are
-    styles of lines and marks. Where that is not enough, they are rows.
+    styles of lines and marks. Where that is not enough, they are rows. Where one name is another recipe in every
+    group, as "best" is, the table says what each sets, as far as not all do.
     """
 
     title: ClassVar[str] = "Choice on validation images"
@@ -85,7 +86,16 @@ class Selection(Figure):
         for field, factors in names.items():
             for name in factors:
                 require_factor(records.plan, field, "Selection", name)
-        return selections(records, over=self.choose, by=(*self.by, self.hue), metric=self.metric)
+        table = selections(records, over=self.choose, by=(*self.by, self.hue), metric=self.metric)
+        behind = self._behind(records)
+        if behind is None:
+            return table
+        keys = [*self.by, self.hue, self.choose]
+        return table.merge(behind.astype(table[keys].dtypes.to_dict()), on=keys, how="left")
+
+    def _behind(self, records: Records) -> pd.DataFrame | None:
+        """The settings behind levels that are called by one name in every group and are another recipe in each."""
+        return settings_behind(records.plan, choose=self.choose, hue=self.hue, by=self.by)
 
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         levels = self._levels(records)
@@ -152,7 +162,8 @@ class Selection(Figure):
     ) -> theme.Canvas:
         """A panel for every level of `hue`, the learning rate along x, a line for every other setting told apart."""
         keys = [*self.by, self.hue, self.choose]
-        shown = measured.merge(recipes.settings.astype(measured[keys].dtypes.to_dict()), on=keys)
+        bare = measured[measured.columns.difference(recipes.settings.columns.difference(keys), sort=False)]
+        shown = bare.merge(recipes.settings.astype(measured[keys].dtypes.to_dict()), on=keys)
         used: dict[str, dict[str, Any]] = {}
         with theme.style(into):
             parts = self._grid(shown, styles)
@@ -258,6 +269,11 @@ class Selection(Figure):
             wording.number(row["estimate"], metric=self.metric) + (" (chosen)" if is_choice else "")
             for row, is_choice in zip(table.to_dict("records"), self._ringed(table), strict=True)
         ]
+        if (behind := self._behind(records)) is not None:
+            heads = [*self.by, self.hue, *(name for name in behind if name not in (*self.by, self.hue))]
+            rows = [wording.heads({name: row[name] for name in heads}) for row in table.to_dict("records")]
+            quantity = f"{self._quantity} (%)"
+            return pd.DataFrame([row | {quantity: cell} for row, cell in zip(rows, cells, strict=True)])
         levels, names = self._levels(records), records.plan.levels(self.hue)
         if self._are_names(levels):
             return wording.wide(table, cells, rows=[*self.by, self.choose], columns=self.hue, names=names)
