@@ -104,6 +104,8 @@ OTHER_BATCH = {"other batch": 0, "other batch, rate with it": 1}
 """The best with crops so far, with the other batch size, at its rate and at the next: higher with the larger batch."""
 OTHER_BEYOND = "other batch, beyond"
 """Where one of these two is the best of all, the next rate on its side; else None."""
+IN_TURN = ("refine", "final", "bracket", "crops", "longest")
+"""The presets whose trials were chosen with what the rounds before, or trials of the same round, had found."""
 LONGEST = ("best at the second budget", "next to it")
 
 
@@ -353,6 +355,6 @@ experiment = Experiment(
     probes=(Size(),),
     figures=(
         Selection(choose="trial", by=("train_size",)),
-        ExpectedBest(),
+        ExpectedBest(in_turn=IN_TURN),
     ),
 )

@@ -48,6 +48,13 @@ def test_what_is_searched_sees_validation_images_and_no_test_images():
     assert [type(probe).__name__ for probe in EXPERIMENT.probes] == ["Size"]
 
 
+def test_presets_whose_trials_follow_what_was_found_before_are_called_so():
+    """Their trials have other names than those of the first round, which were all fixed before it."""
+    follow = {name for name, levels in EXPERIMENT.presets.items() if "trial" in levels}
+    (found,) = (figure.in_turn for figure in EXPERIMENT.figures if type(figure).__name__ == "ExpectedBest")
+    assert set(found) == follow
+
+
 def test_every_run_of_a_round_sees_the_same_number_of_images():
     for preset, images_seen in ((None, 48_000), ("small", 4_800)):
         experiment = EXPERIMENT.preset(preset) if preset else EXPERIMENT
