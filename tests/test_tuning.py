@@ -55,6 +55,17 @@ def test_presets_whose_trials_follow_what_was_found_before_are_called_so():
     assert set(found) == follow
 
 
+def test_the_page_of_a_later_round_does_not_tell_of_the_first():
+    """That of the longest, of three families, one size and two trials, told of four, two and sixteen."""
+    assert set(EXPERIMENT.questions) == set(TUNING.IN_TURN)
+    titles = {EXPERIMENT.preset(name).question.partition("?")[0] for name in TUNING.IN_TURN}
+    assert len(titles - {EXPERIMENT.question.partition("?")[0]}) == len(TUNING.IN_TURN)
+    for name in TUNING.IN_TURN:
+        later = EXPERIMENT.preset(name)
+        assert "Four families" not in later.question
+        assert ("convolutional stem" in later.question) == ("ViT, convolutional stem" in later.factors["model"])
+
+
 def test_every_run_of_a_round_sees_the_same_number_of_images():
     for preset, images_seen in ((None, 48_000), ("small", 4_800)):
         experiment = EXPERIMENT.preset(preset) if preset else EXPERIMENT
