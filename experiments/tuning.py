@@ -2,23 +2,17 @@
 
 Four families get the same trials at two sizes and two seeds, judged on 2,000 validation images, which are taken from
 the training data and are in no subset: a vision transformer (ViT), the same with a depthwise convolution in the place
-of attention, the same behind a convolutional stem, and a CIFAR ResNet of as many parameters. Sixteen trials cross four
-learning rates in half-decade steps, two weight decays, and random crops or none, balanced over batches of 32 and 128
-images, two position encodings and two scales of the mixers at the start, the same for attention and convolution. Then,
-preset "refine", nine more about the best of them: other learning rates with all else equal, which bracket the best, and
-NAdaMuon at five rates, which tell whether another optimiser would change the order of the families; run again once its
-results are committed, also the next rate where the best with an optimiser has the highest or the lowest, and the rates
-beside that of the second of the first round, which may have come second for its rate alone. Last, preset
-"final", the best three of AdamW train four times as long: what most experiments take, so that all models of a
-comparison have one optimiser. Preset "bracket" adds to these three the rates on both sides of each choice that were not
-among them, to tell whether it is bracketed at that budget, too.
-Preset "crops" adds each choice with random crops, at three rates and, run again once its results are committed, those
-beyond where the best is at an end, and then the best of all these with the other of the two batch sizes, likewise: with
-4,000 images the short first round has left only trials without crops to most families, and the longer the training, the
-more crops may give. Preset "longest" trains the best two of all these, but for the stem, four times longer still. The
-presets read what the rounds before have committed. On two cores the first round takes about two hours with fast bf16
-arithmetic, the second one, the last one and a half, "bracket" forty minutes, "crops" and "longest" an hour and a half
-each.
+of attention, the same behind a convolutional stem, and a CIFAR ResNet of as many parameters. Sixteen trials, the first
+round, cross four learning rates in half-decade steps, two weight decays, and random crops or none, balanced over
+batches of 32 and 128 images, two position encodings and two scales of the mixers at the start, the same for attention
+and convolution.
+
+The presets go on from there, each with a question of its own: "refine" tries other learning rates with the best trial,
+and another optimiser; "final" trains the best three four times as long, which most experiments take; "bracket" adds
+rates on both sides of each choice, "crops" random crops and the other batch size; "longest" trains the best two four
+times longer still. They read what the rounds before have committed. On two cores the first round takes about two hours
+with fast bf16 arithmetic, "refine" one, "final" one and a half, "bracket" forty minutes, "crops" and "longest" an hour
+and a half each.
 """
 
 import csv
@@ -104,6 +98,8 @@ OTHER_BATCH = {"other batch": 0, "other batch, rate with it": 1}
 """The best with crops so far, with the other batch size, at its rate and at the next: higher with the larger batch."""
 OTHER_BEYOND = "other batch, beyond"
 """Where one of these two is the best of all, the next rate on its side; else None."""
+IN_TURN = ("refine", "final", "bracket", "crops", "longest")
+"""The presets whose trials were chosen with what the rounds before, or trials of the same round, had found."""
 LONGEST = ("best at the second budget", "next to it")
 
 
@@ -309,6 +305,44 @@ def recipe(trial, images_seen, **more):
     )
 
 
+FAMILIES = """Judged are means of two seeds on 2,000 validation images, which are taken from the training data and are
+in no subset. The models are a vision transformer (ViT), the same with a depthwise convolution in the place of
+attention, the same behind a convolutional stem, and a CIFAR ResNet, all of about as many parameters.
+"""
+QUESTIONS = {
+    "refine": f"""Does another learning rate, or another optimiser, do better than the best trial of the first round?
+
+To the best of the sixteen trials of the first round, for every model and size, nine changes are made: four other
+learning rates with all else equal, which bracket it, and NAdaMuon at five rates, which tell whether another optimiser
+would change the order of the models. Run again once its results are committed, the preset has the next rate, too, where
+the best with an optimiser has the highest or the lowest, and the rates beside that of the second of the first round,
+which may have come second for its rate alone. {FAMILIES}""",
+    "final": f"""Which of the best three trials is best when trained four times as long?
+
+The best three trials with AdamW of the first round and of the preset "refine", for every model and size. Most
+experiments take what is best here, so that all models of a comparison have one optimiser. {FAMILIES}""",
+    "bracket": f"""Does the learning rate that is best when trained four times as long lie between two that do worse?
+
+To the best three trials, which the preset "final" has trained, are added the rates on both sides of each choice, where
+they were not among the three. {FAMILIES}""",
+    "crops": f"""Do random crops, or another batch size, do better when trained four times as long?
+
+With 4,000 images the short first round has left only trials without crops to most models, and the longer the training,
+the more crops may give. To the trials of the preset "bracket" is added each choice with random crops, at three rates
+and, run again once its results are committed, at those beyond where the best is at an end; then the best of all these
+with the other of two batch sizes, 32 and 128 images, likewise. {FAMILIES}""",
+    "longest": """Which of the best two trials is best when trained sixteen times as long as in the first round?
+
+The best two trials of the preset "crops", with 4,000 images, which trains a quarter as long and has those of "final"
+and "bracket", too. They may differ in more than the learning rate: the table below says what each sets. Judged are
+means of two seeds on 2,000 validation images, which are taken from the training data and are in no subset. The models
+are a vision transformer (ViT), the same with a depthwise convolution in the place of attention, and a CIFAR ResNet, all
+of about as many parameters.
+""",
+}
+"""What the presets ask that go on from earlier rounds, for their pages."""
+
+
 def run(data, model, train_size, trial, images_seen, seed):
     found = settings(model, train_size, trial)
     if found is None:
@@ -323,6 +357,7 @@ def run(data, model, train_size, trial, images_seen, seed):
 
 experiment = Experiment(
     question=__doc__,
+    questions=QUESTIONS,
     factors={
         "data": ("cifar10-jpeg",),
         "seed": (100, 101),
@@ -353,6 +388,6 @@ experiment = Experiment(
     probes=(Size(),),
     figures=(
         Selection(choose="trial", by=("train_size",)),
-        ExpectedBest(),
+        ExpectedBest(in_turn=IN_TURN),
     ),
 )

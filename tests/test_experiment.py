@@ -87,6 +87,19 @@ def test_hints_are_readable_and_stay_in_the_store():
             "levels of factor 'model' must be a tuple or list. Got {'a': 1} instead: write tuple(['a']).",
         ),
         (
+            {"presets": {"tiny": {"seed": (0,)}}, "questions": {"tiny": " "}},
+            "question of Experiment of the preset 'tiny' must be a text",
+        ),
+        (
+            {"presets": {"tiny": {"seed": (0,)}}, "questions": {"huge": "How?"}},
+            "questions of Experiment must be those of presets (tiny). Got 'huge' instead.",
+        ),
+        (
+            {"questions": {"huge": "How?"}},
+            "questions of Experiment must be those of presets, of which there are none. Got 'huge' instead.",
+        ),
+        ({"questions": "How?"}, "questions of Experiment must be a dict. Got 'How?' instead."),
+        (
             {"run": lambda model, seed, /: None},
             "run of Experiment must take one argument for each factor (model, seed). Got model, seed, / instead.",
         ),
@@ -103,6 +116,15 @@ def test_presets_change_levels_and_nothing_else():
     assert made.preset("tiny").factors == {"model": ("a", "none"), "seed": (0,)}
     with pytest.raises(InputError, match=r"^preset must be one of 'tiny'\. Got 'huge' instead\.$"):
         made.preset("huge")
+
+
+def test_a_preset_that_asks_something_else_has_a_question_of_its_own():
+    """The page of a search's last round told of all families, sizes and trials of the first."""
+    presets = {name: {"seed": (0,)} for name in ("tiny", "other")}
+    made = experiment(presets=presets, questions={"other": "How?\n\n    So."})
+    asked = [plan(made.preset(name), name="why").question for name in presets]
+    assert asked == ["Why?\n\nBecause.", "How?\n\nSo."]
+    assert plan(smoke(made.preset("other")), name="why").question == asked[1]
 
 
 def test_smoke_takes_two_levels_of_each_factor_and_two_updates():

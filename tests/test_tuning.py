@@ -48,6 +48,24 @@ def test_what_is_searched_sees_validation_images_and_no_test_images():
     assert [type(probe).__name__ for probe in EXPERIMENT.probes] == ["Size"]
 
 
+def test_presets_whose_trials_follow_what_was_found_before_are_called_so():
+    """Their trials have other names than those of the first round, which were all fixed before it."""
+    follow = {name for name, levels in EXPERIMENT.presets.items() if "trial" in levels}
+    (found,) = (figure.in_turn for figure in EXPERIMENT.figures if type(figure).__name__ == "ExpectedBest")
+    assert set(found) == follow
+
+
+def test_the_page_of_a_later_round_does_not_tell_of_the_first():
+    """That of the longest, of three families, one size and two trials, told of four, two and sixteen."""
+    assert set(EXPERIMENT.questions) == set(TUNING.IN_TURN)
+    titles = {EXPERIMENT.preset(name).question.partition("?")[0] for name in TUNING.IN_TURN}
+    assert len(titles - {EXPERIMENT.question.partition("?")[0]}) == len(TUNING.IN_TURN)
+    for name in TUNING.IN_TURN:
+        later = EXPERIMENT.preset(name)
+        assert "Four families" not in later.question
+        assert ("convolutional stem" in later.question) == ("ViT, convolutional stem" in later.factors["model"])
+
+
 def test_every_run_of_a_round_sees_the_same_number_of_images():
     for preset, images_seen in ((None, 48_000), ("small", 4_800)):
         experiment = EXPERIMENT.preset(preset) if preset else EXPERIMENT
@@ -71,6 +89,19 @@ def after_a_first_round(tmp_path, monkeypatch):
     TUNING._means.cache_clear()
     yield TUNING.TRIALS[best], TUNING.TRIALS[other]
     TUNING._means.cache_clear()
+
+
+def test_tables_that_say_what_trials_set_are_read_as_those_that_do_not(after_a_first_round, tmp_path):
+    _, other = after_a_first_round
+    folder = tmp_path / "results" / "tuning-final" / "tables"
+    folder.mkdir(parents=True)
+    columns = "learning_rate,weight_decay,construction"
+    text = (
+        f'{TABLE.strip()},{columns}\n1000,ViT,best,0.6,2,False,0.01,0.2,\n1000,ViT,second,0.7,2,True,0.0003,,"a, b"\n'
+    )
+    (folder / "Choice.csv").write_text(text)
+    TUNING._means.cache_clear()
+    assert TUNING.chosen("ViT", 1000) == other
 
 
 def test_the_second_round_brackets_the_best_rate_with_all_else_equal(after_a_first_round):

@@ -33,8 +33,8 @@ class Experiment:
 
     `factors` maps each factor to its levels; `run` takes one level of each, by name, and returns the Run of that
     cell, or None for a cell that makes no sense. `presets` name other levels of some factors, for a smaller or
-    larger sweep of the same question. `verdicts` are the rules that decide its claims; they stand in the plan before
-    any run does.
+    larger sweep of the same question; one that asks another has it in `questions`, by the name of the preset.
+    `verdicts` are the rules that decide its claims; they stand in the plan before any run does.
     """
 
     question: str
@@ -44,13 +44,19 @@ class Experiment:
     figures: tuple[Figure, ...] = ()
     presets: Mapping[str, Mapping[str, Iterable[Level]]] = dataclasses.field(default_factory=dict)
     verdicts: tuple[Verdict, ...] = ()
+    questions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.question, str) or not self.question.strip():
-            found = short(self.question) if self.question else "none"
-            allowed = "a text, such as the file's docstring"
-            raise InputError(f"question of Experiment must be {allowed}. Got {found} instead.")
-        canonical(self.question)
+        questions = experiment_fields.mapping("questions of Experiment", self.questions)
+        for what, question in (
+            ("", self.question),
+            *((f" of the preset {name!r}", q) for name, q in questions.items()),
+        ):
+            if not isinstance(question, str) or not question.strip():
+                found = short(question) if question else "none"
+                allowed = "a text, such as the file's docstring"
+                raise InputError(f"question of Experiment{what} must be {allowed}. Got {found} instead.")
+            canonical(question)
         object.__setattr__(self, "factors", experiment_fields.factors("factors of Experiment", self.factors))
         presets = experiment_fields.mapping("presets of Experiment", self.presets)
         checked = {
@@ -62,6 +68,9 @@ class Experiment:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) or name == "smoke":
                 allowed = "letters, digits, _ and -, and not smoke: it is a part of the name of a folder"
                 raise InputError(f"name of a preset must be {allowed}. Got {name!r} instead.")
+        if others := [name for name in questions if name not in checked]:
+            allowed = f"presets ({', '.join(checked)})" if checked else "presets, of which there are none"
+            raise InputError(f"questions of Experiment must be those of {allowed}. Got {others[0]!r} instead.")
         for field, kind in (("probes", Probe), ("figures", Figure), ("verdicts", Verdict)):
             object.__setattr__(self, field, experiment_fields.specs(field, getattr(self, field), kind))
         experiment_fields.check_run(self.run, list(self.factors))
@@ -79,13 +88,14 @@ class Experiment:
         return list(dict.fromkeys(itertools.chain(self.factors[factor], *presets)))
 
     def preset(self, name: str) -> "Experiment":
-        """The experiment at one of its presets."""
+        """The experiment at one of its presets, with the question that the preset asks."""
         if name not in self.presets:
             if not self.presets:
                 raise InputError(f"preset must be left out: this experiment has no presets. Got {name!r} instead.")
             allowed = ", ".join(map(repr, self.presets))
             raise InputError(f"preset must be one of {allowed}. Got {name!r} instead.")
-        return self.with_levels(self.presets[name])
+        question = self.questions.get(name, self.question)
+        return dataclasses.replace(self.with_levels(self.presets[name]), question=question)
 
 
 def smoke(experiment: Experiment) -> Experiment:

@@ -107,7 +107,7 @@ class Plan:
     def alike(self) -> dict[str, str]:
         """By run, the first run of the plan that differs from it by its seeds alone."""
         first: dict[str, str] = {}
-        return {key: first.setdefault(repr(_without_seeds(entry.run)), key) for key, entry in self.runs.items()}
+        return {key: first.setdefault(repr(without_seeds(entry.run)), key) for key, entry in self.runs.items()}
 
     @functools.cached_property
     def _probe_files(self) -> dict[str, Json]:
@@ -256,9 +256,9 @@ def of_any_subset(data: Mapping[str, Any]) -> Json:
     return {name: value for name, value in data.items() if name not in ("train_size", "subset_seed")}
 
 
-def _without_seeds(run: Json) -> Json:
+def without_seeds(run: Json) -> Json:
     """The JSON of a run that stands for all that differ from it by their seeds alone."""
-    data = {name: value for name, value in run["data"].items() if name != "subset_seed"}
+    data = {name: value for name, value in run.get("data", {}).items() if name != "subset_seed"}
     return {**run, "seed": 0, "data": data}
 
 

@@ -374,6 +374,26 @@ def test_a_search_that_has_not_begun_is_an_empty_figure():
     assert len(plot.printed) == 4
 
 
+IN_TURN = "chosen one after another or round by round, knowing what the earlier ones had found"
+
+
+@pytest.mark.parametrize(("preset", "is_said"), [("crops", True), ("full", False), (None, False)])
+def test_trials_that_were_chosen_one_after_another_are_said_to_be_no_random_draw(preset, is_said):
+    caption = ExpectedBest(resamples=50, in_turn=("crops",)).plot(search_records(preset=preset)).caption
+    assert (IN_TURN in caption) == is_said
+    assert "trials a line" not in caption
+
+
+def test_families_with_unequal_numbers_of_trials_are_said_to_have_had_unequal_chances():
+    records = search_records()
+    is_left_out = (records.runs["model"] == "ViT") & records.runs["trial"].isin(["e", "f"])
+    runs = records.runs[~is_left_out]
+    fewer = dataclasses.replace(records, runs=runs, history=records.history[records.history["run"].isin(runs["run"])])
+    caption = ExpectedBest(resamples=50).plot(fewer).caption
+    assert "There are 4 to 6 trials a line, so that some had more chances than others." in caption
+    assert IN_TURN not in caption
+
+
 def test_a_dot_plot_of_differences_is_that_of_pairs(ladder):
     figure = DotPlot(reference="ResNet", given=(("images_seen", 1600), ("train_size", 4000)))
     plot = figure.plot(ladder)

@@ -22,6 +22,9 @@ class ExpectedBest(Lines):
 
     A trial is a level of the factor `trial`; its value is the mean over seeds of the final validation accuracy, a run
     that diverged counting as 0. Intervals are percentiles over resampled trials. Test images have no part in it.
+
+    Of trials that were chosen one after another, each with what the earlier ones had found, as in the presets
+    `in_turn` of the experiment, it describes the list and is no forecast of a random search: the caption says so.
     """
 
     title: ClassVar[str] = "What the search found"
@@ -32,6 +35,7 @@ class ExpectedBest(Lines):
     trial: str = "trial"
     metric: str = "val_accuracy"
     resamples: int = 2000
+    in_turn: tuple[str, ...] = ()
 
     def bars_text(self) -> str:
         return f"bars: {100 * self.level:g} % percentile intervals over resampled trials"
@@ -93,7 +97,24 @@ class ExpectedBest(Lines):
         lacking = lacking[lacking["n"] < lacking["planned"]].to_dict("records")
         names = [f"{wording.cell_text(row, view.rows[::-1])} ({row['n']} of {row['planned']})" for row in lacking]
         missing = f"Not all planned trials are in: {wording.listing(names, most=5)}." if names else ""
-        return " ".join(filter(None, [self.sentence(table, view), bars, missing, *self._leads(view)]))
+        return " ".join(
+            filter(None, [self.sentence(table, view), *self._limits(table, view), bars, missing, *self._leads(view)])
+        )
+
+    def _limits(self, table: pd.DataFrame, view: View) -> list[str]:
+        """Why the curves are those of no random search, or of searches that were not equally long."""
+        said = []
+        if view.plan.preset in self.in_turn:
+            said.append(
+                "These trials are no random draw but were chosen one after another or round by round, knowing what the "
+                "earlier ones had found: the curves describe this list and not a random search."
+            )
+        numbers = sorted(set(table["planned"]))
+        if len(numbers) > 1:
+            said.append(
+                f"There are {numbers[0]} to {numbers[-1]} trials a line, so that some had more chances than others."
+            )
+        return said
 
     def _leads(self, view: View) -> list[str]:
         """Of every panel the order with all trials, which of it is a near tie, and which was another with fewer."""

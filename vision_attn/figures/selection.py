@@ -1,6 +1,7 @@
 """Selection: how every level of a factor, such as the learning rate, does on validation images, and which is taken."""
 
-from typing import Any, ClassVar
+import dataclasses
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from vision_attn import wording
 from vision_attn.figures import lettering, marks, theme
 from vision_attn.figures.axes import rows_axis, rows_size, size_axis
 from vision_attn.figures.base import Figure
-from vision_attn.figures.recipes import RATE, Recipes, planned_settings
+from vision_attn.figures.recipes import RATE, Recipes, rates_alone, settings_behind
 from vision_attn.plan import Plan
 from vision_attn.records import Records, require_factor
 from vision_attn.selection import selections
@@ -20,6 +21,36 @@ LONG = 12
 """Characters of the longest level from which on levels are rows, as their names would not fit below one another."""
 RING = 12
 """The size of the ring around what is chosen, in points."""
+DOT = 9
+"""How near two marks of a row overlap, in points."""
+STEP = 0.34
+"""How far apart they are then drawn, in rows."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tried:
+    """A level that is measured: its row of the table, its learning rate, and all else of its runs."""
+
+    row: dict[Any, Any]
+    rate: float
+    others: frozenset[str]
+
+    def alike(self, rows: list[Self]) -> list[Self]:
+        """The rows that differ from this one in the rate alone, with itself."""
+        return [one for one in rows if one.others == self.others]
+
+    def lacks(self, rows: list[Self]) -> str:
+        """On which sides of its rate none of these has done worse; "" where both have such a one."""
+        own = self.alike(rows)
+        if len(own) == 1:
+            return "no other tried"
+        sides = {"lower": [one for one in own if one.rate < self.rate]}
+        sides["higher"] = [one for one in own if one.rate > self.rate]
+        said = []
+        for word, beyond in sides.items():
+            if not any(one.row["estimate"] < self.row["estimate"] for one in beyond):
+                said.append(f"no {word} one did worse" if beyond else f"none {word} tried")
+        return " and ".join(said)
 
 
 @spec
@@ -31,7 +62,8 @@ class Selection(Figure):
 
     Levels that are names of whole recipes, such as trials of a search, lie along their learning rates on a logarithmic
     axis, with a panel for every level of `hue`; what else tells them apart, such as the weight decay or crops, are
-    styles of lines and marks. Where that is not enough, they are rows.
+    styles of lines and marks. Where that is not enough, they are rows. Where one name is another recipe in every
+    group, as "best" is, the table says what each sets, as far as not all do.
     """
 
     title: ClassVar[str] = "Choice on validation images"
@@ -54,7 +86,16 @@ class Selection(Figure):
         for field, factors in names.items():
             for name in factors:
                 require_factor(records.plan, field, "Selection", name)
-        return selections(records, over=self.choose, by=(*self.by, self.hue), metric=self.metric)
+        table = selections(records, over=self.choose, by=(*self.by, self.hue), metric=self.metric)
+        behind = self._behind(records)
+        if behind is None:
+            return table
+        keys = [*self.by, self.hue, self.choose]
+        return table.merge(behind.astype(table[keys].dtypes.to_dict()), on=keys, how="left")
+
+    def _behind(self, records: Records) -> pd.DataFrame | None:
+        """The settings behind levels that are called by one name in every group and are another recipe in each."""
+        return settings_behind(records.plan, choose=self.choose, hue=self.hue, by=self.by)
 
     def draw(self, table: pd.DataFrame, records: Records, *, into: theme.Canvas | None = None) -> theme.Canvas:
         levels = self._levels(records)
@@ -101,23 +142,28 @@ class Selection(Figure):
                 _ring(axes, at[level], row["estimate"], style)
 
     def _rows(self, axes: Axes, rows: pd.DataFrame, levels: list[Any], styles: dict[Any, theme.Style]) -> None:
-        """Levels that are called by a long name as rows, the first on top."""
-        for name, style in styles.items():
-            of_level = rows[rows[self.hue] == name].set_index(self.choose)
-            for place, level in enumerate(levels):
-                if level not in of_level.index or pd.isna(of_level.at[level, "estimate"]):
-                    continue
-                at = of_level.at[level, "estimate"]
-                axes.plot(at, place, linestyle="", **marks.mark(style, size=1.1))
-                if of_level.at[level, "ringed"]:
-                    _ring(axes, at, place, style)
+        """Levels that are called by a long name as rows, the first on top; marks that would overlap are moved apart."""
+        found, names = rows.dropna(subset="estimate"), list(styles)
+        near = 1.1 * np.ptp(found["estimate"].to_numpy(float)) * DOT / 72 / theme.width(axes) if len(found) else 0.0
+        for place, level in enumerate(levels):
+            own = found[found[self.choose] == level].sort_values("estimate", kind="stable")
+            crowds = (own["estimate"].diff() >= near).cumsum()
+            for _, crowd in own.groupby(crowds):
+                at = place + STEP * (np.arange(len(crowd)) - (len(crowd) - 1) / 2) * min(1, 2.5 / len(crowd))
+                ordered = sorted(crowd.to_dict("records"), key=lambda row: names.index(row[self.hue]))
+                for y, row in zip(at, ordered, strict=True):
+                    style = styles[row[self.hue]]
+                    axes.plot(row["estimate"], y, linestyle="", **marks.mark(style, size=1.1))
+                    if row["ringed"]:
+                        _ring(axes, row["estimate"], y, style)
 
     def _by_rate(
         self, measured: pd.DataFrame, recipes: Recipes, styles: dict[Any, theme.Style], into: theme.Canvas | None
     ) -> theme.Canvas:
         """A panel for every level of `hue`, the learning rate along x, a line for every other setting told apart."""
         keys = [*self.by, self.hue, self.choose]
-        shown = measured.merge(recipes.settings.astype(measured[keys].dtypes.to_dict()), on=keys)
+        bare = measured[measured.columns.difference(recipes.settings.columns.difference(keys), sort=False)]
+        shown = bare.merge(recipes.settings.astype(measured[keys].dtypes.to_dict()), on=keys)
         used: dict[str, dict[str, Any]] = {}
         with theme.style(into):
             parts = self._grid(shown, styles)
@@ -179,25 +225,36 @@ class Selection(Figure):
         )
 
     def _edges(self, table: pd.DataFrame, records: Records) -> str:
-        """Which choices have the lowest or highest learning rate that their group has tried with their optimiser."""
+        """Which choices have no worse learning rate on one side, of those tried with all else equal.
+
+        And where the best of the other settings that were tried at several rates has none: it was passed over, and
+        may be so for its rate alone.
+        """
         groups = [*self.by, self.hue]
-        keys = [*groups, self.choose]
-        recipes = planned_settings(records.plan, keys)
-        recipes["rate"] = pd.to_numeric(recipes[RATE], errors="coerce") if RATE in recipes else np.nan
-        if recipes.duplicated(keys).any() or recipes["rate"].isna().any():
-            return ""
-        kinds = [name for name in ("optimizer",) if name in recipes and name not in keys]
+        known = rates_alone(records.plan, [*groups, self.choose])
         tried = table.assign(ringed=self._ringed(table))[table["n"] > 0]
-        tried = tried.merge(recipes[[*keys, "rate", *kinds]].astype(tried[keys].dtypes.to_dict()), on=keys)
-        said = []
-        for _, rows in tried.groupby([*groups, *kinds], observed=True, dropna=False):
-            ends = {rows["rate"].min(): "the lowest", rows["rate"].max(): "the highest"}
-            at_end = rows[rows["ringed"] & rows["rate"].isin(ends)] if len(ends) > 1 else rows[:0]
-            for row in at_end.to_dict("records"):
-                said.append(f"{wording.cell_text(row, groups[::-1])} ({row['rate']:g}, {ends[row['rate']]})")
-        if not said:
-            return ""
-        return f" At an end of the learning rates tried, so that another may do better: {'; '.join(said)}."
+        chosen, passed = [], []
+        for _, group in tried.groupby(groups, observed=True, dropna=False) if known else ():
+            rows = [
+                _Tried(row, *known[tuple(row[name] for name in (*groups, self.choose))])
+                for row in group.to_dict("records")
+            ]
+            for own in (one for one in rows if one.row["ringed"]):
+                name = wording.cell_text(own.row, groups[::-1])
+                if lacks := own.lacks(rows):
+                    chosen.append(f"{name} ({own.rate:g}, {lacks})")
+                others = [one for one in rows if one.others != own.others and len(one.alike(rows)) > 1]
+                best = max(others, key=lambda one: one.row["estimate"], default=None)
+                if best is not None and (lacks := best.lacks(rows)):
+                    passed.append(f"{name} ({self._text(best.row[self.choose])}: {best.rate:g}, {lacks})")
+        heads = (
+            "The chosen learning rate does not lie between two worse ones with all else equal, so that another may do "
+            "better",
+            "Of other settings tried at several rates the best may do better at another",
+        )
+        return "".join(
+            f" {head}: {'; '.join(ends)}." for head, ends in zip(heads, (chosen, passed), strict=True) if ends
+        )
 
     def _layout(self, records: Records) -> str:
         """What the caption says of levels that lie along their learning rates."""
@@ -212,6 +269,11 @@ class Selection(Figure):
             wording.number(row["estimate"], metric=self.metric) + (" (chosen)" if is_choice else "")
             for row, is_choice in zip(table.to_dict("records"), self._ringed(table), strict=True)
         ]
+        if (behind := self._behind(records)) is not None:
+            heads = [*self.by, self.hue, *(name for name in behind if name not in (*self.by, self.hue))]
+            rows = [wording.heads({name: row[name] for name in heads}) for row in table.to_dict("records")]
+            quantity = f"{self._quantity} (%)"
+            return pd.DataFrame([row | {quantity: cell} for row, cell in zip(rows, cells, strict=True)])
         levels, names = self._levels(records), records.plan.levels(self.hue)
         if self._are_names(levels):
             return wording.wide(table, cells, rows=[*self.by, self.choose], columns=self.hue, names=names)
