@@ -17,6 +17,8 @@ from vision_attn.report import build_all, index, page, withdrawals
 from vision_attn.report.claims import claim_of, claims
 from vision_attn.report.conclusions import Conclusion, Reference
 from vision_attn.report.evidence import Evidence, Judged, Part, judged, markdown
+from vision_attn.report.ranges import looked_at, runs_of
+from vision_attn.report.scope import in_brief, scope
 from vision_attn.spec import InputError, to_json
 from vision_attn.verdicts import AllOf, BoundVerdict, DifferenceVerdict, cell
 
@@ -245,7 +247,7 @@ def test_verdicts_that_differ_are_mixed_and_stand_each_for_itself(tmp_path):
     assert supports.startswith("supports: −20.2 [")
     assert supports.endswith(" points (n = 3): With 100 images it is below.")
     assert pages == "[`first`](y/first/report.html) (3 seeds); [`second`](y/second/report.html) (3 seeds)"
-    with_range = markdown(judged(folder), page="x", link="y", ranges={"first": ["0.2 million parameters"]})
+    with_range = markdown(judged(folder), page="x", link="y", ranges={("C2", "first"): ["0.2 million parameters"]})
     assert "[`first`](y/first/report.html) (3 seeds, 0.2 million parameters); [`second`]" in with_range
 
 
@@ -265,6 +267,98 @@ def test_the_page_has_every_claim_its_range_and_the_command_that_measures_what_i
     assert "My <own> claim." in read.text
     assert {"first/report.html#LearningCurve", "second/report.html#verdicts", "first/report.html"} <= set(read.links)
     assert claims()[0].original in read.text
+
+
+def test_a_claim_speaks_for_the_cells_that_its_rules_look_at_and_not_for_the_whole_page(tmp_path):
+    small, more = worse(100).replace(claim="C2"), worse(400).replace(claim="C3")
+    folder = results(tmp_path, first=(small, more), second=(SMALL, more.replace(claim="C2")))
+    size = "3 seeds, 0.21 million parameters, {} training images, 48,000 images seen"
+    told = {row.split("]")[0][-2:]: row for row in index.table(folder).splitlines()[2:]}
+    assert re.findall(r"\(([^()]+ seeds[^()]*)\)", told["C2"]) == [size.format("100"), size.format("100 to 400")]
+    assert re.findall(r"\(([^()]+ seeds[^()]*)\)", told["C3"]) == [size.format("400")]
+    build_all(folder, pages=False)
+    text = (folder / "index.html").read_text()
+    ranges = {
+        re.search(r">(\w+), C", row)[1] + re.search(r", (C\w+)<", row)[1]: re.findall(
+            r"<li>([^<]+)</li></ul></td>", row
+        )
+        for row in text.split("<tr>")
+        if 'data-label="speaks for"' in row
+    }
+    assert ranges == {
+        "firstC2": ["limited by the data"],
+        "firstC3": ["limited by the training budget, not by the data"],
+        "secondC2a": ["limited by the data in 2 of 4 cells, by the training budget in the others"],
+        "secondC2b": ["limited by the training budget, not by the data"],
+    }
+
+
+def test_what_limits_a_cell_at_its_largest_budget_is_told_by_the_smaller_ones():
+    """Accuracy does not grow from 100 to 400 images seen: data limit the cell, though its images are not all known."""
+
+    def flat(one):
+        yield from ({"metric": "accuracy", "split": split, "value": 0.5} for split in ("train", "test"))
+
+    records = make_records({"model": ["ViT"], "train_size": [100], "images_seen": [100, 400], "seed": [0, 1]}, flat)
+    records.runs["measured_images_seen"] = records.runs["images_seen"]
+
+    def at_budget(seen):
+        return frozenset(records.runs.loc[records.runs["images_seen"] == seen, "run"])
+
+    said = "limited by the data in all 1 cells, in 1 of them perhaps by the size of the network"
+    assert scope(records, at_budget(400))[1:] == ["400 images seen in training", said]
+    assert scope(records, at_budget(100))[1:] == [
+        "100 images seen in training",
+        "limited by the training budget, not by the data",
+    ]
+
+
+def test_rules_of_one_page_about_two_claims_have_ranges_of_their_own():
+    folder = ROOT / "results" / "data_size"
+    records = Records.from_folder(folder)
+    own = [one for row in judged(ROOT / "results") for one in row.evidence if one.folder == folder.name]
+    known = looked_at(records, own)
+    assert set(known) == {part.rule for one in own for part in (one.whole, *one.parts)}
+    told = {one.whole.rule: in_brief(records, runs_of([one], known)) for one in own}
+    size = "0.19 to 0.21 million parameters"
+    assert told["C2"] == [size, "250 to 4,000 training images", "768,000 images seen"]
+    assert told["C3"] == [size, "8,000 training images", "768,000 to 3,072,000 images seen"]
+
+
+def test_a_rule_that_cannot_tell_its_cells_speaks_for_the_whole_page(folder):
+    (one,) = [one for one in row_of(folder, "C2").evidence if one.folder == "first"]
+    known = looked_at(Records.from_folder(folder / "first"), [one])
+    assert len(runs_of([one], known)) == 12
+    assert len(runs_of([dataclasses.replace(one, parts=one.parts[:1])], known)) == 6
+    del known["C2.2"]
+    assert runs_of([one], known) is None
+
+
+def test_parts_that_the_budget_leaves_open_are_none_that_a_decided_rule_speaks_for():
+    parts = [Part(f"C2.{i}", "", verdict, "", 5, "", False) for i, verdict in enumerate(("supports", "budget-limited"))]
+    known = {"C2.0": frozenset("a"), "C2.1": frozenset("b")}
+    for whole, runs in (("supports", "a"), ("budget-limited", "ab")):
+        one = Evidence("x", "", Part("C2", "", whole, "", 0, "", False), tuple(parts), "")
+        assert runs_of([one], known) == frozenset(runs)
+
+
+def test_a_page_that_only_the_words_about_a_claim_cite_stands_beside_it_with_the_range_of_what_they_cite(tmp_path):
+    other = SMALL.replace(claim="Speed")
+    folder = results(tmp_path, first=(SMALL,), other=(other, worse(400).replace(claim="More")))
+    (own,) = row_of(folder, "Speed").evidence
+    text = f"It is behind (`first` C2, supports), fast, too (`other` Speed.1, supports: {own.parts[0].effect}).\n"
+    (folder / "CONCLUSIONS.md").write_text(f"## C2\n{text}")
+    row = row_of(folder, "C2")
+    assert [(one.folder, one.whole.rule, [part.rule for part in one.parts]) for one in row.cited] == [
+        ("other", "Speed", ["Speed.1"])
+    ]
+    assert row.verdict == "supports"
+    said = "3 seeds, 0.21 million parameters, 100 training images, 48,000 images seen"
+    assert f"; [`other`]({folder.name}/other/report.html) (cited only, {said})" in index.table(folder)
+    build_all(folder, pages=False)
+    assert f"Cited, and not in the verdict: other, Speed ({said})" in Reader((folder / "index.html").read_text()).text
+    (folder / "CONCLUSIONS.md").write_text(f"## C2\n{text.replace('Speed.1, supports', 'Speed.1, contradicts')}")
+    assert row_of(folder, "C2").cited == ()
 
 
 def test_the_page_holds_every_picture_once_and_shows_it_wherever_it_is_asked_for(folder):

@@ -25,6 +25,7 @@ LAST = (BUDGET, "not measured", "withdrawn")
 """What answers nothing, or no longer: told after what does."""
 Row = dict[Any, Any]
 Log = Mapping[tuple[str, str], Entry]
+Ranges = Mapping[tuple[str, str], Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +118,7 @@ class Judged:
     """A claim of the tutorials, or of somebody's own, with all the evidence about it.
 
     `conclusion` says what it comes to; `changed` are the verdicts it rests on that are not, or no longer, as it says.
+    `cited` are the rules about something else on which it rests, each with those parts alone that it names.
     """
 
     id: str
@@ -124,6 +126,23 @@ class Judged:
     evidence: tuple[Evidence, ...]
     conclusion: Conclusion | None = None
     changed: tuple[Reference, ...] = ()
+    cited: tuple[Evidence, ...] = ()
+
+    @property
+    def pages(self) -> dict[str, list[Evidence]]:
+        """The rules about it by folder, and those cited of a folder that has none."""
+        found: dict[str, list[Evidence]] = {}
+        for one in self.evidence:
+            found.setdefault(one.folder, []).append(one)
+        for one in self.only_cited:
+            found.setdefault(one.folder, []).append(one)
+        return found
+
+    @property
+    def only_cited(self) -> list[Evidence]:
+        """The rules cited of a folder that has none about it."""
+        own = {one.folder for one in self.evidence}
+        return [one for one in self.cited if one.folder not in own]
 
     @property
     def verdict(self) -> str:
@@ -172,10 +191,24 @@ def judged(results: Path) -> list[Judged]:
     rows = []
     for name in [*known, *others]:
         conclusion = said.get(name)
-        changed = () if conclusion is None else tuple(one for one in conclusion.references if one not in standing)
+        references = [] if conclusion is None else conclusion.references
+        changed = tuple(one for one in references if one not in standing)
         evidence = sorted(found.get(name, ()), key=_standing)
-        rows.append(Judged(name, known.get(name), tuple(evidence), conclusion, changed))
+        further = [one for other, rules in found.items() if other != name and not changed for one in rules]
+        cited = tuple(_cited(further, references))
+        rows.append(Judged(name, known.get(name), tuple(evidence), conclusion, changed, cited))
     return rows
+
+
+def _cited(rules: Sequence[Evidence], references: Sequence[Reference]) -> Iterator[Evidence]:
+    """Those of the rules that are named, or have parts that are; a rule that is not named itself with these alone."""
+    named = {(one.folder, one.rule) for one in references}
+    for one in rules:
+        parts = tuple(part for part in one.parts if (one.folder, part.rule) in named)
+        if (one.folder, one.whole.rule) in named:
+            yield one
+        elif parts:
+            yield dataclasses.replace(one, parts=parts)
 
 
 def _standing(one: Evidence) -> int:
@@ -244,11 +277,11 @@ def _text(cell: Any) -> str:
     return "" if cell is None or (isinstance(cell, float) and pd.isna(cell)) else str(cell)
 
 
-def markdown(rows: Sequence[Judged], *, page: str, link: str, ranges: Mapping[str, Sequence[str]] | None = None) -> str:
+def markdown(rows: Sequence[Judged], *, page: str, link: str, ranges: Ranges | None = None) -> str:
     """The claims as a table in Markdown, one row each; `page` is the address of the verdict page, `link` of results.
 
     What came out is the conclusion. A claim without one has the number of the first rule with its verdict; where
-    verdicts differ, one for each. `ranges` say what the experiment of a folder speaks for, beside the number of seeds.
+    verdicts differ, one for each. `ranges` say, by claim and folder, what its rules there speak for beside the seeds.
     """
     lines = ["| claim | in words | verdict | what came out | pages, and what they speak for |", "|---|---|---|---|---|"]
     for row in rows:
@@ -264,14 +297,20 @@ def markdown(rows: Sequence[Judged], *, page: str, link: str, ranges: Mapping[st
     return "\n".join(lines) + "\n"
 
 
-def _pages(row: Judged, link: str, ranges: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """The pages of a claim, each with its seeds and its range: data_size (5 seeds, 0.10 to 0.21 million parameters)."""
-    for folder in dict.fromkeys(one.folder for one in row.evidence):
-        parts = [part for one in row.evidence if one.folder == folder for part in (one.parts or (one.whole,))]
-        counts = [part.n for part in parts if part.n and not part.is_exact]
-        seeds = [" to ".join(dict.fromkeys([str(min(counts)), str(max(counts))])) + " seeds"] if counts else []
-        said = ", ".join([*seeds, *ranges.get(folder, ())])
+def _pages(row: Judged, link: str, ranges: Ranges) -> Iterator[str]:
+    """The pages of a claim, each with its seeds and its range: data_size (5 seeds, 0.19 to 0.21 million parameters)."""
+    only_cited = {one.folder for one in row.only_cited}
+    for folder, rules in row.pages.items():
+        cited = ["cited only"] if folder in only_cited else []
+        said = ", ".join([*cited, *seeds_text(rules), *ranges.get((row.id, folder), ())])
         yield f"[`{folder}`]({link}/{folder}/report.html)" + (f" ({said})" if said else "")
+
+
+def seeds_text(rules: Sequence[Evidence]) -> list[str]:
+    """The seeds of all that some rules measured: 5 to 11 seeds; nothing where all of it is exact."""
+    parts = [part for one in rules for part in (one.parts or (one.whole,))]
+    counts = [part.n for part in parts if part.n and not part.is_exact]
+    return [" to ".join(dict.fromkeys([str(min(counts)), str(max(counts))])) + " seeds"] if counts else []
 
 
 def _numbers(row: Judged) -> str:
