@@ -251,6 +251,52 @@ def test_verdicts_that_differ_are_mixed_and_stand_each_for_itself(tmp_path):
     assert "[`first`](y/first/report.html) (3 seeds, 0.2 million parameters); [`second`]" in with_range
 
 
+def exact(verdict="supports", letter="a"):
+    """A rule all of whose parts hold by construction."""
+    parts = tuple(Part(f"C2{letter}.{i}", "", "supports", "", 5, "", True) for i in range(2))
+    return Evidence("x", "", Part(f"C2{letter}", "", verdict, "", 5, "", False), parts, "")
+
+
+def test_theorems_alone_support_no_claim():
+    (claim,) = [one for one in claims() if one.id == "C2"]
+    row = Judged("C2", claim, (exact(), exact(letter="b")))
+    assert (row.verdict, row.shown, row.advice) == ("supports", "holds by construction", claim.advice["supports"])
+    assert [(one.shown, one.kind, one.parts[0].shown) for one in row.evidence] == [
+        ("holds by construction", "", "holds by construction")
+    ] * 2
+    assert "| holds by construction |" in markdown([row], page="x", link="y")
+    assert index.summary([row]) == "Of 1 claims: 1 true by construction."
+    gone = dataclasses.replace(exact(), entry=withdrawals.Entry("Withdrawn", "", ""))
+    assert (gone.shown, gone.said_before, gone.kind) == ("withdrawn", "holds by construction", "exact, by construction")
+    assert exact("not measured").shown == "not measured"
+
+
+def test_a_claim_that_rests_on_theorems_and_on_measurements_is_supported_by_these():
+    measured = judged_by("supports").evidence
+    assert Judged("C2", None, (exact(), *measured)).shown == "supports"
+    mixed = Judged("C2", claims()[1], (exact(), *judged_by("contradicts").evidence))
+    assert (mixed.verdict, mixed.shown) == ("mixed", "mixed")
+    assert re.search(r"contradicts: .*<br>holds by construction: ", markdown([mixed], page="x", link="y"))
+
+
+def test_a_page_shows_what_holds_by_construction_and_the_table_keeps_the_answer(tmp_path):
+    theorem = AllOf(claim="C12", statement="By its layers.", parts=(OWN.replace(exact=True),) * 2)
+    folder = results(tmp_path, first=(theorem,))
+    build_all(folder, pages=False)
+    text = (folder / "index.html").read_text()
+    assert (
+        re.findall(r'class="verdict (\S+)">(holds by construction|supports)<', text)
+        == [("holds-by-construction", "holds by construction")] * 2
+    )
+    assert Reader(text).text.count(": holds by construction") == 2
+    assert [row.split(",")[0] for row in (folder / "first" / "verdicts.csv").read_text().splitlines()[1:]] == [
+        "C12",
+        "C12.1",
+        "C12.2",
+    ]
+    assert row_of(folder, "C12").verdict == "supports"
+
+
 def test_the_page_has_every_claim_its_range_and_the_command_that_measures_what_is_missing(folder):
     build_all(folder, pages=False)
     text = (folder / "index.html").read_text()

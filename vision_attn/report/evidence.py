@@ -13,6 +13,7 @@ from vision_attn.plan import Plan, folders_in
 from vision_attn.report import conclusions, withdrawals
 from vision_attn.report.claims import Claim, claim_of, claims
 from vision_attn.report.conclusions import Conclusion, Reference
+from vision_attn.report.shown import CONSTRUCTED, shown
 from vision_attn.report.withdrawals import Entry
 from vision_attn.spec import InputError
 from vision_attn.tables import read_tables
@@ -43,6 +44,11 @@ class Part:
     asked: str = ""
 
     @property
+    def shown(self) -> str:
+        """The verdict as readers see it."""
+        return shown(self.verdict, is_exact=self.is_exact)
+
+    @property
     def told(self) -> str:
         """The number and its statement in a line; an interval that looks decided says what leaves it open."""
         limited = f", {BUDGET}" if self.verdict == BUDGET else ""
@@ -68,6 +74,21 @@ class Evidence:
     @property
     def verdict(self) -> str:
         return "withdrawn" if self.is_withdrawn else self.whole.verdict
+
+    @property
+    def shown(self) -> str:
+        """The verdict as readers see it."""
+        return shown(self.verdict, is_exact=self.is_exact)
+
+    @property
+    def said_before(self) -> str:
+        """The verdict as readers saw it before it was withdrawn."""
+        return dataclasses.replace(self, entry=None).shown
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all of it holds by construction."""
+        return all(part.is_exact for part in self.parts or (self.whole,))
 
     @property
     def is_withdrawn(self) -> bool:
@@ -106,10 +127,10 @@ class Evidence:
 
     @property
     def kind(self) -> str:
-        """Whether it holds by construction or was measured."""
+        """Whether it holds by construction or was measured; nothing where the verdict says so."""
         exact = [part.is_exact for part in self.parts or (self.whole,)]
         if all(exact):
-            return "exact, by construction"
+            return "" if self.shown == CONSTRUCTED else "exact, by construction"
         return f"measured; {sum(exact)} of {len(exact)} parts exact" if any(exact) else "measured"
 
 
@@ -152,6 +173,12 @@ class Judged:
         if not current:
             return "withdrawn" if any(one.is_withdrawn for one in self.evidence) else "not measured"
         return current.pop() if len(current) == 1 else "mixed"
+
+    @property
+    def shown(self) -> str:
+        """The verdict as readers see it: theorems alone support nothing."""
+        supporting = [one for one in self.evidence if one.verdict == "supports"]
+        return shown(self.verdict, is_exact=all(one.is_exact for one in supporting))
 
     @property
     def in_short(self) -> Conclusion | None:
@@ -289,7 +316,7 @@ def markdown(rows: Sequence[Judged], *, page: str, link: str, ranges: Ranges | N
             cells = (
                 f"[{row.id}]({page}#{row.id})",
                 _cell(row.claim.short),
-                row.verdict,
+                row.shown,
                 _cell(row.in_short.markdown(link)) if row.in_short else _numbers(row),
                 "; ".join(_pages(row, link, ranges or {})),
             )
@@ -317,7 +344,7 @@ def _numbers(row: Judged) -> str:
     current = [one for one in row.evidence if not one.is_withdrawn and one.verdict != "not measured"]
     if row.verdict != "mixed":
         return next((_number(one) for one in current if one.verdict == row.verdict), "")
-    first = {one.verdict: one for one in reversed(current)}
+    first = {one.shown: one for one in reversed(current)}
     return "<br>".join(f"{verdict}: {_number(one)}" for verdict, one in sorted(first.items()))
 
 

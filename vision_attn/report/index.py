@@ -24,6 +24,7 @@ from vision_attn.report.evidence import Evidence, Judged, Part, folders, judged,
 from vision_attn.report.html import render
 from vision_attn.report.ranges import Known, looked_at, runs_of
 from vision_attn.report.scope import in_brief, scope
+from vision_attn.report.shown import CONSTRUCTED
 from vision_attn.sources import FAULTS
 from vision_attn.spec import InputError
 from vision_attn.store import RUNS, write_atomic
@@ -216,9 +217,9 @@ def _page(results: Path, rows: list[Judged], entries: dict[str, Entry], cited: C
 
 def summary(rows: list[Judged]) -> str:
     """How many of the claims have which verdict: 2 supported, 1 mixed, 3 withdrawn, 6 not measured."""
-    words = {"supports": "supported", "contradicts": "contradicted"}
+    words = {"supports": "supported", "contradicts": "contradicted", CONSTRUCTED: "true by construction"}
     own = [row for row in rows if row.claim is not None]
-    counts = Counter(words.get(row.verdict, row.verdict) for row in own)
+    counts = Counter(words.get(row.shown, row.shown) for row in own)
     said = wording.listing([f"{count} {word}" for word, count in counts.items()])
     return f"Of {len(own)} claims: {said}."
 
