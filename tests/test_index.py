@@ -16,11 +16,12 @@ from vision_attn.records import Records
 from vision_attn.report import build_all, index, page, withdrawals
 from vision_attn.report.claims import claim_of, claims
 from vision_attn.report.conclusions import Conclusion, Reference
+from vision_attn.report.decisions import decisions
 from vision_attn.report.evidence import Evidence, Judged, Part, judged, markdown
 from vision_attn.report.ranges import looked_at, runs_of
 from vision_attn.report.scope import in_brief, scope
 from vision_attn.spec import InputError, to_json
-from vision_attn.verdicts import AllOf, BoundVerdict, DifferenceVerdict, cell
+from vision_attn.verdicts import AllOf, BoundVerdict, DifferenceVerdict, cell, findings
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTORS = {"model": ["ViT", "ResNet"], "train_size": [100, 400], "seed": [0, 1, 2]}
@@ -523,6 +524,60 @@ def test_a_conclusion_whose_verdict_is_another_now_is_left_out_and_says_so(named
 def test_a_conclusion_without_verdicts_or_about_no_rule_is_refused(text, said, folder, tmp_path):
     with pytest.raises(InputError, match=said):
         concluded(folder, text, tmp_path)
+
+
+def barely(tmp_path, level=0.95):
+    """Results of a rule of two parts: the first contradicts by itself, p = 0.03, but 0.06 corrected for both."""
+
+    def noisy(one):
+        yield {"metric": "accuracy", "split": "test", "value": 0.02 + 0.0061 * (one["seed"] - 1)}
+
+    own = {"at": at("ViT", 100), "bound": 0, "level": level}
+    low, high = (BoundVerdict(claim="C2", statement=f"It is {side}.", side=side, **own) for side in ("below", "above"))
+    rule = AllOf(claim="C2", statement="So.", parts=(low, high))
+    records = make_records(FACTORS, noisy, verdicts=(to_json(rule),))
+    records.runs["train_seconds"] = 1.0
+    page.write(records, tmp_path / "first")
+    records.plan.write(tmp_path / "first")
+    return tmp_path
+
+
+def test_a_part_that_contradicts_only_uncorrected_says_so_wherever_it_stands(tmp_path):
+    folder = barely(tmp_path)
+    (one,) = row_of(folder, "C2").evidence
+    assert one.whole.verdict == "inconclusive"
+    assert [(part.verdict, part.shown) for part in one.parts] == [
+        ("contradicts", "contradicts, uncorrected"),
+        ("supports", "supports"),
+    ]
+    effect = one.parts[0].effect
+    (folder / "CONCLUSIONS.md").write_text(f"## C2\nNot low (`first` C2.1, contradicts uncorrected: {effect}).\n")
+    row = row_of(folder, "C2")
+    assert [str(named) for named in row.conclusion.references] == [f"first C2.1, contradicts uncorrected: {effect}"]
+    said = f"Not low ([{effect}](y/first/report.html), [uncorrected](x#uncorrected))."
+    assert said in markdown([row], page="x", link="y")
+    build_all(folder, pages=False)
+    read = Reader((folder / "index.html").read_text())
+    assert re.search(rf"Not low \(\s*{re.escape(effect)}\s*, uncorrected\s*\)\.", read.text)
+    assert "n = 3: contradicts, uncorrected" in read.text
+    assert "#uncorrected" in read.links
+    assert "uncorrected" in read.ids
+    (shown, _) = decisions(findings(Records.from_folder(folder / "first")))[1:]
+    assert (shown.verdict, shown.words) == (
+        "contradicts",
+        "Uncorrected: p = 0.059 after Holm's correction for the number of parts.",
+    )
+
+
+def test_whether_a_part_holds_corrected_is_asked_at_its_own_level(tmp_path):
+    (one,) = row_of(barely(tmp_path, level=0.9), "C2").evidence
+    assert [part.shown for part in (one.whole, *one.parts)] == ["contradicts", "contradicts", "supports"]
+
+
+def test_what_holds_by_construction_is_cited_as_that_where_it_has_no_number(tmp_path):
+    theorem = AllOf(claim="C2", statement="By its layers.", parts=(OWN.replace(exact=True),) * 2)
+    row = concluded(results(tmp_path, first=(theorem,)), "## C2\nSo (`first` C2, supports).\n", tmp_path)
+    assert "So ([holds by construction](y/first/report.html))." in markdown([row], page="x", link="y")
 
 
 def test_every_claim_has_a_conclusion_that_stands_on_the_committed_verdicts():

@@ -62,8 +62,12 @@ def _shown(one: Finding) -> str:
 
 
 def _words(one: Finding) -> str:
-    """What is said beside the verdict: of theorems none that count as support."""
-    return f"All {len(one.parts)} parts do." if one.parts and _shown(one) == CONSTRUCTED else one.words
+    """What is said beside the verdict: of theorems no count of support, and which part contradicts by itself alone."""
+    if one.parts and _shown(one) == CONSTRUCTED:
+        return f"All {len(one.parts)} parts do."
+    if one.verdict == "contradicts" and one.p_holm >= 1 - one.level:
+        return f"Uncorrected: p = {one.p_holm:.2g} after Holm's correction for the number of parts. {one.words}".strip()
+    return one.words
 
 
 def _is_exact(one: Finding) -> bool:

@@ -17,6 +17,7 @@ from vision_attn.report.shown import CONSTRUCTED, shown
 from vision_attn.report.withdrawals import Entry
 from vision_attn.spec import InputError
 from vision_attn.tables import read_tables
+from vision_attn.verdicts import SeedVerdict
 
 TABLE = "verdicts"
 NEEDED = ("claim", "statement", "estimate", "low", "high", "n", "verdict", "words", "rule", "metric")
@@ -24,6 +25,8 @@ DECIDES = ("supports", "contradicts")
 BUDGET = "budget-limited"
 LAST = (BUDGET, "not measured", "withdrawn")
 """What answers nothing, or no longer: told after what does."""
+LEVEL = re.compile(r"\b(\d+(?:\.\d+)?) % [\w-]+ interval")
+"""How a rule in words names the level of its interval, which the table does not have beside it."""
 Row = dict[Any, Any]
 Log = Mapping[tuple[str, str], Entry]
 Ranges = Mapping[tuple[str, str], Sequence[str]]
@@ -42,11 +45,13 @@ class Part:
     is_exact: bool
     p_holm: float = 1.0
     asked: str = ""
+    is_uncorrected: bool = False
+    """Whether it contradicts by itself only, and not corrected for the number of parts."""
 
     @property
     def shown(self) -> str:
         """The verdict as readers see it."""
-        return shown(self.verdict, is_exact=self.is_exact)
+        return shown(self.verdict, is_exact=self.is_exact, is_uncorrected=self.is_uncorrected)
 
     @property
     def told(self) -> str:
@@ -211,7 +216,12 @@ def judged(results: Path) -> list[Judged]:
             found.setdefault(claim_of(one.whole.rule), []).append(one)
     known = {one.id: one for one in claims()}
     others = sorted(set(found) - set(known))
-    standing = {_reference(one, part) for rules in found.values() for one in rules for part in (one.whole, *one.parts)}
+    standing = {
+        reference: reference
+        for rules in found.values()
+        for one in rules
+        for reference in (_reference(one, part) for part in (one.whole, *one.parts))
+    }
     said = conclusions.read(results)
     if unknown := sorted(set(said) - {*known, *others}):
         raise InputError(f"{results / conclusions.FILE} must be about claims of rules. Got {wording.listing(unknown)}.")
@@ -220,6 +230,8 @@ def judged(results: Path) -> list[Judged]:
         conclusion = said.get(name)
         references = [] if conclusion is None else conclusion.references
         changed = tuple(one for one in references if one not in standing)
+        if conclusion is not None:
+            conclusion = conclusion.with_references(standing)
         evidence = sorted(found.get(name, ()), key=_standing)
         further = [one for other, rules in found.items() if other != name and not changed for one in rules]
         cited = tuple(_cited(further, references))
@@ -244,7 +256,9 @@ def _standing(one: Evidence) -> int:
 
 def _reference(rule: Evidence, part: Part) -> Reference:
     verdict = "withdrawn" if rule.is_withdrawn else part.verdict
-    return Reference(rule.folder, part.rule, verdict, part.effect)
+    is_exact = rule.is_exact if part is rule.whole else part.is_exact
+    is_uncorrected = part.is_uncorrected and not rule.is_withdrawn
+    return Reference(rule.folder, part.rule, verdict, part.effect, is_uncorrected=is_uncorrected, is_exact=is_exact)
 
 
 def folders(results: Path) -> dict[Path, Plan]:
@@ -277,6 +291,7 @@ def _part(row: Row) -> Part:
     metric, rule = _text(row["metric"]), _text(row["rule"])
     is_difference = bool(row.get("is_difference", " minus " in rule))
     p = row.get("p_holm")
+    p_holm = None if p is None or pd.isna(p) else float(p)
     return Part(
         rule=str(row["claim"]),
         statement=_text(row["statement"]),
@@ -285,9 +300,16 @@ def _part(row: Row) -> Part:
         n=0 if pd.isna(row["n"]) else int(row["n"]),
         metric=metric,
         is_exact=row.get("is_exact") is True or row.get("is_exact") == "True",
-        p_holm=1.0 if p is None or pd.isna(p) else float(p),
+        p_holm=1.0 if p_holm is None else p_holm,
         asked=rule,
+        is_uncorrected=row["verdict"] == "contradicts" and p_holm is not None and p_holm >= 1 - _level(rule),
     )
+
+
+def _level(rule: str) -> float:
+    """The level of a rule in words: of the interval that it names, else of all that name none."""
+    named = LEVEL.search(rule)
+    return float(named[1]) / 100 if named else SeedVerdict.level
 
 
 def effect_text(row: Row, *, metric: str, is_difference: bool) -> str:
@@ -317,7 +339,7 @@ def markdown(rows: Sequence[Judged], *, page: str, link: str, ranges: Ranges | N
                 f"[{row.id}]({page}#{row.id})",
                 _cell(row.claim.short),
                 row.shown,
-                _cell(row.in_short.markdown(link)) if row.in_short else _numbers(row),
+                _cell(row.in_short.markdown(link, page=page)) if row.in_short else _numbers(row),
                 "; ".join(_pages(row, link, ranges or {})),
             )
             lines.append(f"| {' | '.join(cells)} |")

@@ -3,7 +3,7 @@
 CONSTRUCTED = "holds by construction"
 """In the place of "supports" where it follows from how the layers are built: nothing was measured."""
 UNCORRECTED = "uncorrected"
-"""Of a part that contradicts by itself, and no longer with its p-value corrected for the number of parts (Holm 1979)."""
+"""Of a part that contradicts by itself, but not with its p-value corrected for the number of parts (Holm 1979)."""
 
 
 def shown(verdict: str, *, is_exact: bool, is_uncorrected: bool = False) -> str:
