@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from frames import make_records
 from test_report import Reader
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 from vision_attn.cli.command import app
 from vision_attn.plan import Plan
 from vision_attn.records import Records
-from vision_attn.report import build_all, index, page, withdrawals
+from vision_attn.report import build_all, conclusions, index, page, withdrawals
 from vision_attn.report.claims import claim_of, claims
 from vision_attn.report.conclusions import Conclusion, Reference
 from vision_attn.report.decisions import decisions
@@ -569,6 +570,21 @@ def test_a_part_that_contradicts_only_uncorrected_says_so_wherever_it_stands(tmp
     )
 
 
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("C2.1, contradicts", "“contradicts uncorrected” of `first` C2.1: it contradicts by itself, but not with its"),
+        ("C2.2, supports uncorrected", "“supports” of `first` C2.2: its verdict does not depend on a correction"),
+    ],
+)
+def test_words_that_hide_a_missing_correction_or_claim_one_are_refused(named, said, tmp_path):
+    folder = barely(tmp_path)
+    effect = row_of(folder, "C2").evidence[0].parts[0].effect
+    (folder / "CONCLUSIONS.md").write_text(f"## C2\nSo (`first` {named}: {effect}).\n")
+    with pytest.raises(InputError, match=rf"CONCLUSIONS\.md, C2, must say {said}"):
+        judged(folder)
+
+
 def test_whether_a_part_holds_corrected_is_asked_at_its_own_level(tmp_path):
     (one,) = row_of(barely(tmp_path, level=0.9), "C2").evidence
     assert [part.shown for part in (one.whole, *one.parts)] == ["contradicts", "contradicts", "supports"]
@@ -584,6 +600,18 @@ def test_every_claim_has_a_conclusion_that_stands_on_the_committed_verdicts():
     rows = [row for row in judged(ROOT / "results") if row.claim is not None]
     assert {row.id: row.changed for row in rows} == {claim.id: () for claim in claims()}
     assert [row.id for row in rows if row.conclusion is None] == []
+
+
+def test_the_committed_words_say_of_every_part_that_contradicts_uncorrected_only_that_it_does():
+    marks = {True: set(), False: set()}
+    for claim in conclusions.read(ROOT / "results").values():
+        for one in claim.references:
+            table = pd.read_csv(ROOT / "results" / one.folder / "verdicts.csv").set_index("claim")
+            if one.verdict == "contradicts" and "." in one.rule:
+                marks[bool(table.loc[one.rule, "p_holm"] >= 0.05)].add(one)
+    assert [str(one) for one in marks[True] if not one.is_uncorrected] == []
+    assert [str(one) for one in marks[False] if one.is_uncorrected] == []
+    assert marks[False]
 
 
 def test_the_table_of_the_readme_is_that_of_the_committed_results():

@@ -13,7 +13,7 @@ from vision_attn.plan import Plan, folders_in
 from vision_attn.report import conclusions, withdrawals
 from vision_attn.report.claims import Claim, claim_of, claims
 from vision_attn.report.conclusions import Conclusion, Reference
-from vision_attn.report.shown import CONSTRUCTED, shown
+from vision_attn.report.shown import CONSTRUCTED, UNCORRECTED, shown
 from vision_attn.report.withdrawals import Entry
 from vision_attn.spec import InputError
 from vision_attn.tables import read_tables
@@ -207,7 +207,8 @@ class Judged:
 def judged(results: Path) -> list[Judged]:
     """C1 to C12, then claims of one's own, each with what the experiments in `results` say of it.
 
-    Reads the committed tables alone, whose checksums are verified. Raises `InputError` where one is damaged.
+    Reads the committed tables alone, whose checksums are verified. Raises `InputError` where one is damaged, and where
+    a conclusion does not say that a part it cites contradicts uncorrected only.
     """
     found: dict[str, list[Evidence]] = {}
     log = withdrawals.read(results)
@@ -231,12 +232,26 @@ def judged(results: Path) -> list[Judged]:
         references = [] if conclusion is None else conclusion.references
         changed = tuple(one for one in references if one not in standing)
         if conclusion is not None:
+            _require_marks(references, standing, f"{results / conclusions.FILE}, {name},")
             conclusion = conclusion.with_references(standing)
         evidence = sorted(found.get(name, ()), key=_standing)
         further = [one for other, rules in found.items() if other != name and not changed for one in rules]
         cited = tuple(_cited(further, references))
         rows.append(Judged(name, known.get(name), tuple(evidence), conclusion, changed, cited))
     return rows
+
+
+def _require_marks(said: Sequence[Reference], standing: Mapping[Reference, Reference], where: str) -> None:
+    """Raise `InputError` where words do not say that a part holds uncorrected only, or say so of one that holds."""
+    for one in said:
+        if (known := standing.get(one)) is not None and known.is_uncorrected != one.is_uncorrected:
+            marked, plain = (f"“{one.verdict}{mark}”" for mark in (f" {UNCORRECTED}", ""))
+            own, given = (marked, plain) if known.is_uncorrected else (plain, marked)
+            why = "by itself, but not with its p-value corrected for the number of parts"
+            reason = (
+                f"it {one.verdict} {why}" if known.is_uncorrected else "its verdict does not depend on a correction"
+            )
+            raise InputError(f"{where} must say {own} of `{one.folder}` {one.rule}: {reason}. Got {given} instead.")
 
 
 def _cited(rules: Sequence[Evidence], references: Sequence[Reference]) -> Iterator[Evidence]:
