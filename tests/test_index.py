@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from frames import make_records
 from test_report import Reader
@@ -13,12 +14,15 @@ from typer.testing import CliRunner
 from vision_attn.cli.command import app
 from vision_attn.plan import Plan
 from vision_attn.records import Records
-from vision_attn.report import build_all, index, page, withdrawals
+from vision_attn.report import build_all, conclusions, index, page, withdrawals
 from vision_attn.report.claims import claim_of, claims
 from vision_attn.report.conclusions import Conclusion, Reference
+from vision_attn.report.decisions import decisions
 from vision_attn.report.evidence import Evidence, Judged, Part, judged, markdown
+from vision_attn.report.ranges import looked_at, runs_of
+from vision_attn.report.scope import in_brief, scope
 from vision_attn.spec import InputError, to_json
-from vision_attn.verdicts import AllOf, BoundVerdict, DifferenceVerdict, cell
+from vision_attn.verdicts import AllOf, BoundVerdict, DifferenceVerdict, cell, findings
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTORS = {"model": ["ViT", "ResNet"], "train_size": [100, 400], "seed": [0, 1, 2]}
@@ -245,8 +249,54 @@ def test_verdicts_that_differ_are_mixed_and_stand_each_for_itself(tmp_path):
     assert supports.startswith("supports: −20.2 [")
     assert supports.endswith(" points (n = 3): With 100 images it is below.")
     assert pages == "[`first`](y/first/report.html) (3 seeds); [`second`](y/second/report.html) (3 seeds)"
-    with_range = markdown(judged(folder), page="x", link="y", ranges={"first": ["0.2 million parameters"]})
+    with_range = markdown(judged(folder), page="x", link="y", ranges={("C2", "first"): ["0.2 million parameters"]})
     assert "[`first`](y/first/report.html) (3 seeds, 0.2 million parameters); [`second`]" in with_range
+
+
+def exact(verdict="supports", letter="a"):
+    """A rule all of whose parts hold by construction."""
+    parts = tuple(Part(f"C2{letter}.{i}", "", "supports", "", 5, "", True) for i in range(2))
+    return Evidence("x", "", Part(f"C2{letter}", "", verdict, "", 5, "", False), parts, "")
+
+
+def test_theorems_alone_support_no_claim():
+    (claim,) = [one for one in claims() if one.id == "C2"]
+    row = Judged("C2", claim, (exact(), exact(letter="b")))
+    assert (row.verdict, row.shown, row.advice) == ("supports", "holds by construction", claim.advice["supports"])
+    assert [(one.shown, one.kind, one.parts[0].shown) for one in row.evidence] == [
+        ("holds by construction", "", "holds by construction")
+    ] * 2
+    assert "| holds by construction |" in markdown([row], page="x", link="y")
+    assert index.summary([row]) == "Of 1 claims: 1 true by construction."
+    gone = dataclasses.replace(exact(), entry=withdrawals.Entry("Withdrawn", "", ""))
+    assert (gone.shown, gone.said_before, gone.kind) == ("withdrawn", "holds by construction", "exact, by construction")
+    assert exact("not measured").shown == "not measured"
+
+
+def test_a_claim_that_rests_on_theorems_and_on_measurements_is_supported_by_these():
+    measured = judged_by("supports").evidence
+    assert Judged("C2", None, (exact(), *measured)).shown == "supports"
+    mixed = Judged("C2", claims()[1], (exact(), *judged_by("contradicts").evidence))
+    assert (mixed.verdict, mixed.shown) == ("mixed", "mixed")
+    assert re.search(r"contradicts: .*<br>holds by construction: ", markdown([mixed], page="x", link="y"))
+
+
+def test_a_page_shows_what_holds_by_construction_and_the_table_keeps_the_answer(tmp_path):
+    theorem = AllOf(claim="C12", statement="By its layers.", parts=(OWN.replace(exact=True),) * 2)
+    folder = results(tmp_path, first=(theorem,))
+    build_all(folder, pages=False)
+    text = (folder / "index.html").read_text()
+    assert (
+        re.findall(r'class="verdict (\S+)">(holds by construction|supports)<', text)
+        == [("holds-by-construction", "holds by construction")] * 2
+    )
+    assert Reader(text).text.count(": holds by construction") == 2
+    assert [row.split(",")[0] for row in (folder / "first" / "verdicts.csv").read_text().splitlines()[1:]] == [
+        "C12",
+        "C12.1",
+        "C12.2",
+    ]
+    assert row_of(folder, "C12").verdict == "supports"
 
 
 def test_the_page_has_every_claim_its_range_and_the_command_that_measures_what_is_missing(folder):
@@ -265,6 +315,98 @@ def test_the_page_has_every_claim_its_range_and_the_command_that_measures_what_i
     assert "My <own> claim." in read.text
     assert {"first/report.html#LearningCurve", "second/report.html#verdicts", "first/report.html"} <= set(read.links)
     assert claims()[0].original in read.text
+
+
+def test_a_claim_speaks_for_the_cells_that_its_rules_look_at_and_not_for_the_whole_page(tmp_path):
+    small, more = worse(100).replace(claim="C2"), worse(400).replace(claim="C3")
+    folder = results(tmp_path, first=(small, more), second=(SMALL, more.replace(claim="C2")))
+    size = "3 seeds, 0.21 million parameters, {} training images, 48,000 images seen"
+    told = {row.split("]")[0][-2:]: row for row in index.table(folder).splitlines()[2:]}
+    assert re.findall(r"\(([^()]+ seeds[^()]*)\)", told["C2"]) == [size.format("100"), size.format("100 to 400")]
+    assert re.findall(r"\(([^()]+ seeds[^()]*)\)", told["C3"]) == [size.format("400")]
+    build_all(folder, pages=False)
+    text = (folder / "index.html").read_text()
+    ranges = {
+        re.search(r">(\w+), C", row)[1] + re.search(r", (C\w+)<", row)[1]: re.findall(
+            r"<li>([^<]+)</li></ul></td>", row
+        )
+        for row in text.split("<tr>")
+        if 'data-label="speaks for"' in row
+    }
+    assert ranges == {
+        "firstC2": ["limited by the data"],
+        "firstC3": ["limited by the training budget, not by the data"],
+        "secondC2a": ["limited by the data in 2 of 4 cells, by the training budget in the others"],
+        "secondC2b": ["limited by the training budget, not by the data"],
+    }
+
+
+def test_what_limits_a_cell_at_its_largest_budget_is_told_by_the_smaller_ones():
+    """Accuracy does not grow from 100 to 400 images seen: data limit the cell, though its images are not all known."""
+
+    def flat(one):
+        yield from ({"metric": "accuracy", "split": split, "value": 0.5} for split in ("train", "test"))
+
+    records = make_records({"model": ["ViT"], "train_size": [100], "images_seen": [100, 400], "seed": [0, 1]}, flat)
+    records.runs["measured_images_seen"] = records.runs["images_seen"]
+
+    def at_budget(seen):
+        return frozenset(records.runs.loc[records.runs["images_seen"] == seen, "run"])
+
+    said = "limited by the data in all 1 cells, in 1 of them perhaps by the size of the network"
+    assert scope(records, at_budget(400))[1:] == ["400 images seen in training", said]
+    assert scope(records, at_budget(100))[1:] == [
+        "100 images seen in training",
+        "limited by the training budget, not by the data",
+    ]
+
+
+def test_rules_of_one_page_about_two_claims_have_ranges_of_their_own():
+    folder = ROOT / "results" / "data_size"
+    records = Records.from_folder(folder)
+    own = [one for row in judged(ROOT / "results") for one in row.evidence if one.folder == folder.name]
+    known = looked_at(records, own)
+    assert set(known) == {part.rule for one in own for part in (one.whole, *one.parts)}
+    told = {one.whole.rule: in_brief(records, runs_of([one], known)) for one in own}
+    size = "0.19 to 0.21 million parameters"
+    assert told["C2"] == [size, "250 to 4,000 training images", "768,000 images seen"]
+    assert told["C3"] == [size, "8,000 training images", "768,000 to 3,072,000 images seen"]
+
+
+def test_a_rule_that_cannot_tell_its_cells_speaks_for_the_whole_page(folder):
+    (one,) = [one for one in row_of(folder, "C2").evidence if one.folder == "first"]
+    known = looked_at(Records.from_folder(folder / "first"), [one])
+    assert len(runs_of([one], known)) == 12
+    assert len(runs_of([dataclasses.replace(one, parts=one.parts[:1])], known)) == 6
+    del known["C2.2"]
+    assert runs_of([one], known) is None
+
+
+def test_parts_that_the_budget_leaves_open_are_none_that_a_decided_rule_speaks_for():
+    parts = [Part(f"C2.{i}", "", verdict, "", 5, "", False) for i, verdict in enumerate(("supports", "budget-limited"))]
+    known = {"C2.0": frozenset("a"), "C2.1": frozenset("b")}
+    for whole, runs in (("supports", "a"), ("budget-limited", "ab")):
+        one = Evidence("x", "", Part("C2", "", whole, "", 0, "", False), tuple(parts), "")
+        assert runs_of([one], known) == frozenset(runs)
+
+
+def test_a_page_that_only_the_words_about_a_claim_cite_stands_beside_it_with_the_range_of_what_they_cite(tmp_path):
+    other = SMALL.replace(claim="Speed")
+    folder = results(tmp_path, first=(SMALL,), other=(other, worse(400).replace(claim="More")))
+    (own,) = row_of(folder, "Speed").evidence
+    text = f"It is behind (`first` C2, supports), fast, too (`other` Speed.1, supports: {own.parts[0].effect}).\n"
+    (folder / "CONCLUSIONS.md").write_text(f"## C2\n{text}")
+    row = row_of(folder, "C2")
+    assert [(one.folder, one.whole.rule, [part.rule for part in one.parts]) for one in row.cited] == [
+        ("other", "Speed", ["Speed.1"])
+    ]
+    assert row.verdict == "supports"
+    said = "3 seeds, 0.21 million parameters, 100 training images, 48,000 images seen"
+    assert f"; [`other`]({folder.name}/other/report.html) (cited only, {said})" in index.table(folder)
+    build_all(folder, pages=False)
+    assert f"Cited, and not in the verdict: other, Speed ({said})" in Reader((folder / "index.html").read_text()).text
+    (folder / "CONCLUSIONS.md").write_text(f"## C2\n{text.replace('Speed.1, supports', 'Speed.1, contradicts')}")
+    assert row_of(folder, "C2").cited == ()
 
 
 def test_the_page_holds_every_picture_once_and_shows_it_wherever_it_is_asked_for(folder):
@@ -385,10 +527,91 @@ def test_a_conclusion_without_verdicts_or_about_no_rule_is_refused(text, said, f
         concluded(folder, text, tmp_path)
 
 
+def barely(tmp_path, level=0.95):
+    """Results of a rule of two parts: the first contradicts by itself, p = 0.03, but 0.06 corrected for both."""
+
+    def noisy(one):
+        yield {"metric": "accuracy", "split": "test", "value": 0.02 + 0.0061 * (one["seed"] - 1)}
+
+    own = {"at": at("ViT", 100), "bound": 0, "level": level}
+    low, high = (BoundVerdict(claim="C2", statement=f"It is {side}.", side=side, **own) for side in ("below", "above"))
+    rule = AllOf(claim="C2", statement="So.", parts=(low, high))
+    records = make_records(FACTORS, noisy, verdicts=(to_json(rule),))
+    records.runs["train_seconds"] = 1.0
+    page.write(records, tmp_path / "first")
+    records.plan.write(tmp_path / "first")
+    return tmp_path
+
+
+def test_a_part_that_contradicts_only_uncorrected_says_so_wherever_it_stands(tmp_path):
+    folder = barely(tmp_path)
+    (one,) = row_of(folder, "C2").evidence
+    assert one.whole.verdict == "inconclusive"
+    assert [(part.verdict, part.shown) for part in one.parts] == [
+        ("contradicts", "contradicts, uncorrected"),
+        ("supports", "supports"),
+    ]
+    effect = one.parts[0].effect
+    (folder / "CONCLUSIONS.md").write_text(f"## C2\nNot low (`first` C2.1, contradicts uncorrected: {effect}).\n")
+    row = row_of(folder, "C2")
+    assert [str(named) for named in row.conclusion.references] == [f"first C2.1, contradicts uncorrected: {effect}"]
+    said = f"Not low ([{effect}](y/first/report.html), [uncorrected](x#uncorrected))."
+    assert said in markdown([row], page="x", link="y")
+    build_all(folder, pages=False)
+    read = Reader((folder / "index.html").read_text())
+    assert re.search(rf"Not low \(\s*{re.escape(effect)}\s*, uncorrected\s*\)\.", read.text)
+    assert "n = 3: contradicts, uncorrected" in read.text
+    assert "#uncorrected" in read.links
+    assert "uncorrected" in read.ids
+    (shown, _) = decisions(findings(Records.from_folder(folder / "first")))[1:]
+    assert (shown.verdict, shown.words) == (
+        "contradicts",
+        "Uncorrected: p = 0.059 after Holm's correction for the number of parts.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("C2.1, contradicts", "“contradicts uncorrected” of `first` C2.1: it contradicts by itself, but not with its"),
+        ("C2.2, supports uncorrected", "“supports” of `first` C2.2: its verdict does not depend on a correction"),
+    ],
+)
+def test_words_that_hide_a_missing_correction_or_claim_one_are_refused(named, said, tmp_path):
+    folder = barely(tmp_path)
+    effect = row_of(folder, "C2").evidence[0].parts[0].effect
+    (folder / "CONCLUSIONS.md").write_text(f"## C2\nSo (`first` {named}: {effect}).\n")
+    with pytest.raises(InputError, match=rf"CONCLUSIONS\.md, C2, must say {said}"):
+        judged(folder)
+
+
+def test_whether_a_part_holds_corrected_is_asked_at_its_own_level(tmp_path):
+    (one,) = row_of(barely(tmp_path, level=0.9), "C2").evidence
+    assert [part.shown for part in (one.whole, *one.parts)] == ["contradicts", "contradicts", "supports"]
+
+
+def test_what_holds_by_construction_is_cited_as_that_where_it_has_no_number(tmp_path):
+    theorem = AllOf(claim="C2", statement="By its layers.", parts=(OWN.replace(exact=True),) * 2)
+    row = concluded(results(tmp_path, first=(theorem,)), "## C2\nSo (`first` C2, supports).\n", tmp_path)
+    assert "So ([holds by construction](y/first/report.html))." in markdown([row], page="x", link="y")
+
+
 def test_every_claim_has_a_conclusion_that_stands_on_the_committed_verdicts():
     rows = [row for row in judged(ROOT / "results") if row.claim is not None]
     assert {row.id: row.changed for row in rows} == {claim.id: () for claim in claims()}
     assert [row.id for row in rows if row.conclusion is None] == []
+
+
+def test_the_committed_words_say_of_every_part_that_contradicts_uncorrected_only_that_it_does():
+    marks = {True: set(), False: set()}
+    for claim in conclusions.read(ROOT / "results").values():
+        for one in claim.references:
+            table = pd.read_csv(ROOT / "results" / one.folder / "verdicts.csv").set_index("claim")
+            if one.verdict == "contradicts" and "." in one.rule:
+                marks[bool(table.loc[one.rule, "p_holm"] >= 0.05)].add(one)
+    assert [str(one) for one in marks[True] if not one.is_uncorrected] == []
+    assert [str(one) for one in marks[False] if one.is_uncorrected] == []
+    assert marks[False]
 
 
 def test_the_table_of_the_readme_is_that_of_the_committed_results():

@@ -1,6 +1,7 @@
 """The page opens with the verdicts, and their table is written beside it."""
 
 import csv
+import re
 
 import pytest
 from frames import make_records
@@ -75,8 +76,37 @@ def test_what_holds_by_construction_is_told_from_what_was_measured(tmp_path):
     reach = make_records({"seed": [0, 1]}, lambda one: [{"metric": "reach", "value": 4.0}], verdicts=rules)
     text = Reader(write(reach, tmp_path).read_text()).text
     assert "In every run, by construction: were it not so, it would be a fault of the suite." in text
-    assert "4 all runs 5 supports exact, by construction" in text
+    assert "4 all runs 5 holds by construction" in text
     assert "Simulated with" not in text
+    with (tmp_path / "verdicts.csv").open() as file:
+        assert next(csv.DictReader(file))["verdict"] == "supports"
+
+
+def test_a_claim_all_of_whose_parts_hold_by_construction_has_no_support_to_count(tmp_path):
+    exact = BoundVerdict(
+        claim="C1", statement="It sees 4.", metric="reach", at=cell(), bound=5, side="below", exact=True
+    )
+    seen = exact.replace(statement="It sees more than 2.", bound=2, side="above")
+    measured = seen.replace(statement="It sees more than 3.", bound=3, exact=False)
+    rules = [
+        AllOf(claim="C1", statement="By its layers.", parts=(exact, seen)),
+        AllOf(claim="C2", statement="By its layers, and more.", parts=(exact, measured)),
+        exact.replace(claim="C3", statement="It sees less than 3.", bound=3),
+    ]
+    told = [to_json(rule) for rule in rules]
+    reach = make_records({"seed": [0, 1]}, lambda one: [{"metric": "reach", "value": 4.0}], verdicts=told)
+    text = write(reach, tmp_path).read_text()
+    shown = re.findall(r'<strong class="verdict ([\w-]+)">([\w -]+)</strong>((?:<p class="rule">[^<]*</p>)*)', text)
+    assert [(style.replace("-", " "), said) for style, said, _ in shown] == [
+        (name.replace("-", " "), name)
+        for name in (
+            *("holds by construction", "holds by construction", "holds by construction"),
+            *("supports", "holds by construction", "supports", "contradicts"),
+        )
+    ]
+    assert shown[0][2] == '<p class="rule">All 2 parts do.</p>'
+    assert [row[2] for row in shown[1:3]] == ["", ""]
+    assert shown[-1][2] == '<p class="rule">exact, by construction</p>'
 
 
 def test_the_verdicts_stand_above_the_figures_and_below_the_answer(tmp_path):

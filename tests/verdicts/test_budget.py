@@ -9,8 +9,8 @@ from frames import make_records
 from scipy import stats
 
 from vision_attn.records import Records
-from vision_attn.spec import InputError
-from vision_attn.verdicts import Quantity, claim
+from vision_attn.spec import InputError, spec
+from vision_attn.verdicts import AllOf, Quantity, Verdict, claim
 from vision_attn.verdicts.rates import found_rates
 
 LADDER = [48_000, 192_000, 768_000]
@@ -61,6 +61,48 @@ def test_its_cells_are_taken_at_the_largest_budget_unless_they_name_one(records)
         f"Limited by budget rather than data: ViT, 250 images ({said.format(gain)}) and CNN, 250 images "
         f"({said.format('+4.0 [+3.6, +4.4]')})."
     )
+
+
+@spec
+class Unknowing(Verdict):
+    """A rule of one's own that says nothing of its runs."""
+
+    rule = "So it is."
+    decide = None
+
+
+def looked_at(rule, records):
+    """The models, sizes and budgets of the runs that a rule looks at."""
+    runs = records.runs[records.runs["run"].isin(rule.looks_at(records))]
+    return {tuple(row) for row in runs[["model", "train_size", "images_seen"]].itertuples(index=False)}
+
+
+def test_a_rule_knows_the_runs_of_its_cells_at_the_budget_it_takes_them_at(records):
+    models = FACTORS["model"]
+    largest, named = worse(250), worse(4000, images_seen=48_000)
+    assert looked_at(claim("C2", "So.", largest.below(0)), records) == {(model, 250, 768_000) for model in models}
+    assert looked_at(claim("C2", "So.", named.below(0)), records) == {(model, 4000, 48_000) for model in models}
+    both = claim("C2", "So.", largest.below(0), named.below(0))
+    assert looked_at(both, records) == {(model, *one) for model in models for one in ((250, 768_000), (4000, 48_000))}
+    nested = AllOf(claim="C2", statement="So.", parts=(both, claim("C2", "So.", worse(4000).below(0))))
+    assert looked_at(nested, records) == looked_at(both, records) | {(model, 4000, 768_000) for model in models}
+
+
+def test_a_rule_that_chooses_a_learning_rate_looks_at_the_one_it_chooses():
+    factors = FACTORS | {"learning_rate": [0.001, 0.01]}
+
+    def history(one):
+        yield {"update": 1, "val_accuracy": 0.9 if (one["model"] == "ViT") == (one["learning_rate"] == 0.01) else 0.1}
+
+    records = make_records(factors, rows, history=history)
+    runs = records.runs[records.runs["run"].isin(claim("C2", "So.", worse(250).below(0)).looks_at(records))]
+    assert set(zip(runs["model"], runs["learning_rate"], strict=True)) == {("ViT", 0.01), ("CNN", 0.001)}
+
+
+def test_where_a_part_cannot_tell_its_runs_the_claim_cannot(records):
+    own = Unknowing(claim="C2", statement="So.")
+    both = AllOf(claim="C2", statement="So.", parts=(claim("C2", "So.", worse(250).below(0)), own))
+    assert (own.looks_at(records), both.looks_at(records)) == (None, None)
 
 
 def test_a_cell_that_still_gains_from_budget_leaves_the_rule_undecided(records):

@@ -7,33 +7,47 @@ experiment's folder, and its number as the verdict page prints it:
 
     With 1,000 images it is far behind (`data_size` C2.4, supports: −20.1 [−20.8, −19.5] points).
 
+A part of a rule that contradicts by itself, but not corrected for the number of parts, is "contradicts uncorrected".
 A paragraph is shown as long as all its verdicts and numbers are those of the committed tables.
 """
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Self, get_args
 
+from vision_attn.report.shown import UNCORRECTED, shown
 from vision_attn.spec import InputError
 from vision_attn.verdicts.base import Answer
 
 FILE = "CONCLUSIONS.md"
-REFERENCE = re.compile(rf"\(`([\w.-]+)` ([^()`]+?), ({'|'.join(get_args(Answer))})(?:: ([^()`]+))?\)")
+REFERENCE = re.compile(rf"\(`([\w.-]+)` ([^()`]+?), ({'|'.join(get_args(Answer))})( {UNCORRECTED})?(?:: ([^()`]+))?\)")
 FORM = "(`data_size` C2.4, supports: −20.1 [−20.8, −19.5] points)"
 
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """A verdict of one rule, or part of a rule, with its number as text; empty where the rule has none of its own."""
+    """A verdict of one rule, or part of a rule, with its number as text; empty where the rule has none of its own.
+
+    `is_uncorrected` and `is_exact` are how the verdict came about, and no part of what it is.
+    """
 
     folder: str
     rule: str
     verdict: str
     effect: str
+    is_uncorrected: bool = dataclasses.field(default=False, compare=False)
+    is_exact: bool = dataclasses.field(default=False, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.folder} {self.rule}, {self.verdict}" + (f": {self.effect}" if self.effect else "")
+        mark = f" {UNCORRECTED}" * self.is_uncorrected
+        return f"{self.folder} {self.rule}, {self.verdict}{mark}" + (f": {self.effect}" if self.effect else "")
+
+    @property
+    def told(self) -> str:
+        """What stands for it in a sentence: its number, or its verdict."""
+        return self.effect or shown(self.verdict, is_exact=self.is_exact)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +60,22 @@ class Conclusion:
     def references(self) -> list[Reference]:
         return [piece for piece in self.pieces if isinstance(piece, Reference)]
 
-    def markdown(self, link: str) -> str:
-        """The words with numbers that link to their pages; `link` is the address of the folder of results."""
+    def with_references(self, known: Mapping[Reference, Reference]) -> Self:
+        """The same with what is known of its references."""
+        pieces = (known.get(piece, piece) if isinstance(piece, Reference) else piece for piece in self.pieces)
+        return dataclasses.replace(self, pieces=tuple(pieces))
+
+    def markdown(self, link: str, *, page: str) -> str:
+        """The words with numbers that link to their pages; `link` is the address of the folder of results.
+
+        `page` is that of the verdict page, which says what "uncorrected" means.
+        """
         return "".join(
             piece
             if isinstance(piece, str)
-            else f"([{piece.effect or piece.verdict}]({link}/{piece.folder}/report.html))"
+            else f"([{piece.told}]({link}/{piece.folder}/report.html)"
+            + f", [{UNCORRECTED}]({page}#{UNCORRECTED})" * piece.is_uncorrected
+            + ")"
             for piece in self.pieces
         )
 
@@ -84,7 +108,10 @@ def _conclusion(words: str, where: str) -> Conclusion:
     if words.count("(`") != len(REFERENCE.findall(words)) or not REFERENCE.search(words):
         raise InputError(f"{where} must name the verdicts that it rests on, each like {FORM}. Got {words!r} instead.")
     texts = REFERENCE.split(words)[:: REFERENCE.groups + 1]
-    references = [Reference(*(one or "" for one in match.groups())) for match in REFERENCE.finditer(words)]
+    references = [
+        Reference(folder, rule, verdict, effect or "", is_uncorrected=bool(mark))
+        for folder, rule, verdict, mark, effect in (match.groups() for match in REFERENCE.finditer(words))
+    ]
     pieces: list[str | Reference] = [texts[0]]
     for reference, after in zip(references, texts[1:], strict=True):
         pieces += [reference, after]

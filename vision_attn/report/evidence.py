@@ -13,9 +13,11 @@ from vision_attn.plan import Plan, folders_in
 from vision_attn.report import conclusions, withdrawals
 from vision_attn.report.claims import Claim, claim_of, claims
 from vision_attn.report.conclusions import Conclusion, Reference
+from vision_attn.report.shown import CONSTRUCTED, UNCORRECTED, shown
 from vision_attn.report.withdrawals import Entry
 from vision_attn.spec import InputError
 from vision_attn.tables import read_tables
+from vision_attn.verdicts import SeedVerdict
 
 TABLE = "verdicts"
 NEEDED = ("claim", "statement", "estimate", "low", "high", "n", "verdict", "words", "rule", "metric")
@@ -23,8 +25,11 @@ DECIDES = ("supports", "contradicts")
 BUDGET = "budget-limited"
 LAST = (BUDGET, "not measured", "withdrawn")
 """What answers nothing, or no longer: told after what does."""
+LEVEL = re.compile(r"\b(\d+(?:\.\d+)?) % [\w-]+ interval")
+"""How a rule in words names the level of its interval, which the table does not have beside it."""
 Row = dict[Any, Any]
 Log = Mapping[tuple[str, str], Entry]
+Ranges = Mapping[tuple[str, str], Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +45,13 @@ class Part:
     is_exact: bool
     p_holm: float = 1.0
     asked: str = ""
+    is_uncorrected: bool = False
+    """Whether it contradicts by itself only, and not corrected for the number of parts."""
+
+    @property
+    def shown(self) -> str:
+        """The verdict as readers see it."""
+        return shown(self.verdict, is_exact=self.is_exact, is_uncorrected=self.is_uncorrected)
 
     @property
     def told(self) -> str:
@@ -67,6 +79,21 @@ class Evidence:
     @property
     def verdict(self) -> str:
         return "withdrawn" if self.is_withdrawn else self.whole.verdict
+
+    @property
+    def shown(self) -> str:
+        """The verdict as readers see it."""
+        return shown(self.verdict, is_exact=self.is_exact)
+
+    @property
+    def said_before(self) -> str:
+        """The verdict as readers saw it before it was withdrawn."""
+        return dataclasses.replace(self, entry=None).shown
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all of it holds by construction."""
+        return all(part.is_exact for part in self.parts or (self.whole,))
 
     @property
     def is_withdrawn(self) -> bool:
@@ -118,10 +145,10 @@ class Evidence:
 
     @property
     def kind(self) -> str:
-        """Whether it holds by construction or was measured."""
+        """Whether it holds by construction or was measured; nothing where the verdict says so."""
         exact = [part.is_exact for part in self.parts or (self.whole,)]
         if all(exact):
-            return "exact, by construction"
+            return "" if self.shown == CONSTRUCTED else "exact, by construction"
         return f"measured; {sum(exact)} of {len(exact)} parts exact" if any(exact) else "measured"
 
 
@@ -130,6 +157,7 @@ class Judged:
     """A claim of the tutorials, or of somebody's own, with all the evidence about it.
 
     `conclusion` says what it comes to; `changed` are the verdicts it rests on that are not, or no longer, as it says.
+    `cited` are the rules about something else on which it rests, each with those parts alone that it names.
     """
 
     id: str
@@ -137,6 +165,23 @@ class Judged:
     evidence: tuple[Evidence, ...]
     conclusion: Conclusion | None = None
     changed: tuple[Reference, ...] = ()
+    cited: tuple[Evidence, ...] = ()
+
+    @property
+    def pages(self) -> dict[str, list[Evidence]]:
+        """The rules about it by folder, and those cited of a folder that has none."""
+        found: dict[str, list[Evidence]] = {}
+        for one in self.evidence:
+            found.setdefault(one.folder, []).append(one)
+        for one in self.only_cited:
+            found.setdefault(one.folder, []).append(one)
+        return found
+
+    @property
+    def only_cited(self) -> list[Evidence]:
+        """The rules cited of a folder that has none about it."""
+        own = {one.folder for one in self.evidence}
+        return [one for one in self.cited if one.folder not in own]
 
     @property
     def verdict(self) -> str:
@@ -146,6 +191,12 @@ class Judged:
         if not current:
             return "withdrawn" if any(one.is_withdrawn for one in self.evidence) else "not measured"
         return current.pop() if len(current) == 1 else "mixed"
+
+    @property
+    def shown(self) -> str:
+        """The verdict as readers see it: theorems alone support nothing."""
+        supporting = [one for one in self.evidence if one.verdict == "supports"]
+        return shown(self.verdict, is_exact=all(one.is_exact for one in supporting))
 
     @property
     def in_short(self) -> Conclusion | None:
@@ -169,7 +220,8 @@ class Judged:
 def judged(results: Path) -> list[Judged]:
     """C1 to C12, then claims of one's own, each with what the experiments in `results` say of it.
 
-    Reads the committed tables alone, whose checksums are verified. Raises `InputError` where one is damaged.
+    Reads the committed tables alone, whose checksums are verified. Raises `InputError` where one is damaged, and where
+    a conclusion does not say that a part it cites contradicts uncorrected only.
     """
     found: dict[str, list[Evidence]] = {}
     log = withdrawals.read(results)
@@ -178,17 +230,52 @@ def judged(results: Path) -> list[Judged]:
             found.setdefault(claim_of(one.whole.rule), []).append(one)
     known = {one.id: one for one in claims()}
     others = sorted(set(found) - set(known))
-    standing = {_reference(one, part) for rules in found.values() for one in rules for part in (one.whole, *one.parts)}
+    standing = {
+        reference: reference
+        for rules in found.values()
+        for one in rules
+        for reference in (_reference(one, part) for part in (one.whole, *one.parts))
+    }
     said = conclusions.read(results)
     if unknown := sorted(set(said) - {*known, *others}):
         raise InputError(f"{results / conclusions.FILE} must be about claims of rules. Got {wording.listing(unknown)}.")
     rows = []
     for name in [*known, *others]:
         conclusion = said.get(name)
-        changed = () if conclusion is None else tuple(one for one in conclusion.references if one not in standing)
+        references = [] if conclusion is None else conclusion.references
+        changed = tuple(one for one in references if one not in standing)
+        if conclusion is not None:
+            _require_marks(references, standing, f"{results / conclusions.FILE}, {name},")
+            conclusion = conclusion.with_references(standing)
         evidence = sorted(found.get(name, ()), key=_standing)
-        rows.append(Judged(name, known.get(name), tuple(evidence), conclusion, changed))
+        further = [one for other, rules in found.items() if other != name and not changed for one in rules]
+        cited = tuple(_cited(further, references))
+        rows.append(Judged(name, known.get(name), tuple(evidence), conclusion, changed, cited))
     return rows
+
+
+def _require_marks(said: Sequence[Reference], standing: Mapping[Reference, Reference], where: str) -> None:
+    """Raise `InputError` where words do not say that a part holds uncorrected only, or say so of one that holds."""
+    for one in said:
+        if (known := standing.get(one)) is not None and known.is_uncorrected != one.is_uncorrected:
+            marked, plain = (f"“{one.verdict}{mark}”" for mark in (f" {UNCORRECTED}", ""))
+            own, given = (marked, plain) if known.is_uncorrected else (plain, marked)
+            why = "by itself, but not with its p-value corrected for the number of parts"
+            reason = (
+                f"it {one.verdict} {why}" if known.is_uncorrected else "its verdict does not depend on a correction"
+            )
+            raise InputError(f"{where} must say {own} of `{one.folder}` {one.rule}: {reason}. Got {given} instead.")
+
+
+def _cited(rules: Sequence[Evidence], references: Sequence[Reference]) -> Iterator[Evidence]:
+    """Those of the rules that are named, or have parts that are; a rule that is not named itself with these alone."""
+    named = {(one.folder, one.rule) for one in references}
+    for one in rules:
+        parts = tuple(part for part in one.parts if (one.folder, part.rule) in named)
+        if (one.folder, one.whole.rule) in named:
+            yield one
+        elif parts:
+            yield dataclasses.replace(one, parts=parts)
 
 
 def _standing(one: Evidence) -> int:
@@ -197,7 +284,9 @@ def _standing(one: Evidence) -> int:
 
 def _reference(rule: Evidence, part: Part) -> Reference:
     verdict = "withdrawn" if rule.is_withdrawn else part.verdict
-    return Reference(rule.folder, part.rule, verdict, part.effect)
+    is_exact = rule.is_exact if part is rule.whole else part.is_exact
+    is_uncorrected = part.is_uncorrected and not rule.is_withdrawn
+    return Reference(rule.folder, part.rule, verdict, part.effect, is_uncorrected=is_uncorrected, is_exact=is_exact)
 
 
 def folders(results: Path) -> dict[Path, Plan]:
@@ -230,6 +319,7 @@ def _part(row: Row) -> Part:
     metric, rule = _text(row["metric"]), _text(row["rule"])
     is_difference = bool(row.get("is_difference", " minus " in rule))
     p = row.get("p_holm")
+    p_holm = None if p is None or pd.isna(p) else float(p)
     return Part(
         rule=str(row["claim"]),
         statement=_text(row["statement"]),
@@ -238,9 +328,16 @@ def _part(row: Row) -> Part:
         n=0 if pd.isna(row["n"]) else int(row["n"]),
         metric=metric,
         is_exact=row.get("is_exact") is True or row.get("is_exact") == "True",
-        p_holm=1.0 if p is None or pd.isna(p) else float(p),
+        p_holm=1.0 if p_holm is None else p_holm,
         asked=rule,
+        is_uncorrected=row["verdict"] == "contradicts" and p_holm is not None and p_holm >= 1 - _level(rule),
     )
+
+
+def _level(rule: str) -> float:
+    """The level of a rule in words: of the interval that it names, else of all that name none."""
+    named = LEVEL.search(rule)
+    return float(named[1]) / 100 if named else SeedVerdict.level
 
 
 def effect_text(row: Row, *, metric: str, is_difference: bool) -> str:
@@ -257,11 +354,11 @@ def _text(cell: Any) -> str:
     return "" if cell is None or (isinstance(cell, float) and pd.isna(cell)) else str(cell)
 
 
-def markdown(rows: Sequence[Judged], *, page: str, link: str, ranges: Mapping[str, Sequence[str]] | None = None) -> str:
+def markdown(rows: Sequence[Judged], *, page: str, link: str, ranges: Ranges | None = None) -> str:
     """The claims as a table in Markdown, one row each; `page` is the address of the verdict page, `link` of results.
 
     What came out is the conclusion. A claim without one has the number of the first rule with its verdict; where
-    verdicts differ, one for each. `ranges` say what the experiment of a folder speaks for, beside the number of seeds.
+    verdicts differ, one for each. `ranges` say, by claim and folder, what its rules there speak for beside the seeds.
     """
     lines = ["| claim | in words | verdict | what came out | pages, and what they speak for |", "|---|---|---|---|---|"]
     for row in rows:
@@ -269,29 +366,35 @@ def markdown(rows: Sequence[Judged], *, page: str, link: str, ranges: Mapping[st
             cells = (
                 f"[{row.id}]({page}#{row.id})",
                 _cell(row.claim.short),
-                row.verdict,
-                _cell(row.in_short.markdown(link)) if row.in_short else _numbers(row),
+                row.shown,
+                _cell(row.in_short.markdown(link, page=page)) if row.in_short else _numbers(row),
                 "; ".join(_pages(row, link, ranges or {})),
             )
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _pages(row: Judged, link: str, ranges: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """The pages of a claim, each with its seeds and its range: data_size (5 seeds, 0.10 to 0.21 million parameters)."""
-    for folder in dict.fromkeys(one.folder for one in row.evidence):
-        parts = [part for one in row.evidence if one.folder == folder for part in (one.parts or (one.whole,))]
-        counts = [part.n for part in parts if part.n and not part.is_exact]
-        seeds = [" to ".join(dict.fromkeys([str(min(counts)), str(max(counts))])) + " seeds"] if counts else []
-        said = ", ".join([*seeds, *ranges.get(folder, ())])
+def _pages(row: Judged, link: str, ranges: Ranges) -> Iterator[str]:
+    """The pages of a claim, each with its seeds and its range: data_size (5 seeds, 0.19 to 0.21 million parameters)."""
+    only_cited = {one.folder for one in row.only_cited}
+    for folder, rules in row.pages.items():
+        cited = ["cited only"] if folder in only_cited else []
+        said = ", ".join([*cited, *seeds_text(rules), *ranges.get((row.id, folder), ())])
         yield f"[`{folder}`]({link}/{folder}/report.html)" + (f" ({said})" if said else "")
+
+
+def seeds_text(rules: Sequence[Evidence]) -> list[str]:
+    """The seeds of all that some rules measured: 5 to 11 seeds; nothing where all of it is exact."""
+    parts = [part for one in rules for part in (one.parts or (one.whole,))]
+    counts = [part.n for part in parts if part.n and not part.is_exact]
+    return [" to ".join(dict.fromkeys([str(min(counts)), str(max(counts))])) + " seeds"] if counts else []
 
 
 def _numbers(row: Judged) -> str:
     current = [one for one in row.evidence if not one.is_withdrawn and one.verdict != "not measured"]
     if row.verdict != "mixed":
         return next((_number(one) for one in current if one.verdict == row.verdict), "")
-    first = {one.verdict: one for one in reversed(current)}
+    first = {one.shown: one for one in reversed(current)}
     return "<br>".join(f"{verdict}: {_number(one)}" for verdict, one in sorted(first.items()))
 
 

@@ -20,9 +20,11 @@ from vision_attn.report import page, protocol
 from vision_attn.report.answer import answer
 from vision_attn.report.claims import tutorials
 from vision_attn.report.drawn import heading, made, named
-from vision_attn.report.evidence import Judged, Part, folders, judged, markdown
+from vision_attn.report.evidence import Evidence, Judged, Part, folders, judged, markdown, seeds_text
 from vision_attn.report.html import render
+from vision_attn.report.ranges import Known, looked_at, runs_of
 from vision_attn.report.scope import in_brief, scope
+from vision_attn.report.shown import CONSTRUCTED
 from vision_attn.sources import FAULTS
 from vision_attn.spec import InputError
 from vision_attn.store import RUNS, write_atomic
@@ -32,6 +34,10 @@ BEGIN, END = "<!-- claims -->\n", "<!-- /claims -->\n"
 """Between these a README has the table of claims."""
 WIDTH = 520
 """Pixels of a thumbnail, two for each that it is shown with."""
+
+
+Cited = dict[str, list[tuple[Evidence, list[str]]]]
+"""By claim, the rules about something else that its conclusion cites, each with its range."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +58,12 @@ class Thumbnail:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One experiment: its folder, its question, its answer and range, and the figure nearest to what decides a rule."""
+    """One experiment: its folder, its question and its answer; by rule its range, and the figure nearest to it."""
 
     folder: str
     title: str
     answer: str
-    scope: tuple[str, ...]
+    scopes: dict[str, tuple[str, ...]]
     thumbnails: dict[str, Thumbnail]
 
 
@@ -76,14 +82,19 @@ def build_all(
     plans = folders(results)
     if not plans:
         raise InputError(f"'{results}' has no experiment with a plan. Give the folder of all, such as results.")
-    kept: dict[Path, Records] = {}
+    kept: dict[str, Records] = {}
     for folder, plan in plans.items():
-        kept[folder] = load(plan, store or results / RUNS, committed=folder)
+        kept[folder.name] = load(plan, store or results / RUNS, committed=folder)
         if pages:
-            tell(page.write(kept[folder], folder))
+            tell(page.write(kept[folder.name], folder))
     rows = judged(results)
-    entries = {folder.name: _entry(folder, records, rows) for folder, records in kept.items()}
-    write_atomic(results / PAGE, _page(results, rows, entries).encode())
+    known = {name: looked_at(records, _about(name, rows)) for name, records in kept.items()}
+    entries = {name: _entry(name, records, rows, known[name]) for name, records in kept.items()}
+    cited = {
+        row.id: [(one, in_brief(kept[one.folder], runs_of([one], known[one.folder]))) for one in row.cited]
+        for row in rows
+    }
+    write_atomic(results / PAGE, _page(results, rows, entries, cited).encode())
     tell(results / PAGE)
     return results / PAGE
 
@@ -104,23 +115,29 @@ def write_table(readme: Path, results: Path, *, store: Path | None = None) -> No
 def table(results: Path, *, store: Path | None = None) -> str:
     """The claims as a table in Markdown, with links from the folder in which `results` lies."""
     rows, plans = judged(results), folders(results)
-    asked = {one.folder for row in rows if row.claim is not None for one in row.evidence}
-    ranges = {
-        folder.name: in_brief(load(plan, store or results / RUNS, committed=folder))
-        for folder, plan in plans.items()
-        if folder.name in asked
-    }
+    ranges: dict[tuple[str, str], list[str]] = {}
+    for folder, plan in plans.items():
+        asked = {row.id: row.pages[folder.name] for row in rows if row.claim is not None and folder.name in row.pages}
+        if asked:
+            records = load(plan, store or results / RUNS, committed=folder)
+            known = looked_at(records, _about(folder.name, rows))
+            ranges |= {(name, folder.name): in_brief(records, runs_of(own, known)) for name, own in asked.items()}
     return markdown(rows, page=f"{results.name}/{PAGE}", link=results.name, ranges=ranges)
 
 
-def _entry(folder: Path, records: Records, rows: list[Judged]) -> Entry:
-    own = [one for row in rows for one in row.evidence if one.folder == folder.name]
+def _about(folder: str, rows: list[Judged]) -> list[Evidence]:
+    return [one for row in rows for one in row.evidence if one.folder == folder]
+
+
+def _entry(folder: str, records: Records, rows: list[Judged], known: Known) -> Entry:
+    own = _about(folder, rows)
     title, _ = protocol.sentences(records.plan.question)
     drawn: dict[str, Thumbnail | None] = {}
     thumbnails = {one.decisive.rule: _thumbnail(records, one.decisive, drawn) for one in own}
     said = answer(records, own)
     shown = {rule: picture for rule, picture in thumbnails.items() if picture is not None}
-    return Entry(folder.name, title, said, tuple(scope(records)), shown)
+    scopes = {one.whole.rule: tuple(scope(records, runs_of([one], known))) for one in own}
+    return Entry(folder, title, said, scopes, shown)
 
 
 def _thumbnail(records: Records, part: Part, drawn: dict[str, Thumbnail | None]) -> Thumbnail | None:
@@ -184,12 +201,13 @@ def _words(name: str) -> set[str]:
     return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+", name)}
 
 
-def _page(results: Path, rows: list[Judged], entries: dict[str, Entry]) -> str:
+def _page(results: Path, rows: list[Judged], entries: dict[str, Entry], cited: Cited) -> str:
     return render(
         "index.html.j2",
         summary=summary(rows),
         rows=rows,
         entries=entries,
+        cited={claim: [(one, [*seeds_text([one]), *said]) for one, said in rules] for claim, rules in cited.items()},
         pictures={one.id: one for entry in entries.values() for one in entry.thumbnails.values()},
         tutorials=tutorials(),
         commands={row.id: command(row, results) for row in rows},
@@ -199,9 +217,9 @@ def _page(results: Path, rows: list[Judged], entries: dict[str, Entry]) -> str:
 
 def summary(rows: list[Judged]) -> str:
     """How many of the claims have which verdict: 2 supported, 1 mixed, 3 withdrawn, 6 not measured."""
-    words = {"supports": "supported", "contradicts": "contradicted"}
+    words = {"supports": "supported", "contradicts": "contradicted", CONSTRUCTED: "true by construction"}
     own = [row for row in rows if row.claim is not None]
-    counts = Counter(words.get(row.verdict, row.verdict) for row in own)
+    counts = Counter(words.get(row.shown, row.shown) for row in own)
     said = wording.listing([f"{count} {word}" for word, count in counts.items()])
     return f"Of {len(own)} claims: {said}."
 

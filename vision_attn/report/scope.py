@@ -1,5 +1,6 @@
 """Scope: for which models, data and budgets the records of an experiment speak, in a few words."""
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -13,15 +14,17 @@ from vision_attn.statistics import limits
 SEED = "seed"
 
 
-def scope(records: Records) -> list[str]:
-    """Models, data, budget, and what limits the results; what is not known is left out."""
-    found = (models_text(records), data_text(records), budget_text(records), limits_text(records))
+def scope(records: Records, runs: frozenset[str] | None = None) -> list[str]:
+    """Models, data, budget, and what limits the results, of all or of some runs; what is not known is left out."""
+    own = _at_runs(records, runs)
+    found = (models_text(own), data_text(own), budget_text(own), limits_text(_up_to(records, runs)))
     return [text for text in found if text]
 
 
-def in_brief(records: Records) -> list[str]:
-    """The size of the networks, the training images and how many they saw, where these are known."""
-    found = (models_text(records), _sizes_text(records), budget_text(records).removesuffix(" in training"))
+def in_brief(records: Records, runs: frozenset[str] | None = None) -> list[str]:
+    """The size of the networks, the training images and how many they saw, where known, of all or of some runs."""
+    own = _at_runs(records, runs)
+    found = (models_text(own), _sizes_text(own), budget_text(own).removesuffix(" in training"))
     return [text for text in found if text]
 
 
@@ -84,7 +87,7 @@ def limited_cells(records: Records) -> pd.DataFrame:
     seen = column(records, "images_seen")
     trained = trained[trained[seen].fillna(0) > 0] if seen in trained else trained.iloc[:0]
     factors = records.plan.factors
-    budget = next((name for name in ("images_seen", "updates") if len(factors.get(name, ())) > 1), None)
+    budget = _budget(records)
     by = [name for name in factors if name not in (SEED, budget)]
     parts = [pick(records, "accuracy", at={"split": split}) for split in ("train", "test")]
     train, test = (_one_each(part[part["run"].isin(trained["run"])], list(factors)) for part in parts)
@@ -92,6 +95,30 @@ def limited_cells(records: Records) -> pd.DataFrame:
     if SEED not in factors or not by or not is_set or train.empty or test.empty:
         return pd.DataFrame(columns=[*by, "limited_by"])
     return limits(train, test, by=by, budget=budget, over=SEED)
+
+
+def _budget(records: Records) -> str | None:
+    """The factor that is a ladder of training budgets."""
+    return next((name for name in ("images_seen", "updates") if len(records.plan.factors.get(name, ())) > 1), None)
+
+
+def _at_runs(records: Records, runs: frozenset[str] | None) -> Records:
+    if runs is None:
+        return records
+    own = (frame[frame["run"].isin(runs)] for frame in (records.values, records.runs))
+    return dataclasses.replace(records, **dict(zip(("values", "runs"), own, strict=True)))
+
+
+def _up_to(records: Records, runs: frozenset[str] | None) -> Records:
+    """The records of some runs and those of their cells at smaller budgets, from which the gain tells what limits."""
+    budget = _budget(records)
+    by = [name for name in records.plan.factors if name != budget]
+    if runs is None or budget is None or not by:
+        return _at_runs(records, runs)
+    own = records.runs[records.runs["run"].isin(runs)]
+    top = own.groupby(by, observed=True, dropna=False)[budget].max().rename("_top").reset_index()
+    both = records.runs.merge(top, on=by)
+    return _at_runs(records, frozenset(both.loc[both[budget] <= both["_top"], "run"]))
 
 
 def _done(records: Records) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from vision_attn.verdicts.algebra import Contrast, Correlation, Part, Quantity, Share, claim
 from vision_attn.verdicts.base import AllOf, Finding, Verdict
 from vision_attn.verdicts.correlation import CorrelationVerdict
-from vision_attn.verdicts.findings import findings, flat, table
+from vision_attn.verdicts.findings import findings, flat, rule, table
 from vision_attn.verdicts.means import (
     BoundVerdict,
     ContrastVerdict,
@@ -41,5 +41,6 @@ __all__ = [
     "on_seeds",
     "rates",
     "rates_text",
+    "rule",
     "table",
 ]

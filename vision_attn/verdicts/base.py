@@ -67,6 +67,10 @@ class Verdict(Spec, abc.ABC):
         """The metrics that the rule looks at; None where they may be any."""
         return None
 
+    def looks_at(self, records: Records) -> frozenset[str] | None:
+        """The runs of the cells that the rule compares; None where they may be any."""
+        return None
+
     @abc.abstractmethod
     def decide(self, records: Records) -> Finding:
         """Apply the rule."""
@@ -103,6 +107,10 @@ class AllOf(Verdict):
     @property
     def metrics(self) -> frozenset[str] | None:
         known = [part.metrics for part in self.parts]
+        return None if None in known else frozenset().union(*filter(None, known))
+
+    def looks_at(self, records: Records) -> frozenset[str] | None:
+        known = [part.looks_at(records) for part in self.parts]
         return None if None in known else frozenset().union(*filter(None, known))
 
     def decide(self, records: Records) -> Finding:

@@ -29,9 +29,7 @@ def rule_text(factor: str) -> str:
     )
 
 
-def at_largest(
-    records: Records, cells: Sequence[tuple[float, Levels]], factor: str, what: str
-) -> list[tuple[float, Levels]]:
+def at_largest(records: Records, cells: Sequence[Levels], factor: str, what: str) -> list[Levels]:
     """The cells that do not name their budget at the largest that all of these are planned at."""
     require_factor(records.plan, "needs_data_limited", what, factor)
     if texts := [level for level in records.plan.factors[factor] if isinstance(level, str)]:
@@ -39,13 +37,13 @@ def at_largest(
             f"needs_data_limited of {what} must be a factor whose levels are numbers, such as images_seen. "
             f"{factor} has {texts[0]!r}."
         )
-    unnamed = [levels for _, levels in cells if factor not in levels]
-    planned = [one for levels in unnamed if (one := set(_at(records.runs, levels, records)[factor]))]
+    unnamed = [levels for levels in cells if factor not in levels]
+    planned = [one for levels in unnamed if (one := set(at(records.runs, levels, records)[factor]))]
     if not planned:
         return list(cells)
     if not (shared := set.intersection(*planned)):
         raise InputError(f"cells of {what} must be planned at one common level of {factor}. Got none instead.")
-    return [(weight, {**levels, factor: levels.get(factor, max(shared))}) for weight, levels in cells]
+    return [{**levels, factor: levels.get(factor, max(shared))} for levels in cells]
 
 
 def limited(finding: Finding, records: Records, cells: Sequence[Levels], rule: "SeedVerdict") -> Finding:
@@ -74,7 +72,7 @@ def limited(finding: Finding, records: Records, cells: Sequence[Levels], rule: "
 def _limit(records: Records, levels: Levels, factor: str, rule: "SeedVerdict") -> dict[Any, Any] | None:
     """The row of `statistics.limits` of one cell, at the budget that it names; of several runs a seed their means."""
     others = {name: level for name, level in levels.items() if name != factor}
-    own = dataclasses.replace(records, values=_at(records.values, others, records))
+    own = dataclasses.replace(records, values=at(records.values, others, records))
     frames = []
     for split in ("train", "test"):
         frame = pick(own, "accuracy", at={"split": split})
@@ -85,7 +83,8 @@ def _limit(records: Records, levels: Levels, factor: str, rule: "SeedVerdict") -
     return rows[0] if rows else None
 
 
-def _at(frame: pd.DataFrame, levels: Levels, records: Records) -> pd.DataFrame:
+def at(frame: pd.DataFrame, levels: Levels, records: Records) -> pd.DataFrame:
+    """The rows at those levels that are levels of factors."""
     return rows_at(frame, {name: level for name, level in levels.items() if name in records.plan.factors})
 
 

@@ -2,7 +2,8 @@
 
 import dataclasses
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -34,14 +35,19 @@ def findings(records: Records) -> list[Finding]:
     out: list[Finding] = []
     for data in records.plan.verdicts:
         try:
-            sources.bring(sources.named(data) & set(records.plan.sources), records.plan.experiment)
-            verdict = from_json(data, Verdict)
+            verdict = rule(data, records)
         except InputError as error:
             claim, statement = str(data.get("claim", "")), str(data.get("statement", ""))
             out.append(Finding(claim, statement, "", "not measured", words=str(error)))
             continue
         out.append(_rated(verdict, judged(verdict, _used(records, verdict))))
     return [one for one in out if one.is_planned]
+
+
+def rule(data: Mapping[str, Any], records: Records) -> Verdict:
+    """A rule of the plan from its JSON. Raises `InputError` where it, or the source of an own kind, is amiss."""
+    sources.bring(sources.named(data) & set(records.plan.sources), records.plan.experiment)
+    return from_json(data, Verdict)
 
 
 def table(found: Sequence[Finding]) -> pd.DataFrame:

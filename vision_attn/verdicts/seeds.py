@@ -145,12 +145,8 @@ class SeedVerdict(Verdict, Measured, abc.ABC):
 
     def decide(self, records: Records) -> Finding:
         require_factor(records.plan, "over", type(self).__name__, self.over)
-        named = [name for _, one in ((1, self.given), *self.cells) for name, _ in one]
-        selected = select_records(records, choose=self.choose, used=[self.over, *named], by=self.choose_by)
-        places = [(weight, dict([*self.given, *at])) for weight, at in self.cells]
-        if self.needs_data_limited:
-            places = budget.at_largest(selected, places, self.needs_data_limited, type(self).__name__)
-        columns = [self._values(selected, at) for _, at in places]
+        selected, places = self._placed(records)
+        columns = [self._values(selected, at) for at in places]
         planned = _common([seeds for _, seeds in columns])
         values = pd.concat([column for column, _ in columns], axis=1).reindex(planned).dropna()
         numbers = self._joined(values)
@@ -160,13 +156,26 @@ class SeedVerdict(Verdict, Measured, abc.ABC):
             left_out = f"Left out, as not planned in every cell: {self.over} {wording.listing(list(unshared))}."
             finding = dataclasses.replace(finding, words=f"{finding.words} {left_out}".strip())
         if not len(numbers):
-            told = self._hint(selected, [at for _, at in places])
+            told = self._hint(selected, places)
             if not told and not planned and all(seeds for _, seeds in columns):
                 told = f" They have no {self.over} in common."
             finding = dataclasses.replace(finding, words=finding.words + told)
         if self.needs_data_limited and finding.verdict != "not measured":
-            finding = budget.limited(finding, selected, [at for _, at in places], self)
+            finding = budget.limited(finding, selected, places, self)
         return finding
+
+    def looks_at(self, records: Records) -> frozenset[str]:
+        selected, places = self._placed(dataclasses.replace(records, values=records.values.iloc[:0]))
+        return frozenset(run for levels in places for run in budget.at(selected.runs, levels, selected)["run"])
+
+    def _placed(self, records: Records) -> tuple[Records, list[dict[str, Any]]]:
+        """The records at the level that is chosen beforehand, and the levels of every cell."""
+        named = [name for _, one in ((1, self.given), *self.cells) for name, _ in one]
+        selected = select_records(records, choose=self.choose, used=[self.over, *named], by=self.choose_by)
+        places = [dict([*self.given, *at]) for _, at in self.cells]
+        if self.needs_data_limited:
+            places = budget.at_largest(selected, places, self.needs_data_limited, type(self).__name__)
+        return selected, places
 
     def _values(self, records: Records, levels: dict[str, Any]) -> tuple[pd.Series, list[Any]]:
         """One number a seed of the cell, and the seeds planned for it. A seed that lacks a run has no number."""
