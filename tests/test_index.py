@@ -493,6 +493,16 @@ def test_a_conclusion_stands_on_the_page_and_in_the_readme_with_its_numbers_link
     assert "What was concluded" not in read.text
 
 
+def test_the_readme_has_the_first_paragraph_and_the_page_all(folder, tmp_path):
+    words = "It is behind (`first` C2, supports).\n\nFar\nbehind.\n\nSo (`first` C2, supports)."
+    row = concluded(folder, f"## C2\n\n{words}\n", tmp_path)
+    assert "| It is behind ([supports](x/first/report.html)). [More](y#C2). |" in markdown([row], page="y", link="x")
+    build_all(tmp_path / "copy", pages=False)
+    page = (tmp_path / "copy" / "index.html").read_text()
+    assert page.count('<p class="conclusion">') == 3
+    assert "Far behind." in page
+
+
 @pytest.mark.parametrize(
     "named",
     [
@@ -517,8 +527,9 @@ def test_a_conclusion_whose_verdict_is_another_now_is_left_out_and_says_so(named
     ("text", "said"),
     [
         ("## C2\nIt is behind.\n", "CONCLUSIONS.md, C2, must name the verdicts that it rests on"),
+        ("## C2\nIt is behind.\n\nBy (`first` C2, supports).\n", "CONCLUSIONS.md, C2, must name the verdicts that it"),
         ("## C2\nIt is (`first` C2, proves) behind.\n", "CONCLUSIONS.md, C2, must name the verdicts"),
-        ("## C2\nIt is (`first` C2, supports).\n" * 2, r"must have one paragraph a claim\. Got two about C2\."),
+        ("## C2\nIt is (`first` C2, supports).\n" * 2, r"must have one section a claim\. Got two about C2\."),
         ("## C99\nIt is (`first` C2, supports).\n", r"must be about claims of rules\. Got C99"),
     ],
 )

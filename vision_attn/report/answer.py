@@ -21,6 +21,7 @@ BEGINNINGS = {
     "inconclusive": "Undecided",
     "budget-limited": "Not decided within this training budget",
     "not measured": "Not measured yet",
+    "holds by construction": "Holds by construction",
 }
 SMOKE = "No answer: this is a smoke run, with two updates a run, and its numbers mean nothing."
 WITHDRAWN = "No answer: the verdicts of these runs are withdrawn."
@@ -53,14 +54,14 @@ def _from_rules(evidence: Sequence[Evidence]) -> str:
     if not evidence:
         return ""
     one = next((one for one in evidence if one.whole.verdict in DECIDES or one.divided), evidence[0])
-    text = f"{BEGINNINGS.get(one.whole.verdict, one.whole.verdict.capitalize())}: {one.whole.statement.rstrip('.')}"
+    text = f"{BEGINNINGS.get(one.shown, one.shown.capitalize())}: {one.whole.statement.rstrip('.')}"
     part = one.decisive
     if one.divided:
         told = [f"{count}: {_number(part, of=one.whole)}" for count, part in one.divided]
         text = f"{text.replace(':', ' as a whole:', 1)}. But {', and '.join(told)}"
     elif part.effect:
         text += f"; {_number(part, of=one.whole)}"
-    others = [BEGINNINGS.get(other.whole.verdict, other.whole.verdict) for other in evidence if other is not one]
+    others = [BEGINNINGS.get(other.shown, other.shown) for other in evidence if other is not one]
     counts = wording.listing([f"{count} {word.lower()}" for word, count in Counter(others).items()])
     return f"{text}." + (f" {wording.counted(len(others), 'more rule')} below: {counts}." if others else "")
 

@@ -1,14 +1,15 @@
 """Conclusions: what a claim comes to in words, with the verdicts that the words rest on.
 
-`CONCLUSIONS.md` in a folder of results has a paragraph below the heading of a claim. Brackets name a verdict of an
-experiment's folder, and its number as the verdict page prints it:
+`CONCLUSIONS.md` in a folder of results has a paragraph below the heading of a claim, for the table of the README; what
+follows it stands on the verdict page alone. Brackets name a verdict of an experiment's folder, and its number as the
+verdict page prints it:
 
     ## C2
 
     With 1,000 images it is far behind (`data_size` C2.4, supports: −20.1 [−20.8, −19.5] points).
 
 A part of a rule that contradicts by itself, but not corrected for the number of parts, is "contradicts uncorrected".
-A paragraph is shown as long as all its verdicts and numbers are those of the committed tables.
+They are shown as long as all verdicts and numbers are those of the committed tables.
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ from vision_attn.verdicts.base import Answer
 
 FILE = "CONCLUSIONS.md"
 REFERENCE = re.compile(rf"\(`([\w.-]+)` ([^()`]+?), ({'|'.join(get_args(Answer))})( {UNCORRECTED})?(?:: ([^()`]+))?\)")
+BLANK = "\n\n"
 FORM = "(`data_size` C2.4, supports: −20.1 [−20.8, −19.5] points)"
 
 
@@ -52,9 +54,22 @@ class Reference:
 
 @dataclasses.dataclass(frozen=True)
 class Conclusion:
-    """The words about one claim, in order; a `Reference` stands where they name a verdict."""
+    """The words about one claim, in order; a `Reference` stands where they name a verdict.
+
+    A text that holds a blank line ends a paragraph there.
+    """
 
     pieces: tuple[str | Reference, ...]
+
+    @property
+    def paragraphs(self) -> list[list[str | Reference]]:
+        """The pieces of every paragraph."""
+        found: list[list[str | Reference]] = [[]]
+        for piece in self.pieces:
+            first, *others = [piece] if isinstance(piece, Reference) else piece.split(BLANK)
+            found[-1].append(first)
+            found += [[one] for one in others]
+        return found
 
     @property
     def references(self) -> list[Reference]:
@@ -65,19 +80,21 @@ class Conclusion:
         pieces = (known.get(piece, piece) if isinstance(piece, Reference) else piece for piece in self.pieces)
         return dataclasses.replace(self, pieces=tuple(pieces))
 
-    def markdown(self, link: str, *, page: str) -> str:
-        """The words with numbers that link to their pages; `link` is the address of the folder of results.
+    def markdown(self, link: str, *, page: str, claim: str) -> str:
+        """The first paragraph with numbers that link to their pages; `link` is the address of the folder of results.
 
-        `page` is that of the verdict page, which says what "uncorrected" means.
+        `page` is that of the verdict page, which has the rest beside the claim, and says what "uncorrected" means.
         """
-        return "".join(
+        first, *others = self.paragraphs
+        text = "".join(
             piece
             if isinstance(piece, str)
             else f"([{piece.told}]({link}/{piece.folder}/report.html)"
             + f", [{UNCORRECTED}]({page}#{UNCORRECTED})" * piece.is_uncorrected
             + ")"
-            for piece in self.pieces
+            for piece in first
         )
+        return f"{text} [More]({page}#{claim})." if others else text
 
 
 def read(results: Path) -> dict[str, Conclusion]:
@@ -99,13 +116,15 @@ def read(results: Path) -> dict[str, Conclusion]:
         heading, _, words = section.partition("\n")
         claim = heading.strip()
         if claim in found:
-            raise InputError(f"{path} must have one paragraph a claim. Got two about {claim}.")
-        found[claim] = _conclusion(" ".join(words.split()), f"{path}, {claim},")
+            raise InputError(f"{path} must have one section a claim. Got two about {claim}.")
+        paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", words.strip())]
+        found[claim] = _conclusion(paragraphs, f"{path}, {claim},")
     return found
 
 
-def _conclusion(words: str, where: str) -> Conclusion:
-    if words.count("(`") != len(REFERENCE.findall(words)) or not REFERENCE.search(words):
+def _conclusion(paragraphs: list[str], where: str) -> Conclusion:
+    words = BLANK.join(paragraphs)
+    if words.count("(`") != len(REFERENCE.findall(words)) or not REFERENCE.search(paragraphs[0]):
         raise InputError(f"{where} must name the verdicts that it rests on, each like {FORM}. Got {words!r} instead.")
     texts = REFERENCE.split(words)[:: REFERENCE.groups + 1]
     references = [

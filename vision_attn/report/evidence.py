@@ -367,7 +367,7 @@ def markdown(rows: Sequence[Judged], *, page: str, link: str, ranges: Ranges | N
                 f"[{row.id}]({page}#{row.id})",
                 _cell(row.claim.short),
                 row.shown,
-                _cell(row.in_short.markdown(link, page=page)) if row.in_short else _numbers(row),
+                _cell(row.in_short.markdown(link, page=page, claim=row.id)) if row.in_short else _numbers(row),
                 "; ".join(_pages(row, link, ranges or {})),
             )
             lines.append(f"| {' | '.join(cells)} |")
