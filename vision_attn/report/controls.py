@@ -8,12 +8,11 @@ from vision_attn import wording
 from vision_attn.plan import Plan
 from vision_attn.records import BASELINES, Records, fitted_levels, pick
 from vision_attn.report.provenance import Notice
+from vision_attn.report.scope import budget_factor
 from vision_attn.spec import RENAMED
 
 USED = 0.05
 """How much accuracy attention has to add to count as used: more than models differ by between subsets and seeds."""
-BUDGETS = {"images_seen": "images seen", "updates": "updates"}
-"""Factors that are budgets of training, in words."""
 
 
 def notices(records: Records) -> list[Notice]:
@@ -25,10 +24,10 @@ def notices(records: Records) -> list[Notice]:
     factors = records.plan.factors
     if "model" not in factors:
         return []
-    budget = next((name for name in BUDGETS if len(factors.get(name, ())) > 1), "")
+    budget = budget_factor(records) or ""
     ladder = list(factors.get(budget, ()))
     ladder = sorted(ladder) if all(map(wording.is_number, ladder)) else ladder
-    budgets = [f"after {wording.level_cell(level)} {BUDGETS[budget]}" for level in ladder]
+    budgets = [f"after {wording.level_cell(level)} {budget.replace('_', ' ')}" for level in ladder]
     parts = _parts(records, budget, ladder)
     return [*_about_baselines(records.plan, parts, budgets), *_about_attention(records.plan, parts, budgets)]
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Collection, Sequence
 
 from vision_attn.report.evidence import effect_text
-from vision_attn.report.shown import CONSTRUCTED, shown
+from vision_attn.report.shown import CONSTRUCTED, is_uncorrected, shown
 from vision_attn.verdicts import Finding, flat, rates_text
 
 
@@ -65,7 +65,7 @@ def _words(one: Finding) -> str:
     """What is said beside the verdict: of theorems no count of support, and which part contradicts by itself alone."""
     if one.parts and _shown(one) == CONSTRUCTED:
         return f"All {len(one.parts)} parts do."
-    if one.verdict == "contradicts" and one.p_holm >= 1 - one.level:
+    if is_uncorrected(one.verdict, one.p_holm, level=one.level):
         return f"Uncorrected: p = {one.p_holm:.2g} after Holm's correction for the number of parts. {one.words}".strip()
     return one.words
 

@@ -13,7 +13,7 @@ from vision_attn.plan import Plan, folders_in
 from vision_attn.report import conclusions, withdrawals
 from vision_attn.report.claims import Claim, claim_of, claims
 from vision_attn.report.conclusions import Conclusion, Reference
-from vision_attn.report.shown import CONSTRUCTED, UNCORRECTED, shown
+from vision_attn.report.shown import CONSTRUCTED, UNCORRECTED, is_uncorrected, shown
 from vision_attn.report.withdrawals import Entry
 from vision_attn.spec import InputError
 from vision_attn.tables import read_tables
@@ -171,9 +171,7 @@ class Judged:
     def pages(self) -> dict[str, list[Evidence]]:
         """The rules about it by folder, and those cited of a folder that has none."""
         found: dict[str, list[Evidence]] = {}
-        for one in self.evidence:
-            found.setdefault(one.folder, []).append(one)
-        for one in self.only_cited:
+        for one in (*self.evidence, *self.only_cited):
             found.setdefault(one.folder, []).append(one)
         return found
 
@@ -285,8 +283,8 @@ def _standing(one: Evidence) -> int:
 def _reference(rule: Evidence, part: Part) -> Reference:
     verdict = "withdrawn" if rule.is_withdrawn else part.verdict
     is_exact = rule.is_exact if part is rule.whole else part.is_exact
-    is_uncorrected = part.is_uncorrected and not rule.is_withdrawn
-    return Reference(rule.folder, part.rule, verdict, part.effect, is_uncorrected=is_uncorrected, is_exact=is_exact)
+    is_marked = part.is_uncorrected and not rule.is_withdrawn
+    return Reference(rule.folder, part.rule, verdict, part.effect, is_uncorrected=is_marked, is_exact=is_exact)
 
 
 def folders(results: Path) -> dict[Path, Plan]:
@@ -319,7 +317,7 @@ def _part(row: Row) -> Part:
     metric, rule = _text(row["metric"]), _text(row["rule"])
     is_difference = bool(row.get("is_difference", " minus " in rule))
     p = row.get("p_holm")
-    p_holm = None if p is None or pd.isna(p) else float(p)
+    p_holm = float("nan") if p is None else float(p)
     return Part(
         rule=str(row["claim"]),
         statement=_text(row["statement"]),
@@ -328,9 +326,9 @@ def _part(row: Row) -> Part:
         n=0 if pd.isna(row["n"]) else int(row["n"]),
         metric=metric,
         is_exact=row.get("is_exact") is True or row.get("is_exact") == "True",
-        p_holm=1.0 if p_holm is None else p_holm,
+        p_holm=1.0 if pd.isna(p_holm) else p_holm,
         asked=rule,
-        is_uncorrected=row["verdict"] == "contradicts" and p_holm is not None and p_holm >= 1 - _level(rule),
+        is_uncorrected=is_uncorrected(row["verdict"], p_holm, level=_level(rule)),
     )
 
 

@@ -87,7 +87,7 @@ def limited_cells(records: Records) -> pd.DataFrame:
     seen = column(records, "images_seen")
     trained = trained[trained[seen].fillna(0) > 0] if seen in trained else trained.iloc[:0]
     factors = records.plan.factors
-    budget = _budget(records)
+    budget = budget_factor(records)
     by = [name for name in factors if name not in (SEED, budget)]
     parts = [pick(records, "accuracy", at={"split": split}) for split in ("train", "test")]
     train, test = (_one_each(part[part["run"].isin(trained["run"])], list(factors)) for part in parts)
@@ -97,7 +97,7 @@ def limited_cells(records: Records) -> pd.DataFrame:
     return limits(train, test, by=by, budget=budget, over=SEED)
 
 
-def _budget(records: Records) -> str | None:
+def budget_factor(records: Records) -> str | None:
     """The factor that is a ladder of training budgets."""
     return next((name for name in ("images_seen", "updates") if len(records.plan.factors.get(name, ())) > 1), None)
 
@@ -111,7 +111,7 @@ def _at_runs(records: Records, runs: frozenset[str] | None) -> Records:
 
 def _up_to(records: Records, runs: frozenset[str] | None) -> Records:
     """The records of some runs and those of their cells at smaller budgets, from which the gain tells what limits."""
-    budget = _budget(records)
+    budget = budget_factor(records)
     by = [name for name in records.plan.factors if name != budget]
     if runs is None or budget is None or not by:
         return _at_runs(records, runs)

@@ -110,9 +110,9 @@ def rates(
         return answers(verdict, n=counts, sd=spreads, beyond=beyond, left_out=silent, repeats=repeats, seed=seed)
 
     best = at(FARTHEST).supports
-    alone = [answers(part, n=count, sd=spread, seed=seed).supports for part, count, spread in each]
+    speaking = [one for one, is_silent in zip(each, silent, strict=True) if not is_silent]
     return Rates(
-        false_supports=max(one for one, is_silent in zip(alone, silent, strict=True) if not is_silent),
+        false_supports=max(answers(part, n=count, sd=spread, seed=seed).supports for part, count, spread in speaking),
         false_contradicts=at(0.0, repeats=REPEATS).contradicts,
         detectable=_first(lambda strength: at(strength).supports) if best >= POWER else float("nan"),
         power=best,
