@@ -295,3 +295,21 @@ def test_trunks_differ_from_the_vit_in_width_alone_and_hold_its_parameters():
             assert (found.depth, found.position) == (vit.depth, position)
             shape = TUNING.SHAPE
             assert count_params(found, **shape) == pytest.approx(count_params(vit, **shape), rel=0.06)
+
+
+def test_the_construction_that_the_receptive_field_is_asked_of_is_the_one_that_was_found():
+    _, looking = load(ROOT / "experiments" / "receptive_field.py")
+    levels = {name: own[0] for name, own in looking.factors.items()} | {"weights": "trained"}
+    made = looking.run(**levels | {"model": "ViT, sincos2d, mimetic"}).model
+    for size, images_seen in itertools.product(TUNING.SIZES, TUNING.BUDGETS):
+        found = TUNING.chosen_at("ViT", size, images_seen)
+        assert (made.position, made.init == "mimetic") == (found.position, found.large_branch)
+
+
+def test_the_convolutional_twins_of_the_receptive_field_have_the_positions_and_the_loudness_of_attention():
+    _, looking = load(ROOT / "experiments" / "receptive_field.py")
+    models = __import__("sys").modules[looking.run.__module__].MODELS
+    for vit, twin in (("ViT", "ViT, 3x3 convolution"), ("ViT, sincos2d, mimetic", "ViT, sincos2d, 3x3 convolution")):
+        assert models[vit].position == models[twin].position
+        is_large = models[vit].init == "mimetic"
+        assert models[twin].mixer.branch_sd == TUNING.BRANCH_SD["small", models[vit].position][is_large]
