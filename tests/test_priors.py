@@ -9,6 +9,7 @@ import pytest
 
 from vision_attn.experiment import load
 from vision_attn.models import count_params
+from vision_attn.probes.zoom import side_at
 from vision_attn.verdicts.rates import leaves
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,6 +91,21 @@ def test_to_keep_more_than_half_of_what_one_is_ahead_of_chance_is_what_the_rule_
             keeps_more,
             keeps_more,
         )
+
+
+def test_what_shifts_and_scales_do_is_asked_on_seeds_that_no_other_run_has_and_without_crops():
+    preset = EXPERIMENTS["priors"].preset("altered")
+    levels = itertools.product(*preset.factors.values())
+    found = [preset.run(**dict(zip(preset.factors, at, strict=True))) for at in levels]
+    assert not {run.seed for run in found} & {run.seed for _, run in cells("priors")}
+    assert {run.recipe.crop_padding for run in found} == {0}
+    rules = [rule for rule in preset.verdicts if "few pixels" in str(rule) or "prior of scale" in str(rule)]
+    (scales,) = (probe.scales for probe in preset.probes if type(probe).__name__ == "Zoom")
+    for part in (part for rule in rules[::2] for part in leaves(rule)):
+        for _, at in part.cells:
+            at = dict(at)
+            assert all(at[name] in own for name, own in preset.factors.items() if name in at)
+            assert "scale" not in at or any(at["scale"] == side_at(one, 32) / 32 for one in scales)
 
 
 def test_scatter_is_taken_apart_around_runs_of_the_learning_curves(headline):
