@@ -11,7 +11,7 @@ The presets go on from there, each with a question of its own: "refine" tries ot
 and another optimiser; "final" trains the best three four times as long, which most experiments take; "bracket" adds
 rates on both sides of each choice, "crops" random crops and the other batch size; "longest" trains the best two four
 times longer still. They read what the rounds before have committed. On two cores the first round takes about two hours
-with fast bf16 arithmetic, "refine" one, "final" one and a half, "bracket" forty minutes, "crops" and "longest" an hour
+with fast bf16 arithmetic, "refine" one, "final" one and a half, "bracket" fifty minutes, "crops" and "longest" an hour
 and a half each.
 """
 
@@ -90,6 +90,8 @@ SECOND = {"second, rate x0.3": -1, "second, rate x3": 1}
 FINALISTS = ("best", "second", "third")
 BESIDE = {"lower rate": -1, "higher rate": 1}
 """The rates on both sides of that which the last round has chosen, in half-decade steps."""
+OUTSIDE = ("rate outside", "rate outside that")
+"""The next rate where the best of these so far has the highest or the lowest one; None where it lies between."""
 CROPPED = {"crops, lower rate": -1, "crops": 0, "crops, higher rate": 1}
 """What the last round has chosen, with random crops, at its rate and at those on both sides."""
 BEYOND = ("crops, beyond", "crops, beyond that")
@@ -128,7 +130,7 @@ def _refined(model, train_size, trial):
 
 def _at_rate(trial, steps):
     """The trial with a learning rate so many half-decade steps higher."""
-    places = (1e-5, 3e-5, 1e-4, *RATES, 3e-2, 1e-1)
+    places = (1e-5, 3e-5, 1e-4, *RATES, 3e-2, 1e-1, 3e-1, 1.0)
     return dataclasses.replace(trial, learning_rate=places[places.index(trial.learning_rate) + steps])
 
 
@@ -166,6 +168,8 @@ def settings(model, train_size, trial):
     if trial in BESIDE:
         beside = _at_rate(chosen(model, train_size), BESIDE[trial])
         return None if beside in tried(model, train_size, FINALISTS) else beside
+    if trial in OUTSIDE:
+        return _outside(model, train_size, OUTSIDE[: OUTSIDE.index(trial)])
     if trial in CROPPED:
         cropped = _at_rate(dataclasses.replace(chosen(model, train_size), crop=True), CROPPED[trial])
         return None if cropped in tried(model, train_size, (*FINALISTS, *BESIDE)) else cropped
@@ -190,6 +194,15 @@ def _next_rate(found):
     rates = [one.learning_rate for one in found if dataclasses.replace(one, learning_rate=best.learning_rate) == best]
     step = (best.learning_rate == max(rates)) - (best.learning_rate == min(rates))
     return _at_rate(best, step) if step else None
+
+
+def _outside(model, train_size, before):
+    rows = _means("tuning-bracket").get((model, train_size), ())
+    if not {label for _, label in rows} >= {*before}:
+        return None
+    return _next_rate(
+        [settings(model, train_size, label) for _, label in rows if label in (*FINALISTS, *BESIDE, *before)]
+    )
 
 
 def _nearest(number, searched):
@@ -245,13 +258,13 @@ def chosen(model, train_size, *, accepts=lambda trial: True):
 def chosen_at(model, train_size, images_seen):
     """The trial with AdamW that is chosen for the searched number of images seen and size that are nearer, by ratio.
 
-    After 48,000 it is the best of the first two rounds. From 192,000 on it is that of the last one, or of those with
-    crops, or of the longest, for sizes that these were run with; "bracket" is a check and chooses nothing.
+    After 48,000 it is the best of the first two rounds. From 192,000 on it is that of "bracket", of "crops", or of the
+    longest, for sizes that these were run with; before them that of the last round.
     """
     nearest, budget = _nearest(train_size, SIZES), _nearest(images_seen, BUDGETS)
     if budget == BUDGETS[0]:
         return ranked(model, nearest, labels=(*TRIALS, *REFINED, *FURTHER, *SECOND))[0]
-    for results in ("tuning-longest",) * (budget == BUDGETS[2]) + ("tuning-crops",):
+    for results in ("tuning-longest",) * (budget == BUDGETS[2]) + ("tuning-crops", "tuning-bracket"):
         if rows := _means(results).get((model, nearest)):
             return settings(model, nearest, rows[0][1])
     return chosen(model, nearest)
@@ -324,7 +337,8 @@ experiments take what is best here, so that all models of a comparison have one 
     "bracket": f"""Does the learning rate that is best when trained four times as long lie between two that do worse?
 
 To the best three trials, which the preset "final" has trained, are added the rates on both sides of each choice, where
-they were not among the three. {FAMILIES}""",
+they were not among the three, and, run again once its results are committed, the next ones where the best is at an
+end. {FAMILIES}""",
     "crops": f"""Do random crops, or another batch size, do better when trained four times as long?
 
 With 4,000 images the short first round has left only trials without crops to most models, and the longer the training,
@@ -370,7 +384,7 @@ experiment = Experiment(
         "small": {"seed": (100,), "train_size": (1000,), "images_seen": (4800,)},
         "refine": {"trial": (*REFINED, *FURTHER, *SECOND)},
         "final": {"trial": FINALISTS, "images_seen": BUDGETS[1:2]},
-        "bracket": {"trial": (*FINALISTS, *BESIDE), "images_seen": BUDGETS[1:2]},
+        "bracket": {"trial": (*FINALISTS, *BESIDE, *OUTSIDE), "images_seen": BUDGETS[1:2]},
         "crops": {
             "trial": (*FINALISTS, *BESIDE, *CROPPED, *BEYOND, *OTHER_BATCH, OTHER_BEYOND),
             "train_size": SIZES[1:],

@@ -209,10 +209,27 @@ def test_the_rates_beside_the_choice_are_tried_at_its_budget_but_for_those_of_th
 def last_round(tmp_path, name, **means):
     """Results of a round of the ViT with 1,000 images."""
     folder = tmp_path / "results" / f"tuning-{name}" / "tables"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     rows = (f'1000,ViT,"{trial}",{mean},2,False\n' for trial, mean in means.items())
     (folder / "Choice.csv").write_text(TABLE + "".join(rows))
     TUNING._means.cache_clear()
+
+
+@pytest.mark.usefixtures("after_a_first_round")
+def test_the_rates_around_the_choice_go_on_until_the_best_lies_between_two_and_are_chosen_for_its_budget(tmp_path):
+    last_round(tmp_path, "final", best=0.7, second=0.6)
+    assert [TUNING.settings("ViT", 1000, trial) for trial in TUNING.OUTSIDE] == [None, None]
+    means = {"best": 0.7, "second": 0.6, "lower rate": 0.6, "higher rate": 0.8}
+    for name, found in (("rate outside", 0.9), ("rate outside that", 0.85)):
+        last_round(tmp_path, "bracket", **means)
+        rates = [one and one.learning_rate for one in (TUNING.settings("ViT", 1000, trial) for trial in TUNING.OUTSIDE)]
+        assert rates == ([0.1, None] if name == "rate outside" else [0.1, 0.3])
+        means[name] = found
+    last_round(tmp_path, "bracket", **means)
+    assert TUNING.chosen_at("ViT", 1000, 192_000).learning_rate == 0.1
+    assert TUNING.chosen("ViT", 1000).learning_rate == 0.01
+    last_round(tmp_path, "bracket", **{"best": 0.7, "second": 0.6, "lower rate": 0.65, "higher rate": 0.6})
+    assert [TUNING.settings("ViT", 1000, trial) for trial in TUNING.OUTSIDE] == [None, None]
 
 
 def test_crops_are_added_to_the_choice_where_no_round_has_tried_them(after_a_first_round, tmp_path):
