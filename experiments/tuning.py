@@ -164,7 +164,10 @@ def settings(model, train_size, trial):
     if trial in SECOND:
         rows = _means("tuning").get((model, train_size), ())
         beside = _at_rate(TRIALS[rows[1][1]], SECOND[trial]) if len(rows) > 1 else None
-        return None if beside in tried(model, train_size, (*TRIALS, *REFINED)) else beside
+        before = tried(model, train_size, (*TRIALS, *REFINED))
+        if beside is None or _seen_by(model, beside) in (_seen_by(model, one) for one in before):
+            return None
+        return beside
     if trial in BESIDE:
         beside = _at_rate(chosen(model, train_size), BESIDE[trial])
         return None if beside in tried(model, train_size, FINALISTS) else beside
@@ -240,6 +243,11 @@ def _other_beyond(model, train_size):
     if best not in OTHER_BATCH:
         return None
     return _other_batch(model, train_size, {0: -1, 1: 2}[OTHER_BATCH[best]])
+
+
+def _seen_by(model, trial):
+    """What of a trial the model has: a ResNet neither positions nor mixers."""
+    return dataclasses.replace(trial, position="", large_branch=False) if model == "ResNet" else trial
 
 
 def tried(model, train_size, trials):

@@ -171,6 +171,17 @@ def test_the_second_round_goes_on_where_it_has_ended_at_a_rate_and_beside_the_se
     assert TUNING.ranked("ViT", 1000)[0] == dataclasses.replace(best, learning_rate=3e-2)
 
 
+def test_the_rates_beside_the_second_are_no_trial_before_but_for_what_a_resnet_does_not_have():
+    """The same two runs were trained once more under another name."""
+    for model, size in itertools.product(TUNING.MODELS, TUNING.SIZES):
+
+        def made(labels, model=model, size=size):
+            found = (EXPERIMENT.run("cifar10-jpeg", model, size, label, 48_000, 100) for label in labels)
+            return {run for run in found if run is not None}
+
+        assert not made(TUNING.SECOND) & made((*TUNING.TRIALS, *TUNING.REFINED))
+
+
 def test_what_other_experiments_take_is_the_best_of_the_last_round(after_a_first_round, tmp_path):
     best, other = after_a_first_round
     assert TUNING.chosen("ViT", 300) == best
