@@ -1,7 +1,7 @@
 """How many labelled images does self-attention need to match convolution?
 
-Networks learn from nested subsets of CIFAR-10, at two or three budgets of images seen, fourfold steps apart, so that
-what data limit is told from what the budget limits. Attention enters twice: the "ViT" with positions and initialisation
+Networks learn from nested subsets of CIFAR-10, at up to four budgets of images seen, fourfold steps apart, so that what
+data limit is told from what the budget limits. Attention enters twice: the "ViT" with positions and initialisation
 as the search of `tuning.py` found best on validation images, and "plain", with learned positions and the default
 initialisation, its own best recipe among those. Beside it stand its twin, in which a depthwise convolution that starts
 as loud takes the place of attention, once of the same width and so with fewer parameters, and once wider, with as many;
@@ -10,11 +10,11 @@ recipe show what attention is worth: nothing in its place, an average of the nei
 never trained. Three baselines need no network, and no budget.
 
 Every family has the recipe that did best at the nearer of two searched sizes after 192,000 images seen, the same at all
-budgets (`online.py` asks with those that are best after 48,000): weight decay, batch size, crops or none; images are
-flipped at random always. The number of images seen is equal whatever the batch. Models share the subset and the seed,
-so differences are paired. Models that no rule asks for end at the second budget, with three seeds there; all else has
-five. On 8,000 images, where its last fourfold step still left the ViT limited by its budget, it alone goes on to four
-times as many images seen.
+budgets: weight decay, batch size, crops or none; images are flipped at random always. `online.py` asks with recipes
+that are best after 48,000, `long_training.py` with those that are best for each. The number of images seen is equal
+whatever the batch. Models share the subset and the seed, so differences are paired. Models that no rule asks for end at
+the second budget, with three seeds there; all else has five. On 8,000 images, where its last fourfold step still left
+the ViT limited by its budget, it alone goes on to four times as many images seen.
 
 Preset "short" asks the rules at the two lower budgets, with the models that they name and up to 4,000 images; on two
 cores without bf16 arithmetic it takes about six hours. Presets "gpu" and "gpu-all" train four models four times longer
