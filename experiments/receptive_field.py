@@ -104,14 +104,14 @@ TWIN, FARTHEST = "ViT, 3x3 convolution", 0.46
 """The eight patches around are sqrt(2) away at most: 0.45 of the mean distance from the centre of 8 x 8 patches."""
 
 
-def farther(vit, twin):
+def farther(vit, twin, which="the"):
     """What tells attention from convolution once both are trained, in the first layer and in the last."""
     return (
         (looks(model=vit, layer=1) - looks(model=twin, layer=1)).above(
-            0.2, "Trained, the first layer of the ViT looks farther than that of its convolutional twin."
+            0.2, f"Trained, the first layer of {which} ViT looks farther than that of its convolutional twin."
         ),
         (looks(model=vit, layer=4) - looks(model=twin, layer=4)).above(
-            0, "Trained, the last layer of the ViT still looks farther than that of its convolutional twin."
+            0, f"Trained, the last layer of {which} ViT still looks farther than that of its convolutional twin."
         ),
     )
 
@@ -129,11 +129,11 @@ REACH = claim(
 )
 REACH_OF_BEST = claim(
     "C1",
-    "So it is with the best construction of the search, sine-cosine positions and mimetic initialisation.",
+    "With sine-cosine positions and mimetic initialisation, the best construction found, it is larger and flat, too.",
     looks_untrained(model=SEARCHED, layer=1).above(
-        0.95, "In its first layer, untrained, influence is as far away as evenly spread influence."
+        0.95, "In the first layer of this ViT, untrained, influence is as far away as evenly spread influence."
     ),
-    *farther(SEARCHED, SEARCHED_TWIN),
+    *farther(SEARCHED, SEARCHED_TWIN, which="this"),
 )
 RECURRENCE = claim(
     "C10",
