@@ -225,7 +225,7 @@ def _compressed(path: Path, content: bytes) -> bytes:
             return there
     except UNREADABLE:
         pass
-    return lzma.compress(content)
+    return lzma.compress(content, preset=6 | lzma.PRESET_EXTREME)
 
 
 def typed(cells: list[Any]) -> Any:
