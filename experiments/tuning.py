@@ -87,6 +87,9 @@ FURTHER = {"rate beyond": "adamw", "nadamuon beyond": "nadamuon"}
 """The next rate where the best of both rounds with an optimiser has the highest or the lowest one; None else."""
 SECOND = {"second, rate x0.3": -1, "second, rate x3": 1}
 """Half-decade steps from the rate of the second of the first round."""
+LAST = "rate beyond that"
+"""The next rate where the best with AdamW of all these has the highest or the lowest one; None else."""
+BY_ADAMW = (*TRIALS, *REFINED, *FURTHER, *SECOND)
 FINALISTS = ("best", "second", "third")
 BESIDE = {"lower rate": -1, "higher rate": 1}
 """The rates on both sides of that which the last round has chosen, in half-decade steps."""
@@ -168,6 +171,8 @@ def settings(model, train_size, trial):
         if beside is None or _seen_by(model, beside) in (_seen_by(model, one) for one in before):
             return None
         return beside
+    if trial == LAST:
+        return _next_rate(_with_optimizer("adamw", model, train_size, BY_ADAMW))
     if trial in BESIDE:
         beside = _at_rate(chosen(model, train_size), BESIDE[trial])
         return None if beside in tried(model, train_size, FINALISTS) else beside
@@ -271,7 +276,7 @@ def chosen_at(model, train_size, images_seen):
     """
     nearest, budget = _nearest(train_size, SIZES), _nearest(images_seen, BUDGETS)
     if budget == BUDGETS[0]:
-        return ranked(model, nearest, labels=(*TRIALS, *REFINED, *FURTHER, *SECOND))[0]
+        return ranked(model, nearest, labels=(*BY_ADAMW, LAST))[0]
     for results in ("tuning-longest",) * (budget == BUDGETS[2]) + ("tuning-crops", "tuning-bracket"):
         if rows := _means(results).get((model, nearest)):
             return settings(model, nearest, rows[0][1])
@@ -337,7 +342,7 @@ To the best of the sixteen trials of the first round, for every model and size, 
 learning rates with all else equal, which bracket it, and NAdaMuon at five rates, which tell whether another optimiser
 would change the order of the models. Run again once its results are committed, the preset has the next rate, too, where
 the best with an optimiser has the highest or the lowest, and the rates beside that of the second of the first round,
-which may have come second for its rate alone. {FAMILIES}""",
+which may have come second for its rate alone; and once more where that is the best then. {FAMILIES}""",
     "final": f"""Which of the best three trials is best when trained four times as long?
 
 The best three trials with AdamW of the first round and of the preset "refine", for every model and size. Most
@@ -390,7 +395,7 @@ experiment = Experiment(
     },
     presets={
         "small": {"seed": (100,), "train_size": (1000,), "images_seen": (4800,)},
-        "refine": {"trial": (*REFINED, *FURTHER, *SECOND)},
+        "refine": {"trial": (*REFINED, *FURTHER, *SECOND, LAST)},
         "final": {"trial": FINALISTS, "images_seen": BUDGETS[1:2]},
         "bracket": {"trial": (*FINALISTS, *BESIDE, *OUTSIDE), "images_seen": BUDGETS[1:2]},
         "crops": {

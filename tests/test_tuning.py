@@ -168,6 +168,12 @@ def test_the_second_round_goes_on_where_it_has_ended_at_a_rate_and_beside_the_se
     (folder / "Choice.csv").write_text(text + "1000,ViT,rate beyond,0.7,2,False\n")
     TUNING._means.cache_clear()
     assert TUNING.chosen_at("ViT", 1000, 48_000) == beyond
+    for label, rate in (("second, rate x0.3", 3e-5), ("second, rate x3", 3e-3)):
+        (folder / "Choice.csv").write_text(f'{text}1000,ViT,"{label}",0.7,2,False\n')
+        TUNING._means.cache_clear()
+        assert TUNING.settings("ViT", 1000, TUNING.LAST) == dataclasses.replace(other, learning_rate=rate)
+    (folder / "Choice.csv").write_text(text + "1000,ViT,rate beyond,0.7,2,False\n")
+    TUNING._means.cache_clear()
     assert TUNING.ranked("ViT", 1000)[0] == dataclasses.replace(best, learning_rate=3e-2)
 
 
