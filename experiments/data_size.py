@@ -9,12 +9,12 @@ the ViT behind a convolutional stem; and a ResNet of equal parameters and one of
 recipe show what attention is worth: nothing in its place, an average of the neighbours, and a random average that is
 never trained. Three baselines need no network, and no budget.
 
-Every family has the recipe that did best at the nearer of two searched sizes after 192,000 images seen, the same at all
-budgets: weight decay, batch size, crops or none; images are flipped at random always. `online.py` asks with recipes
-that are best after 48,000, `long_training.py` with those that are best for each. The number of images seen is equal
-whatever the batch. Models share the subset and the seed, so differences are paired. Models that no rule asks for end at
-the second budget, with three seeds there; all else has five. On 8,000 images, where its last fourfold step still left
-the ViT limited by its budget, it alone goes on to four times as many images seen.
+Every family has the recipe that did best, of three, at the nearer of two searched sizes after 192,000 images seen, the
+same at all budgets: weight decay, batch size, crops or none; images are flipped at random always. `online.py` asks with
+recipes that are best after 48,000, `long_training.py` with those that are best for each. The number of images seen is
+equal whatever the batch. Models share the subset and the seed, so differences are paired. Models that no rule asks for
+end at the second budget, with three seeds there; all else has five. On 8,000 images, where its last fourfold step still
+left the ViT limited by its budget, it alone goes on to four times as many images seen.
 
 Preset "short" asks the rules at the two lower budgets, with the models that they name and up to 4,000 images; on two
 cores without bf16 arithmetic it takes about six hours. Presets "gpu" and "gpu-all" train four models four times longer

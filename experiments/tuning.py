@@ -133,7 +133,7 @@ def _refined(model, train_size, trial):
 
 def _at_rate(trial, steps):
     """The trial with a learning rate so many half-decade steps higher."""
-    places = (1e-5, 3e-5, 1e-4, *RATES, 3e-2, 1e-1, 3e-1, 1.0)
+    places = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, *RATES, 3e-2, 1e-1, 3e-1, 1.0)
     return dataclasses.replace(trial, learning_rate=places[places.index(trial.learning_rate) + steps])
 
 
@@ -172,12 +172,15 @@ def settings(model, train_size, trial):
             return None
         return beside
     if trial == LAST:
-        return _next_rate(_with_optimizer("adamw", model, train_size, BY_ADAMW))
+        further = [label for label in (*FURTHER, *SECOND) if settings(model, train_size, label) is not None]
+        done = {label for _, label in _means("tuning-refine").get((model, train_size), ())} >= {*further}
+        return _next_rate(_with_optimizer("adamw", model, train_size, BY_ADAMW)) if done else None
     if trial in BESIDE:
         beside = _at_rate(chosen(model, train_size), BESIDE[trial])
         return None if beside in tried(model, train_size, FINALISTS) else beside
     if trial in OUTSIDE:
-        return _outside(model, train_size, OUTSIDE[: OUTSIDE.index(trial)])
+        further = OUTSIDE[: OUTSIDE.index(trial)]
+        return _next_rate(_best_first("tuning-bracket", model, train_size, (*FINALISTS, *BESIDE), further))
     if trial in CROPPED:
         cropped = _at_rate(dataclasses.replace(chosen(model, train_size), crop=True), CROPPED[trial])
         return None if cropped in tried(model, train_size, (*FINALISTS, *BESIDE)) else cropped
@@ -204,13 +207,12 @@ def _next_rate(found):
     return _at_rate(best, step) if step else None
 
 
-def _outside(model, train_size, before):
-    rows = _means("tuning-bracket").get((model, train_size), ())
-    if not {label for _, label in rows} >= {*before}:
-        return None
-    return _next_rate(
-        [settings(model, train_size, label) for _, label in rows if label in (*FINALISTS, *BESIDE, *before)]
-    )
+def _best_first(results, model, train_size, labels, further):
+    """What these trials of a round set, best first; [] where one of the further ones has no result yet."""
+    rows = _means(results).get((model, train_size), ())
+    if not {label for _, label in rows} >= {*further}:
+        return []
+    return [settings(model, train_size, label) for _, label in rows if label in (*labels, *further)]
 
 
 def _nearest(number, searched):
@@ -219,11 +221,7 @@ def _nearest(number, searched):
 
 def _with_crops(model, train_size, beyond):
     """The trials with crops at the batch size of the choice, best first, of those beyond only these; [] before them."""
-    rows = _means("tuning-crops").get((model, train_size), ())
-    if not {label for _, label in rows} >= {*beyond}:
-        return []
-    labels = (*FINALISTS, *BESIDE, *CROPPED, *beyond)
-    found = [settings(model, train_size, label) for _, label in rows if label in labels]
+    found = _best_first("tuning-crops", model, train_size, (*FINALISTS, *BESIDE, *CROPPED), beyond)
     return [trial for trial in found if trial.crop]
 
 
@@ -271,8 +269,8 @@ def chosen(model, train_size, *, accepts=lambda trial: True):
 def chosen_at(model, train_size, images_seen):
     """The trial with AdamW that is chosen for the searched number of images seen and size that are nearer, by ratio.
 
-    After 48,000 it is the best of the first two rounds. From 192,000 on it is that of "bracket", of "crops", or of the
-    longest, for sizes that these were run with; before them that of the last round.
+    After 48,000 it is the best of the first two rounds. From 192,000 on it is that of "bracket", with 4,000 images of
+    "crops", and after 768,000 of "longest"; where these have not run, that of "final".
     """
     nearest, budget = _nearest(train_size, SIZES), _nearest(images_seen, BUDGETS)
     if budget == BUDGETS[0]:
@@ -342,7 +340,8 @@ To the best of the sixteen trials of the first round, for every model and size, 
 learning rates with all else equal, which bracket it, and NAdaMuon at five rates, which tell whether another optimiser
 would change the order of the models. Run again once its results are committed, the preset has the next rate, too, where
 the best with an optimiser has the highest or the lowest, and the rates beside that of the second of the first round,
-which may have come second for its rate alone; and once more where that is the best then. {FAMILIES}""",
+which may have come second for its rate alone; and, where one of these is then the best and has the highest or the
+lowest rate, one rate further. {FAMILIES}""",
     "final": f"""Which of the best three trials is best when trained four times as long?
 
 The best three trials with AdamW of the first round and of the preset "refine", for every model and size. Most

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from vision_attn import Experiment, Mnist5k, Recipe, Run, ViT
 from vision_attn.data import Quadrants
 from vision_attn.experiment import plan as plan_of
+from vision_attn.figures import QuadrantAccuracy
 from vision_attn.plan import Plan, folders_in
 from vision_attn.probes import SubgroupAccuracy
 from vision_attn.report.protocol import skips
@@ -202,5 +203,8 @@ def test_of_two_probes_of_one_kind_the_one_that_applies_is_asked_for():
     assert list(plan.runs[key].skips) == [probe_file({"kind": "AccuracyBy", "fact": "colour"})]
     ((probe, models, _),) = skips(plan)
     assert (probe, models) == ("SubgroupAccuracy(attribute='colour')", "all runs (1)")
+    one_of_them = [(plan, True), (plan.replace(probes=plan.probes[1:]), False), (plan.replace(probes=()), True)]
+    for asked, may_measure in one_of_them:
+        assert asked.may_measure("SubgroupAccuracy") == may_measure == QuadrantAccuracy().applies(asked)
     other = dataclasses.replace(plan.runs[key], skips={})
     assert skips(plan.replace(runs={**plan.runs, "other": other}))[0][1] == "1 of 2 runs"

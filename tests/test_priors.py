@@ -99,13 +99,13 @@ def test_what_shifts_and_scales_do_is_asked_on_seeds_that_no_other_run_has_and_w
     found = [preset.run(**dict(zip(preset.factors, at, strict=True))) for at in levels]
     assert not {run.seed for run in found} & {run.seed for _, run in cells("priors")}
     assert {run.recipe.crop_padding for run in found} == {0}
-    rules = [rule for rule in preset.verdicts if "few pixels" in str(rule) or "prior of scale" in str(rule)]
     (scales,) = (probe.scales for probe in preset.probes if type(probe).__name__ == "Zoom")
-    for part in (part for rule in rules[::2] for part in leaves(rule)):
-        for _, at in part.cells:
-            at = dict(at)
-            assert all(at[name] in own for name, own in preset.factors.items() if name in at)
-            assert "scale" not in at or any(at["scale"] == side_at(one, 32) / 32 for one in scales)
+    wholes = (dict(at) for rule in preset.verdicts for part in leaves(rule) for _, at in part.cells)
+    asked = [at for at in wholes if at.get("images_seen") == 192_000 and at["arrangement"] == "intact"]
+    assert len(asked) == 2 * (2 + 4)
+    for at in asked:
+        assert all(at[name] in own for name, own in preset.factors.items() if name in at)
+        assert "scale" not in at or any(at["scale"] == side_at(one, 32) / 32 for one in scales)
 
 
 def test_scatter_is_taken_apart_around_runs_of_the_learning_curves(headline):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from vision_attn.models import count_params
 
 ROOT = Path(__file__).resolve().parents[1]
 _, EXPERIMENT = load(ROOT / "experiments" / "tuning.py")
-TUNING = __import__("sys").modules[EXPERIMENT.run.__module__]
+TUNING = sys.modules[EXPERIMENT.run.__module__]
 TABLE = "train_size,model,trial,estimate,n,chosen\n"
 
 
@@ -160,16 +161,18 @@ def test_the_second_round_goes_on_where_it_has_ended_at_a_rate_and_beside_the_se
     TUNING._means.cache_clear()
     assert TUNING.chosen_at("ViT", 1000, 48_000) == beyond
     for label, rate in (("second, rate x0.3", 3e-5), ("second, rate x3", 3e-3)):
-        (folder / "Choice.csv").write_text(f'{text}1000,ViT,"{label}",0.7,2,False\n')
-        TUNING._means.cache_clear()
-        assert TUNING.settings("ViT", 1000, TUNING.LAST) == dataclasses.replace(other, learning_rate=rate)
+        more = [f'1000,ViT,"{one}",{0.7 if one == label else 0.1},2,False\n' for one in later]
+        for done, found in ((more[1:], None), (more, dataclasses.replace(other, learning_rate=rate))):
+            (folder / "Choice.csv").write_text(text + "".join(done))
+            TUNING._means.cache_clear()
+            assert TUNING.settings("ViT", 1000, TUNING.LAST) == found
     (folder / "Choice.csv").write_text(text + "1000,ViT,rate beyond,0.7,2,False\n")
     TUNING._means.cache_clear()
     assert TUNING.ranked("ViT", 1000)[0] == dataclasses.replace(best, learning_rate=3e-2)
 
 
-def test_the_rates_beside_the_second_are_no_trial_before_but_for_what_a_resnet_does_not_have():
-    """The same two runs were trained once more under another name."""
+def test_the_rates_beside_the_second_repeat_no_run():
+    """A ResNet has no positions, so trials that differ in them alone are one run for it."""
     for model, size in itertools.product(TUNING.MODELS, TUNING.SIZES):
 
         def made(labels, model=model, size=size):
@@ -332,8 +335,9 @@ def test_the_construction_that_the_receptive_field_is_asked_of_is_the_one_that_w
 
 
 def test_the_convolutional_twins_of_the_receptive_field_have_the_positions_and_the_loudness_of_attention():
+    """As `BRANCH_SD` has it, whose numbers are measured in the tests of data_size.py."""
     _, looking = load(ROOT / "experiments" / "receptive_field.py")
-    models = __import__("sys").modules[looking.run.__module__].MODELS
+    models = sys.modules[looking.run.__module__].MODELS
     for vit, twin in (("ViT", "ViT, 3x3 convolution"), ("ViT, sincos2d, mimetic", "ViT, sincos2d, 3x3 convolution")):
         assert models[vit].position == models[twin].position
         is_large = models[vit].init == "mimetic"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vision_attn import plan_schema
-from vision_attn.spec import InputError, canonical
+from vision_attn.spec import RENAMED, InputError, canonical
 from vision_attn.store import RUNS, DamagedFile, probe_file, read_json, sealed, write_json, write_sealed
 
 Level = str | int | float | bool
@@ -102,6 +102,11 @@ class Plan:
         if not skips:
             return self._probe_files
         return {file: probe for file, probe in self._probe_files.items() if file not in skips}
+
+    def may_measure(self, kind: str) -> bool:
+        """Whether a probe of that kind is asked of any run; of a plan that has none of them it is not known."""
+        files = {file for file, probe in self._probe_files.items() if RENAMED.get(probe["kind"], probe["kind"]) == kind}
+        return not files or any(files - entry.skips.keys() for entry in self.runs.values())
 
     @functools.cached_property
     def alike(self) -> dict[str, str]:

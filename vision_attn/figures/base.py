@@ -163,10 +163,14 @@ class OverSeeds(Figure, abc.ABC):
         return False
 
     def applies(self, plan: Plan) -> bool:
-        """Where the plan has the levels `given`, the reference among those of `hue`, and what to compare it with."""
+        """Where the plan has the levels `given`, the reference among those of `hue`, and what to compare it with.
+
+        And where the probe that measures what it draws fits any of the runs.
+        """
         has_given = all(may_have(plan, name, level) for name, level in self.given)
         has_reference = self.reference_level is None or may_have(plan, self.hue, self.reference_level)
-        return has_given and has_reference and not self._lacks_others(plan)
+        is_measured = not self.measured_by or plan.may_measure(self.measured_by)
+        return has_given and has_reference and is_measured and not self._lacks_others(plan)
 
     def _lacks_others(self, plan: Plan) -> bool:
         return self.shows_differences_only and set(plan.factors.get(self.hue, ())) == {self.reference_level}
