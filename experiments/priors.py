@@ -167,37 +167,34 @@ def elsewhere(images_seen):
     )
 
 
-def moved(images_seen):
-    """The claim that convolution minds less than attention where an object stands, by a few pixels."""
+def keeps_more(statement, images_seen, kept_class, altered):
+    """The claim that of what they get right others keep more than the ViT: `altered` has the words and coordinates."""
     where = {"arrangement": "intact", "train_size": MOST, "images_seen": images_seen}
     return claim(
         "C4",
-        "Attention must learn what convolution is given: that an object is the same a few pixels away, "
-        f"after {images_seen:,} images seen.",
+        f"{statement}, after {images_seen:,} images seen.",
         *(
-            (shifted(model=rival, **where) - shifted(model="ViT", **where)).above(
-                MARGIN, f"Under shifts {rival} keeps 2 points more of what it gets right than the ViT does."
+            (kept_class(model=rival, **how, **where) - kept_class(model="ViT", **how, **where)).above(
+                MARGIN, f"{words} {rival} keeps 2 points more of what it gets right than the ViT does."
             )
             for rival in RIVALS
+            for words, how in altered.items()
         ),
     )
+
+
+def moved(images_seen):
+    """The claim that convolution minds less than attention where an object stands, by a few pixels."""
+    statement = "Attention must learn what convolution is given: that an object is the same a few pixels away"
+    return keeps_more(statement, images_seen, shifted, {"Under shifts": {}})
 
 
 def resized(images_seen):
     """The claim that convolution minds less than attention how large an object is."""
-    where = {"arrangement": "intact", "train_size": MOST, "images_seen": images_seen}
-    return claim(
-        "C4",
-        "Attention lacks the prior of scale: it minds more than convolution whether an object is smaller or larger, "
-        f"after {images_seen:,} images seen.",
-        *(
-            (zoomed(model=rival, scale=scale, **where) - zoomed(model="ViT", scale=scale, **where)).above(
-                MARGIN, f"At scale {scale:g} {rival} keeps 2 points more of what it gets right than the ViT does."
-            )
-            for rival in RIVALS
-            for scale in ZOOMS
-        ),
+    statement = (
+        "Attention lacks the prior of scale: it minds more than convolution whether an object is smaller or larger"
     )
+    return keeps_more(statement, images_seen, zoomed, {f"At scale {scale:g}": {"scale": scale} for scale in ZOOMS})
 
 
 experiment = Experiment(

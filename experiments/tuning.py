@@ -89,7 +89,7 @@ SECOND = {"second, rate x0.3": -1, "second, rate x3": 1}
 """Half-decade steps from the rate of the second of the first round."""
 LAST = "rate beyond that"
 """The next rate where the best with AdamW of all these has the highest or the lowest one; None else."""
-BY_ADAMW = (*TRIALS, *REFINED, *FURTHER, *SECOND)
+BOTH_ROUNDS = (*TRIALS, *REFINED, *FURTHER, *SECOND)
 FINALISTS = ("best", "second", "third")
 BESIDE = {"lower rate": -1, "higher rate": 1}
 """The rates on both sides of that which the last round has chosen, in half-decade steps."""
@@ -173,8 +173,8 @@ def settings(model, train_size, trial):
         return beside
     if trial == LAST:
         further = [label for label in (*FURTHER, *SECOND) if settings(model, train_size, label) is not None]
-        done = {label for _, label in _means("tuning-refine").get((model, train_size), ())} >= {*further}
-        return _next_rate(_with_optimizer("adamw", model, train_size, BY_ADAMW)) if done else None
+        are_done = _have_results("tuning-refine", model, train_size, further)
+        return _next_rate(_with_optimizer("adamw", model, train_size, BOTH_ROUNDS)) if are_done else None
     if trial in BESIDE:
         beside = _at_rate(chosen(model, train_size), BESIDE[trial])
         return None if beside in tried(model, train_size, FINALISTS) else beside
@@ -185,7 +185,7 @@ def settings(model, train_size, trial):
         cropped = _at_rate(dataclasses.replace(chosen(model, train_size), crop=True), CROPPED[trial])
         return None if cropped in tried(model, train_size, (*FINALISTS, *BESIDE)) else cropped
     if trial in BEYOND:
-        return _beyond(model, train_size, BEYOND[: BEYOND.index(trial)])
+        return _next_rate(_with_crops(model, train_size, BEYOND[: BEYOND.index(trial)]))
     if trial in OTHER_BATCH:
         return _other_batch(model, train_size, OTHER_BATCH[trial])
     if trial == OTHER_BEYOND:
@@ -209,10 +209,14 @@ def _next_rate(found):
 
 def _best_first(results, model, train_size, labels, further):
     """What these trials of a round set, best first; [] where one of the further ones has no result yet."""
-    rows = _means(results).get((model, train_size), ())
-    if not {label for _, label in rows} >= {*further}:
+    if not _have_results(results, model, train_size, further):
         return []
+    rows = _means(results).get((model, train_size), ())
     return [settings(model, train_size, label) for _, label in rows if label in (*labels, *further)]
+
+
+def _have_results(results, model, train_size, labels):
+    return {label for _, label in _means(results).get((model, train_size), ())} >= {*labels}
 
 
 def _nearest(number, searched):
@@ -223,10 +227,6 @@ def _with_crops(model, train_size, beyond):
     """The trials with crops at the batch size of the choice, best first, of those beyond only these; [] before them."""
     found = _best_first("tuning-crops", model, train_size, (*FINALISTS, *BESIDE, *CROPPED), beyond)
     return [trial for trial in found if trial.crop]
-
-
-def _beyond(model, train_size, before):
-    return _next_rate(_with_crops(model, train_size, before))
 
 
 def _other_batch(model, train_size, steps):
@@ -274,7 +274,7 @@ def chosen_at(model, train_size, images_seen):
     """
     nearest, budget = _nearest(train_size, SIZES), _nearest(images_seen, BUDGETS)
     if budget == BUDGETS[0]:
-        return ranked(model, nearest, labels=(*BY_ADAMW, LAST))[0]
+        return ranked(model, nearest, labels=(*BOTH_ROUNDS, LAST))[0]
     for results in ("tuning-longest",) * (budget == BUDGETS[2]) + ("tuning-crops", "tuning-bracket"):
         if rows := _means(results).get((model, nearest)):
             return settings(model, nearest, rows[0][1])

@@ -203,8 +203,8 @@ def test_of_two_probes_of_one_kind_the_one_that_applies_is_asked_for():
     assert list(plan.runs[key].skips) == [probe_file({"kind": "AccuracyBy", "fact": "colour"})]
     ((probe, models, _),) = skips(plan)
     assert (probe, models) == ("SubgroupAccuracy(attribute='colour')", "all runs (1)")
-    one_of_them = [(plan, True), (plan.replace(probes=plan.probes[1:]), False), (plan.replace(probes=()), True)]
-    for asked, may_measure in one_of_them:
+    for probes, may_measure in ((plan.probes, True), (plan.probes[1:], False), ((), True)):
+        asked = plan.replace(probes=probes)
         assert asked.may_measure("SubgroupAccuracy") == may_measure == QuadrantAccuracy().applies(asked)
     other = dataclasses.replace(plan.runs[key], skips={})
     assert skips(plan.replace(runs={**plan.runs, "other": other}))[0][1] == "1 of 2 runs"

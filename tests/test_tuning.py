@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from planned import cells
 
 from vision_attn.experiment import load
 from vision_attn.models import count_params
@@ -17,19 +18,11 @@ TUNING = sys.modules[EXPERIMENT.run.__module__]
 TABLE = "train_size,model,trial,estimate,n,chosen\n"
 
 
-def runs(experiment):
-    """Every cell with its run, where there is one."""
-    for levels in itertools.product(*experiment.factors.values()):
-        cell = dict(zip(experiment.factors, levels, strict=True))
-        if (made := experiment.run(**cell)) is not None:
-            yield cell, made
-
-
 def test_every_family_has_the_same_number_of_different_trials_at_every_size_and_seed():
-    cells = list(runs(EXPERIMENT))
-    per_family = Counter((cell["model"], cell["train_size"], cell["seed"]) for cell, _ in cells)
+    found = list(cells(EXPERIMENT))
+    per_family = Counter((cell["model"], cell["train_size"], cell["seed"]) for cell, _ in found)
     assert set(per_family.values()) == {16}
-    assert len({made for _, made in cells}) == len(cells)
+    assert len({made for _, made in found}) == len(found)
 
 
 def test_each_setting_of_the_first_round_is_met_equally_often_and_in_every_pair_of_settings():
@@ -43,7 +36,7 @@ def test_each_setting_of_the_first_round_is_met_equally_often_and_in_every_pair_
 
 
 def test_what_is_searched_sees_validation_images_and_no_test_images():
-    assert all(made.data.val_size == 2000 for _, made in runs(EXPERIMENT))
+    assert all(made.data.val_size == 2000 for _, made in cells(EXPERIMENT))
     assert [type(probe).__name__ for probe in EXPERIMENT.probes] == ["Size"]
 
 
@@ -68,7 +61,7 @@ def test_the_page_of_a_later_round_does_not_tell_of_the_first():
 def test_every_run_of_a_round_sees_the_same_number_of_images():
     for preset, images_seen in ((None, 48_000), ("small", 4_800)):
         experiment = EXPERIMENT.preset(preset) if preset else EXPERIMENT
-        assert {made.recipe.updates * made.recipe.batch_size for _, made in runs(experiment)} <= {
+        assert {made.recipe.updates * made.recipe.batch_size for _, made in cells(experiment)} <= {
             images_seen,
             images_seen // 128 * 128 + 128 * (images_seen % 128 >= 64),
         }
