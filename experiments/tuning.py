@@ -10,9 +10,9 @@ and convolution.
 The presets go on from there, each with a question of its own: "refine" tries other learning rates with the best trial,
 and another optimiser; "final" trains the best three four times as long, which most experiments take; "bracket" adds
 rates on both sides of each choice, "crops" random crops and the other batch size; "longest" trains the best two four
-times longer still. They read what the rounds before have committed. On two cores the first round takes about two hours
-with fast bf16 arithmetic, "refine" one, "final" one and a half, "bracket" fifty minutes, "crops" and "longest" an hour
-and a half each.
+times longer still, and rates beside the better. They read what the rounds before have committed. On two cores the first
+round takes about two hours with fast bf16 arithmetic, "refine" one, "final" and "crops" one and a half each, "bracket"
+fifty minutes, "longest" two hours.
 """
 
 import csv
@@ -106,6 +106,10 @@ OTHER_BEYOND = "other batch, beyond"
 IN_TURN = ("refine", "final", "bracket", "crops", "longest")
 """The presets whose trials were chosen with what the rounds before, or trials of the same round, had found."""
 LONGEST = ("best at the second budget", "next to it")
+BESIDE_LONGEST = {"better at a lower rate": -1, "better at a higher rate": 1}
+"""The rates on both sides of the better of these two, in half-decade steps."""
+OUTSIDE_LONGEST = "rate outside these"
+"""The next rate where the best of all these has the highest or the lowest one; None where it lies between."""
 
 
 @functools.cache
@@ -193,6 +197,13 @@ def settings(model, train_size, trial):
     if trial in LONGEST:
         rows = _means("tuning-crops").get((model, train_size), [(0.0, place) for place in FINALISTS])
         return settings(model, train_size, rows[LONGEST.index(trial)][1])
+    if trial in BESIDE_LONGEST:
+        better = _best_first("tuning-longest", model, train_size, LONGEST, ())
+        beside = _at_rate(better[0], BESIDE_LONGEST[trial]) if better else None
+        return None if beside in tried(model, train_size, LONGEST) else beside
+    if trial == OUTSIDE_LONGEST:
+        beside = [label for label in BESIDE_LONGEST if settings(model, train_size, label) is not None]
+        return _next_rate(_best_first("tuning-longest", model, train_size, LONGEST, beside))
     place, found = FINALISTS.index(trial), ranked(model, train_size)
     return found[place] if place < len(found) else None
 
@@ -360,10 +371,11 @@ with the other of two batch sizes, 32 and 128 images, likewise. {FAMILIES}""",
     "longest": """Which of the best two trials is best when trained sixteen times as long as in the first round?
 
 The best two trials of the preset "crops", with 4,000 images, which trains a quarter as long and has those of "final"
-and "bracket", too. They may differ in more than the learning rate: the table below says what each sets. Judged are
-means of two seeds on 2,000 validation images, which are taken from the training data and are in no subset. The models
-are a vision transformer (ViT), the same with a depthwise convolution in the place of attention, and a CIFAR ResNet, all
-of about as many parameters.
+and "bracket", too. They may differ in more than the learning rate: the table below says what each sets. Run again once
+its results are committed, the preset has the rates on both sides of the better one as well, and then, where the best of
+all is at an end, the next. Judged are means of two seeds on 2,000 validation images, which are taken from the training
+data and are in no subset. The models are a vision transformer (ViT), the same with a depthwise convolution in the place
+of attention, and a CIFAR ResNet, all of about as many parameters.
 """,
 }
 """What the presets ask that go on from earlier rounds, for their pages."""
@@ -404,7 +416,7 @@ experiment = Experiment(
         },
         "longest": {
             "model": ("ResNet", "ViT", "ViT, 3x3 convolution"),
-            "trial": LONGEST,
+            "trial": (*LONGEST, *BESIDE_LONGEST, OUTSIDE_LONGEST),
             "train_size": SIZES[1:],
             "images_seen": BUDGETS[2:],
         },

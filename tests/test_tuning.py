@@ -1,6 +1,7 @@
 """The search for recipes: equal trials for every family, balanced, on validation images alone."""
 
 import dataclasses
+import functools
 import itertools
 import sys
 from collections import Counter
@@ -297,6 +298,23 @@ def test_the_longest_round_has_the_best_two_of_the_second_budget(after_a_first_r
     last_round(tmp_path, "crops", best=0.5, second=0.4, **{"crops": 0.6, "crops, lower rate": 0.7})
     cropped = [dataclasses.replace(best, crop=True, learning_rate=rate) for rate in (3e-3, 1e-2)]
     assert [TUNING.settings("ViT", 1000, trial) for trial in TUNING.LONGEST] == cropped
+
+
+@pytest.mark.parametrize(("means", "outside"), [((0.6, 0.5), None), ((0.6, 0.8), 2), ((0.8, 0.75), -2), ((0.6,), None)])
+def test_rates_beside_the_better_of_the_longest_round_are_tried_until_it_lies_between_two(
+    after_a_first_round, tmp_path, means, outside
+):
+    best, _ = after_a_first_round
+    last_round(tmp_path, "final", best=0.7, second=0.6)
+    beside = [*TUNING.BESIDE_LONGEST, TUNING.OUTSIDE_LONGEST]
+    assert [TUNING.settings("ViT", 1000, trial) for trial in beside] == [None, None, None]
+    last_round(tmp_path, "crops", best=0.7, second=0.5)
+    names = (*TUNING.LONGEST, *TUNING.BESIDE_LONGEST)
+    last_round(tmp_path, "longest", **dict(zip(names, (0.7, 0.4), strict=False)))
+    at = functools.partial(TUNING._at_rate, best)
+    assert [TUNING.settings("ViT", 1000, trial) for trial in beside] == [at(-1), at(1), None]
+    last_round(tmp_path, "longest", **dict(zip(names, (0.7, 0.4, *means), strict=False)))
+    assert TUNING.settings("ViT", 1000, beside[2]) == (outside and at(outside))
 
 
 def test_before_the_first_round_the_first_trials_stand_in(monkeypatch, tmp_path):
