@@ -180,7 +180,7 @@ experiment = Experiment(
         ConvergenceSteps(),
         PsychometricMidpoint(),
         Selection(),
-        Matching(reference="attention, relative"),
+        Matching(reference="attention, relative", tolerance=0.03),
     ),
     verdicts=(REACH, PLACES, RECURRENCE),
 )

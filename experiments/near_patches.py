@@ -43,7 +43,7 @@ experiment = Experiment(
         Budget(),
         Gap(reference="ViT"),
         MinimumHeadDistance(),
-        Matching(reference="ViT"),
+        Matching(reference="ViT", tolerance=0.06),
         Summary(parts=(Budget(), Gap(reference="ViT"), MinimumHeadDistance())),
     ),
     verdicts=(given_back(NEAR, TRAIN_SIZE),),

@@ -44,7 +44,7 @@ experiment = Experiment(
         Gap(reference="ViT"),
         Budget(),
         MinimumHeadDistance(),
-        Matching(reference="ViT"),
+        Matching(reference="ViT", tolerance=0.06),
         Summary(parts=(ConditionCurve(condition="arrangement", baseline="intact"), Gap(reference="ViT"), Budget())),
     ),
     verdicts=(made_false(WIDER, TRAIN_SIZE),),

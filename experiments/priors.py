@@ -250,7 +250,7 @@ experiment = Experiment(
         OcclusionCurve(given=MOST_INTACT),
         OcclusionCurve(fill="other", given=MOST_INTACT),
         MinimumHeadDistance(given=cell(arrangement="intact")),
-        Matching(reference="ViT"),
+        Matching(reference="ViT", tolerance=0.06),
         Summary(
             parts=(
                 ConditionCurve(condition="arrangement", baseline="intact"),

@@ -40,5 +40,5 @@ experiment = Experiment(
     },
     run=run,
     probes=(Accuracy(), Size()),
-    figures=(Variation(reference="ResNet"), Matching(reference="ViT")),
+    figures=(Variation(reference="ResNet"), Matching(reference="ViT", tolerance=0.06)),
 )

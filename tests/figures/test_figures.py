@@ -99,6 +99,25 @@ def test_matching_says_how_large_what_mixers_add_is_before_training():
     assert "smallest to largest of the layers" in plot.caption
 
 
+def test_no_size_that_is_printed_beside_a_model_stands_on_the_line_of_the_reference():
+    sizes = {"ViT": (1000.0, 2000.0), "twin": (1030.0, 1730.0), "stem": (970.0, 2400.0), "ResNet": (950.0, 4200.0)}
+
+    def rows(cell):
+        return [
+            {"metric": metric, "value": value} for metric, value in zip(MEASURES, sizes[cell["model"]], strict=True)
+        ]
+
+    records = make_records({"model": list(sizes), "seed": [0, 1]}, rows)
+    matching = Matching(reference="ViT")
+    figure = matching.draw(matching.table(records), records)
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    line = axes.transData.transform((1, 0))[0]
+    boxes = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    assert len(boxes) == 8
+    assert not [text for text, box in boxes.items() if box.x0 < line < box.x1 or box.x0 < axes.bbox.x0]
+
+
 @pytest.mark.parametrize(
     ("reference", "ratios", "printed"),
     [

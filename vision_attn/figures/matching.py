@@ -112,6 +112,8 @@ class Matching(Figure):
             axes.axvspan(1 - self.tolerance, 1 + self.tolerance, color="#bbbbbb", alpha=0.5, linewidth=0)
             axes.axvline(1, color=theme.INK, linewidth=0.8)
             low, high = _octaves(table[[f"{metric}_ratio" for metric in MEASURES]].to_numpy(float))
+            _ratio_axis(axes, low, high)
+            left, right = np.log2(axes.get_xlim())
             for place, row in enumerate(table.to_dict("records")):
                 style = styles[row[self.hue]]
                 for metric, shift in (("params", -0.14), ("flops", 0.14)):
@@ -122,14 +124,13 @@ class Matching(Figure):
                         if at == ratio:  # else nothing, or a ratio to nothing: on no axis of ratios
                             axes.plot(at, place + shift, "o", markersize=6.5, color=style.colour, markerfacecolor=face)
                         text = f"{wording.short(row[metric])} ({_ratio(ratio)})"
-                        has_room = np.log2(at) - low > ROOM * (high - low)
-                        is_left = has_room and (at < 1 - self.tolerance or np.isinf(ratio))
+                        has_room = np.log2(at) - left > ROOM * (right - left)
+                        is_left = has_room and (at < 1 or np.isinf(ratio))
                         beside: dict[str, Any] = {"ha": "right" if is_left else "left", **_BESIDE}
                         offset = (-7 if is_left else 7, 0)
                         axes.annotate(text, (at, place + shift), offset, textcoords="offset points", **beside)
             axes.set_yticks(range(len(table)), [lettering.shown(name) for name in names])
             axes.set_ylim(len(table) - 0.5, -0.5)
-            _ratio_axis(axes, low, high)
             axes.set_xlabel(f"ratio to {self.reference}; grey: within ±{100 * self.tolerance:g} %")
             lettering.wrap_x(axes, beside=lettering.text_width(names))
             entries = {"parameters": theme.INK, "forward FLOPs of an image": "white"}
