@@ -108,8 +108,8 @@ IN_TURN = ("refine", "final", "bracket", "crops", "longest")
 LONGEST = ("best at the second budget", "next to it")
 BESIDE_LONGEST = {"better at a lower rate": -1, "better at a higher rate": 1}
 """The rates on both sides of the better of these two, in half-decade steps."""
-OUTSIDE_LONGEST = "rate outside these"
-"""The next rate where the best of all these has the highest or the lowest one; None where it lies between."""
+OUTSIDE_LONGEST = ("rate outside these", "rate outside all these")
+"""The next rate where the best of these so far has the highest or the lowest one; None where it lies between."""
 
 
 @functools.cache
@@ -201,9 +201,10 @@ def settings(model, train_size, trial):
         better = _best_first("tuning-longest", model, train_size, LONGEST, ())
         beside = _at_rate(better[0], BESIDE_LONGEST[trial]) if better else None
         return None if beside in tried(model, train_size, LONGEST) else beside
-    if trial == OUTSIDE_LONGEST:
-        beside = [label for label in BESIDE_LONGEST if settings(model, train_size, label) is not None]
-        return _next_rate(_best_first("tuning-longest", model, train_size, LONGEST, beside))
+    if trial in OUTSIDE_LONGEST:
+        before = (*BESIDE_LONGEST, *OUTSIDE_LONGEST[: OUTSIDE_LONGEST.index(trial)])
+        further = [label for label in before if settings(model, train_size, label) is not None]
+        return _next_rate(_best_first("tuning-longest", model, train_size, LONGEST, further))
     place, found = FINALISTS.index(trial), ranked(model, train_size)
     return found[place] if place < len(found) else None
 
@@ -372,8 +373,8 @@ with the other of two batch sizes, 32 and 128 images, likewise. {FAMILIES}""",
 
 The best two trials of the preset "crops", with 4,000 images, which trains a quarter as long and has those of "final"
 and "bracket", too. They may differ in more than the learning rate: the table below says what each sets. Run again once
-its results are committed, the preset has the rates on both sides of the better one as well, and then, where the best of
-all is at an end, the next. Judged are means of two seeds on 2,000 validation images, which are taken from the training
+its results are committed, the preset has the rates on both sides of the better one as well, and then, while the best of
+all is at an end, the next, twice at most. Judged are means of two seeds on 2,000 validation images, which are taken from the training
 data and are in no subset. The models are a vision transformer (ViT), the same with a depthwise convolution in the place
 of attention, and a CIFAR ResNet, all of about as many parameters.
 """,
@@ -416,7 +417,7 @@ experiment = Experiment(
         },
         "longest": {
             "model": ("ResNet", "ViT", "ViT, 3x3 convolution"),
-            "trial": (*LONGEST, *BESIDE_LONGEST, OUTSIDE_LONGEST),
+            "trial": (*LONGEST, *BESIDE_LONGEST, *OUTSIDE_LONGEST),
             "train_size": SIZES[1:],
             "images_seen": BUDGETS[2:],
         },

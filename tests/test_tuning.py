@@ -300,21 +300,31 @@ def test_the_longest_round_has_the_best_two_of_the_second_budget(after_a_first_r
     assert [TUNING.settings("ViT", 1000, trial) for trial in TUNING.LONGEST] == cropped
 
 
-@pytest.mark.parametrize(("means", "outside"), [((0.6, 0.5), None), ((0.6, 0.8), 2), ((0.8, 0.75), -2), ((0.6,), None)])
+@pytest.mark.parametrize(
+    ("means", "outside"),
+    [
+        ((0.6, 0.5), (None, None)),
+        ((0.6, 0.8), (2, None)),
+        ((0.6, 0.8, 0.7), (2, None)),
+        ((0.6, 0.8, 0.9), (2, 3)),
+        ((0.8, 0.75), (-2, None)),
+        ((0.6,), (None, None)),
+    ],
+)
 def test_rates_beside_the_better_of_the_longest_round_are_tried_until_it_lies_between_two(
     after_a_first_round, tmp_path, means, outside
 ):
     best, _ = after_a_first_round
     last_round(tmp_path, "final", best=0.7, second=0.6)
-    beside = [*TUNING.BESIDE_LONGEST, TUNING.OUTSIDE_LONGEST]
-    assert [TUNING.settings("ViT", 1000, trial) for trial in beside] == [None, None, None]
+    names = (*TUNING.BESIDE_LONGEST, *TUNING.OUTSIDE_LONGEST)
+    assert [TUNING.settings("ViT", 1000, trial) for trial in names] == [None] * 4
     last_round(tmp_path, "crops", best=0.7, second=0.5)
-    names = (*TUNING.LONGEST, *TUNING.BESIDE_LONGEST)
-    last_round(tmp_path, "longest", **dict(zip(names, (0.7, 0.4), strict=False)))
+    last_round(tmp_path, "longest", **dict(zip(TUNING.LONGEST, (0.7, 0.4), strict=True)))
     at = functools.partial(TUNING._at_rate, best)
-    assert [TUNING.settings("ViT", 1000, trial) for trial in beside] == [at(-1), at(1), None]
-    last_round(tmp_path, "longest", **dict(zip(names, (0.7, 0.4, *means), strict=False)))
-    assert TUNING.settings("ViT", 1000, beside[2]) == (outside and at(outside))
+    assert [TUNING.settings("ViT", 1000, trial) for trial in names] == [at(-1), at(1), None, None]
+    last_round(tmp_path, "longest", **dict(zip((*TUNING.LONGEST, *names), (0.7, 0.4, *means), strict=False)))
+    found = [TUNING.settings("ViT", 1000, trial) for trial in names[2:]]
+    assert found == [steps and at(steps) for steps in outside]
 
 
 def test_before_the_first_round_the_first_trials_stand_in(monkeypatch, tmp_path):
