@@ -374,9 +374,9 @@ with the other of two batch sizes, 32 and 128 images, likewise. {FAMILIES}""",
 The best two trials of the preset "crops", with 4,000 images, which trains a quarter as long and has those of "final"
 and "bracket", too. They may differ in more than the learning rate: the table below says what each sets. Run again once
 its results are committed, the preset has the rates on both sides of the better one as well, and then, while the best of
-all is at an end, the next, twice at most. Judged are means of two seeds on 2,000 validation images, which are taken from the training
-data and are in no subset. The models are a vision transformer (ViT), the same with a depthwise convolution in the place
-of attention, and a CIFAR ResNet, all of about as many parameters.
+all is at an end, the next, twice at most. Judged are means of two seeds on 2,000 validation images, which are taken
+from the training data and are in no subset. The models are a vision transformer (ViT), the same with a depthwise
+convolution in the place of attention, and a CIFAR ResNet, all of about as many parameters.
 """,
 }
 """What the presets ask that go on from earlier rounds, for their pages."""
