@@ -832,10 +832,14 @@ def test_any_exception_in_a_figure_stands_in_its_place_and_the_rest_is_written(t
 
     folder = made(tmp_path)
     monkeypatch.setattr(LearningCurve, method, broken)
-    read = Reader(page_of(folder))
+    with pytest.warns(UserWarning, match="LearningCurve of .* is not drawn: KeyError: 'what is not there'"):
+        read = Reader(page_of(folder))
     assert "This figure could not be drawn: KeyError: 'what is not there' (" in read.text
     assert "test_report.py, line" in read.text
     assert "tables/Gap.csv" in read.links
+    is_kept = method != "table"
+    assert ("tables/LearningCurve.csv" in read.links) == is_kept
+    assert (folder / "tables" / "LearningCurve.csv").is_file() == is_kept
     assert {"records.csv.xz", "runs.csv.xz"} <= {path.name for path in folder.iterdir()}
 
 

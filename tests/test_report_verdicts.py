@@ -141,6 +141,19 @@ def test_nothing_measured_yet_is_said_of_every_claim(tmp_path):
     assert "0 of 3 planned seeds are in." in text
 
 
+@pytest.mark.parametrize(
+    ("rule", "hint"),
+    [
+        ({"metric": "acuracy"}, "There is no metric 'acuracy' among accuracy"),
+        ({"metric": "acuracy", "at": cell(mdl="attention")}, "There is no factor 'mdl' among model"),
+    ],
+)
+def test_a_rule_about_what_nobody_measures_says_so_on_the_page(tmp_path, rule, hint):
+    rule = BoundVerdict(claim="C1", statement="Typo.", bound=0.1, **{"at": far("attention"), **rule})
+    text = Reader(page(tmp_path, verdicts=[to_json(rule)])).text
+    assert f"0 of 3 planned seeds are in. {hint}" in text
+
+
 def experiment(**changes):
     from vision_attn import Accuracy, Mnist5k, Recipe, Run, ViT
 

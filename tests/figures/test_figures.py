@@ -99,6 +99,18 @@ def test_matching_says_how_large_what_mixers_add_is_before_training():
     assert "smallest to largest of the layers" in plot.caption
 
 
+@pytest.mark.parametrize("figure", [LearningCurve(x="flag"), Gap(reference="a", x="flag"), Generalisation(x="flag")])
+def test_levels_along_x_may_be_false_and_true(figure):
+    def rows(cell):
+        for split in ("train", "test"):
+            yield {"metric": "accuracy", "split": split, "value": 0.5 + 0.1 * cell["flag"] + 0.01 * cell["seed"]}
+
+    plot = figure.plot(make_records({"flag": [False, True], "model": ["a", "b"], "seed": [0, 1]}, rows))
+    assert plot.rendered(kinds=("svg",))
+    if isinstance(figure, LearningCurve):
+        assert plot.table.set_index(["model", "flag"])["estimate"].round(9).tolist() == [0.505, 0.605] * 2
+
+
 def test_no_size_that_is_printed_beside_a_model_stands_on_the_line_of_the_reference():
     sizes = {"ViT": (1000.0, 2000.0), "twin": (1030.0, 1730.0), "stem": (970.0, 2400.0), "ResNet": (950.0, 4200.0)}
 

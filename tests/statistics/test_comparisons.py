@@ -9,7 +9,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from vision_attn.statistics import holm, outperformance, paired_p
+from vision_attn.statistics import holm, outperformance, paired_p, pairs
 
 
 @settings(max_examples=25)
@@ -62,3 +62,17 @@ def test_its_interval_covers(truth):
     frame = pd.DataFrame({"g": np.repeat(np.arange(2000), 10), "difference": np.where(wins, 1.0, -1.0).ravel()})
     out = outperformance(frame, by=["g"])
     assert ((out["low"] <= truth) & (out["high"] >= truth)).mean() >= 0.95
+
+
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_what_only_rounding_makes_is_no_difference(seeds):
+    """1 - 0.7 is not 0.3, and 0.1 + 0.2 is more: signs of both kinds are ties."""
+    own, others = ([1 - 0.7, 0.1 + 0.2] * seeds), [0.3] * 2 * seeds
+    frame = pd.DataFrame({"model": ["a", "b"] * 2 * seeds, "size": 1}).assign(seed=np.arange(4 * seeds) // 2)
+    frame["value"] = np.stack([own, others], axis=1).ravel()
+    both = pairs(frame, by=["size"], pair_on=["seed"], reference="b")
+    assert both["difference"].tolist() == [0.0] * 2 * seeds
+    assert paired_p(both, by=["size"])["p"].tolist() == [1.0]
+    assert outperformance(both, by=["size"])["estimate"].tolist() == [0.5]
+    apart = both.assign(difference=[0.4 - 0.3, 0.1] * seeds)
+    assert paired_p(apart, by=["size"])["p"].tolist() == [0.0]

@@ -209,7 +209,8 @@ class Lines(OverSeeds, abc.ABC):
         for name, style in self.styles(drawn, view.levels(self.hue), view).items():
             own = shown[shown[self.hue] == name].set_index(self.x_name(view))["estimate"]
             if measured := [level for level in places if level in own.index]:
-                end = places[measured[-1]], float(own.loc[[measured[-1]]].iloc[0])
+                last = measured[-1]
+                end = places[last], float(own[own.index == last].iloc[0])  # own.loc[[True]] would be a mask
                 out.append((wording.level_text(self.hue, name), *end, style["style"].colour))
         return out
 

@@ -1,5 +1,6 @@
 """The figures of a page: drawn, with their tables and files, or the reason why they could not be."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ Json = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Drawn:
-    """A figure on the page. `problem` says in place of everything else why it could not be drawn.
+    """A figure on the page. `problem` says in place of everything but its table why it could not be drawn.
 
     `told` is what is said of every mark where one points at it; `instead` a sentence in the place of the image, which
     a sheet of figures that are on the page has, too, beside its files.
@@ -65,6 +66,7 @@ def draw(name: str, data: Json, records: Records, folder: Path) -> Drawn | None:
     Where the records lack what it asks for, or it fails by itself, its place on the page says so; no other figure is
     affected.
     """
+    figure: Figure | None = None
     try:
         figure = made(data, records.plan)
         if not figure.applies(records.plan):
@@ -74,10 +76,19 @@ def draw(name: str, data: Json, records: Records, folder: Path) -> Drawn | None:
     except InputError as error:
         return Drawn(name, _plain_title(data, name), problem=str(error))
     except sources.FAULTS as error:  # a figure, perhaps one's own, must not cost the page
-        return Drawn(name, _plain_title(data, name), problem=sources.fault(error))
+        return Drawn(name, _plain_title(data, name), problem=sources.fault(error), table=_table(figure, records))
     for kind, payload in images.items():
         write_atomic(folder / "figures" / f"{name}.{kind}", payload)
     return drawn
+
+
+def _table(figure: Figure | None, records: Records) -> bytes:
+    """The table of a figure that cannot be drawn, as a file; empty where it cannot be computed either."""
+    if figure is None:
+        return b""
+    with contextlib.suppress(InputError, *sources.FAULTS):
+        return to_csv(with_digits(figure.table(records)))
+    return b""
 
 
 def made(data: Json, plan: Plan) -> Figure:

@@ -5,6 +5,7 @@ and, where the experiment has verdicts, verdicts.csv; SHA256SUMS holds the check
 No clock is read: the same records give the same bytes.
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,7 +47,7 @@ def write(records: Records, folder: Path) -> Path:
     found = findings(records)
     tables = {"records.csv.xz": to_csv(records.values), "history.csv.xz": to_csv(records.history)}
     tables |= {"runs.csv.xz": to_csv(records.runs)}
-    tables |= {f"tables/{figure.name}.csv": figure.table for figure in drawn if not figure.problem}
+    tables |= {f"tables/{figure.name}.csv": figure.table for figure in drawn if figure.table}
     tables |= {"verdicts.csv": to_csv(verdict_table(found))} if found else {}
     write_tables(folder, tables, experiment=records.plan.name)
     _delete_others(folder, {figure.name for figure in drawn if figure.has_files}, set(tables))
@@ -58,6 +59,9 @@ def write(records: Records, folder: Path) -> Path:
         log=withdrawals.read(folder.parent),
     )
     write_atomic(folder / PAGE, _page(records, folder, drawn, found, told, left_out).encode())
+    for figure in drawn:
+        if figure.problem:
+            warnings.warn(f"{figure.name} of {folder.name} is not drawn: {figure.problem}", stacklevel=2)
     return folder / PAGE
 
 

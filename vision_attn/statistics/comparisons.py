@@ -7,6 +7,7 @@ import pandas as pd
 import scipy
 
 from vision_attn.statistics.intervals import check_level
+from vision_attn.statistics.tails import ROUNDING
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -34,7 +35,7 @@ def paired_p(frame: pd.DataFrame, *, difference: str = "difference", by: Sequenc
         values = part.dropna().to_numpy(float)
         if len(values) < 2:
             p = np.nan
-        elif np.ptp(values) == 0:
+        elif np.ptp(values) <= ROUNDING * np.abs(values).max():
             p = float(values[0] == 0)
         else:
             p = float(scipy.stats.ttest_1samp(values, 0.0).pvalue)

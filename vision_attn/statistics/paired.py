@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vision_attn.spec import InputError
 from vision_attn.statistics.intervals import mean_interval
+from vision_attn.statistics.tails import ROUNDING
 
 
 def pairs(
@@ -20,8 +22,8 @@ def pairs(
 ) -> pd.DataFrame:
     """Every value of the other levels of `compare` beside the reference's of the same `by` and `pair_on`.
 
-    One row a pair: `by`, `compare`, `pair_on`, value, reference, difference = value - reference. Where one of the
-    two is missing the row is there and its difference is missing.
+    One row a pair: `by`, `compare`, `pair_on`, value, reference, difference = value - reference, 0 where no more than
+    rounding. Where one of the two is missing the row is there and its difference is missing.
     """
     keys = [*by, *pair_on]
     values = frame[[*keys, compare, value]].rename(columns={value: "value"})
@@ -42,7 +44,9 @@ def pairs(
             part[compare] = pd.Categorical([level] * len(part), categories=levels, ordered=True)
             parts.append(part)
     out = pd.concat(parts, ignore_index=True) if parts else own.iloc[:0].assign(value=[], **{compare: []})
-    out["difference"] = out["value"] - out["reference"]
+    difference = out["value"] - out["reference"]
+    rounding = ROUNDING * np.maximum(out["value"].abs(), out["reference"].abs())
+    out["difference"] = difference.mask(difference.abs() <= rounding, 0.0)
     return out[[*by, compare, *pair_on, "value", "reference", "difference"]]
 
 

@@ -79,8 +79,11 @@ def _rated(verdict: Verdict, found: Finding) -> Finding:
 
 
 def _used(records: Records, verdict: Verdict) -> Records:
-    """The records of the metrics that a rule looks at, with their own coordinates: parts go through them many times."""
-    if verdict.metrics is None:
+    """The records of the metrics that a rule looks at, with their own coordinates: parts go through them many times.
+
+    All records where there are none of some of them: the finding then says what there is instead.
+    """
+    if verdict.metrics is None or not verdict.metrics <= set(records.values["metric"]):
         return records
     values = records.values[records.values["metric"].isin(verdict.metrics)]
     place = list(values.columns).index("value") + 1
