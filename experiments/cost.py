@@ -5,11 +5,11 @@ mend it. Mixers of one width are timed, forward and forward with backward, for 6
 matrix products and by the fused kernel, in windows, dilated, axial, segmented, with reduced keys, hierarchical; a
 depthwise convolution, an LSTM, which must go step by step, and no mixer. Each point is measured in a fresh process on
 one core that may take 4 GiB and keeps what it has used, as in training, all points in turn and then again, five times;
-a slope is the exponent of the growth between two sizes: 2 is approached from below. Whole blocks are measured too:
-there the MLP hides the square until there are six times as many tokens as channels. A hierarchy merges tokens between
-blocks, so that it differs from full attention there alone. The records have the multiply-adds, counted from the shapes,
-too. The rule on whole blocks was written when their exponents forward up to 1,024 tokens were known: 1.5 is what the
-shapes say of six times as many tokens as channels, where products of tokens are as many as those with weights.
+a slope is the exponent of the growth between two sizes: 2 is approached, mostly from below. Whole blocks are measured
+too: there the MLP hides the square until there are six times as many tokens as channels. A hierarchy merges tokens
+between blocks, so that it differs from full attention there alone. The records have the multiply-adds, counted from the
+shapes, too. The rule on whole blocks was written when their exponents forward up to 1,024 tokens were known: 1.5 is
+what the shapes say of six times as many tokens as channels, where products of tokens are as many as those with weights.
 What a cheaper form loses is asked by the preset "recall": can it still relate two cells, 2 or 6 apart? "recall-short"
 asks it of four, 6 apart.
 

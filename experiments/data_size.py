@@ -3,11 +3,11 @@
 Networks learn from nested subsets of CIFAR-10, at up to four budgets of images seen, fourfold steps apart, so that what
 data limit is told from what the budget limits. Attention enters twice: the "ViT" with positions and initialisation
 as the search of `tuning.py` found best on validation images, and "plain", with learned positions and the default
-initialisation, its own best recipe among those. Beside it stand its twin, in which a depthwise convolution that starts
-as loud takes the place of attention, once of the same width and so with fewer parameters, and once wider, with as many;
-the ViT behind a convolutional stem; and a ResNet of equal parameters and one of equal FLOPs. Controls with the ViT's
-recipe show what attention is worth: nothing in its place, an average of the neighbours, and a random average that is
-never trained. Three baselines need no network, and no budget.
+initialisation, its own best recipe among those. Beside it stand its twin, in which a depthwise convolution takes the
+place of attention and adds vectors of the same size at the start, once of the same width and so with fewer parameters,
+and once wider, with as many; the ViT behind a convolutional stem; and a ResNet of equal parameters and one of equal
+FLOPs. Controls with the ViT's recipe show what attention is worth: nothing in its place, an average of the neighbours,
+and a random average that is never trained. Three baselines need no network, and no budget.
 
 Every family has the recipe that did best, of three, at the nearer of two searched sizes after 192,000 images seen, the
 same at all budgets: weight decay, batch size, crops or none; images are flipped at random always. `online.py` asks with

@@ -1,11 +1,11 @@
 """How does self-attention compare with convolution on a few thousand digits, in minutes on two cores?
 
 Three networks of equal size learn from nested subsets of 5,000 handwritten digits: a small vision transformer (ViT),
-the same network with a depthwise convolution in the place of attention, and a CIFAR ResNet. Attention starts as advised
-for small data (mimetic initialisation, Trockman and Kolter 2023), the convolution at the same scale. Every run makes
-the same number of updates on the same number of images, whole and unaltered; subsets and data order are shared by all
-models of one seed. What a network should clear: logistic regression on the pixels, the nearest neighbours, and the ViT
-with nothing in the place of attention, in which no patch sees another.
+the same network with a depthwise convolution in the place of attention, and a CIFAR ResNet. Attention has learned
+positions and mimetic initialisation (Trockman and Kolter 2023, who have sine-cosine positions), the convolution starts
+at the same scale. Every run makes the same number of updates on the same number of images, whole and unaltered; subsets
+and data order are shared by all models of one seed. What a network should clear: logistic regression on the pixels, the
+nearest neighbours, and the ViT with nothing in the place of attention, in which no patch sees another.
 """
 
 from vision_attn import (

@@ -6,10 +6,10 @@ exchanged patches), and, where there is attention, how far away it attends. Untr
 
 Attention enters twice: as the "ViT" is usually built, with learned positions and the default initialisation, and with
 sine-cosine positions and mimetic initialisation, the best construction that the search of `tuning.py` found. Each has a
-twin with its positions, in which a depthwise convolution that starts as loud takes the place of attention. All are
-trained with one recipe. The two constructions differ in positions and initialisation at once: which of them makes a
-difference is not told. Sine-cosine positions have no parameters and want widths in steps of four, so that these two
-have 2 and 6 % fewer parameters than the ViT with learned ones.
+twin with its positions, in which a depthwise convolution takes the place of attention and adds vectors of the same size
+at the start. All are trained with one recipe. The two constructions differ in positions and initialisation at once:
+which of them makes a difference is not told. Sine-cosine positions have no parameters and want widths in steps of four,
+so that these two have 2 and 6 % fewer parameters than the ViT with learned ones.
 
 How local attention is may come from the recipe rather than from the data: CutMix alone is said to make early attention
 local (arXiv:2605.16390), as a box pasted from another image makes what is far away misleading. The preset "cutmix"

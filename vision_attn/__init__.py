@@ -18,7 +18,7 @@ try:
 except ModuleNotFoundError:
 
     def __getattr__(name: str) -> Any:
-        without = "Without it (pip install vision-attn) there is vision_attn.layers alone"
+        without = "Without it (pip install -e . in a checkout) there is vision_attn.layers alone"
         raise AttributeError(f"{name} of vision_attn needs the package lazy-loader. {without}.")
 
 else:
