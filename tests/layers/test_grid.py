@@ -107,7 +107,7 @@ def test_what_is_no_grid_is_refused_where_it_is_given(grid):
 
 @pytest.mark.parametrize("pattern", [Window(2), "axial", "neighbourhood"])
 def test_where_nothing_is_stated_a_square_is_assumed_or_the_call_refused(pattern):
-    named = {"pattern_size": 2} if isinstance(pattern, str) else {}
+    named = {"pattern_size": 2} if pattern == "neighbourhood" else {}
     layer = Attention(DIM, HEADS, pattern=pattern, **named).double()
     x = image_tokens(16)
     torch.testing.assert_close(layer(x), layer(x, grid=(4, 4)), rtol=0, atol=0)

@@ -5,7 +5,7 @@ import torch
 from pretended_gpu import PretendedGpu, deterministic_algorithms
 
 from vision_attn.layers import Attention
-from vision_attn.layers.named import PATTERNS, POSITIONS
+from vision_attn.layers.named import PATTERNS, POSITIONS, WITHOUT_SIZE
 from vision_attn.layers.similarity import SIMILARITIES
 
 ALONE = [name for name in POSITIONS if name != "relative_with_prefix"]
@@ -17,11 +17,15 @@ KINDS = [
 ]
 
 
+def size_of(pattern):
+    return None if pattern in WITHOUT_SIZE else 2
+
+
 @pytest.mark.parametrize(("pattern", "position", "similarity"), KINDS)
 def test_it_computes_there_what_it_does_here_and_keeps_nobody_waiting(pattern, position, similarity):
     torch.manual_seed(0)
-    options = {"pattern": pattern, "pattern_size": 2, "position": position, "similarity": similarity, "grid": (4, 4)}
-    layer, x = Attention(8, 2, **options), torch.randn(2, 16, 8)
+    options = {"position": position, "similarity": similarity, "grid": (4, 4)}
+    layer, x = Attention(8, 2, pattern=pattern, pattern_size=size_of(pattern), **options), torch.randn(2, 16, 8)
     expected = layer(x).detach()
     with PretendedGpu() as gpu, deterministic_algorithms():
         there, tokens = layer.to("cuda"), x.to("cuda").requires_grad_()
@@ -37,7 +41,10 @@ def test_it_computes_there_what_it_does_here_and_keeps_nobody_waiting(pattern, p
 @pytest.mark.parametrize("pattern", ["neighbourhood", "axial", "shifted_window"])
 def test_nobody_waits_where_tokens_are_cut_into_groups(pattern):
     torch.manual_seed(0)
-    layer, x = Attention(8, 1, pattern=pattern, pattern_size=2, grid=(33, 32)), torch.randn(1, 33 * 32, 8)
+    layer, x = (
+        Attention(8, 1, pattern=pattern, pattern_size=size_of(pattern), grid=(33, 32)),
+        torch.randn(1, 33 * 32, 8),
+    )
     expected = layer(x).detach()
     with PretendedGpu() as gpu, deterministic_algorithms():
         there, tokens = layer.to("cuda"), x.to("cuda").requires_grad_()

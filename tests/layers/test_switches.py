@@ -269,9 +269,12 @@ def test_wrong_inputs_are_named_with_what_is_allowed():
         ("ratio of SpatialReduction must be an integer, at least 1. Got 0 instead.", lambda: SpatialReduction(8, 0)),
         ("head_dim of Rotary must be a multiple of 4. Got 6 instead.", lambda: Rotary(GRID, 6)),
         ("head_dim of Rotary must be a multiple of 4. Got 8.0 instead.", lambda: Rotary(GRID, 8.0)),
-        ("temperature of Rotary must be more than 0. Got 0 instead.", lambda: Rotary(GRID, 8, temperature=0)),
         (
-            "temperature of sincos2d must be more than 0. Got -1.0 instead.",
+            "temperature of Rotary must be a finite number more than 0. Got 0 instead.",
+            lambda: Rotary(GRID, 8, temperature=0),
+        ),
+        (
+            "temperature of sincos2d must be a finite number more than 0. Got -1.0 instead.",
             lambda: SinCosPosition(GRID, 8, temperature=-1.0),
         ),
         ("grid of Rotary must be two numbers, each at least 1. Got (0, 3) instead.", lambda: Rotary((0, 3), 4)),

@@ -37,7 +37,7 @@ for similarity in ("dot", "cosine", "bilinear", "gaussian", "additive", "percept
         layer = Attention(8, 2, similarity=similarity, position=position, grid=grid)
         layer(x).sum().backward()
 for pattern in ("window", "shifted_window", "neighbourhood", "dilated", "axial", "segmented", "reduced", "top_k"):
-    layer = Attention(8, 2, pattern=pattern, pattern_size=2, grid=grid)
+    layer = Attention(8, 2, pattern=pattern, pattern_size=None if pattern == "axial" else 2, grid=grid)
     layer(x).sum().backward()
     assert layer.weights(x).shape[:3] == (2, 2, 16)
 for mixer in (layers.DepthwiseConvolution(8, grid=grid), layers.RecurrentMixing(8, grid=grid),

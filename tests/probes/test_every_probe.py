@@ -47,6 +47,16 @@ def test_a_probe_yields_flat_finite_rows_twice_the_same_or_says_why_not(kind, mo
     assert untimed(probe(module, DATA)) == untimed(rows)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_a_probe_takes_the_gradients_that_it_needs_wherever_it_is_asked(kind, mode):
+    probe, module = probe_of(kind), built(next(iter(SPECS)))
+    if probe.skip(SPECS[next(iter(SPECS))], PLANNED) is None:
+        expected = untimed(probe(module, DATA))
+        with mode():
+            assert untimed(probe(module, DATA)) == expected
+
+
 NOT_A_NUMBER = {
     "Size",
     "TokenCost",

@@ -68,6 +68,16 @@ def test_images_that_take_much_go_through_few_at_once_and_give_the_same(method, 
     assert max(batches) == 2
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("method", ["gradient x attention", "relevance propagation", "Grad-CAM", "occlusion"])
+def test_maps_are_the_same_where_no_gradients_are_kept(method, mode):
+    model = vit()
+    expected = saliency(model, IMAGES, CLASSES, method=method)
+    with mode():
+        torch.testing.assert_close(saliency(model, IMAGES, CLASSES, method=method), expected)
+        torch.testing.assert_close(saliency(model, IMAGES.clone(), CLASSES.clone(), method=method), expected)
+
+
 def test_copies_without_a_patch_are_made_one_after_the_other():
     copies = without_each(IMAGES, 4)
     first = next(copies)

@@ -1,5 +1,7 @@
 """The expectations are recurrences over kernels and strides, counts of windows, and values from the literature."""
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -221,6 +223,93 @@ def test_reach_counts_from_the_border_of_units_larger_than_a_cell_and_joins_smal
 def test_reach_refuses_cells_that_do_not_fit_the_image():
     with pytest.raises(InputError, match="patch_size of reach must be a divisor of the image size 30"):
         reach(nn.Conv2d(3, 4, 1), image_size=30, patch_size=4, layers=[OUTPUT])
+
+
+ASK = {
+    "support": lambda model, **options: support(model, **{"image_size": 16, "layers": [OUTPUT], **options}),
+    "reach": lambda model, **options: reach(
+        model, **{"image_size": 16, "patch_size": 4, "layers": [OUTPUT], **options}
+    ),
+}
+
+
+@pytest.mark.parametrize("within", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ASK)
+def test_gradients_are_taken_also_where_the_caller_takes_none(name, mode, within):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3, padding=1))
+    expected = ASK[name](net, mode=mode)
+    with within():
+        assert ASK[name](net, mode=mode) == expected
+        assert torch.is_grad_enabled() is False
+        assert torch.is_inference_mode_enabled() is (within is torch.inference_mode)
+    assert (expected[OUTPUT].height == 5) if name == "support" else (expected[OUTPUT].distance == 1)
+
+
+@pytest.mark.parametrize("given", [0, -3, "32", 16.0, True, None])
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        *((name, field) for name in ASK for field in ("image_size", "in_chans")),
+        ("support", "largest"),
+        ("reach", "patch_size"),
+        ("reach", "draws"),
+    ],
+)
+def test_sizes_that_are_none_are_refused(name, field, given):
+    words = rf"^{field} of {name} must be an integer, at least 1\. Got {given!r} instead\.$"
+    with pytest.raises(InputError, match=words):
+        ASK[name](chain("c"), **{field: given})
+
+
+@pytest.mark.parametrize("name", ASK)
+def test_what_is_no_module_or_no_mode_is_refused(name):
+    for given in (ViT(), nn.Conv2d, "resnet18"):
+        with pytest.raises(InputError, match=rf"^model of {name} must be a torch\.nn\.Module\. Got .+ instead\.$"):
+            ASK[name](given)
+    with pytest.raises(
+        InputError, match=rf"^mode of {name} must be 'architectural' or 'dependency'\. Got 'own' instead"
+    ):
+        ASK[name](chain("c"), mode="own")
+
+
+def of_timm(name):
+    import timm
+
+    return timm.create_model(name)
+
+
+@pytest.mark.parametrize("name", ASK)
+@pytest.mark.parametrize(
+    ("make", "options", "shape"),
+    [
+        (lambda: of_timm("test_coatnet"), {"image_size": 64, "layers": None}, (3, 64, 64)),
+        (lambda: of_timm("test_maxvit"), {"image_size": 64, "layers": None}, (3, 64, 64)),
+        (lambda: chain("c"), {"in_chans": 1}, (1, 16, 16)),
+        (lambda: nn.Conv2d(3, 4, 17), {}, (3, 16, 16)),
+    ],
+    ids=["CoAtNet", "MaxViT", "channels", "kernel"],
+)
+def test_images_that_a_model_does_not_take_are_refused_in_one_sentence(make, options, shape, name):
+    words = r"^model of a receptive field must be one that takes images {}, in float64 on a CPU\. Got .+ instead\.$"
+    with pytest.raises(InputError, match=words.format(re.escape(str(shape)))):
+        ASK[name](make(), **options)
+
+
+def test_what_a_model_says_of_its_images_in_a_sentence_is_said_as_it_is():
+    with pytest.raises(InputError, match=r"^images of VisionTransformer must be of 32 x 32 pixels"):
+        support(ViT(dim=16, depth=1).build(**SMALL), image_size=16)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute:UserWarning")
+@pytest.mark.parametrize("name", ASK)
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("scripted", [torch.jit.script, lambda net: torch.jit.trace(net, torch.zeros(1, 3, 16, 16))])
+def test_scripted_modules_are_refused(scripted, inside, name):
+    net = scripted(chain("c"))
+    words = r"^modules of \w+ must be modules as they are written, neither scripted nor traced, .* Got \w+ instead\.$"
+    with pytest.raises(InputError, match=words):
+        ASK[name](nn.Sequential(net) if inside else net)
 
 
 def test_reach_takes_units_that_are_no_part_or_multiple_of_a_cell():

@@ -1,14 +1,14 @@
 """What the arguments of Attention may be, in one sentence each: the argument, what is allowed, what was given."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from vision_attn.layers import inputs
+from vision_attn.layers import arguments, inputs
+from vision_attn.layers.arguments import is_among
 from vision_attn.layers.paths import PATHS
 from vision_attn.layers.patterns import Pattern, SpatialReduction, TopK
 from vision_attn.layers.positions import Position
@@ -39,18 +39,17 @@ def one_of(options: Iterable[str]) -> str:
 
 def whole(field: str, value: Any, *, least: int) -> None:
     """An integer of at least so much; 2.0 and True are none."""
-    fits = is_integer(value) and int(value) >= least
-    require(fits, field, f"an integer, at least {least}", value)
+    arguments.whole(field, "Attention", value, least=least)
 
 
 def widths(dim: int, num_heads: int, *, key_dim: int, value_dim: int, context_dim: int | None) -> None:
     """The heads divide the widths."""
     whole("dim", dim, least=1)
-    if isinstance(num_heads, Integral) and (key_dim == dim or value_dim == dim):
+    if is_integer(num_heads) and any(is_integer(width) and width == dim for width in (key_dim, value_dim)):
         require(num_heads >= 1 and dim % num_heads == 0, "num_heads", f"a divisor of dim = {dim}", num_heads)
     whole("num_heads", num_heads, least=1)
     for field, width in (("key_dim", key_dim), ("value_dim", value_dim)):
-        fits = isinstance(width, Integral) and width >= 1 and width % num_heads == 0
+        fits = is_integer(width) and width >= 1 and width % num_heads == 0
         require(fits, field, f"a multiple of num_heads = {num_heads}", width)
     if context_dim is not None:
         whole("context_dim", context_dim, least=1)
@@ -59,8 +58,8 @@ def widths(dim: int, num_heads: int, *, key_dim: int, value_dim: int, context_di
 def switches(given: Mapping[str, Any]) -> None:
     """True or False each, or None where a general one decides; any text would be true."""
     for field, value in given.items():
-        known = value is None or isinstance(value, bool | Integral)
-        require(known and value in (None, 0, 1), field, "True or False", value)
+        if value is not None:
+            arguments.switch(field, "Attention", value)
 
 
 def rates(**given: Any) -> None:
@@ -84,13 +83,12 @@ def floating(dtype: Any) -> None:
 
 def scale_of(similarity: str, scale: str | float | None) -> str | float:
     """The scale, the usual one of the similarity where none is given."""
-    require(similarity in SIMILARITIES, "similarity", one_of(SIMILARITIES), similarity)
+    require(is_among(similarity, SIMILARITIES), "similarity", one_of(SIMILARITIES), similarity)
     scales = SIMILARITIES[similarity].scales
     if scale is None:
         return scales[0]
-    number = isinstance(scale, Real) and not isinstance(scale, bool) and math.isfinite(scale)
     allowed = f"{one_of(scales)} with similarity = {similarity!r}, or a number"
-    require(number or scale in scales, "scale", allowed, scale)
+    require(arguments.is_number(scale) or is_among(scale, scales), "scale", allowed, scale)
     return scale if isinstance(scale, str) else float(scale)
 
 
@@ -113,7 +111,7 @@ def parts(layer: "Attention") -> None:
         given = getattr(owner, field, width)
         place = "pattern" if owner is pattern else "position"
         require(given == width, place, f"built with {field} = {width}", f"{type(owner).__name__}({field}={given})")
-    require(layer.path in PATHS, "path", one_of(PATHS), layer.path)
+    require(is_among(layer.path, PATHS), "path", one_of(PATHS), layer.path)
     folds = layer.similarity.folds and not isinstance(pattern, TopK)
     what = "the pattern TopK" if layer.similarity.folds else f"the similarity {type(layer.similarity).__name__}"
     require(folds or layer.path != "fused", "path", f"'auto' or 'math' with {what}", layer.path)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers import arguments
 from vision_attn.layers.beginning import Beginning
 from vision_attn.layers.inputs import numbers
 from vision_attn.layers.positions import a_grid, on_grid
@@ -31,10 +32,10 @@ class DepthwiseConvolution(Beginning):
         self, dim: int, *, grid: tuple[int, int], kernel_size: int = 7, branch_sd: float | None = None
     ) -> None:
         super().__init__()
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size of DepthwiseConvolution must be odd. Got {kernel_size!r} instead.")
-        if branch_sd is not None and not branch_sd > 0:
-            raise ValueError(f"branch_sd of DepthwiseConvolution must be more than 0. Got {branch_sd!r} instead.")
+        dim = arguments.whole("dim", "DepthwiseConvolution", dim)
+        kernel_size = arguments.odd("kernel_size", "DepthwiseConvolution", kernel_size)
+        if branch_sd is not None:
+            arguments.above_0("branch_sd", "DepthwiseConvolution", branch_sd)
         self.grid, self.branch_sd = a_grid(grid, "DepthwiseConvolution"), branch_sd
         self.conv = nn.Conv2d(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
         self.begin()
@@ -75,8 +76,10 @@ class RecurrentMixing(Beginning):
         order: Literal["raster", "columns"] = "raster",
     ) -> None:
         super().__init__()
-        if order not in ("raster", "columns"):
-            raise ValueError(f"order of RecurrentMixing must be 'raster' or 'columns'. Got {order!r} instead.")
+        ordered = arguments.is_among(order, ("raster", "columns"))
+        arguments.require(ordered, "order", "RecurrentMixing", "'raster' or 'columns'", order)
+        dim = arguments.whole("dim", "RecurrentMixing", dim)
+        bidirectional = arguments.switch("bidirectional", "RecurrentMixing", bidirectional)
         if bidirectional and dim % 2:
             raise ValueError(f"dim of RecurrentMixing must be even with bidirectional = True. Got {dim!r} instead.")
         self.grid, self.order, units = a_grid(grid, "RecurrentMixing"), order, dim // 2 if bidirectional else dim
@@ -129,9 +132,8 @@ class AveragePooling(nn.Module):
 
     def __init__(self, *, grid: tuple[int, int], kernel_size: int = 3) -> None:
         super().__init__()
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size of AveragePooling must be odd. Got {kernel_size!r} instead.")
-        self.grid, self.kernel_size = a_grid(grid, "AveragePooling"), kernel_size
+        self.kernel_size = arguments.odd("kernel_size", "AveragePooling", kernel_size)
+        self.grid = a_grid(grid, "AveragePooling")
 
     def forward(self, x: Tensor, *, grid: tuple[int, int] | None = None) -> Tensor:
         """`grid` is how the tokens of this call lie, if not as stated."""
@@ -160,8 +162,7 @@ class RandomMixing(Beginning):
 
     def __init__(self, num_tokens: int) -> None:
         super().__init__()
-        if type(num_tokens) is not int or num_tokens < 1:
-            raise ValueError(f"num_tokens of RandomMixing must be an integer, at least 1. Got {num_tokens!r} instead.")
+        num_tokens = arguments.whole("num_tokens", "RandomMixing", num_tokens)
         self.register_buffer("weights", torch.empty(num_tokens, num_tokens))
         self.begin()
 

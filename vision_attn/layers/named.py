@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Literal, get_args
 
 from vision_attn.layers import patterns, positions
+from vision_attn.layers.arguments import is_among
 from vision_attn.layers.checks import one_of, require
 from vision_attn.layers.patterns import Pattern
 from vision_attn.layers.positions import Position
@@ -19,6 +20,8 @@ POSITIONS: tuple[str, ...] = get_args(PositionName)
 PATTERNS: tuple[str, ...] = get_args(PatternName)
 USUAL_SIZE = 4
 """Of a pattern by name."""
+WITHOUT_SIZE = ("full", "axial")
+"""The patterns that have none."""
 
 
 def pattern_named(name: PatternName, size: int, *, dim: int) -> Pattern:
@@ -31,7 +34,8 @@ def pattern_named(name: PatternName, size: int, *, dim: int) -> Pattern:
         case "window":
             return patterns.Window(size)
         case "shifted_window":
-            return patterns.Window(size, shift=size // 2)
+            sides = patterns.Window(size).size
+            return patterns.Window(sides, shift=(sides[0] // 2, sides[1] // 2))
         case "neighbourhood":
             return patterns.Neighbourhood(size)
         case "dilated":
@@ -72,7 +76,10 @@ def pattern_of(pattern: Pattern | PatternName | None, size: int | None, *, dim: 
     if pattern is None or isinstance(pattern, Pattern):
         require(size is None, "pattern_size", "left out where pattern is not a name", size)
         return pattern or Pattern()
-    require(pattern in PATTERNS, "pattern", f"a module of vision_attn.layers.patterns or {one_of(PATTERNS)}", pattern)
+    allowed = f"a module of vision_attn.layers.patterns or {one_of(PATTERNS)}"
+    require(is_among(pattern, PATTERNS), "pattern", allowed, pattern)
+    sizeless = f"left out with pattern = {pattern!r}, which has none"
+    require(size is None or pattern not in WITHOUT_SIZE, "pattern_size", sizeless, size)
     return pattern_named(pattern, USUAL_SIZE if size is None else size, dim=dim)
 
 
@@ -83,7 +90,7 @@ def position_of(
     if position is None or isinstance(position, Position):
         return position
     allowed = f"a module of vision_attn.layers.positions or {one_of(POSITIONS)}"
-    require(position in POSITIONS, "position", allowed, position)
+    require(is_among(position, POSITIONS), "position", allowed, position)
     if position == "none":
         return None
     if grid is None:

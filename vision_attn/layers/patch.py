@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers.arguments import require, whole
 from vision_attn.layers.beginning import Beginning
 from vision_attn.layers.inputs import images
 from vision_attn.layers.positions import a_grid, on_grid
-from vision_attn.layers.symbolic import traced
+from vision_attn.layers.symbolic import is_integer, traced
 
 
 class PatchEmbed(Beginning):
@@ -25,6 +26,7 @@ class PatchEmbed(Beginning):
 
     def __init__(self, *, patch_size: int, in_chans: int, dim: int) -> None:
         super().__init__()
+        _require_sizes("PatchEmbed", patch_size=patch_size, in_chans=in_chans, dim=dim)
         self.in_chans = in_chans
         self.proj = nn.Conv2d(in_chans, dim, patch_size, stride=patch_size)
 
@@ -44,10 +46,11 @@ class ConvEmbed(Beginning):
 
     def __init__(self, *, patch_size: int, in_chans: int, dim: int) -> None:
         super().__init__()
+        power = is_integer(patch_size) and patch_size >= 2 and int(patch_size).bit_count() == 1
+        require(power, "patch_size", "ConvEmbed", "a power of two, at least 2", patch_size)
+        _require_sizes("ConvEmbed", in_chans=in_chans, dim=dim)
         self.in_chans = in_chans
-        if patch_size < 2 or patch_size.bit_count() > 1:
-            raise ValueError(f"patch_size of ConvEmbed must be a power of two, at least 2. Got {patch_size!r} instead.")
-        steps = patch_size.bit_length() - 1
+        steps = int(patch_size).bit_length() - 1
         widths = [in_chans, *(max(1, dim >> (steps - 1 - step)) for step in range(steps))]
         convs = [nn.Conv2d(before, after, 3, padding=1, bias=False) for before, after in itertools.pairwise(widths)]
         self.convs = nn.ModuleList(convs)
@@ -75,6 +78,7 @@ class LocalEmbed(Beginning):
 
     def __init__(self, *, patch_size: int, in_chans: int, dim: int, grid: tuple[int, int]) -> None:
         super().__init__()
+        _require_sizes("LocalEmbed", patch_size=patch_size, in_chans=in_chans, dim=dim)
         self.in_chans, self.patch_size, self.grid = in_chans, patch_size, a_grid(grid, "LocalEmbed")
         pixels = in_chans * patch_size**2
         self.weight = nn.Parameter(torch.empty(*self.grid, pixels, dim))
@@ -108,6 +112,7 @@ class TokenMerging(Beginning):
         self.grid = a_grid(grid, "TokenMerging")
         if grid[0] % 2 or grid[1] % 2:
             raise ValueError(f"grid of TokenMerging must have even sides. Got {grid!r} instead.")
+        whole("dim", "TokenMerging", dim)
         self.norm = nn.LayerNorm(4 * dim, eps=1e-6)
         self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
 
@@ -117,3 +122,8 @@ class TokenMerging(Beginning):
         x = on_grid(x, (rows, columns), "TokenMerging")
         cells = x.unflatten(1, (rows // 2, 2, columns // 2, 2)).permute(0, 1, 3, 4, 2, 5)
         return self.reduction(self.norm(cells.flatten(3).flatten(1, 2)))
+
+
+def _require_sizes(what: str, **sizes: int) -> None:
+    for field, size in sizes.items():
+        whole(field, what, size)

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from vision_attn.layers.arguments import whole
 from vision_attn.layers.cells import CellConv, filled
 from vision_attn.layers.inputs import numbers
 from vision_attn.layers.parts import Part, Rows, Surroundings, Tiles
@@ -93,7 +94,7 @@ class Neighbourhood(Pattern):
 
     def __init__(self, radius: int) -> None:
         super().__init__()
-        self.radius = _at_least("radius", "Neighbourhood", radius, 1)
+        self.radius = whole("radius", "Neighbourhood", radius)
 
     def cut(self, grid: tuple[int, int], *, prefix: int) -> list[list[Part]] | None:
         (rows, above), (columns, left) = (self._axis(side) for side in grid)
@@ -131,7 +132,7 @@ class Dilated(Pattern):
 
     def __init__(self, stride: int) -> None:
         super().__init__()
-        self.stride = _at_least("stride", "Dilated", stride, 1)
+        self.stride = whole("stride", "Dilated", stride)
 
     def tiling(self, grid: tuple[int, int]) -> Tiling:
         rows, columns = least(self.stride, grid[0]), least(self.stride, grid[1])
@@ -149,7 +150,7 @@ class Segmented(Pattern):
 
     def __init__(self, length: int) -> None:
         super().__init__()
-        self.length = _at_least("length", "Segmented", length, 1)
+        self.length = whole("length", "Segmented", length)
 
     def tiling(self, grid: tuple[int, int]) -> Tiling:
         tokens = grid[0] * grid[1]
@@ -188,7 +189,8 @@ class SpatialReduction(Pattern):
 
     def __init__(self, dim: int, ratio: int) -> None:
         super().__init__()
-        self.dim, self.ratio = dim, _at_least("ratio", "SpatialReduction", ratio, 1)
+        self.dim = whole("dim", "SpatialReduction", dim)
+        self.ratio = whole("ratio", "SpatialReduction", ratio)
         self.sr = CellConv(dim, dim, ratio, stride=ratio) if ratio > 1 else nn.Identity()
         self.norm = nn.LayerNorm(dim) if ratio > 1 else nn.Identity()
 
@@ -220,7 +222,7 @@ class TopK(Pattern):
 
     def __init__(self, k: int) -> None:
         super().__init__()
-        self.k = _at_least("k", "TopK", k, 1)
+        self.k = whole("k", "TopK", k)
 
     def select(self, scores: Tensor) -> Tensor:
         if self.k >= scores.shape[-1]:
@@ -246,12 +248,6 @@ def _shifted(shift: int, size: int, side: int) -> int:
 
 def _near(axis: Tensor, radius: int) -> Tensor:
     return (axis[:, None] - axis[None, :]).abs() <= radius
-
-
-def _at_least(field: str, what: str, value: int, least: int) -> int:
-    if not is_integer(value) or value < least:
-        raise ValueError(f"{field} of {what} must be an integer, at least {least}. Got {value!r} instead.")
-    return int(value)
 
 
 def _pair(field: str, what: str, value: int | tuple[int, int], *, least: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers import arguments
 from vision_attn.layers.inputs import numbers
 from vision_attn.layers.places import OfPlaces
 from vision_attn.layers.precision import most_exact, wide
@@ -27,10 +28,10 @@ def sincos2d(
     A quarter of the channels each for sin(x w), cos(x w), sin(y w), cos(y w), w = temperature^(-i / (dim/4 - 1)).
     Raises `ValueError` where `dim` is not divisible by 4 or less than 8, and for a `temperature` of 0 or less.
     """
-    if dim % 4 or dim < 8:
+    fits = is_integer(dim) or isinstance(dim, Tensor | torch.SymInt)  # these in graphs, where a size is no number
+    if not fits or dim % 4 or dim < 8:
         raise ValueError(f"dim of sincos2d must be a multiple of 4, at least 8. Got {dim!r} instead.")
-    if not temperature > 0:
-        raise ValueError(f"temperature of sincos2d must be more than 0. Got {temperature!r} instead.")
+    arguments.above_0("temperature", "sincos2d", temperature)
     exact = most_exact(device)
     y, x = torch.meshgrid(*(torch.arange(size, dtype=exact, device=device) for size in grid), indexing="ij")
     omega = temperature ** -(torch.arange(dim // 4, dtype=exact, device=device) / (dim // 4 - 1))
@@ -109,7 +110,7 @@ class LearnedPosition(OfPlaces, Position):
 
     def __init__(self, grid: tuple[int, int], dim: int) -> None:
         super().__init__(grid)
-        self.dim = dim
+        self.dim = arguments.whole("dim", "LearnedPosition", dim)
         self.pos_embed = nn.Parameter(torch.empty(1, grid[0] * grid[1], dim))
         self.reset_parameters()
 
@@ -120,6 +121,7 @@ class LearnedPosition(OfPlaces, Position):
         return x + (self.pos_embed if same_grid(grid, self.grid) else interpolated(self.pos_embed, self.grid, grid))
 
     def set_grid(self, grid: tuple[int, int]) -> None:
+        grid = a_grid(grid, type(self).__name__)
         trained, places = self.pos_embed.requires_grad, interpolated(self.pos_embed.detach(), self.grid, grid)
         self.pos_embed = nn.Parameter(places, requires_grad=trained)
         super().set_grid(grid)
@@ -169,9 +171,8 @@ class ConvPosition(Position):
 
     def __init__(self, grid: tuple[int, int], dim: int, *, kernel_size: int = 3) -> None:
         super().__init__(grid)
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size of ConvPosition must be odd. Got {kernel_size!r} instead.")
-        self.dim = dim
+        self.dim = arguments.whole("dim", "ConvPosition", dim)
+        kernel_size = arguments.odd("kernel_size", "ConvPosition", kernel_size)
         self.conv = nn.Conv2d(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
 
     def tokens(self, x: Float[Tensor, "B N C"], grid: tuple[int, int]) -> Float[Tensor, "B N C"]:
@@ -192,9 +193,7 @@ class Rotary(Position):
         super().__init__(grid)
         if not is_integer(head_dim) or head_dim < 4 or head_dim % 4:
             raise ValueError(f"head_dim of Rotary must be a multiple of 4. Got {head_dim!r} instead.")
-        if not temperature > 0:
-            raise ValueError(f"temperature of Rotary must be more than 0. Got {temperature!r} instead.")
-        self.head_dim, self.temperature = head_dim, temperature
+        self.head_dim, self.temperature = head_dim, arguments.above_0("temperature", "Rotary", temperature)
 
     def rotate(self, t: Float[Tensor, "B H N D"], places: Float[Tensor, "N 2"]) -> Float[Tensor, "B H N D"]:
         exact = wide(t)

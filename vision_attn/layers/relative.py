@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vision_attn.layers import arguments
 from vision_attn.layers.derivatives import may_be_asked
 from vision_attn.layers.places import OfPlaces
-from vision_attn.layers.positions import Position, kept_coordinates, same_grid
+from vision_attn.layers.positions import Position, a_grid, kept_coordinates, same_grid
 from vision_attn.layers.precision import wide
 from vision_attn.layers.shapes import Float
 
@@ -62,8 +63,9 @@ class RelativeBias(OfPlaces, Position):
 
     def __init__(self, grid: tuple[int, int], num_heads: int, *, prefix: bool = False) -> None:
         super().__init__(grid)
-        self.num_heads, self.places_prefix = num_heads, prefix
-        offsets = self.numbers_of(self.grid) + PREFIX_OFFSETS * prefix
+        self.num_heads = arguments.whole("num_heads", "RelativeBias", num_heads)
+        self.places_prefix = arguments.switch("prefix", "RelativeBias", prefix)
+        offsets = self.numbers_of(self.grid) + PREFIX_OFFSETS * self.places_prefix
         self.relative_position_bias_table = nn.Parameter(torch.empty(offsets, num_heads))
         self.reset_parameters()
 
@@ -83,7 +85,7 @@ class RelativeBias(OfPlaces, Position):
         return self._table(extent)[:, _numbers(q_places, k_places, extent)]
 
     def set_grid(self, grid: tuple[int, int]) -> None:
-        before = self.relative_position_bias_table
+        grid, before = a_grid(grid, "RelativeBias"), self.relative_position_bias_table
         table = self._table(grid).detach().T
         if self.places_prefix:
             table = torch.cat([table, before.detach()[-PREFIX_OFFSETS:]])

@@ -49,6 +49,8 @@ class BiasEffect(Probe):
     def skip(self, model: Model, data: Dataset) -> str | None:
         return without_attention(model)
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         attention_layers(model, what="BiasEffect")
         generator = generator_of(model)

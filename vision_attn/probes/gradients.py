@@ -4,27 +4,59 @@ With the replacements of `replacing` and positive weights a derivative is 0 exac
 of the gradient is that of the architecture.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import ParamSpec, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 
+from vision_attn.layers.symbolic import is_integer
 from vision_attn.models.copies import copied
 from vision_attn.probes import capture
-from vision_attn.probes.replacing import AnyMode, Replacing
-from vision_attn.spec import InputError
+from vision_attn.probes.replacing import AnyMode, Mode, Replacing
+from vision_attn.spec import InputError, short
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Unit = tuple[slice, slice]
 FADED = 1e-290
 """Smaller numbers are near the end of float64: behind them a field may go on unseen."""
+
+
+def recording(ask: Callable[P, R]) -> Callable[P, R]:
+    """The function, with gradients also where it is called within `torch.no_grad` or `torch.inference_mode`."""
+
+    @functools.wraps(ask)
+    def recorded(*given: P.args, **named: P.kwargs) -> R:
+        with torch.inference_mode(False), torch.enable_grad():
+            return ask(*given, **named)
+
+    return recorded
+
+
+def require_asked(what: str, model: nn.Module, mode: Mode, **sizes: int) -> None:
+    """Raise `InputError` unless the model is a module, the mode known and the sizes whole numbers, at least 1."""
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model of {what} must be a torch.nn.Module. Got {short(model)} instead.")
+    if mode not in get_args(Mode):
+        raise InputError(f"mode of {what} must be {' or '.join(map(repr, get_args(Mode)))}. Got {short(mode)} instead.")
+    for field, size in sizes.items():
+        if not is_integer(size) or size < 1:
+            raise InputError(f"{field} of {what} must be an integer, at least 1. Got {short(size)} instead.")
 
 
 def twin(model: nn.Module, *, positive: bool, generator: torch.Generator) -> nn.Module:
     """A copy on the CPU in float64 and eval mode. Parameters are drawn anew: all if `positive`, else weights all 0.
 
     They are |N(0, 1)|, matrices over the mean sum of a row, so that neither values nor gradients run away. Weights of
-    zeros, such as the last norm of a residual branch at initialisation, hide what the first update will show.
+    zeros, such as the last norm of a residual branch at initialisation, hide what the first update will show. Raises
+    `InputError` for scripted modules, in which nothing can be replaced.
     """
+    scripted = next((module for module in model.modules() if isinstance(module, torch.jit.ScriptModule)), None)
+    if scripted is not None:
+        allowed = "modules as they are written, neither scripted nor traced, for a receptive field"
+        raise InputError(f"modules of {type(model).__name__} must be {allowed}. Got {type(scripted).__name__} instead.")
     drawn_anew = copied(model).cpu().double().eval().requires_grad_(False)
     for name, parameter in drawn_anew.named_parameters():
         if positive or not (parameter.any() or name.endswith("bias")):
@@ -36,6 +68,7 @@ def twin(model: nn.Module, *, positive: bool, generator: torch.Generator) -> nn.
 class Gradients:
     """Which pixels the units of a copy of the model depend on, in a mode of `replacing`."""
 
+    @recording
     def __init__(self, model: nn.Module, *, in_chans: int, mode: AnyMode, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
         self.mode, self.positive, self.in_chans = mode, mode != "dependency", in_chans
@@ -44,6 +77,7 @@ class Gradients:
         self.faded = False
         """Whether a gradient since this was set to False has faded away rather than ended, as through recurrence."""
 
+    @recording
     def images(self, number: int, shape: tuple[int, int]) -> Tensor:
         """Random images: U(1/2, 3/2) for positive networks, else N(0, 1)."""
         size, double = (number, self.in_chans, *shape), torch.float64
@@ -51,19 +85,36 @@ class Gradients:
         return draw(size, generator=self.generator, dtype=double).add_(0.5 * self.positive).requires_grad_()
 
     def maps(self, x: Tensor, names: Sequence[str], *, mode: AnyMode | None = None) -> dict[str, Tensor]:
-        """The layers' outputs (B, C, R, Q), graph kept; `numbers` is how many numbers this took."""
-        with Replacing(mode or self.mode) as counted:
-            found = capture.grids(self.model, x, list(names))
+        """The layers' outputs (B, C, R, Q), graph kept if images take gradients; `numbers` is how many numbers it took.
+
+        Raises `InputError` where the model does not take such images.
+        """
+        try:
+            with (
+                torch.inference_mode(False),
+                torch.set_grad_enabled(x.requires_grad),
+                Replacing(mode or self.mode) as counted,
+            ):
+                found = capture.grids(self.model, x, list(names))
+        except InputError:
+            raise
+        except (RuntimeError, ValueError, AssertionError) as error:  # what layers say of shapes that do not fit
+            if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+                raise
+            allowed = f"one that takes images {tuple(x.shape[1:])}, in float64 on a CPU"
+            reason = short(" ".join(str(error).split()) or type(error).__name__)
+            raise InputError(f"model of a receptive field must be {allowed}. Got {reason} instead.") from error
         self.numbers = counted.numbers
         return found
 
     def grids(self, names: Sequence[str], shape: tuple[int, int]) -> dict[str, tuple[int, int]]:
         """The grid of each layer on images of that shape; `numbers_of_one` is how many numbers one takes."""
-        with torch.no_grad():
-            found = {name: (z.shape[2], z.shape[3]) for name, z in self.maps(self.images(1, shape), names).items()}
+        maps = self.maps(self.images(1, shape).detach(), names)
+        found = {name: (z.shape[2], z.shape[3]) for name, z in maps.items()}
         self.numbers_of_one, self.at_once = self.numbers, capture.at_once(self.numbers)
         return found
 
+    @recording
     def look(self, asked: Mapping[str, Sequence[Unit]], shape: tuple[int, int], *, draws: int = 1) -> dict[str, Tensor]:
         """The pixels (units, H, W) that units of each layer depend on, in any draw, every unit with its own images.
 
@@ -84,6 +135,7 @@ class Gradients:
                 found[name].append(seen)
         return {name: torch.cat(parts) for name, parts in found.items()}
 
+    @recording
     def seen_by(self, x: Tensor, output: Tensor, unit: tuple[int, int]) -> Tensor:
         """The pixels (H, W) that one unit depends on, in any of the images."""
         return self._seen(x, [output[:, :, unit[0], unit[1]]]).any(dim=0)

@@ -79,6 +79,8 @@ class Influence(Probe):
     def require_fit(self, data: Data) -> None:
         lattice_side(self.patch_size, data.image_size, what="Influence")
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         size, names = data.image_size, named(model, self.layers)
         cells = lattice_side(self.patch_size, size, what="Influence")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from vision_attn.probes import capture
-from vision_attn.probes.gradients import Gradients
+from vision_attn.probes.gradients import Gradients, require_asked
 from vision_attn.probes.lattice import lattice_side
 from vision_attn.probes.placement import Placement, placements
 from vision_attn.probes.replacing import Mode
@@ -52,8 +52,9 @@ def reach(
 
     Units smaller than a cell are asked cell by cell; larger ones count from the border of the cells they cover. Of more
     than `QUERIES` cells the corners are asked and others that are spread over all rows and columns, which shows all of
-    what is the same everywhere, and of what comes again after some rows or columns.
+    what is the same everywhere, and of what comes again after some rows or columns. Raises `InputError` as `support`.
     """
+    require_asked("reach", model, mode, image_size=image_size, patch_size=patch_size, in_chans=in_chans, draws=draws)
     lattice_side(patch_size, image_size, what="reach")
     names = capture.named(model, layers)
     where = placements(model, names=names, image_size=image_size, in_chans=in_chans, seed=seed)

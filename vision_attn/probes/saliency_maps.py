@@ -124,7 +124,8 @@ def saliency(model: nn.Module, images: Tensor, classes: Tensor, *, method: str, 
         raise InputError(f"patch_size of saliency must be {allowed}. Got {patch_size} instead.")
     if method not in NAMES:
         raise InputError(f"method of saliency must be one of {', '.join(map(repr, NAMES))}. Got {method!r} instead.")
-    with torch.autocast(images.device.type, enabled=False):
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
+        images, classes = (t.clone() if t.is_inference() else t for t in (images, classes))
         if method in BY_PATCHES:
             return BY_PATCHES[method](model, images, classes, patch_size=patch_size).float()
         few = min(AT_ONCE, at_once(numbers(model, images)))
@@ -135,14 +136,14 @@ def saliency(model: nn.Module, images: Tensor, classes: Tensor, *, method: str, 
 
 def fitting(model: nn.Module, images: Tensor, names: Sequence[str] = NAMES) -> list[str]:
     """Those of the methods that can be asked of a model, tried on the first of the images (B, C, S, S)."""
-    first, any_class = images[:1], torch.zeros(1, dtype=torch.int64, device=images.device)
     unfit = set()
-    for name in METHODS.keys() & set(names):
-        try:
-            with torch.autocast(images.device.type, enabled=False):
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
+        first, any_class = images[:1].clone(), torch.zeros(1, dtype=torch.int64, device=images.device)
+        for name in METHODS.keys() & set(names):
+            try:
                 METHODS[name](model, first, any_class)
-        except InputError:
-            unfit.add(name)
+            except InputError:
+                unfit.add(name)
     return [name for name in names if name not in unfit]
 
 

@@ -25,6 +25,8 @@ class SaliencySanity(Explained):
 
     seed: int = 0
 
+    @torch.inference_mode(False)  # also of the copies that are made here
+    @torch.enable_grad()
     def __call__(self, model: nn.Module, data: Data) -> Iterator[Row]:
         images = data.normalise(self.shown(data).images)
         scores = log_probabilities(model, images)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vision_attn.probes import capture
 from vision_attn.probes.canvas import LARGEST, canvases, ends, offsets, seen_along, spots, unrolled
 from vision_attn.probes.capture import NUMBERS
-from vision_attn.probes.gradients import Gradients, Unit
+from vision_attn.probes.gradients import Gradients, Unit, require_asked
 from vision_attn.probes.hidden import require_gradients
 from vision_attn.probes.placement import Placement, placements
 from vision_attn.probes.replacing import Mode
@@ -80,9 +80,11 @@ def support(
     """The theoretical receptive field of each layer; `layers` (None: those of `capture.layers`) may be `OUTPUT`.
 
     A field that the image cuts is measured from units on the other side, and else on canvases that are doubled, up to
-    `largest`, where the model takes them. The module itself is left alone. Raises `InputError` on unknown layers, on
-    outputs that do not lie in raster order over the image, and where pixels act through what has no gradient.
+    `largest`, where the model takes them. The module itself is left alone. Raises `InputError` on unknown layers, where
+    the model does not take such images, on outputs that do not lie in raster order over the image, and where pixels act
+    through what has no gradient.
     """
+    require_asked("support", model, mode, image_size=image_size, in_chans=in_chans, largest=largest)
     names = capture.named(model, layers)
     where = placements(model, names=names, image_size=image_size, in_chans=in_chans, seed=seed)
     require_gradients(model, names=names, image_size=image_size, in_chans=in_chans, seed=seed)
