@@ -16,6 +16,7 @@ GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.randint(256, (6, 3, 8, 8), generator=GENERATOR, dtype=torch.uint8)
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 DATA = Data.from_tensors(IMAGES, LABELS)
+SINGLE = Data.from_tensors(IMAGES[:1], LABELS[:1], train=(IMAGES, LABELS))
 
 
 class Own(nn.Module):
@@ -151,6 +152,12 @@ def test_layers_of_tokens_behind_a_class_token_have_a_grid_in_models_that_do_not
             "data of measure must be Data: Data.from_tensors(images, labels), Data.from",
         ),
         (Own(), DATA, ["accuracy"], "probes of measure must be probes, such as Accuracy(). Got 'accuracy' instead."),
+        (Own(), DATA, "Accuracy", "probes of measure must be probes, such as Accuracy(). Got 'Accuracy' instead."),
+        (Own(), DATA, Accuracy, ".Accuracy'> instead: write Accuracy()."),
+        (Own(), DATA, [Size(), Accuracy], ".Accuracy'> instead: write Accuracy()."),
+        (Own(), DATA, None, "probes of measure must be probes, such as Accuracy(). Got None instead."),
+        (Own(lambda out: out[:1]), DATA, Accuracy(), "one a class. Got shape (1, 3) of 2 images instead."),
+        (Own(lambda out: out[:1]), SINGLE, Accuracy(), "one a class. Got shape (1, 3) of 2 images instead."),
         (Own().double(), DATA, Accuracy(), "weights of model must be float32, as by model.float(). Got torch.float64"),
         (Own(lambda out: out[:, :2]), DATA, Accuracy(), "output of Own must be logits (B, 3) or more"),
         (Own(lambda out: (out, out)), DATA, Accuracy(), "one a class. Got a tuple instead."),

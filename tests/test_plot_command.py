@@ -84,8 +84,8 @@ def test_two_figures_of_ones_own_table(table, tmp_path):
             "x of LearningCurve must be a factor of the experiment (mod",
         ),
         *(
-            (("--figure", "LearningCurve", "--width", width), "width must be 'column', 'page' or a number of inches, ")
-            for width in ("wide", "nan", "inf", "1e9", "0")
+            (("--figure", "LearningCurve", "--width", width), "width must be 'column', 'page' or a number of inches f")
+            for width in ("wide", "nan", "inf", "1e9", "0", "0.01", "")
         ),
         (("--figure", "LearningCurve", "--x", "model"), "hue of LearningCurve must be another column than x. Both are"),
         (("--figure", "LearningCurve", "--classes", 10**30), "num_classes must be from 2 to 1,000,000. Got 1000"),
@@ -112,6 +112,10 @@ def test_two_figures_of_ones_own_table(table, tmp_path):
         (
             ("--figure", "Summary"),
             "Summary must be drawn in Python, by its method plot: its field 'parts' is no option",
+        ),
+        (
+            ("--figure", "LearningCurve", "--label", "vit=A", "--label", "vit=B"),
+            "label must give a name once. Got 'vit' as A and as B.",
         ),
         (("--figure", "LearningCurve", "--label", "vit"), "label must be NAME=TEXT. Got 'vit' instead."),
     ],

@@ -1,7 +1,7 @@
 """Measuring: the probes asked of any module, without a sweep."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pandas as pd
 import torch
@@ -12,7 +12,7 @@ from vision_attn.models.base import Model
 from vision_attn.probes import capture
 from vision_attn.probes.asking import answers
 from vision_attn.probes.base import Probe
-from vision_attn.spec import InputError
+from vision_attn.spec import InputError, short
 
 
 def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd.DataFrame:
@@ -24,10 +24,11 @@ def measure(model: nn.Module, data: Data, probes: Probe | Sequence[Probe]) -> pd
     Raises `InputError` where a probe or the model does not fit, or an own probe gives no rows; nothing is caught that
     the model itself raises.
     """
-    asked = [probes] if isinstance(probes, Probe) else list(probes)
+    asked = [probes] if isinstance(probes, Probe | str) or not isinstance(probes, Iterable) else list(probes)
     for probe in asked:
         if not isinstance(probe, Probe):
-            raise InputError(f"probes of measure must be probes, such as Accuracy(). Got {probe!r} instead.")
+            hint = f": write {probe.__name__}()" if isinstance(probe, type) and issubclass(probe, Probe) else ""
+            raise InputError(f"probes of measure must be probes, such as Accuracy(). Got {short(probe)} instead{hint}.")
     if not isinstance(model, nn.Module):
         raise InputError(f"model of measure must be a torch.nn.Module. Got {_not_a_module(model, data)}")
     if not isinstance(data, Data):
@@ -66,7 +67,7 @@ def _not_a_module(given: object, data: object) -> str:
 @contextlib.contextmanager
 def _giving_logits(model: nn.Module, data: Data) -> Iterator[None]:
     """Inside, a module whose output has its logits in an attribute, as those of Hugging Face have, gives them."""
-    images = data.normalise(data.test.images[:2])
+    images = data.normalise(data.test.images[[0, -1]])  # two, also where there is one
     try:
         with torch.no_grad():
             out = model(images)
@@ -78,8 +79,9 @@ def _giving_logits(model: nn.Module, data: Data) -> Iterator[None]:
         raise InputError(f"model of measure must be {allowed}. Got {reason!r} instead.") from error
     has_inside = not isinstance(out, Tensor) and isinstance(getattr(out, "logits", None), Tensor)
     out = out.logits if has_inside else out
-    if not isinstance(out, Tensor) or out.ndim < 2 or out.shape[1] < data.num_classes:
-        given = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
+    is_tensor = isinstance(out, Tensor)
+    if not is_tensor or out.ndim < 2 or len(out) != len(images) or out.shape[1] < data.num_classes:
+        given = f"shape {tuple(out.shape)} of {len(images)} images" if is_tensor else f"a {type(out).__name__}"
         allowed = f"logits (B, {data.num_classes}) or more, one a class"
         raise InputError(f"output of {type(model).__name__} must be {allowed}. Got {given} instead.")
     with capture.giving(model, "logits") if has_inside else contextlib.nullcontext():

@@ -21,9 +21,8 @@ import pandas as pd
 
 from vision_attn.metrics import is_share
 from vision_attn.plan import LONGEST_LEVEL, RESERVED, Cell, Plan, PlannedRun
-from vision_attn.spec import InputError, among, canonical
+from vision_attn.spec import MOST_CLASSES, InputError, among, canonical
 
-MOST_CLASSES = 1_000_000
 FEW_RIGHT = 100
 """Among so many classes or more, guessing is right in at most 1 %."""
 SEPARATED = re.compile(r"[-+]?(\d{1,3}([,'’_ \u00a0\u202f]\d{3})+|\d{1,3}(\.\d{3}){2,}|\d+,\d+)")

@@ -26,6 +26,8 @@ RESERVED = ("kind", "version")
 """Keys of a spec's JSON that are no fields."""
 MOST_NAMED = 12
 """Options that are all named where something else was given."""
+MOST_CLASSES = 1_000_000
+"""Of a data set: larger labels are no numbers of classes."""
 
 
 class InputError(ValueError):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import TensorDataset
@@ -55,9 +56,27 @@ def test_a_data_set_of_torch_gives_the_same_as_its_tensors():
     [
         (
             (IMAGES[0], LABELS),
-            "images of Data must be a tensor or array (N, C, H, H), at least one image. Got (3, 2, 2)",
+            "images of Data must be a tensor or array (N, C, H, H), none of them 0. Got (3, 2, 2)",
         ),
-        ((IMAGES.tolist(), LABELS), "images of Data must be a tensor or array (N, C, H, H), at least one image. Got "),
+        ((IMAGES.tolist(), LABELS), "images of Data must be a tensor or array (N, C, H, H), none of them 0. Got list"),
+        ((IMAGES[:0], LABELS[:0]), "(N, C, H, H), none of them 0. Got (0, 3, 2, 2) instead."),
+        ((IMAGES[:, :0], LABELS), "(N, C, H, H), none of them 0. Got (4, 0, 2, 2) instead."),
+        ((IMAGES[..., :0, :0], LABELS), "(N, C, H, H), none of them 0. Got (4, 3, 0, 0) instead."),
+        (
+            (IMAGES.to_sparse(), LABELS),
+            "images of Data must be a dense tensor that holds its numbers. Got one of sparse_coo instead.",
+        ),
+        ((IMAGES.to("meta"), LABELS), "images of Data must be a dense tensor that holds its numbers. Got one of meta"),
+        ((IMAGES, LABELS.to("meta")), "labels of Data must be a dense tensor that holds its numbers. Got one of meta"),
+        ((IMAGES, LABELS + 2j), "labels of Data must be a tensor of 4 whole numbers. Got (4,) of torch.complex64"),
+        (
+            (IMAGES, LABELS + 900_000_000),
+            "labels of Data must be below 1,000,000: number the classes 0, 1, ... Got 900000000 instead.",
+        ),
+        (
+            (IMAGES, LABELS.numpy().astype("uint64") + np.uint64(2**63 + 5)),
+            "labels of Data must be below 1,000,000: number the classes 0, 1, ... Got 9223372036854775813 instead.",
+        ),
         ((IMAGES.movedim(1, 3), LABELS), "(4, 2, 2, 3) instead. Put the channels first: images.transpose(0, 3, 1, 2)"),
         ((IMAGES[:, 0], LABELS), "Got (4, 2, 2) instead. Give them a channel: images[:, None]."),
         ((IMAGES, LABELS.numpy().astype("U1")), "labels of Data must be numbers that torch has. Got an array of <U1."),
@@ -96,8 +115,15 @@ def test_arrays_of_numpy_are_the_same_data_as_tensors_and_are_shown_by_their_sha
         ({"classes": ("a", "b")}, "labels of Data must be below the 2 classes. Got 2 instead."),
         ({"classes": 10}, "classes of Data must be their names, such as ('cat', 'dog'). Got 10 instead."),
         ({"classes": "abc"}, "classes of Data must be their names, such as ('cat', 'dog'). Got 'abc' instead."),
-        ({"mean": 0.5}, "mean of Data must have a number for each of 3 channels. Got 0.5 instead."),
-        ({"mean": (0.5,)}, "mean of Data must have a number for each of 3 channels. Got (0.5,) instead."),
+        *(
+            ({"mean": mean}, f"mean of Data must have a finite number for each of 3 channels. Got {mean!r} instead.")
+            for mean in (0.5, (0.5,), [float("nan")] * 3, "123", (0, 0, float("-inf")))
+        ),
+        ({"std": [float("inf")] * 3}, "std of Data must have a finite number for each of 3 channels. Got [inf, inf, "),
+        ({"std": [10**400] * 3}, "std of Data must have a finite number for each of 3 channels. Got [1000"),
+        ({"train": IMAGES}, "train of Data must be a pair of images and labels. Got a Tensor instead."),
+        ({"train": (IMAGES,)}, "train of Data must be a pair of images and labels. Got a tuple of 1 instead."),
+        ({"train": (IMAGES, LABELS * 10**6)}, "labels of Data must be below 1,000,000: number the classes"),
         ({"std": (0, 1, 1)}, "std of Data must be more than 0. Got (0, 1, 1) instead."),
         ({"train": (IMAGES[:, :1], LABELS)}, "images of Data must have one shape."),
     ],
@@ -115,6 +141,12 @@ def test_options_that_do_not_fit_are_refused(options, sentence):
         ([{"image": IMAGES[0]}], "items of a data set must be pairs of an image and a label. Got a dict of 1 instead."),
         ([(IMAGES[0], "cat")], "labels of a data set must be whole numbers. Got 'cat' instead."),
         ([(IMAGES[0], 0.5)], "labels of a data set must be whole numbers. Got 0.5 instead."),
+        ([(IMAGES[0], float("inf"))], "labels of a data set must be whole numbers. Got inf instead."),
+        *(
+            ([(IMAGES[0], label)], f"labels of Data must be below 1,000,000: number the classes 0, 1, ... Got {label} ")
+            for label in (900_000_000, 2**63 + 5)
+        ),
+        ([(IMAGES[0], -(2**70))], f"labels of Data must be at least 0. Got {-(2**70)} instead."),
         ([(IMAGES[0], torch.eye(2))], "labels of a data set must be whole numbers. Got tensor("),
         (
             iter([]),

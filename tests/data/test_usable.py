@@ -39,6 +39,18 @@ def changed(part, **fields):
             "train labels of Mine must be int64 of shape (4,) from 0 to 1 here. Got torch.int32 of shape (4,), from 0",
         ),
         (
+            changed("train", labels=LABELS + 2j),
+            "train labels of Mine must be int64 of shape (4,) from 0 to 1 here. Got torch.complex64 of shape (4,), fro",
+        ),
+        (
+            changed("train", labels=LABELS.to(torch.uint64)),
+            "train labels of Mine must be int64 of shape (4,) from 0 to 1 here. Got torch.uint64 of shape (4,), from 0",
+        ),
+        (
+            changed("train", labels=torch.full((4,), torch.nan)),
+            "train labels of Mine must be int64 of shape (4,) from 0 to 1 here. Got torch.float32 of shape (4,), from ",
+        ),
+        (
             changed("test", labels=LABELS + 1),
             "test labels of Mine must be int64 of shape (4,) from 0 to 1 here. Got torch.int64 of shape (4,), from 1",
         ),

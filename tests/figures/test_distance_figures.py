@@ -257,6 +257,24 @@ def test_figures_refuse_what_the_experiment_does_not_have(figure):
 
 
 @pytest.mark.parametrize(
+    ("levels", "given"),
+    [(("near", "far", "farther"), "'near'"), ((100, "1000", 200), "'1000'"), ((True, False), "True")],
+)
+@pytest.mark.parametrize("is_factor", [True, False], ids=["factor", "coordinate"])
+@pytest.mark.parametrize("figure", [DistanceCurve(x="way"), PsychometricMidpoint(x="way")], ids=name)
+def test_levels_along_x_that_are_no_numbers_are_said(figure, is_factor, levels, given):
+    def rows(cell):
+        for level in [cell["way"]] if is_factor else levels:
+            yield {"metric": "accuracy", "split": "test", "value": 0.5, **({} if is_factor else {"way": level})}
+
+    factors = {"model": ["a", "b"], **({"way": levels} if is_factor else {}), "seed": [0, 1]}
+    with pytest.raises(InputError) as error:
+        figure.plot(make_records(factors, rows))
+    kind = "factor" if is_factor else "coordinate"
+    assert str(error.value) == f"x of {name(figure)} must be a {kind} of numbers. Got {given} in 'way' instead."
+
+
+@pytest.mark.parametrize(
     "figure", [*FIGURES, Selection(), PsychometricMidpoint(cell=2.0), DistanceCurve(direction=True)], ids=name
 )
 def test_figures_survive_a_round_trip_through_json(figure):

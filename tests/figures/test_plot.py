@@ -205,16 +205,57 @@ def test_any_name_of_a_model_can_be_drawn(name, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"width": "wide"}, "width must be 'column', 'page' or a number of inches. Got 'wide' instead."),
-        ({"width": -1}, "width must be 'column', 'page' or a number of inches. Got -1 instead."),
+        *(
+            ({"width": width}, f"width must be 'column', 'page' or a number of inches from 1.5 to 100. Got {width!r} i")
+            for width in ("wide", -1, 0.01, 1.49, 1e6, float("inf"), float("nan"), True, [3])
+        ),
+        ({"labels": ["a"]}, "labels must be a dict, such as {'ViT': 'ours'}. Got ['a'] instead."),
+        ({"title": 3}, "title must be a text. Got 3 instead."),
+        (
+            {"formats": "pdf"},
+            "formats must be a tuple of some of 'pdf', 'svg', 'png', 'tex'. Got 'pdf' instead: write ('pdf',).",
+        ),
+        ({"formats": 3}, "formats must be a tuple of some of 'pdf', 'svg', 'png', 'tex'. Got 3 instead."),
         ({"formats": ("gif",)}, "formats must be among 'pdf', 'svg', 'png', 'tex'. Got 'gif' instead."),
     ],
 )
 def test_what_cannot_be_saved_is_said(records, tmp_path, wrong, sentence):
     with pytest.raises(InputError) as error:
         CURVE.plot(records).save(tmp_path / "x.pdf", **wrong)
-    assert str(error.value) == sentence
+    assert str(error.value).startswith(sentence)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("wrong", [{"labels": ["a"]}, {"title": 3}, {"width": 1e6}], ids=str)
+def test_what_cannot_be_drawn_is_said(records, wrong):
+    with pytest.raises(InputError, match=rf"^{next(iter(wrong))} must be "):
+        CURVE.plot(records, **wrong)
+
+
+@pytest.mark.parametrize("path", ["", ".", "..", "/", 3, b"x"])
+def test_a_path_that_is_none_of_a_file_is_said(records, path):
+    with pytest.raises(InputError) as error:
+        CURVE.plot(records).save(path)
+    assert str(error.value) == f"path must be that of a file, such as 'figure.pdf'. Got {path!r} instead."
+
+
+@pytest.mark.parametrize("kinds", ["svg", ("tex",)])
+def test_kinds_that_are_not_rendered_are_said(records, kinds):
+    with pytest.raises(InputError, match=r"^kinds must be .*'svg', 'png', 'pdf'\. Got .* instead"):
+        CURVE.plot(records).rendered(kinds=kinds)
+
+
+@pytest.mark.parametrize("width", [1.5, 100])
+def test_figures_are_drawn_at_the_narrowest_and_the_widest(records, tmp_path, width):
+    plot = CURVE.plot(records, width=width)
+    plot.rendered(kinds=("svg",))
+    assert min(axes.get_window_extent().width for axes in plot.axes) > 30
+
+
+def test_formats_may_be_counted_off_and_labels_be_numbers(records, tmp_path):
+    plot = CURVE.plot(records, labels={"ViT": 1, "number of training images": 2})
+    assert plot.axes[0].get_xlabel() == "2"
+    assert [file.name for file in plot.save(tmp_path / "x", formats=iter(("svg",)))] == ["x.svg"]
 
 
 def test_a_format_that_is_not_written_is_refused_and_other_names_have_dots(records, tmp_path):

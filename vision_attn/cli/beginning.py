@@ -23,8 +23,8 @@ The first line is the question; it becomes the title of the report. What follows
 from vision_attn import Accuracy, DepthwiseConv, Experiment, Gap, LearningCurve, Mnist5k, Recipe, Run, ViT
 
 # The models to compare, by the names they have in figures. The two differ in the mixer, which adds vectors about as
-# large in both at the start: attention does so with the init "mimetic". A network of your own goes here too: write @as_model (from
-# vision_attn.models) over the class or function that builds it, and call that here.
+# large in both at the start: attention does so with the init "mimetic". A network of your own goes here too: write
+# @as_model (from vision_attn.models) over the class or function that builds it, and call that here.
 MODELS = {
     "attention": ViT(dim=48, depth=2, patch_size=7, init="mimetic"),
     "convolution": ViT(dim=48, depth=2, patch_size=7, mixer=DepthwiseConv(kernel_size=3)),

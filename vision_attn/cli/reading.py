@@ -14,9 +14,6 @@ from vision_attn.sources import shown
 from vision_attn.spec import InputError
 from vision_attn.store import RUNS
 
-WIDEST = 100
-"""Inches of a figure."""
-
 
 def report(
     folder: Annotated[
@@ -123,7 +120,7 @@ def plot(
         records, made = _of_folder(table, figure, given, about, lost)
     else:
         records, made = _of_table(table, figure, given, value, factor, percent, classes)
-    labels = dict(_pair(text, "label") for text in label or ())
+    labels = _once([_pair(text, "label") for text in label or ()], "label", "name")
     console, inches = screen(), _width(width)
     for name, one in made:
         with spared(name, lost):
@@ -156,8 +153,7 @@ def _of_table(
     from vision_attn.plan import folders_in
     from vision_attn.records import Records
 
-    pairs = [_pair(text, "value", alone=True) for text in value or ["accuracy"]]
-    columns = dict(pairs)
+    columns = _once([_pair(text, "value", alone=True) for text in value or ["accuracy"]], "value", "column")
     frame = read(table, values=columns)
     if not value and "accuracy" not in frame:
         if folder := next((one for one in table.absolute().parents[:2] if one in folders_in(one.parent)), None):
@@ -167,8 +163,6 @@ def _of_table(
             allowed = "a row per trained model, with its accuracy in one column, such as pandas.melt makes them"
             raise InputError(f"{table} must have {allowed}. Got columns named {', '.join(levels)}.")
         raise InputError(f"No column of the table is called accuracy. Say which is: --value COLUMN=accuracy ({own}).")
-    if twice := next((pair for pair in pairs if columns[pair[0]] != pair[1]), None):
-        raise InputError(f"value must give a column once. Got {twice[0]!r} as {twice[1]} and as {columns[twice[0]]}.")
     if percent and not any(map(is_share, columns.values())):
         raise InputError(f"--percent is for shares, such as accuracy. {', '.join(columns.values())} is none.")
     records = Records.from_frame(
@@ -297,14 +291,22 @@ def _pair(text: str, field: str, *, alone: bool = False) -> tuple[str, str]:
     return name, rest or name
 
 
+def _once(pairs: list[tuple[str, str]], field: str, what: str) -> dict[str, str]:
+    """The texts by their names. Raises `InputError` where a name has two."""
+    found = dict(pairs)
+    if twice := next((pair for pair in pairs if found[pair[0]] != pair[1]), None):
+        raise InputError(f"{field} must give a {what} once. Got {twice[0]!r} as {twice[1]} and as {found[twice[0]]}.")
+    return found
+
+
 def _width(text: str | None) -> Any:
-    if text is None or text in ("column", "page"):
-        return text
+    from vision_attn.figures.plot import inches
+
+    if text is None:
+        return None
     try:
-        inches = float(text)
+        width: Any = float(text)
     except ValueError:
-        inches = 0.0
-    if not 0 < inches <= WIDEST:
-        allowed = f"'column', 'page' or a number of inches, at most {WIDEST}"
-        raise InputError(f"width must be {allowed}. Got {text!r} instead.")
-    return inches
+        width = text
+    inches(width)
+    return width

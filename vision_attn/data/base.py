@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Protocol, Self
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from vision_attn.spec import InputError, Spec, canonical, spec
+from vision_attn.spec import MOST_CLASSES, InputError, Spec, canonical, short, spec
 
 Array = npt.NDArray[Any]
 
@@ -116,6 +117,9 @@ class Data:
         test images stand for the training images too. Raises `InputError` where shapes, types or numbers do not fit.
         """
         test = _split(images, labels)
+        if train is not None and not (isinstance(train, tuple | list) and len(train) == 2):
+            given = f"a {type(train).__name__}" + (f" of {len(train)}" if isinstance(train, tuple | list) else "")
+            raise InputError(f"train of Data must be a pair of images and labels. Got {given} instead.")
         learnt = test if train is None else _split(*train)
         if test.images.shape[1:] != learnt.images.shape[1:]:
             shapes = f"{tuple(learnt.images.shape[1:])}, test images {tuple(test.images.shape[1:])}"
@@ -229,8 +233,15 @@ def _channels_hint(shape: Sequence[int]) -> str:
 
 
 def _as_tensor(given: Tensor | Array, what: str) -> Tensor:
-    """An array as a tensor, copied where its strides, its order of bytes or its flags are none that torch takes."""
+    """An array as a tensor, copied where its strides, its order of bytes or its flags are none that torch takes.
+
+    Raises `InputError` where it has none, and where a tensor does not hold all of its numbers.
+    """
     if not isinstance(given, np.ndarray):
+        if isinstance(given, Tensor) and (given.layout != torch.strided or given.is_meta or given.is_quantized):
+            kind = "meta" if given.is_meta else str(given.layout if given.layout != torch.strided else given.dtype)
+            allowed = "a dense tensor that holds its numbers"
+            raise InputError(f"{what} of Data must be {allowed}. Got one of {kind.removeprefix('torch.')} instead.")
         return given
     try:
         return torch.from_numpy(np.require(given, given.dtype.newbyteorder("="), ("C", "W")))
@@ -241,17 +252,18 @@ def _as_tensor(given: Tensor | Array, what: str) -> Tensor:
 def _split(images: Tensor | Array, labels: Tensor | Array) -> Split:
     """Images and labels as they are held. Raises `InputError` where they cannot be."""
     images, labels = _as_tensor(images, "images"), _as_tensor(labels, "labels")
-    if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[2] != images.shape[3] or not len(images):
+    if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[2] != images.shape[3] or not images.numel():
         given = str(tuple(images.shape)) if isinstance(images, Tensor) else type(images).__name__
         hint = _channels_hint(images.shape) if isinstance(images, Tensor) else ""
-        allowed = "a tensor or array (N, C, H, H), at least one image"
+        allowed = "a tensor or array (N, C, H, H), none of them 0"
         raise InputError(f"images of Data must be {allowed}. Got {given} instead.{hint}")
-    if not isinstance(labels, Tensor) or labels.shape != images.shape[:1] or labels.is_floating_point():
+    are_whole = isinstance(labels, Tensor) and not labels.is_floating_point() and not labels.is_complex()
+    if not are_whole or labels.shape != images.shape[:1]:
         given = f"{tuple(labels.shape)} of {labels.dtype}" if isinstance(labels, Tensor) else type(labels).__name__
         raise InputError(f"labels of Data must be a tensor of {len(images)} whole numbers. Got {given} instead.")
-    labels = labels.long()
-    if int(labels.min()) < 0:
-        raise InputError(f"labels of Data must be at least 0. Got {int(labels.min())} instead.")
+    numbers = labels.cpu().numpy()  # torch has no extremes of uint64
+    for label in (int(numbers.min()), int(numbers.max())):
+        _require_class(label)
     if images.is_floating_point():
         low, high = images.min().item(), images.max().item()
         if not (low >= 0 and high <= 1):
@@ -260,7 +272,15 @@ def _split(images: Tensor | Array, labels: Tensor | Array) -> Split:
         images = (images * 255).round().to(torch.uint8)
     if images.dtype != torch.uint8:
         raise InputError(f"images of Data must be uint8 or floating-point. Got {images.dtype} instead.")
-    return Split(images, labels)
+    return Split(images, labels.long())
+
+
+def _require_class(label: int) -> None:
+    if label < 0:
+        raise InputError(f"labels of Data must be at least 0. Got {short(label)} instead.")
+    if label >= MOST_CLASSES:
+        allowed = f"below {MOST_CLASSES:,}: number the classes 0, 1, ..."
+        raise InputError(f"labels of Data must be {allowed} Got {short(label)} instead.")
 
 
 def _stacked(dataset: Any) -> tuple[Tensor, Tensor]:
@@ -285,20 +305,23 @@ def _stacked(dataset: Any) -> tuple[Tensor, Tensor]:
 
 def _whole(label: Any) -> int:
     try:
-        if label == int(label):
-            return int(label)
-    except (TypeError, ValueError, RuntimeError):  # a text; a tensor of several numbers
-        pass
-    raise InputError(f"labels of a data set must be whole numbers. Got {repr(label)[:100]} instead.")
+        is_whole = bool(label == int(label))
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # a text; a tensor of several numbers; infinity
+        is_whole = False
+    if not is_whole:
+        raise InputError(f"labels of a data set must be whole numbers. Got {repr(label)[:100]} instead.")
+    _require_class(int(label))  # before torch is given a number that it does not have
+    return int(label)
 
 
 def _per_channel(field: str, given: Sequence[float] | None, channels: int, measured: Tensor) -> tuple[float, ...]:
     try:
         values = tuple(measured.tolist() if given is None else map(float, given))
-    except (TypeError, ValueError):  # a number for all channels, or texts
+    except (TypeError, ValueError, OverflowError):  # a number for all channels, or texts
         values = ()
-    if len(values) != channels:
-        raise InputError(f"{field} of Data must have a number for each of {channels} channels. Got {given!r} instead.")
+    if len(values) != channels or isinstance(given, str) or not all(map(math.isfinite, values)):
+        allowed = f"have a finite number for each of {channels} channels"
+        raise InputError(f"{field} of Data must {allowed}. Got {short(given)} instead.")
     return values
 
 

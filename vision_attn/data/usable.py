@@ -55,7 +55,8 @@ def _split_parts(name: str, split: Split, data: Data) -> Iterator[tuple[str, boo
     one, other = tuple(images.shape[1:]), tuple(data.test.images.shape[1:])
     yield f"{name} images", one == other, f"of one shape with the test images, {other}", str(one)
     fits = labels.dtype == torch.int64 and 0 < len(labels) == len(images)
-    first, last = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
+    whole = labels.real.long()  # other types than integers have extremes that are none, or no extremes
+    first, last = (int(whole.min()), int(whole.max())) if len(labels) else (0, 0)
     fits = fits and last < data.num_classes and (first >= 0 or labels.ndim > 1)
     given = f"{labels.dtype} of shape {tuple(labels.shape)}, from {first} to {last}"
     yield f"{name} labels", fits, f"int64 of shape ({len(images)},) from 0 to {data.num_classes - 1}", given

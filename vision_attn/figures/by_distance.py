@@ -6,6 +6,8 @@ from typing import Any
 import pandas as pd
 
 from vision_attn.records import Records, pick, planned, require_factor
+from vision_attn.spec import InputError
+from vision_attn.wording import is_number
 
 
 def by_distance(
@@ -14,7 +16,8 @@ def by_distance(
     """The values of a metric with a column `x`, and one `direction` where every direction is wanted.
 
     Where `x` is a factor the values of the probe Accuracy are taken, or of AccuracyByDistance where there are none.
-    Raises `InputError` in the name of `what` where `x` is neither a factor nor measured.
+    Raises `InputError` in the name of `what` where `x` is neither a factor nor measured, or has levels that are no
+    numbers.
     """
     is_factor = x in records.plan.factors
     if not is_factor and len(records.values) and x not in records.values:
@@ -23,7 +26,12 @@ def by_distance(
     found = pick(records, metric, at={"split": split}, along=names if direction or not is_factor else ())
     if is_factor and not direction and found.empty:
         found = pick(records, metric, at={"split": split}, along=names)
-    return found.reindex(columns=[*dict.fromkeys([*found.columns, *names])])
+    found = found.reindex(columns=[*dict.fromkeys([*found.columns, *names])])
+    levels = records.plan.factors[x] if is_factor else found[x].dropna().unique().tolist()
+    if wrong := [level for level in levels if not is_number(level)]:
+        allowed = f"a {'factor' if is_factor else 'coordinate'} of numbers"
+        raise InputError(f"x of {what} must be {allowed}. Got {wrong[0]!r} in {x!r} instead.")
+    return found
 
 
 def distances(records: Records, values: pd.DataFrame, x: str) -> list[Any]:

@@ -1,7 +1,8 @@
 """Plot: a figure of some records, drawn, to be looked at, changed with matplotlib and saved for a paper."""
 
 import functools
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +16,15 @@ from vision_attn.figures.base import Figure as FigureSpec
 from vision_attn.figures.labels import relabel_axes, relabelled
 from vision_attn.figures.latex import latex
 from vision_attn.records import Records
-from vision_attn.spec import InputError
+from vision_attn.spec import InputError, short
 from vision_attn.store import write_atomic
+from vision_attn.wording import is_number
 
 Width = Literal["column", "page"] | float
 WIDTHS = {"column": 3.25, "page": 6.75}
 """In inches: of one column and of two, as ICML and many journals have them."""
+NARROWEST, WIDEST = 1.5, 100
+"""In inches: below, some figures have no room for panels; above, files become too large to draw."""
 FORMATS = ("pdf", "svg", "png", "tex")
 
 
@@ -46,7 +50,11 @@ class Plot:
         if into is not None and width is not None:
             raise InputError("width must be left out where ax or figure has one.")
         self._asked = (figure, records)
-        self._labels = dict(labels or {})
+        if not isinstance(labels, Mapping | None):
+            raise InputError(f"labels must be a dict, such as {{'ViT': 'ours'}}. Got {short(labels)} instead.")
+        if not isinstance(title, str | None):
+            raise InputError(f"title must be a text. Got {short(title)} instead.")
+        self._labels = {name: str(text) for name, text in (labels or {}).items()}
         self._title, self._width, self._into = title, width, into
         self.figure, renamed, self._texts = relabelled(figure, records, self._labels)
         self.records = self.figure.view(renamed)
@@ -54,7 +62,7 @@ class Plot:
         self.sheet = self._drawn()
 
     def _drawn(self) -> theme.Canvas:
-        into = theme.Page(width=_inches(self._width)) if self._width is not None else self._into
+        into = theme.Page(width=inches(self._width)) if self._width is not None else self._into
         sheet = self.figure.draw(self.table, self.records, into=into)
         if self._texts:
             levels = [str(one) for own in self._asked[1].plan.factors.values() for one in own if isinstance(one, str)]
@@ -92,12 +100,11 @@ class Plot:
         """Write it beside `path` in several formats: x.pdf, x.svg with its text as text, x.png, and the table as x.tex.
 
         With `width`, `title` or `labels` it is drawn anew for the files. Returns the files written. Raises
-        `InputError` where a format is unknown.
+        `InputError` where a format is unknown, or the path is none of a file.
         """
-        target = Path(path)
-        for kind in formats:
-            if kind not in FORMATS:
-                raise InputError(f"formats must be among {', '.join(map(repr, FORMATS))}. Got {kind!r} instead.")
+        if not isinstance(path, str | os.PathLike) or Path(path).name in ("", ".."):
+            raise InputError(f"path must be that of a file, such as 'figure.pdf'. Got {short(path)} instead.")
+        target, formats = Path(path), _known("formats", formats, FORMATS)
         suffix = target.suffix[1:].lower()
         if suffix in FigureCanvasBase.get_supported_filetypes() and suffix not in FORMATS:
             raise InputError(f"path must end in {', '.join(f'.{kind}' for kind in FORMATS)} or in none. Got '{path}'.")
@@ -124,6 +131,7 @@ class Plot:
 
     def rendered(self, kinds: Sequence[str] = ("svg", "png")) -> dict[str, bytes]:
         """Its files by their format, text in SVG and PDF being text."""
+        kinds = _known("kinds", kinds, tuple(rendering.UNWRITTEN))
         with theme.style():
             return rendering.written(self.sheet, kinds=kinds)
 
@@ -132,9 +140,24 @@ class Plot:
         return self.rendered(kinds=("png",))["png"] if isinstance(self.sheet, Figure) else None
 
 
-def _inches(width: Any) -> float:
-    if isinstance(width, int | float) and not isinstance(width, bool) and width > 0:
+def inches(width: Any) -> float:
+    """A width in inches. Raises `InputError` where it is none that figures can be drawn at."""
+    if is_number(width) and NARROWEST <= width <= WIDEST:
         return float(width)
-    if width in WIDTHS:
+    if isinstance(width, str) and width in WIDTHS:
         return WIDTHS[width]
-    raise InputError(f"width must be 'column', 'page' or a number of inches. Got {width!r} instead.")
+    allowed = f"'column', 'page' or a number of inches from {NARROWEST} to {WIDEST}"
+    raise InputError(f"width must be {allowed}. Got {short(width)} instead.")
+
+
+def _known(field: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
+    """The formats that are asked for. Raises `InputError` where they are no list of those that there are."""
+    names = ", ".join(map(repr, known))
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        hint = f": write ({given!r},)" if given in known else ""
+        raise InputError(f"{field} must be a tuple of some of {names}. Got {short(given)} instead{hint}.")
+    kinds = tuple(given)
+    for kind in kinds:
+        if kind not in known:
+            raise InputError(f"{field} must be among {names}. Got {short(kind)} instead.")
+    return kinds

@@ -34,8 +34,9 @@ class Recipe(Spec):
     and vectors get NAdamW with betas 0.9, 0.95. Biases, norms and what the model lists in `no_weight_decay()` are not
     decayed. Images are cropped at random from a border of `crop_padding` pixels (0: not at all), which keeps small
     vision transformers from learning digits within some hundred updates, and mirrored at random with `flip` where the
-    data set allows it. `clip_grad` bounds the norm of the gradient over all parameters. `rand_augment` is the magnitude of two operations of RandAugment (None:
-    none); `mixup` and `cutmix` are the alphas of Mixup and CutMix (0: none), of which each batch has one.
+    data set allows it. `clip_grad` bounds the norm of the gradient over all parameters. `rand_augment` is the magnitude
+    of two operations of RandAugment (None: none); `mixup` and `cutmix` are the alphas of Mixup and CutMix (0: none), of
+    which each batch has one.
     With `patch_drop` every image loses a share of its square patches of `patch_drop_size` pixels, uniform from 0 to
     that number and drawn anew each time: they get the mean colour. A network so trained has seen images with missing
     patches, so that deleting some asks nothing new of it (Hesse et al. 2024, arXiv:2407.11910).
