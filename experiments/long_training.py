@@ -4,11 +4,11 @@ Every model sees 48,000 images, or 192,000, or 768,000: each of the 4,000 about 
 family has one recipe at all three, that which was best at the second, chosen among trials of which those of the ViT, of
 its twin and of the ResNet were without random crops. Here each has at each the one of AdamW that does best after as
 much training, on validation images: of all trials at the first, of those with and without crops at the second
-(`tuning.py --preset crops`), of the best two of these at the third ("longest"). Networks, subsets and seeds are those
-of `data_size.py`: the ViT, its convolutional twin of as many parameters, a CIFAR ResNet, and a network in which no
-token sees another. That one has the ViT's recipe and none of its own, so that the ViT may lead it by what does not suit
-it. Training accuracy is measured beside: who is far below 100 % there may be still learning. The first rung shares its
-runs with `online.py`, whose rules are about it.
+(`tuning.py --preset crops`), of the best two of these and of rates beside the better at the third ("longest").
+Networks, subsets and seeds are those of `data_size.py`: the ViT, its convolutional twin of as many parameters, a CIFAR
+ResNet, and a network in which no token sees another. That one has the ViT's recipe and none of its own, so that the ViT
+may lead it by what does not suit it. Training accuracy is measured beside: who is far below 100 % there may be still
+learning. The first rung shares its runs with `online.py`, whose rules are about it.
 
 Expected: three hours on two cores with bf16 arithmetic.
 """
