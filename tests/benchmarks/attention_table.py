@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from vision_attn.environment import cpu_name
 from vision_attn.layers import Attention
-from vision_attn.layers.named import PATTERNS
+from vision_attn.layers.named import PATTERNS, WITHOUT_SIZE
 
 
 class Shape(NamedTuple):
@@ -156,9 +156,12 @@ OTHERS: Ways = {
     "ours, fused": lambda shape: ours(shape, path="fused"),
 }
 PATTERNED: Ways = {
-    name: lambda shape, name=name: ours(shape, pattern=name, pattern_size=min(PATTERN_SIZE, shape.side - 1))
-    for name in PATTERNS
-    if name != "full"
+    "axial": lambda shape: ours(shape, pattern="axial"),
+    **{
+        name: lambda shape, name=name: ours(shape, pattern=name, pattern_size=min(PATTERN_SIZE, shape.side - 1))
+        for name in PATTERNS
+        if name not in WITHOUT_SIZE
+    },
 }
 REPEATABLE: Ways = {"ours without bias": ours}
 RELATIVE: Ways = {
