@@ -10,7 +10,7 @@ On 8,000 images. Recipes are those that the search of `tuning.py` found best wit
 as many images seen as the ViT of that width sees: every budget has its own, no width has. With the largest budget the
 narrowest networks see each image hundreds of times.
 
-Expected: four hours on two cores with bf16 arithmetic, half an hour of it for the two smaller budgets.
+Expected: four hours on two cores with bf16 arithmetic, an hour of it for the two smaller budgets.
 """
 
 import functools
