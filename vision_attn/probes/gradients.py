@@ -4,9 +4,8 @@ With the replacements of `replacing` and positive weights a derivative is 0 exac
 of the gradient is that of the architecture.
 """
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import ParamSpec, TypeVar, get_args
+from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,22 +16,9 @@ from vision_attn.probes import capture
 from vision_attn.probes.replacing import AnyMode, Mode, Replacing
 from vision_attn.spec import InputError, short
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Unit = tuple[slice, slice]
 FADED = 1e-290
 """Smaller numbers are near the end of float64: behind them a field may go on unseen."""
-
-
-def recording(ask: Callable[P, R]) -> Callable[P, R]:
-    """The function, with gradients also where it is called within `torch.no_grad` or `torch.inference_mode`."""
-
-    @functools.wraps(ask)
-    def recorded(*given: P.args, **named: P.kwargs) -> R:
-        with torch.inference_mode(False), torch.enable_grad():
-            return ask(*given, **named)
-
-    return recorded
 
 
 def require_asked(what: str, model: nn.Module, mode: Mode, **sizes: int) -> None:
@@ -68,7 +54,8 @@ def twin(model: nn.Module, *, positive: bool, generator: torch.Generator) -> nn.
 class Gradients:
     """Which pixels the units of a copy of the model depend on, in a mode of `replacing`."""
 
-    @recording
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def __init__(self, model: nn.Module, *, in_chans: int, mode: AnyMode, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
         self.mode, self.positive, self.in_chans = mode, mode != "dependency", in_chans
@@ -77,7 +64,8 @@ class Gradients:
         self.faded = False
         """Whether a gradient since this was set to False has faded away rather than ended, as through recurrence."""
 
-    @recording
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def images(self, number: int, shape: tuple[int, int]) -> Tensor:
         """Random images: U(1/2, 3/2) for positive networks, else N(0, 1)."""
         size, double = (number, self.in_chans, *shape), torch.float64
@@ -114,7 +102,8 @@ class Gradients:
         self.numbers_of_one, self.at_once = self.numbers, capture.at_once(self.numbers)
         return found
 
-    @recording
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def look(self, asked: Mapping[str, Sequence[Unit]], shape: tuple[int, int], *, draws: int = 1) -> dict[str, Tensor]:
         """The pixels (units, H, W) that units of each layer depend on, in any draw, every unit with its own images.
 
@@ -135,7 +124,8 @@ class Gradients:
                 found[name].append(seen)
         return {name: torch.cat(parts) for name, parts in found.items()}
 
-    @recording
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def seen_by(self, x: Tensor, output: Tensor, unit: tuple[int, int]) -> Tensor:
         """The pixels (H, W) that one unit depends on, in any of the images."""
         return self._seen(x, [output[:, :, unit[0], unit[1]]]).any(dim=0)
