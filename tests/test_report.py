@@ -774,6 +774,22 @@ def test_what_an_earlier_report_had_and_this_one_has_not_is_gone(tmp_path, all_f
     assert not (folder / "verdicts.csv").exists()
 
 
+def test_a_long_table_of_a_figure_is_compressed_and_takes_the_place_of_the_plain_one(tmp_path, monkeypatch):
+    folder = made(tmp_path)
+    page_of(folder)
+    plain = pd.read_csv(folder / "tables" / "Gap.csv")
+    monkeypatch.setattr("vision_attn.report.drawn.LONG", (folder / "tables" / "Gap.csv").stat().st_size - 1)
+    read = Reader(page_of(folder))
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "tables" / "Gap.csv.xz"), plain)
+    assert not (folder / "tables" / "Gap.csv").exists()
+    assert "tables/Gap.csv.xz" in read.links
+    assert "tables/Gap.csv" not in read.links
+    assert "tables/Gap.csv.xz" in (folder / "SHA256SUMS").read_text()
+    monkeypatch.undo()
+    page_of(folder)
+    assert not (folder / "tables" / "Gap.csv.xz").exists()
+
+
 def test_a_folder_without_a_plan_is_refused_with_a_sentence(tmp_path):
     with pytest.raises(InputError, match=r"^'.*' has no plan\.json\.gz\. Give one experiment's folder"):
         build(tmp_path, tmp_path)

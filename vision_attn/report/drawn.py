@@ -19,6 +19,9 @@ from vision_attn.tables import to_csv, with_digits
 
 Json = dict[str, Any]
 
+LONG = 100_000
+"""Bytes beyond which a figure's table is compressed, as records are: no one reads so much of it by eye."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Drawn:
@@ -42,6 +45,11 @@ class Drawn:
     problem: str = ""
     table: bytes = b""
     levels: tuple[float, ...] = ()
+
+    @property
+    def file(self) -> str:
+        """The file of its table, from the folder of the report."""
+        return f"tables/{self.name}{'.csv' if len(self.table) <= LONG else '.csv.xz'}"
 
     @property
     def texts(self) -> set[int]:

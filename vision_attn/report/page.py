@@ -5,6 +5,7 @@ and, where the experiment has verdicts, verdicts.csv; SHA256SUMS holds the check
 No clock is read: the same records give the same bytes.
 """
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ def write(records: Records, folder: Path) -> Path:
     found = findings(records)
     tables = {"records.csv.xz": to_csv(records.values), "history.csv.xz": to_csv(records.history)}
     tables |= {"runs.csv.xz": to_csv(records.runs)}
-    tables |= {f"tables/{figure.name}.csv": figure.table for figure in drawn if figure.table}
+    tables |= {figure.file: figure.table for figure in drawn if figure.table}
     tables |= {"verdicts.csv": to_csv(verdict_table(found))} if found else {}
     write_tables(folder, tables, experiment=records.plan.name)
     _delete_others(folder, {figure.name for figure in drawn if figure.has_files}, set(tables))
@@ -68,10 +69,10 @@ def write(records: Records, folder: Path) -> Path:
 def _delete_others(folder: Path, figures: set[str], tables: set[str]) -> None:
     """Delete what an earlier report wrote and this one does not have; nothing else that lies there."""
     known = {*kinds(Figure), *RENAMED}
-    kept = {*tables, *(f"figures/{name}" for name in figures)}
-    for path in (*folder.glob("tables/*.csv"), *folder.glob("figures/*.*")):
-        name = path.relative_to(folder).as_posix()
-        if not {name, name.removesuffix(path.suffix)} & kept and path.stem.partition("-")[0] in known:
+    others = [path for path in folder.glob("tables/*.csv*") if f"tables/{path.name}" not in tables]
+    others += [path for path in folder.glob("figures/*.*") if path.stem not in figures]
+    for path in others:
+        if re.split("[-.]", path.name)[0] in known:
             path.unlink()
     for name in {*(f"{name}{end}" for name in ("records", "history", "runs") for end in ENDS), "verdicts.csv"} - tables:
         (folder / name).unlink(missing_ok=True)
