@@ -12,6 +12,8 @@ occlusion; beside them stand two baselines that know nothing of the network, ran
 the image. A map must be better than both. It must also change when the network's weights are put in random order, and
 it is shown whether it depends on the class, and how far the measures agree with each other.
 
+Patches are deleted from 40 test images, the same for all seeds: intervals leave out what others would change.
+
 The preset "mean-pooling" asks the same of a ViT whose head reads the mean of all tokens: its attention has no row of
 its own that decides, and is read as the mean of the rows. Maps of a network that learned permuted labels are compared
 in permuted_labels.py.

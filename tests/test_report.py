@@ -353,6 +353,28 @@ def test_networks_that_do_not_fit_their_images_are_a_notice(tmp_path):
     assert notice.text.startswith("In 2 of 6 cells training ended before the data were used up (ViT): ")
 
 
+def test_seeds_that_learn_from_the_same_images_are_a_notice(tmp_path):
+    def change(cell, result):
+        if cell["train_size"] == 200:
+            result["data"]["subset_sha256"] = "a" * 64
+
+    said = "learn from the same training images: intervals are over initial weights and the order of images"
+    folder = made(tmp_path, change=change)
+    (notice,) = [one for one in doubts(load(Plan.read(folder), tmp_path / "runs")) if said in one.text]
+    assert notice.text.startswith("With 200 training images all seeds learn from")
+    assert not notice.loud
+
+
+def test_the_page_says_of_how_many_images_a_probe_that_takes_a_part_is(tmp_path):
+    folder = made(tmp_path, figures=({"kind": "ShiftSawtooth"},))
+    plan = Plan.read(folder)
+    asked = ({"kind": "ShiftConsistency", "images": 200},)
+    plan.replace(probes=(*plan.probes, *asked)).write(folder)
+    text = Reader(page_of(folder)).text
+    assert "On 200 test images, the same for all seeds: intervals leave out what others would change." in text
+    assert "ShiftConsistency(images=200)" in text
+
+
 def test_names_of_files_in_the_question_are_set_as_code(tmp_path):
     folder = made(tmp_path)
     Plan.read(folder).replace(question="Why? As in `a<b>.py` here.").write(folder)

@@ -15,12 +15,14 @@ from vision_attn.spec import counted as counted
 
 
 def level_text(factor: str, level: Any) -> str:
-    """A level in a title: labels speak for themselves, numbers need the factor's name."""
+    """A level in a title: labels speak for themselves, numbers and on and off need the factor's name."""
     if factor == "train_size":
         return f"{short(level) if is_number(level) else level} images"
     if isinstance(level, bool | np.bool_):
         return factor.replace("_", " ") if level else f"not {factor.replace('_', ' ')}"
-    return f"{factor.replace('_', ' ')} {short(level)}" if is_number(level) else _words(str(level))
+    if is_number(level) or level in ("on", "off"):
+        return f"{factor.replace('_', ' ')} {short(level) if is_number(level) else level}"
+    return _words(str(level))
 
 
 def _words(text: str) -> str:

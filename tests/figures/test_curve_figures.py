@@ -46,6 +46,13 @@ def intact():
     return curve_records()
 
 
+def test_beside_what_data_are_worth_stands_how_many_the_model_has(intact):
+    plot = SIZED[1].plot(intact)
+    most = {f"with {row['largest']:,.0f}" for row in plot.table.to_dict("records") if row["n"]}
+    assert most <= {text.get_text() for axes in plot.axes for text in axes.texts}
+    assert "Under each mark: how many images the model itself has." in plot.caption
+
+
 def test_the_power_laws_are_found_again_and_chosen(intact):
     table = FITTED.table(intact)
     chosen = table[table["chosen"]].set_index("model")

@@ -60,6 +60,13 @@ def test_influence_of_some_layers_and_untrained_dashed():
     assert [text.get_text() for text in drawing.legends[0].get_texts()][-2:] == ["untrained", "trained"]
 
 
+def test_the_only_level_of_what_is_dashed_is_drawn_as_usual():
+    records = made_up.image_records(models=made_up.MODELS[:1], sizes=(500,), factors={"weights": ["trained"]})
+    figure = InfluenceProfile(dashed="weights", layers=(2,))
+    (axes,) = figure.draw(figure.table(records), records).axes
+    assert {line.get_linestyle() for line in axes.lines if len(line.get_xdata()) == 8} == {"-"}
+
+
 def test_distance_in_pixels_is_told_from_a_factor_called_distance():
     records = made_up.recall_records(models=made_up.MODELS[:2], distances=(1, 2))
     table = InfluenceProfile().table(records)

@@ -182,4 +182,5 @@ def test_coordinates_and_levels_are_told_in_words():
     assert wording.at_text(at) == "mixer alone, forward and backward, median, layer 1"
     assert wording.at_text((("split", "test"), ("corruption", "noise"))) == "test images, noise"
     assert wording.level_text("init", "unit_variance") == "unit variance"
+    assert wording.level_text("cutmix", "off") == "cutmix off"
     assert wording.level_text("model", "my_net v2") == "my_net v2"

@@ -64,6 +64,19 @@ def test_trials_lie_along_their_learning_rates_with_two_settings_as_styles(searc
     assert "lines and marks tell weight decay and crop padding apart" in plot.caption
 
 
+def test_one_setting_of_two_values_is_told_by_the_mark_too():
+    """Of a single rate there is a mark and no line."""
+    mild = {**FACTORS, "trial": [trial for trial in TRIALS if "mild" in trial]}
+    search = searched(lambda cell: {**recipe_of(cell), "crop_padding": 4}, factors=mild)
+    drawn = {
+        (line.get_linestyle(), line.get_markerfacecolor() == "white")
+        for axes in Selection(choose="trial", by=("train_size",)).plot(search).axes
+        for line in axes.lines
+        if len(line.get_xdata()) > 1
+    }
+    assert drawn == {("-", False), ("--", True)}
+
+
 def test_a_setting_that_some_trials_do_without_is_told_apart():
     def recipe(cell):
         found = {name: value for name, value in recipe_of(cell).items() if name in ("learning_rate", "weight_decay")}

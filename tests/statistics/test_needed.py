@@ -51,6 +51,17 @@ def test_what_lies_outside_the_sizes_is_a_bound_and_no_part_of_the_slope():
         assert rows["exponent"].iloc[0] == pytest.approx(exponent)
 
 
+def test_the_caption_says_over_how_many_levels_an_exponent_is():
+    def rows(cell):
+        value = accuracy(cell["model"], cell["patches"], cell["train_size"])
+        yield {"metric": "accuracy", "split": "test", "value": value}
+
+    factors = {"model": [*EXPONENTS], "patches": [4, 16, 64], "train_size": [*SIZES], "seed": [0, 1]}
+    records = make_records(factors, rows)
+    said = FIGURE.caption(FIGURE.table(records), records)
+    assert "shared 0.50 [0.50, 0.50] over 2 of 3 levels; local 1.00 [1.00, 1.00] and connected" in said
+
+
 def test_a_mean_that_only_rounding_keeps_from_the_threshold_reaches_it():
     values = {100: (0.5, 0.5, 0.5), 1000: (0.7, 0.8, 0.9)}  # the mean of these is 0.7999999999999999
     rows = [("ViT", 4, n, seed, one) for n, own in values.items() for seed, one in enumerate(own)]

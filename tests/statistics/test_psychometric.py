@@ -54,6 +54,14 @@ def test_accuracy_above_midway_everywhere_is_censored_beyond_the_last_distance()
     assert pd.isna(row["high"])
 
 
+def test_a_fall_that_ends_just_above_midway_is_not_beyond_the_last_distance():
+    """What a reader sees as a fall to chance in half of the places: 58 % at the end, by 5 seeds of 54 to 60 %."""
+    falling = np.array([0.99, 0.96, 0.62, 0.6, 0.59, 0.585, 0.58, 0.58])
+    row = fitted(frame([falling + shift for shift in (-0.03, -0.02, 0.0, 0.02, 0.03)]))
+    assert row["found"] == "no step"
+    assert fitted(frame([falling + 0.2 * (falling < 0.7)] * 5))["found"] == "beyond"
+
+
 def test_accuracy_never_above_midway_is_censored_before_the_first_distance():
     row = fitted(frame([[0.2] * 7, [0.13] * 7], distances=range(1, 8)))
     assert (row["found"], row["censored"], row["high"]) == ("before", "< 1", 1)

@@ -40,7 +40,7 @@ def test_a_part_that_contradicts_by_itself_may_not_be_enough_among_many(records)
     assert found.parts[0].p_holm == pytest.approx(2 * alone.p)
     assert (found.parts[0].low, found.parts[0].high) == (alone.low, alone.high)
     assert found.words == (
-        "1 of 2 parts contradicts it and 1 is inconclusive. "
+        "1 of 2 parts contradicts it only uncorrected and 1 is inconclusive. "
         f"Smallest p-value after Holm's correction: {2 * alone.p:.2g}."
     )
 
@@ -52,7 +52,10 @@ def test_a_part_that_is_clearly_false_contradicts_among_many(records):
 
 
 def test_the_correction_is_holms_over_the_parts(records):
-    found = claim("C1", "So.", *parts("well below", "just below", "far")).decide(records)
+    found = claim("C1", "So.", *parts("well below", "just below", "far", "far")).decide(records)
+    assert found.words.startswith(
+        "1 of 4 parts contradicts it, 1 contradicts it only uncorrected and 2 are inconclusive. "
+    )
     assert [part.p_holm for part in found.parts] == pytest.approx(holm([part.p for part in found.parts]))
 
 

@@ -100,8 +100,15 @@ def test_a_share_that_five_seeds_cannot_refute_is_told_from_one_that_they_can(bo
     found = rates(rule, n=5)
     assert found.refutes == refutes
     learned = make_records({"model": ["a"], "seed": list(range(5))}, lambda one: [{"metric": "accuracy", "value": 1.0}])
-    said = "Where it is false by far it is contradicted in 0 %."
+    said = "So few seeds cannot contradict it, however false it is."
     assert rates_text(found, rule.decide(learned)).endswith(said) == (not refutes)
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_what_is_symmetric_errs_as_often_on_both_sides(n):
+    found = rates(claim("C1", "So.", accuracy(model="a").above(0.5)), n=n)
+    assert found.false_supports == found.false_contradicts
+    assert found.false_supports == pytest.approx(0.025, abs=0.004)
 
 
 def test_more_than_half_of_a_lead_is_seen_where_less_than_a_point_of_it_was_not():
@@ -182,7 +189,7 @@ def test_the_page_says_what_was_simulated():
     (found,) = [dataclasses.replace(rule.decide(planned), rates=rates(rule, sd=0.02))]
     assert rates_text(found.rates, found) == (
         "Simulated with 5 seeds and the scatter found: contradicted in 2.4 % of cases where it is just true, supported "
-        "in 2.6 % at most where it is just false, supported in 80 % where it is true by 1.7 standard deviations "
+        "in 2.4 % at most where it is just false, supported in 80 % where it is true by 1.7 standard deviations "
         f"({100 * found.rates.detectable * found.sd:.1f} percentage points)."
     )
     assert findings(planned) == []

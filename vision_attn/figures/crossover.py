@@ -214,6 +214,16 @@ class DataEquivalence(ComparedSizes):
     def _quantity(self) -> str:
         return f"How many images {self.reference} needs to be as good as the model at its largest training set"
 
+    def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
+        super().draw_row(axes, row, place, view)
+        if row["said"] != NOT_MEASURED:
+            at = row[{"": "estimate", "above": "largest", "below": "smallest"}[row["censored"]]]
+            below: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 7.5, "textcoords": "offset points"}
+            axes.annotate(f"with {row['largest']:,.0f}", (at, place), (0, -5), color=theme.SOFT, **below)
+
+    def caption(self, table: pd.DataFrame, records: Records) -> str:
+        return f"{super().caption(table, records)} Under each mark: how many images the model itself has."
+
     def _label(self) -> str:
         return f"images that {self.reference} needs"
 

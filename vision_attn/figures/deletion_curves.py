@@ -130,7 +130,8 @@ class DeletionCurves(CoordinateLines):
         return table.sort_values("n", kind="stable").drop_duplicates(view.rows).sort_index(), view.rows[::-1]
 
     def bars(self) -> str:
-        return f"In the table: {100 * self.level:g} % Student-t intervals. Grey: maps that know nothing of the network."
+        known = "Grey and broken: maps that know nothing of the network."
+        return f"In the table: {100 * self.level:g} % Student-t intervals. {known}"
 
     def printed(self, table: pd.DataFrame, records: Records) -> pd.DataFrame:
         view = self.view(records)

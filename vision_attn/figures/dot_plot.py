@@ -69,7 +69,8 @@ class DotPlot(Dots):
         axes.set_xlabel(self._quantity())
         if unit := wording.unit_of(self.metric):
             axes.xaxis.set_major_formatter(EngFormatter(unit))
-            axes.xaxis.set_major_locator(MaxNLocator(4))  # numbers with a unit are wide
+        if unit or not wording.is_share(self.metric):
+            axes.xaxis.set_major_locator(MaxNLocator(4))  # numbers with a unit or many places are wide
         if self.reference is not None:
             axes.axvline(0, color=theme.INK, linewidth=1.1, zorder=1)
 

@@ -141,7 +141,7 @@ class ImagesNeeded(Lines):
         said = []
         firsts = table[table["n"] > 0].drop_duplicates(view.rows)
         known = [
-            f"{wording.cell_text(row, view.rows[::-1])} {_exponent(row)}"
+            f"{wording.cell_text(row, view.rows[::-1])} {_exponent(row)}{_of_all(row)}"
             for row in firsts.to_dict("records")
             if row["levels"] > 1
         ]
@@ -184,6 +184,11 @@ def _number(row: dict[Any, Any]) -> str:
 
 def _is_open(row: dict[Any, Any], name: str) -> bool:
     return pd.isna(row[name]) and not row[CENSORED[name]]
+
+
+def _of_all(row: dict[Any, Any]) -> str:
+    """Where numbers of some levels are not known: how many the exponent is of."""
+    return f" over {row['levels']} of {row['of_levels']} levels" if row["levels"] < row["of_levels"] else ""
 
 
 def _end(row: dict[Any, Any], name: str) -> str:

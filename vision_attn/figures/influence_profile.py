@@ -107,7 +107,8 @@ class InfluenceProfile(OverSeeds):
                 marks.interval_line(axes, x, own, style, hollow=self._is_hollow(level, view), name=", ".join(texts))
 
     def _is_hollow(self, level: Any, view: View) -> bool:
-        return self.dashed is not None and level == view.levels(self.dashed)[0]
+        levels = view.levels(self.dashed) if self.dashed else []
+        return len(levels) > 1 and level == levels[0]
 
     def _entries(self, view: View) -> dict[str, Any]:
         ink, entries = theme.Style(theme.INK, "o"), view.legend()

@@ -27,6 +27,8 @@ FOUND = {
 }
 LEAST = 3
 """Distances that a step of two parameters is fitted to."""
+REACH: dict[str, Any] = {"linestyle": "", "marker": "|", "color": "#9a9a9a", "markersize": 13, "markeredgewidth": 3}
+"""How the ends of a reach look, which are one where it is the same in all directions."""
 REFUSED = ("not monotone", "no step")
 """What is found of curves that are no steps."""
 
@@ -132,7 +134,7 @@ class PsychometricMidpoint(Dots):
         said.append("An arrow: the fall lies beyond (or before) all distances measured, so the step is censored.")
         if table["reach_low"].notna().any():
             said.append(
-                "Grey bar: the theoretical reach r, least to largest over directions; a network that uses all of it "
+                "Grey: the theoretical reach r, least to largest over directions; a network that uses all of it "
                 "falls between r and r + 1."
             )
         if table["d50"].notna().any():
@@ -170,7 +172,7 @@ def _row(axes: Axes, row: dict[Any, Any], place: int, style: theme.Style) -> Non
     if not pd.isna(row["reach_low"]):
         low, high = row["reach_low"], row["reach_high"]
         axes.plot([low, high], [place, place], color="#cfcfcf", linewidth=7, solid_capstyle="butt", zorder=1)
-        axes.plot([low, high], [place, place], "|", color=theme.FAINT, markersize=12, zorder=1.1)
+        axes.plot([low, high], [place, place], **REACH, zorder=1.1)
     if not pd.isna(row["d50"]):
         axes.plot(row["d50"], place + 0.24, "o", color=style.colour, markerfacecolor="white", markersize=5, zorder=2.5)
         if not pd.isna(row["d50_low"]):
@@ -193,7 +195,7 @@ def _entries() -> dict[str, Line2D]:
     ink: dict[str, Any] = {"color": theme.INK, "linestyle": ""}
     return {
         "psychometric midpoint": Line2D([], [], marker="o", **ink),
-        "theoretical reach": Line2D([], [], color="#cfcfcf", linewidth=7),
+        "theoretical reach": Line2D([], [], **REACH),
         "d50 of influence": Line2D([], [], marker="o", markerfacecolor="white", **ink),
         "beyond what was measured": Line2D([], [], marker=">", **ink),
     }

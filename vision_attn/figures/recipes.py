@@ -80,7 +80,8 @@ class Recipes:
     def style(self, settings: Sequence[Any]) -> dict[str, Any]:
         """How the line of some values of the settings told is drawn: arguments of `marks.interval_line`."""
         places = [self.values(name).index(value) for name, value in zip(self.told, settings, strict=True)]
-        line, mark = (*places, 0, 0)[: len(MOST)]
+        both = places * 2 if len(places) == 1 and len(self.values(self.told[0])) == 2 else places
+        line, mark = (*both, 0, 0)[: len(MOST)]
         return {"line": DASHES[line], "hollow": bool(mark)}
 
 

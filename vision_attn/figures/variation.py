@@ -26,7 +26,7 @@ class Variation(Dots):
 
     Training subsets are `outer`, `over` are the seeds within each. Also of the difference to `reference` in pairs of
     one subset and seed: where it scatters less than two single values would, pairing makes comparisons sharper.
-    The mean's interval knows of both levels (hierarchical bootstrap).
+    The mean's interval knows of both levels: it is Student's of the means of the subsets.
     """
 
     title: ClassVar[str] = "Scatter of single runs"
@@ -134,7 +134,7 @@ class Variation(Dots):
             f"Standard deviation of {what}: filled, between training subsets; hollow, between seeds (initial weights "
             f"and order of the data) on one subset. {most} runs a model on {subsets} subsets, one-way random effects.",
             f"Bars: {100 * self.level:g} % intervals, clipped to the axis: Williams's between subsets, chi-square "
-            "between seeds; the mean's in the table is a hierarchical bootstrap.",
+            "between seeds; the mean's in the table is Student's, of the subsets' means.",
         ]
         if (table["of"] == VALUE).all():
             said.append(f"Only {self.reference} is planned, so there is no difference to it.")

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from vision_attn import wording
-from vision_attn.records import Records, pick
+from vision_attn.records import Records, column, pick
 from vision_attn.report.evidence import Evidence
 from vision_attn.report.provenance import Notice
 from vision_attn.report.scope import limited_cells
@@ -23,7 +23,8 @@ MATCHED = 0.02
 
 def doubts(records: Records) -> list[Notice]:
     """What the reader has to know before any number: smoke runs, underfitting, levels and sources that do not hold."""
-    return [*_about_smoke(records), *_about_budget(records), *_about_levels(records), *_about_sources(records)]
+    short, alike = _about_budget(records), _about_subsets(records)
+    return [*_about_smoke(records), *short, *alike, *_about_levels(records), *_about_sources(records)]
 
 
 def about_entries(evidence: Sequence[Evidence]) -> list[Notice]:
@@ -56,6 +57,29 @@ def _about_budget(records: Records) -> list[Notice]:
         f"In {len(short)} of {len(found)} cells training ended before the data were used up"
         f"{f' ({which})' if which else ''}: their networks do not fit their training images and may gain from longer "
         "training. Differences there are in speed of learning, too."
+    )
+    return [Notice(text)]
+
+
+def _about_subsets(records: Records) -> list[Notice]:
+    """Cells whose seeds all have one training set, as where it is all that there is."""
+    sha, size = column(records, "subset_sha256"), column(records, "train_size")
+    factors = [name for name in records.plan.factors if name != "seed"]
+    runs = records.runs[records.runs["state"] == "done"]
+    if records.plan.smoke or not {sha, size, "seed"} <= set(runs) or not factors:
+        return []
+    cells = runs.groupby(factors, observed=True).agg(
+        runs=("run", "nunique"), sets=(sha, "nunique"), size=(size, "first")
+    )
+    several = cells[cells["runs"] > 1]
+    alike = several[several["sets"] == 1]
+    if alike.empty:
+        return []
+    sizes = wording.listing([f"{number:,.0f}" for number in sorted(set(alike["size"].dropna()))])
+    whose = "All seeds" if len(alike) == len(several) else f"With {sizes} training images all seeds"
+    text = (
+        f"{whose} learn from the same training images: intervals are over initial weights and the order of images, "
+        "and leave out what another training set would change."
     )
     return [Notice(text)]
 

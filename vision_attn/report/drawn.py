@@ -125,7 +125,9 @@ def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Dr
     drawn = Drawn(
         name,
         heading(figure, records.plan) or (f"{figure.title}: {own}" if name != data["kind"] and own else figure.title),
-        caption="" if repeats else plot.caption.replace(instead, "").strip(),
+        caption=""
+        if repeats
+        else f"{plot.caption.replace(instead, '').strip()} {_images(figure, records.plan)}".strip(),
         image=svg.address(rendering.rendered(plot.sheet, kinds=("svg",))["svg"]) if is_shown else "",
         told=_told(plot.sheet) if is_shown else "",
         instead=instead or repeats,
@@ -138,6 +140,16 @@ def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Dr
         levels=tuple(part.level for part in getattr(figure, "parts", (figure,)) if hasattr(part, "level")),
     )
     return drawn, {} if instead else plot.rendered(kinds=figure.files)
+
+
+def _images(figure: Figure, plan: Plan) -> str:
+    """On how many images what is drawn was measured, where the plan gives its probe a part of the test images."""
+    asked = [probe for probe in plan.probes if RENAMED.get(probe["kind"], probe["kind"]) == figure.measured_by]
+    numbers = sorted({int(probe["images"]) for probe in asked if probe.get("images")})
+    if not numbers or any(probe.get("split") not in (None, "test") for probe in asked):
+        return ""
+    shown = wording.listing([f"{number:,}" for number in numbers])
+    return f"On {shown} test images, the same for all seeds: intervals leave out what others would change."
 
 
 def _repeats(name: str, data: Json, figures: Sequence[Json]) -> str:

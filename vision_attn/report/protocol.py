@@ -62,6 +62,8 @@ def settings(records: Records) -> list[Setting]:
     if any(run["recipe"].get("patience") is not None for own in runs for run in own):
         capped = [[_capped(records, keys)] for keys in by_model.values()]
         rows.append(_setting("runs ended by the cap, not by a stall", capped))
+    asked = [call(probe) for probe in plan.probes if len(probe) > 1]
+    rows += [_setting("probes not as by default", [[text] for text in [", ".join(asked)] * len(runs)])] if asked else []
     return [*rows, *_devices(records, list(by_model.values()))]
 
 

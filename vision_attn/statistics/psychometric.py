@@ -9,7 +9,7 @@ import scipy
 from scipy.special import expit
 
 from vision_attn.spec import InputError
-from vision_attn.statistics.intervals import check_level, resampled_means
+from vision_attn.statistics.intervals import check_level, half_width, resampled_means
 from vision_attn.statistics.tails import ROUNDING
 
 SHARPEST = 0.1
@@ -54,8 +54,9 @@ def psychometric_midpoint(
     place of the binomial one).
 
     `found` says what there is: "step", "between" (such a step), "beyond" (the mean is above the middle at every
-    distance measured), "before" (it is nowhere), "not monotone" (it rises somewhere), "no step" (it falls otherwise
-    than the step, or not at all), "not measured". `estimate` is missing but in the first two; `censored` is "> 7" or
+    distance measured, and at the farthest so is its Student-t interval, where there are several seeds), "before" (it is
+    nowhere), "not monotone" (it rises somewhere), "no step" (it falls otherwise than the step, or not at all), "not
+    measured". `estimate` is missing but in the first two; `censored` is "> 7" or
     "< 1". One row a group: `by`, estimate, low, high, n (seeds), scale, rmse, found, censored.
     """
     check_level(level)
@@ -91,7 +92,7 @@ def _midpoint(places: np.ndarray, heights: np.ndarray, *, level: float, resample
         return row
     means, counts = np.nanmean(heights, axis=0), (~np.isnan(heights)).sum(axis=0)
     is_above = means > 0.5 + ROUNDING
-    if is_above.all():
+    if is_above.all() and _lower(heights[:, -1], level) > 0.5:
         return row | {"found": "beyond", "censored": f"> {places[-1]:g}", "low": places[-1]}
     if not is_above.any():
         return row | {"found": "before", "censored": f"< {places[0]:g}", "high": places[0]}
@@ -113,6 +114,14 @@ def _midpoint(places: np.ndarray, heights: np.ndarray, *, level: float, resample
         below, above = places[places <= middle].max(), places[places >= middle].min()
         row |= {"found": "between", "low": np.fmin(row["low"], below), "high": np.fmax(row["high"], above)}
     return row
+
+
+def _lower(values: np.ndarray, level: float) -> float:
+    """The lower bound of the mean of several seeds; one seed's own value."""
+    known = values[~np.isnan(values)]
+    sd = known.std(ddof=1) if len(known) > 1 else 0.0
+    half = half_width(np.array([sd]), np.array([max(2, len(known))]), level=level)
+    return float(known.mean() - half[0])
 
 
 def _is_misfit(heights: np.ndarray, fitted: np.ndarray, *, parameters: int) -> bool:

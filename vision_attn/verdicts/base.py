@@ -170,9 +170,17 @@ def _conjunction(parts: list[Finding], *, leaves_out: bool) -> Answer:
 
 
 def _counted(parts: list[Finding], *, kind: str) -> str:
-    """How many parts say what, in words: 4 of 9 parts contradict it and 1 is inconclusive."""
-    verbs = {"contradicts": ("contradicts it", "contradict it"), "supports": ("supports it", "support it")}
-    counts: Counter[str] = Counter(part.verdict for part in parts)
+    """How many parts say what, in words: 4 of 9 parts contradict it and 1 is inconclusive.
+
+    Counted apart are those that contradict by themselves but not once Holm has corrected for their number.
+    """
+    verbs = {
+        "contradicts": ("contradicts it", "contradict it"),
+        "uncorrected": ("contradicts it only uncorrected", "contradict it only uncorrected"),
+        "supports": ("supports it", "support it"),
+    }
+    is_lost = [part.verdict == "contradicts" and part.p_holm >= 1 - part.level for part in parts]
+    counts = Counter("uncorrected" if lost else part.verdict for part, lost in zip(parts, is_lost, strict=True))
     said: list[str] = []
     for answer in [*verbs, *(other for other in counts if other not in verbs)]:
         if count := counts[answer]:
@@ -180,7 +188,7 @@ def _counted(parts: list[Finding], *, kind: str) -> str:
             among = "" if said else f" of {len(parts)} {kind}{'s' * (len(parts) > 1)}"
             said.append(f"{count}{among} {one if count == 1 else several}")
     text = f"{wording.listing(said)}."
-    if counts["contradicts"]:
+    if counts["contradicts"] or counts["uncorrected"]:
         smallest = min(part.p_holm for part in parts if part.verdict == "contradicts")
         text += f" Smallest p-value after Holm's correction: {smallest:.2g}."
     return text

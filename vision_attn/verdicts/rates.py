@@ -16,7 +16,7 @@ from vision_attn.spec import InputError
 from vision_attn.verdicts.base import AllOf, Finding, Verdict
 from vision_attn.verdicts.seeds import SeedVerdict, on_seeds
 
-REPEATS, SEARCHED = 20_000, 4_000
+REPEATS, SEARCHED = 100_000, 4_000
 """Made-up samples for rates of errors, and for each strength that is tried in the search for a power."""
 POWER = 0.8
 FARTHEST = 100.0
@@ -139,7 +139,11 @@ def rates_text(own: Rates, found: Finding) -> str:
         f"Simulated with {seeds} seeds and the scatter found: contradicted in {_percent(own.false_contradicts)} of "
         f"cases where it is just true, supported in {_percent(own.false_supports)} at most where it is just false, "
     )
-    refuted = "" if own.refutes > 0.5 else f" Where it is false by far it is contradicted in {_percent(own.refutes)}."
+    refuted = ""
+    if own.refutes == 0:
+        refuted = " So few seeds cannot contradict it, however false it is."
+    elif own.refutes <= 0.5:
+        refuted = f" Where it is false by far it is contradicted in {_percent(own.refutes)}."
     if np.isnan(own.detectable):
         return f"{text}supported in {_percent(own.power)} where it is true by far.{refuted}"
     by = []
@@ -196,10 +200,14 @@ def _tested(verdict: Verdict, numbers: Iterator[np.ndarray | None]) -> Tested | 
 
 
 def _noise(parts: Sequence[SeedVerdict], n: int, repeats: int, seed: int) -> list[np.ndarray]:
-    """Standard normal noise (repeats, n) of every part, the weighted sum of that of its cells."""
+    """Standard normal noise (repeats, n) of every part, the weighted sum of that of its cells.
+
+    The second half is the first with all signs changed, so that what is symmetric comes out so.
+    """
     keys = [[(part.metric, *sorted([*part.given, *at], key=str)) for _, at in part.cells] for part in parts]
     places = list(dict.fromkeys(key for own in keys for key in own))
-    drawn = np.random.default_rng(seed).standard_normal((len(places), repeats, n))
+    half = np.random.default_rng(seed).standard_normal((len(places), (repeats + 1) // 2, n))
+    drawn = np.concatenate([half, -half], axis=1)[:, :repeats]
     out = []
     for part, own in zip(parts, keys, strict=True):
         weights = np.zeros(len(places))
