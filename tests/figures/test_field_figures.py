@@ -63,8 +63,10 @@ def test_influence_of_some_layers_and_untrained_dashed():
 def test_the_only_level_of_what_is_dashed_is_drawn_as_usual():
     records = made_up.image_records(models=made_up.MODELS[:1], sizes=(500,), factors={"weights": ["trained"]})
     figure = InfluenceProfile(dashed="weights", layers=(2,))
-    (axes,) = figure.draw(figure.table(records), records).axes
+    drawing = figure.draw(figure.table(records), records)
+    (axes,) = drawing.axes
     assert {line.get_linestyle() for line in axes.lines if len(line.get_xdata()) == 8} == {"-"}
+    assert not any(text.get_text() == "trained" for legend in drawing.legends for text in legend.get_texts())
 
 
 def test_distance_in_pixels_is_told_from_a_factor_called_distance():

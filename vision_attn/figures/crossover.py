@@ -17,6 +17,8 @@ from vision_attn.spec import spec
 from vision_attn.statistics import Estimate, crossover, equivalent_size
 
 NOT_MEASURED = "not measured"
+PLACES = {"": ("estimate", "center"), "above": ("largest", "right"), "below": ("smallest", "left")}
+"""Where a mark lies, by how it is censored, and how a text there is set so that it stays within the axes."""
 COLUMNS = [
     *("estimate", "low", "high", "n", "n_most", "dropped", "dropped_pairs"),
     *("censored", "low_censored", "high_censored", "smallest", "largest", "said"),
@@ -217,9 +219,9 @@ class DataEquivalence(ComparedSizes):
     def draw_row(self, axes: Axes, row: dict[Any, Any], place: int, view: View) -> None:
         super().draw_row(axes, row, place, view)
         if row["said"] != NOT_MEASURED:
-            at = row[{"": "estimate", "above": "largest", "below": "smallest"}[row["censored"]]]
-            below: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 7.5, "textcoords": "offset points"}
-            axes.annotate(f"with {row['largest']:,.0f}", (at, place), (0, -5), color=theme.SOFT, **below)
+            end, side = PLACES[row["censored"]]
+            below: dict[str, Any] = {"ha": side, "va": "top", "fontsize": 7.5, "textcoords": "offset points"}
+            axes.annotate(f"with {row['largest']:,.0f}", (row[end], place), (0, -5), color=theme.SOFT, **below)
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
         return f"{super().caption(table, records)} Under each mark: how many images the model itself has."

@@ -107,12 +107,16 @@ class InfluenceProfile(OverSeeds):
                 marks.interval_line(axes, x, own, style, hollow=self._is_hollow(level, view), name=", ".join(texts))
 
     def _is_hollow(self, level: Any, view: View) -> bool:
-        levels = view.levels(self.dashed) if self.dashed else []
-        return len(levels) > 1 and level == levels[0]
+        return level in self._told(view)[:1]
+
+    def _told(self, view: View) -> list[Any]:
+        """The levels of what is dashed, where there are several to tell apart."""
+        levels = list(view.levels(self.dashed)) if self.dashed else []
+        return levels if len(levels) > 1 else []
 
     def _entries(self, view: View) -> dict[str, Any]:
         ink, entries = theme.Style(theme.INK, "o"), view.legend()
-        for level in view.levels(self.dashed) if self.dashed else []:
+        for level in self._told(view):
             text = wording.level_text(self.dashed or "", level)
             entries[text] = marks.handle(ink, hollow=self._is_hollow(level, view))
         return entries
