@@ -158,6 +158,17 @@ def test_intervals_of_two_seeds_leave_the_axis_to_those_of_more():
     assert "cut" not in logarithmic.caption(logarithmic.table(own), own)
 
 
+def test_places_without_a_value_on_a_line_are_named():
+    def measured(cell):
+        for tokens in (64, 256):
+            if (cell["model"], tokens) != ("small", 64):
+                yield {"metric": "peak_bytes", "tokens": tokens, "value": 1000.0 * tokens}
+
+    records = make_records({"model": ["small", "large"], "seed": [0, 1]}, measured)
+    figure = MetricCurve(metric="peak_bytes", x="tokens", at=())
+    assert figure.plot(records).caption.count("Without a value: small, tokens 64.") == 1
+
+
 def test_a_level_of_which_nothing_is_planned_has_no_row_among_the_dots():
     def measured(cell):
         return [{"metric": "accuracy", "split": "test", "value": 0.5 + 0.01 * cell["seed"]}]

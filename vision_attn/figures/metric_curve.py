@@ -85,8 +85,12 @@ class MetricCurve(CoordinateLines):
 
     def remarks(self, table: pd.DataFrame, view: View) -> list[str]:
         at = dict(self.at)
-        is_of_split = view.x and set(at) == {"split"}
-        return [view.elsewhere(table, self.metric, str(at["split"]))] if is_of_split else []
+        if view.x:
+            return [view.elsewhere(table, self.metric, str(at["split"]))] if set(at) == {"split"} else []
+        is_drawn = (table["n"] > 0).groupby([table[name] for name in view.rows], observed=True).transform("any")
+        lacking = table[is_drawn & (table["n"] == 0)].to_dict("records")
+        names = [wording.cell_text(row, [*view.rows[::-1], self.x_name(view)]) for row in lacking]
+        return [f"Without a value: {wording.listing(names, most=12)}."] if names else []
 
     def counted(self, table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, list[str]]:
         return Lines.counted(self, table, view) if view.x else super().counted(table, view)
