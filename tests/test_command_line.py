@@ -405,16 +405,27 @@ def test_one_run_is_not_counted_and_more_are_by_their_states():
 
 def test_failed_runs_of_a_smoke_test_can_be_retried(place, capsys):
     words = ("mine.py", "--preset", "tiny", "--results", "elsewhere", "--smoke")
+    code, text = said(capsys, "retry", *words)
+    assert (code, "results must be a folder that is there" in text) == (2, True)
+    (place / "elsewhere").mkdir()
     assert said(capsys, "retry", *words) == (0, f"0 runs will be tried again by: vision-attn run {' '.join(words)}\n")
 
 
 def test_list_shows_every_experiment_file_and_what_is_wrong_with_one(place, capsys):
-    (place / "other.py").write_text("x = 1\n")
+    (place / "other.py").write_text("open('made', 'w').write('by a script that is none of ours')\n")
     code, text = said(capsys, "list", ".", "--json")
     rows = {row["experiment"]: row for row in json.loads(text)}
     assert code == 0
     assert rows["mine.py"] == {"experiment": "mine.py", "runs": 2, "done": 0, "presets": "tiny", "question": "Why?"}
     assert "must define `experiment = Experiment(...)`" in rows["other.py"]["question"]
+    assert not (place / "made").exists()
+
+
+def test_results_that_are_not_there_are_told_from_empty_ones(place, capsys):
+    code, text = said(capsys, "status", "mine.py", "--results", "resluts")
+    assert (code, "'resluts' is not there yet: nothing has been run with it." in text) == (75, True)
+    (place / "resluts").mkdir()
+    assert "not there" not in said(capsys, "status", "mine.py", "--results", "resluts")[1]
 
 
 @pytest.mark.parametrize("name", ["a b.py", "-x.py", f"{'x' * 65}.py"])

@@ -659,7 +659,10 @@ def test_changed_sources_are_loud_on_the_page(tmp_path):
     assert command("run", "mine.py", "--results", "out", place=tmp_path)[0] == 0
     assert "has changed since" not in (tmp_path / "out" / "mine" / "report.html").read_text()
     (tmp_path / "mine.py").write_text(FILE.format(own=own.format(2), probes="Size()"))
-    assert command("run", "mine.py", "--results", "out", place=tmp_path)[0] == 0
+    for verb in ("plan", "run"):
+        code, output = command(verb, "mine.py", "--results", "out", place=tmp_path)
+        assert code == 0
+        assert "Changing has changed since 1 finished run, which is kept: give it another name or a field" in output
     assert (
         "Changing has changed since the runs of all models" in (tmp_path / "out" / "mine" / "report.html").read_text()
     )

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,6 +63,19 @@ def test_a_sweep_is_planned_ends_in_a_report_and_the_same_command_does_nothing_m
     assert finish(place)[0] == 0
     assert outcomes(place) == [("done",)] * 4
     assert facts(place) == before
+
+
+def test_numbers_that_stand_in_the_tables_alone_are_not_dropped_by_a_run_of_a_smaller_experiment(place):
+    assert finish(place, "-j", "1", "--smoke")[0] == 0
+    (folder,) = place.glob("results/question-*")
+    shutil.rmtree(place / "results" / "runs")
+    before = {path: path.read_bytes() for path in folder.glob("*.xz")}
+    file = place / "question.py"
+    file.write_text(file.read_text().replace('"train_size": (50, 100)', '"train_size": (50,)'))
+    code, output = finish(place, "-j", "1", "--smoke")
+    assert code == 2
+    assert "has 2 runs that the experiment does not ask for and the pool does not have. Give another" in output
+    assert {path: path.read_bytes() for path in folder.glob("*.xz")} == before
 
 
 @pytest.mark.slow

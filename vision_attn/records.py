@@ -7,7 +7,7 @@ have nine digits, as many as the 32-bit numbers they are made from can tell apar
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -75,9 +75,12 @@ class Records:
         """The records of an experiment's folder, such as "results/quickstart". Needs no torch.
 
         They are those of the pool `runs`, by default the folder `runs` beside it, and of the committed tables where the
-        pool knows nothing. Raises `InputError` where the folder is none that a run has written, or a table is damaged.
+        pool knows nothing. Raises `InputError` where the folder is none that a run has written, a pool that is named is
+        not there, or a table is damaged.
         """
         place = with_name(Path(folder))
+        if runs is not None and not Path(runs).is_dir():
+            raise InputError(f"runs must be a folder that is there, or left out. Got '{runs}' instead.")
         return load(Plan.read(place), place.parent / RUNS if runs is None else Path(runs), committed=place)
 
     @classmethod
@@ -340,6 +343,19 @@ def known_by_tables(folder: Path, keys: Iterable[str], plan: Plan) -> dict[str, 
     rows = _rows_by_run(frames["runs"], set(keys)) if frames else {}
     ended = {key: own[0] for key, own in rows.items() if _has_ended(own[0], plan.asked(key))}
     return {key: State(row["state"], row["reason"] or f"by the tables in '{folder}'") for key, row in ended.items()}
+
+
+def only_in_tables(folder: Path, plan: Plan, pool: Container[str]) -> list[str]:
+    """The runs of which a report in `folder` has results that neither the plan asks for nor the pool has.
+
+    Raises `InputError` where its tables are damaged or of another experiment.
+    """
+    frames = read_tables(folder, {"runs": TABLES["runs"]}, experiment=plan.name)
+    if not frames:
+        return []
+    runs = frames["runs"]
+    ended = runs.loc[runs["state"].isin(("done", "diverged")), "run"]
+    return [key for key in dict.fromkeys(ended) if key not in plan.runs and key not in pool]
 
 
 def _has_ended(provenance: Row, asked: Mapping[str, Json]) -> bool:

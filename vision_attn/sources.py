@@ -175,6 +175,20 @@ def load_file(path: Path) -> ModuleType:
     return module
 
 
+def may_define(path: Path, name: str) -> bool:
+    """Whether a file may have a name once it is run, judged by its text: a script that cannot need not be run."""
+    try:
+        nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    except (SyntaxError, ValueError):  # told when the file is run
+        return True
+    named = {node.id for node in nodes if isinstance(node, ast.Name)}
+    named |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    named |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    named |= {alias.asname or alias.name for node in imports for alias in node.names}
+    return name in named or "*" in named
+
+
 def _check_names_beside(path: Path) -> None:
     """Raise `InputError` where a file beside an experiment file, which that imports, is named as another module.
 

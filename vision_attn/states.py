@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,6 +37,16 @@ def look(plan: Plan, pool: Path) -> Look:
     states = {key: state_of(plan, key, index) if key in index else store.absent(key) for key in plan.runs}
     store.remember()
     return Look(store, index, states)
+
+
+def changed_sources(plan: Plan, found: Look) -> dict[str, int]:
+    """How many finished runs of the plan were made with another source of an own kind than it has now, by kind."""
+    changed: Counter[str] = Counter()
+    for key in plan.runs if plan.sources else ():
+        result = found.index[key].result() if key in found.index else None
+        made_with = result["environment"].get("sources", {}) if result else {}
+        changed.update(kind for kind, sha256 in made_with.items() if plan.sources.get(kind, sha256) != sha256)
+    return dict(changed)
 
 
 def state_of(plan: Plan, key: str, index: Mapping[str, RunFolder]) -> State:

@@ -421,3 +421,9 @@ def test_sealed_files_are_readable_json(tmp_path):
 def test_a_store_that_is_not_there_is_empty(tmp_path):
     assert Store(tmp_path / "none").index() == {}
     assert RunFolder(tmp_path / "none").state([PROBE]).name == "pending"
+
+
+def test_an_error_of_writing_names_the_file_and_not_the_temporary_one(tmp_path):
+    with pytest.raises(FileNotFoundError) as found:
+        write_atomic(tmp_path / "nowhere" / "result.json", b"{}")
+    assert found.value.filename == str(tmp_path / "nowhere" / "result.json")

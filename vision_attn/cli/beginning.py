@@ -1,5 +1,6 @@
 """Verbs to begin with: init writes an experiment file, list shows those that are there, docs writes what to read."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from vision_attn.cli.options import Json, Results
 from vision_attn.cli.output import DONE, FAILED, complain, new_table, print_json, print_path, screen
 from vision_attn.cli.running import known_states
 from vision_attn.spec import InputError
-from vision_attn.store import RUNS
+from vision_attn.store import RUNS, write_atomic
 
 TEMPLATE = '''"""Does attention need more digits than convolution?
 
@@ -61,12 +62,10 @@ def init(
         letters = "1 to 64 lower-case letters, digits, - and _, the first a letter or digit"
         allowed = f"{letters}, then .py, and not {RUNS}.py"
         raise InputError(f"name of an experiment file must be {allowed}. Got '{file.name}' instead.")
+    if os.path.lexists(file):
+        raise InputError(f"file must be a new one. '{file}' is there already.")
     file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(file, "x") as opened:
-            opened.write(TEMPLATE)
-    except FileExistsError:
-        raise InputError(f"file must be a new one. '{file}' is there already.") from None
+    write_atomic(file, TEMPLATE.encode())
     screen().print(escape(f"{file} is written. Next: vision-attn plan {file}"), soft_wrap=True)
 
 

@@ -3,6 +3,7 @@
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -43,7 +44,7 @@ from vision_attn.engines import Workers
 from vision_attn.executors.local import NO_PROGRESS_SECONDS
 from vision_attn.plan import Plan
 from vision_attn.spec import InputError, counted
-from vision_attn.states import Look, look
+from vision_attn.states import Look, changed_sources, look
 from vision_attn.store import OPEN, RUNS, State
 
 
@@ -88,6 +89,7 @@ def plan(
 
     unchecked = sweep.check(planned, list(planned.runs), needs_data=False)
     found = look(planned, results / RUNS)
+    _tell_changed(planned, found)
     console = screen()
     console.print(f"[bold]{escape(planned.name)}[/]  {escape(planned.question.splitlines()[0])}")
     for factor, values in planned.factors.items():
@@ -159,12 +161,22 @@ def run(
         no_progress=no_progress,
     )
     planned, name = chosen_plan(experiment, preset, levels, smoke)
+    for folder in (results / RUNS, results / name, results / name / "tables", results / name / "figures"):
+        paths.require_writable("results", folder)
     from vision_attn import sweep
     from vision_attn.progress import Progress
+    from vision_attn.records import only_in_tables
     from vision_attn.report import renew
 
     console = screen()
     before = look(planned, results / RUNS)
+    if lost := only_in_tables(results / name, planned, before.index):
+        raise InputError(
+            f"results must not have numbers that the report would drop: '{results / name}' has "
+            f"{counted(len(lost), 'run')} that the experiment does not ask for and the pool does not have. Give "
+            "another --results, or move the folder away."
+        )
+    _tell_changed(planned, before)
     with Progress(console, planned, before.states, store=results / RUNS, quiet=quiet) as progress:
         ended = sweep.run(
             planned,
@@ -195,6 +207,14 @@ def run(
         console.print(f"report: {escape(str(page))}{'' if is_new else ' (nothing has changed)'}", soft_wrap=True)
     is_cut = bool(ended.refusal) or ended.why in ("disk full", "failures in a row")
     raise typer.Exit(FAILED if is_cut else exit_code(ended.states))
+
+
+def _tell_changed(plan: Plan, found: Look) -> None:
+    """Say which own kinds are no longer those that finished runs were made with."""
+    for kind, count in changed_sources(plan, found).items():
+        which = f"{counted(count, 'finished run')}, which {'is' if count == 1 else 'are'} kept"
+        again = "give it another name or a field that differs, or give another --results, to train anew"
+        warnings.warn(f"{kind} has changed since {which}: {again}.", stacklevel=2)
 
 
 def undrawn(plan: Plan) -> list[str]:
@@ -239,6 +259,8 @@ def retry(
 ) -> None:
     """Make failed runs pending again; `run` then executes them. Old logs are kept."""
     planned, _ = chosen_plan(experiment, preset, levels, smoke)
+    if not results.is_dir():
+        raise InputError(f"results must be a folder that is there, as no run has failed elsewhere. Got '{results}'.")
     from vision_attn import sweep
 
     again = sweep.forget_failures(planned, results / RUNS, diverged=diverged)
@@ -308,6 +330,8 @@ def status(
             console.print(table)
         tables = tabled(planned, states, pool.parent / name) if folder is None else ""
         console.print(count_line(states) + tables, soft_wrap=True)
+        if results is not None and not results.is_dir():
+            console.print(escape(f"  '{results}' is not there yet: nothing has been run with it."), soft_wrap=True)
         if elsewhere := sum(state.name == "done" and bool(state.reason) for state in states.values()):
             said = f"{elsewhere:,} of them by the tables in '{folder}' alone: the pool does not have them"
             console.print(escape(f"  {said}"), soft_wrap=True)

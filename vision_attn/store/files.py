@@ -70,8 +70,8 @@ def write_atomic(path: Path, payload: bytes, *, durable: bool = True) -> None:
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # a write does not say of which file it is
-            error.filename = str(path)
+        if isinstance(error, OSError):  # a write does not say of which file it is, opening one names the temporary
+            error.filename, error.filename2 = str(path), None
         raise
     if durable:
         sync_folder(path.parent)
