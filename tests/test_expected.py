@@ -33,11 +33,13 @@ def planned(*runs):
     )
 
 
-def finished(pool, plan, seconds):
+def finished(pool, plan, seconds, *, beside=0, updates=200):
+    """Runs that have trained for so many seconds, and did other things for others."""
+
     def change(cell, result):
-        result["updates"] = 200
+        result["updates"] = updates
         result["choices"]["device"] = "cpu"
-        result["measured"]["total_seconds"] = seconds
+        result["measured"] |= {"train_seconds": seconds, "total_seconds": seconds + beside}
 
     write_store(pool, plan, change=change)
 
@@ -55,6 +57,25 @@ def test_a_run_takes_what_finished_ones_of_the_same_model_took_an_update(tmp_pat
     finished(tmp_path, planned(run(16, 0), run(16, 1)), seconds=50)
     found = of(planned(run(16, 2, updates=400), run(16, 3, updates=100)), tmp_path)
     assert (found.seconds, found.alike, found.scaled) == (pytest.approx(500 * 50 / 200), 2, 0)
+
+
+def test_what_comes_beside_training_is_counted_once_a_run(tmp_path):
+    finished(tmp_path, planned(run(16, 0)), seconds=50, beside=7)
+    todo = planned(run(16, 2, updates=400), run(32, 3, updates=200))
+    found = of(todo, tmp_path)
+    alone = of(planned(run(16, 2, updates=400)), tmp_path)
+    assert alone.seconds == pytest.approx(107)
+    shape = {"image_size": 28, "in_chans": 1, "num_classes": 10}
+    flops = [count_flops(ViT(dim=dim, depth=1, patch_size=7), **shape) for dim in (16, 32)]
+    assert found.seconds == pytest.approx(107 + 7 + 50 * flops[1] / flops[0])
+
+
+def test_runs_that_train_under_a_second_tell_only_of_runs_as_short(tmp_path):
+    """As those of a smoke test, whose two updates pay for all that is done once."""
+    finished(tmp_path, planned(run(16, 0)), seconds=0.4, beside=2, updates=2)
+    assert of(planned(run(16, 1, updates=2)), tmp_path).seconds == pytest.approx(2.4)
+    for longer in (run(16, 1), run(32, 1)):
+        assert of(planned(longer), tmp_path).seconds is None
 
 
 def test_a_fit_without_updates_says_nothing_of_the_time_of_an_update(tmp_path):

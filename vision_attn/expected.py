@@ -6,7 +6,8 @@ import itertools
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Self
 
 from vision_attn.data import Dataset
 from vision_attn.models import Model, count_flops
@@ -20,6 +21,8 @@ from vision_attn.training import Recipe
 from vision_attn.trial import shape_of
 from vision_attn.worker import pick_device
 
+LEAST = 1.0
+"""Seconds of training that tell how long an update takes."""
 MOST_READ = 400
 """Finished runs that are looked at; those of the plan come first."""
 TEXTS_BYTES = 36 * 1024
@@ -30,15 +33,35 @@ TEXTS_BYTES = 36 * 1024
 class Expected:
     """What the runs to do will take.
 
-    `seconds` of one worker, None where no finished run tells; `alike` runs are judged by finished ones of the same
-    model, batch and data set, the `scaled` by others and the FLOPs of an update. `bytes` of disk, None where the data
-    are missing that say how large a model gets.
+    `seconds` of one worker, None where no finished run tells, such as one that trained under a second; `alike` runs are
+    judged by finished ones of the same model, batch and data set, the `scaled` by others and the FLOPs of an update.
+    `bytes` of disk, None where the data are missing that say how large a model gets.
     """
 
     seconds: float | None
     alike: int
     scaled: int
     bytes: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """Median seconds of runs that are alike: of an update, and beside training; the updates of the longest.
+
+    Of one that trains under a second most is what the first updates alone cost: then it is not `is_long`.
+    """
+
+    update: float
+    beside: float
+    updates: int
+    is_long: bool
+
+    @classmethod
+    def of(cls, runs: Sequence[tuple[float, int, float]]) -> Self:
+        """Of the seconds in training, the updates and the seconds beside of every run."""
+        training = [seconds / updates for seconds, updates, _ in runs]
+        most, longest = max(updates for _, updates, _ in runs), max(seconds for seconds, _, _ in runs)
+        return cls(statistics.median(training), statistics.median(rest for *_, rest in runs), most, longest >= LEAST)
 
 
 def expected(plan: Plan, look: Look) -> Expected:
@@ -50,19 +73,19 @@ def expected(plan: Plan, look: Look) -> Expected:
     seconds, alike, scaled = 0.0, 0, 0
     for key, run, likeness in zip(keys, todo, likenesses, strict=True):
         number = max(1, numbers[key])
-        if (known := paces.get(likeness)) is not None:
+        if (known := paces.get(likeness)) is not None and (known.is_long or number <= known.updates):
             alike += 1
-            seconds += known * number
+            seconds += known.beside + known.update * number
         elif (rate := _rate(run, rates)) is not None:
             scaled += 1
-            seconds += rate * _work(run) * number
+            seconds += statistics.median(pace.beside for pace in paces.values()) + rate * _work(run) * number
     sizes = [_counted(count_bytes, _subject(run)) for run in todo]
     disk = None if None in sizes else sum(TEXTS_BYTES + (weights or 0) for weights in sizes)
     return Expected(seconds if alike + scaled == len(todo) else None, alike, scaled, disk)
 
 
-def _paces(plan: Plan, look: Look) -> dict[bytes, float]:
-    """Median seconds an update of finished runs on a device such as this machine's, by likeness."""
+def _paces(plan: Plan, look: Look) -> dict[bytes, Pace]:
+    """Median seconds of finished runs on a device such as this machine's, by likeness."""
     device, found = pick_device("auto").type, defaultdict(list)
     own = (key for key in plan.runs if key in look.index)
     others = (key for key in look.index if key not in plan.runs)
@@ -73,18 +96,20 @@ def _paces(plan: Plan, look: Look) -> dict[bytes, float]:
             continue
         if result is None or config is None or result["choices"].get("device") != device:
             continue
-        seconds = result["measured"].get("total_seconds", 0) / result["choices"].get("stacked", 1)
-        found[_likeness(config["run"])].append(seconds / max(1, result["updates"]))
-    return {alike: statistics.median(values) for alike, values in found.items()}
+        measured, stacked = result["measured"], result["choices"].get("stacked", 1)
+        training = measured.get("train_seconds", 0) / stacked
+        beside = measured.get("total_seconds", 0) / stacked - training
+        found[_likeness(config["run"])].append((training, max(1, result["updates"]), beside))
+    return {alike: Pace.of(values) for alike, values in found.items()}
 
 
-def _rates(paces: dict[bytes, float]) -> dict[str, list[float]]:
+def _rates(paces: dict[bytes, Pace]) -> dict[str, list[float]]:
     """Seconds a FLOP of an update, by the kind of the model; a fit without updates tells nothing of them."""
     rates = defaultdict(list)
     for alike, pace in paces.items():
         run = json.loads(alike)
-        if run["is_trained"] and (work := _work(run)):
-            rates[run["model"]["kind"]].append(pace / work)
+        if run["is_trained"] and pace.is_long and (work := _work(run)):
+            rates[run["model"]["kind"]].append(pace.update / work)
     return rates
 
 
