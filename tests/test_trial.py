@@ -2,10 +2,11 @@
 
 import pytest
 from made_up import make_plan
+from torch import nn
 
 from vision_attn import Mnist5k, Recipe, Run, ViT, trial
 from vision_attn.data import CuedRecall
-from vision_attn.models import Timm, building
+from vision_attn.models import ResNet, Timm, as_model, building
 from vision_attn.plan import Cell, PlannedRun
 from vision_attn.spec import InputError, digest, to_json
 
@@ -100,3 +101,27 @@ def test_what_a_worker_would_refuse_is_refused_before(model, data, recipe, sente
     with pytest.raises(InputError) as error:
         check(Run(model=model, data=data, recipe=recipe, seed=0))
     assert str(error.value).startswith(sentence)
+
+
+@as_model
+def NormalisedAtLast(in_chans, image_size, num_classes):
+    width = in_chans * image_size**2
+    return nn.Sequential(nn.Flatten(), nn.Linear(width, 8), nn.BatchNorm1d(8), nn.Linear(8, num_classes))
+
+
+@pytest.mark.parametrize("model", [NormalisedAtLast(), Timm(name="resnet10t")], ids=["own", "timm"])
+def test_a_model_is_tried_on_one_image_where_an_update_sees_one(model):
+    runs = [Run(model=model, data=DIGITS, recipe=PLAIN.replace(batch_size=size), seed=0) for size in (1, 2)]
+    with pytest.raises(
+        InputError,
+        match=r"^training of \w+ with batch_size = 1 fails: ValueError: Expected more than 1 value per channel",
+    ):
+        check(runs[0])
+    assert check(runs[1]) == []
+    untrained = runs[0].replace(recipe=PLAIN.replace(batch_size=1, updates=0))
+    assert check(untrained) == []
+
+
+def test_models_that_learn_from_one_image_pass_with_updates_of_one():
+    for model in (ViT(dim=16, depth=1, patch_size=7), ResNet(width=2, blocks=1)):
+        assert check(Run(model=model, data=DIGITS, recipe=PLAIN.replace(batch_size=1), seed=0)) == []

@@ -27,7 +27,7 @@ from vision_attn.probes.base import Probe
 from vision_attn.probes.capture import named
 from vision_attn.run import Run, built
 from vision_attn.spec import InputError, from_json, kind_of, short
-from vision_attn.training import Diverged, train
+from vision_attn.training import Diverged, Recipe, train
 from vision_attn.training.checkpoint import TrainState, load_weights, weights_to_bytes
 from vision_attn.training.compute import choose
 from vision_attn.training.requirements import require_places, require_recipe
@@ -112,6 +112,7 @@ def _loaded(dataset: Dataset) -> Data:
 def _try(run: Run, data: Data, probes: Sequence[Probe], modules: dict[Model, nn.Module]) -> None:
     """One run in small: the model built, trained on two images and measured where a kind is one's own.
 
+    A model of the package is trained where updates see a single image, of which batch norm may have no variance.
     `modules` are those of the package's models that were built for these data before.
     """
     for probe in probes:
@@ -124,6 +125,9 @@ def _try(run: Run, data: Data, probes: Sequence[Probe], modules: dict[Model, nn.
             modules[run.model] = _fitting(run.model, data)
         module = modules[run.model]
         require_recipe(run.recipe, module, data=data)
+        if _sees_one(run.recipe) and not isinstance(run.model, FittedModel):
+            with seeded(run.seed):
+                _learn(run, built(run.model, data), small(data))
         for probe in probes:
             if "layers" in {field.name for field in dataclasses.fields(probe)} and not sources.is_own(type(probe)):
                 named(module, probe.layers)  # type: ignore[attr-defined]
@@ -253,10 +257,17 @@ def _strictly() -> Iterator[None]:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
+def _sees_one(recipe: Recipe) -> bool:
+    """Whether every update sees one image alone."""
+    return recipe.batch_size == 1 and recipe.updates != 0
+
+
 def _learn(run: Run, model: nn.Module, data: Data) -> None:
-    """One update from two images, as training makes it."""
-    recipe = run.recipe.replace(batch_size=2, compile="off")
-    with sources.told(f"training of {kind_of(run.model)}", at=sources.written_own(run.model, "build")):
+    """One update from two images, as training makes it; from one where it sees no more."""
+    size, note = (1, " with batch_size = 1") if _sees_one(run.recipe) else (2, "")
+    recipe = run.recipe.replace(batch_size=size, compile="off")
+    what = f"training of {kind_of(run.model)}{note}"
+    with sources.told(what, at=sources.written_own(run.model, "build")):
         choices = choose(recipe, model, data=data, device=torch.device("cpu"), threads=torch.get_num_threads())
         state = TrainState(model, recipe=recipe, streams=Streams(run.seed), num_updates=1)
         updates = train(

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from vision_attn.models import as_model, count_flops, count_params
+from vision_attn.models import Model, ResNet, ViT, as_mixer, as_model, count_flops, count_params
 from vision_attn.models.building import empty, made, tried
 from vision_attn.models.size import count_bytes
+from vision_attn.spec import InputError, spec
 from vision_attn.training.seeding import seeded
 
 SHAPE = {"image_size": 8, "in_chans": 3, "num_classes": 4}
@@ -75,3 +76,70 @@ def test_what_fails_anywhere_is_told_as_without_the_device_meta():
 
     with pytest.raises(RuntimeError, match="a Tensor with 3 elements cannot be converted to Scalar"):
         empty(Unbuilt(), **SHAPE)
+
+
+@spec
+class OfNothing(Model):
+    def build(self, *, image_size, in_chans, num_classes):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        (nn.Linear(2, 2), "model must be one that builds a module, such as ViT(). Got the module Linear instead."),
+        (
+            ResNet,
+            "model must be one that builds a module, such as ViT(). "
+            "Got <class 'vision_attn.models.convnets.ResNet'> instead.",
+        ),
+        ("resnet18", "model must be one that builds a module, such as ViT(). Got 'resnet18' instead."),
+        (OfNothing(), "build of OfNothing must return a module. Got None instead."),
+    ],
+)
+def test_what_builds_no_module_is_refused(model, sentence):
+    for count in (count_params, count_bytes, count_flops):
+        with pytest.raises(InputError) as error:
+            count(model, **SHAPE)
+        assert str(error.value) == sentence
+
+
+def test_a_build_that_lacks_a_number_names_it():
+    given = {"num_classes": 4}
+    assert Unshaped().build(**given)[3].out_features == 4
+
+    @as_model
+    def Demanding(image_size, in_chans, num_classes, width: int = 3):
+        return nn.Linear(in_chans * image_size**2, num_classes)
+
+    @as_model
+    def OfDefaults(num_classes, in_chans=3):
+        return nn.Linear(in_chans, num_classes)
+
+    assert OfDefaults().build(**given).in_features == 3
+    for shape, sentence in [
+        (given, "build of Demanding must be given image_size and in_chans by name. Got num_classes instead."),
+        ({}, "build of Demanding must be given image_size and in_chans and num_classes by name. Got none instead."),
+    ]:
+        with pytest.raises(InputError) as error:
+            Demanding().build(**shape)
+        assert str(error.value) == sentence
+
+
+def test_a_function_that_returns_no_module_is_named():
+    @as_model
+    def Forgotten(num_classes):
+        nn.Linear(192, num_classes)
+
+    @as_mixer
+    def ForgottenToo(dim):
+        nn.Linear(dim, dim)
+
+    for build, words in [
+        (lambda: Forgotten().build(**SHAPE), "build of Forgotten must return a module with parameters to be trained ("),
+        (lambda: ViT(dim=16, mixer=ForgottenToo()).build(**SHAPE), "build of ForgottenToo must return a module ("),
+    ]:
+        with pytest.raises(InputError) as error:
+            build()
+        assert str(error.value).startswith(words)
+        assert str(error.value).endswith("). Got None instead.")

@@ -4,8 +4,19 @@ import pytest
 import torch
 from torch import nn
 
-from vision_attn.models import LSTM, DepthwiseConv, ResNet, SelfAttention, Timm, ViT, count_flops, count_params, match
-from vision_attn.models.size import flops
+from vision_attn.models import (
+    LSTM,
+    DepthwiseConv,
+    ResNet,
+    SelfAttention,
+    Timm,
+    ViT,
+    ZeroMixer,
+    count_flops,
+    count_params,
+    match,
+)
+from vision_attn.models.size import flops, flops_of, params_of
 from vision_attn.spec import InputError
 
 SHAPE = {"image_size": 32, "in_chans": 3, "num_classes": 10}
@@ -76,12 +87,36 @@ def test_out_of_reach_names_the_nearest():
         ({"on": "depth"}, "on of match must be one of 'params', 'flops', 'both'. Got 'depth' instead."),
         ({"turn": "depth"}, "turn of match must be one of 'width', 'both'. Got 'depth' instead."),
         ({"tolerance": 2}, "tolerance of match must be between 0 and 1. Got 2 instead."),
+        ({"tolerance": "2%"}, "tolerance of match must be between 0 and 1. Got '2%' instead."),
+        ({"step": 0}, "step of match must be a whole number, at least 1. Got 0 instead."),
+        ({"step": 1.5}, "step of match must be a whole number, at least 1. Got 1.5 instead."),
+        ({"reference": 10000}, "reference of match must be a model or a module. Got 10000 instead."),
+        ({"reference": "resnet18"}, "reference of match must be a model or a module. Got 'resnet18' instead."),
+        (
+            {"reference": ResNet},
+            "reference of match must be a model or a module. "
+            "Got <class 'vision_attn.models.convnets.ResNet'> instead. Write ResNet().",
+        ),
+        (
+            {"family": nn.ReLU()},
+            "family of match must be a model or a function from a width to a module. Got the module ReLU instead.",
+        ),
+        (
+            {"family": ResNet},
+            "family of match must be a model or a function from a width to a module. "
+            "Got <class 'vision_attn.models.convnets.ResNet'> instead. Write ResNet().",
+        ),
+        ({"family": 8}, "family of match must be a model or a function from a width to a module. Got 8 instead."),
+        (
+            {"family": lambda width: None},
+            "family of match must be a function that returns a module for every width. Got None for width 1 instead.",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(changes, sentence):
-    arguments = {"family": ResNet(), "on": "params", "tolerance": 0.02, **changes}
+    arguments = {"family": ResNet(), "reference": REFERENCE, "on": "params", "tolerance": 0.02, **changes}
     with pytest.raises(InputError) as error:
-        match(arguments.pop("family"), reference=REFERENCE, **arguments, **SHAPE)
+        match(arguments.pop("family"), **arguments, **SHAPE)
     assert str(error.value) == sentence
 
 
@@ -118,6 +153,30 @@ def test_flops_of_a_module_are_counted_where_it_lies_and_leave_it_as_it_was():
     assert flops(module, image_size=32, in_chans=3) == 2 * (3 * 5 * 32 * 32 + 5 * 10)
     assert next(module.parameters()).device.type == "cpu"
     assert module.training
+
+
+@pytest.mark.parametrize(
+    ("count", "sentence"),
+    [
+        (
+            lambda: flops(nn.Linear, image_size=8, in_chans=3),
+            "module of flops must be a module that is built. Got <class 'torch.nn.modules.linear.Linear'> instead.",
+        ),
+        (
+            lambda: flops_of(None, (3, 8, 8)),
+            "module of flops_of must be a module that is built. Got None instead.",
+        ),
+        (
+            lambda: params_of(ZeroMixer()),
+            "module of params_of must be a module that is built. Got ZeroMixer() instead. "
+            "count_params counts those of what it builds.",
+        ),
+    ],
+)
+def test_what_is_no_module_is_not_counted(count, sentence):
+    with pytest.raises(InputError) as error:
+        count()
+    assert str(error.value) == sentence
 
 
 def test_operations_without_a_formula_are_named_rather_than_counted_as_none():

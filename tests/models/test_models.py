@@ -280,12 +280,68 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean():
             lambda: Timm(name="resnet18", options=(("colour", 3),)).build(**SHAPE),
             "options of Timm must be ones that resnet18",
         ),
+        (
+            lambda: Timm(name="test_vit.r160_in1k"),
+            "name of Timm must be one without a tag behind a dot, which names pretrained weights: models are freshly "
+            "initialised. Got 'test_vit.r160_in1k' instead.",
+        ),
+        (
+            lambda: Timm(name="test_vit", options=(("pretrained_cfg", "r160_in1k"),)),
+            "options of Timm must be other than img_size, in_chans, num_classes, pretrained, pretrained_cfg. Got ",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_with_a_sentence(model, sentence):
     with pytest.raises(InputError) as error:
         model()
     assert str(error.value).startswith(sentence)
+
+
+DEPTH = (("depth", 1),)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "size", "sentence"),
+    [
+        ("vit_tiny_patch16_224", DEPTH, 28, '28, as options=(("patch_size", 7),) does. Got 16 instead.'),
+        ("deit_tiny_patch16_224", DEPTH, 28, '28, as options=(("patch_size", 7),) does. Got 16 instead.'),
+        ("vit_small_patch14_dinov2", DEPTH, 32, '32, as options=(("patch_size", 8),) does. Got 14 instead.'),
+        ("test_vit", (("patch_size", 8),), 28, '28, as options=(("patch_size", 7),) does. Got 8 instead.'),
+        ("mixer_s16_224", (), 28, '28, as options=(("patch_size", 7),) does. Got 16 instead.'),
+        ("swin_tiny_patch4_window7_224", (), 30, '30, as options=(("patch_size", 3),) does. Got 4 instead.'),
+        ("tnt_s_legacy_patch16_224", DEPTH, 28, '28, as options=(("patch_size", 7),) does. Got 16 instead.'),
+        ("crossvit_9_240", (), 28, "28. Got 12 instead."),
+        ("sequencer2d_s", (), 32, "32. Got 7 instead."),
+    ],
+)
+def test_a_model_of_timm_whose_patches_leave_out_a_border_is_refused(name, options, size, sentence):
+    with torch.device("meta"), pytest.raises(InputError) as error:
+        Timm(name=name, options=options).build(image_size=size, in_chans=1, num_classes=10)
+    assert str(error.value) == f"patch_size of {name} must divide the image size {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "size"),
+    [
+        ("vit_tiny_patch16_224", (*DEPTH, ("patch_size", 7)), 28),
+        ("vit_tiny_patch16_224", (*DEPTH, ("dynamic_img_size", True), ("dynamic_img_pad", True)), 28),
+        ("vit_tiny_patch16_224", DEPTH, 32),
+        ("vit_tiny_r_s16_p8_224", DEPTH, 32),
+        ("swin_tiny_patch4_window7_224", (), 32),
+        ("mixer_s16_224", (), 32),
+        ("convnext_atto", (), 32),
+        ("resnet10t", (), 30),
+    ],
+)
+def test_a_model_of_timm_that_sees_the_whole_image_is_built(name, options, size):
+    torch.manual_seed(0)
+    module = Timm(name=name, options=options).build(image_size=size, in_chans=1, num_classes=10)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn_like(parameter) / 8)
+    x = torch.randn(1, 1, size, size, requires_grad=True)
+    module.eval()(x).square().sum().backward()
+    assert (x.grad != 0).all()
 
 
 def test_meta_and_real_modules_count_alike():

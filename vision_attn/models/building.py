@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from vision_attn.spec import InputError, short
+
 T = TypeVar("T")
 
 TRIED = 2
@@ -22,6 +24,7 @@ class Builds(Protocol):
 
 def made(model: Builds, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
     """The module of a model. Parameters that get their shape from the first images, as of `nn.LazyLinear`, have it."""
+    _require_builder(model)
     module = model.build(image_size=image_size, in_chans=in_chans, num_classes=num_classes)
     if isinstance(module, nn.Module) and any(map(is_lazy, itertools.chain(module.parameters(), module.buffers()))):
         modes = {part: part.training for part in module.modules()}
@@ -33,7 +36,18 @@ def made(model: Builds, *, image_size: int, in_chans: int, num_classes: int) -> 
 
 def empty(model: Builds, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
     """The module of a model on the device `meta`, without its numbers; with them where it is built by reading some."""
-    return _without_numbers(lambda: made(model, image_size=image_size, in_chans=in_chans, num_classes=num_classes))
+    shape = {"image_size": image_size, "in_chans": in_chans, "num_classes": num_classes}
+    module: object = _without_numbers(lambda: made(model, **shape))
+    if not isinstance(module, nn.Module):
+        raise InputError(f"build of {type(model).__name__} must return a module. Got {short(module)} instead.")
+    return module
+
+
+def _require_builder(model: Any) -> None:
+    """Raise `InputError` where a model is none that builds a module, such as a module, or the class of a model."""
+    if isinstance(model, type) or not callable(getattr(model, "build", None)):
+        given = f"the module {type(model).__name__}" if isinstance(model, nn.Module) else short(model)
+        raise InputError(f"model must be one that builds a module, such as ViT(). Got {given} instead.")
 
 
 def tried(model: Builds, *, image_size: int, in_chans: int, num_classes: int) -> tuple[nn.Module, Any]:

@@ -7,7 +7,8 @@ from typing import Any, TypeVar, Union
 from torch import nn
 
 from vision_attn.models.base import Mixer, Model
-from vision_attn.spec import Spec, given_to, spec
+from vision_attn.sources import defined
+from vision_attn.spec import InputError, Spec, given_to, short, spec
 
 S = TypeVar("S", bound=Spec)
 
@@ -43,6 +44,7 @@ def _as_spec(factory: Callable[..., nn.Module], role: type[S], given: tuple[str,
         raise TypeError(f"The function must have a name, as its spec is called so: write def. Got {name} instead.")
     parameters = inspect.signature(factory).parameters
     taken = [one for one in given if one in parameters]
+    needed = [one for one in taken if parameters[one].default is inspect.Parameter.empty]
     annotations: dict[str, Any] = {}
     fields: dict[str, Any] = {}
     for one, parameter in parameters.items():
@@ -63,8 +65,16 @@ def _as_spec(factory: Callable[..., nn.Module], role: type[S], given: tuple[str,
             fields[one] = parameter.default
 
     def build(self: Any, **shape: Any) -> nn.Module:
+        if missing := [one for one in needed if one not in shape]:
+            named = " and ".join(shape) or "none"
+            raise InputError(f"build of {name} must be given {' and '.join(missing)} by name. Got {named} instead.")
         own = {one: getattr(self, one) for one in annotations}
-        return factory(**{one: shape[one] for one in taken if one in shape}, **own)
+        module: object = factory(**{one: shape[one] for one in taken if one in shape}, **own)
+        if not isinstance(module, nn.Module):
+            allowed = "a module with parameters to be trained" if role is Model else "a module"
+            place = defined(self, "build")
+            raise InputError(f"build of {name} must return {allowed}{place}. Got {short(module)} instead.")
+        return module
 
     about = {"__module__": factory.__module__, "__qualname__": name, "__doc__": factory.__doc__ or f"{name}."}
     body = {**about, "__annotations__": annotations, **fields, "build": build, "factory": staticmethod(factory)}

@@ -2,14 +2,15 @@
 
 import dataclasses
 import functools
+import numbers
 from collections.abc import Callable, Iterator
-from typing import ClassVar, Literal, Self, TypeVar, overload
+from typing import Any, ClassVar, Literal, Self, TypeVar, overload
 
 from torch import nn
 
 from vision_attn.models.base import Model
 from vision_attn.models.size import count_flops, count_params, flops, params_of
-from vision_attn.spec import InputError
+from vision_attn.spec import InputError, short
 
 M = TypeVar("M", bound=Model)
 Factory = Callable[[int], nn.Module]
@@ -31,7 +32,11 @@ class Member:
         return dataclasses.replace(self, width=width)
 
     def build(self, *, image_size: int, in_chans: int, num_classes: int) -> nn.Module:
-        return self.factory(self.width)
+        module: object = self.factory(self.width)
+        if not isinstance(module, nn.Module):
+            allowed = "a function that returns a module for every width"
+            raise InputError(f"family of match must be {allowed}. Got {short(module)} for width {self.width} instead.")
+        return module
 
     def __repr__(self) -> str:
         return f"width {self.width}"
@@ -128,10 +133,11 @@ def match(
         raise InputError(f"on of match must be one of 'params', 'flops', 'both'. Got {on!r} instead.")
     if turn not in ("width", "both"):
         raise InputError(f"turn of match must be one of 'width', 'both'. Got {turn!r} instead.")
-    if not 0 < tolerance < 1:
+    if not isinstance(tolerance, numbers.Real) or not 0 < tolerance < 1:
         raise InputError(f"tolerance of match must be between 0 and 1. Got {tolerance!r} instead.")
-    if step < 1:
-        raise InputError(f"step of match must be at least 1. Got {step!r} instead.")
+    if not isinstance(step, numbers.Integral) or step < 1:
+        raise InputError(f"step of match must be a whole number, at least 1. Got {step!r} instead.")
+    _check_models(family, reference)
     shape = {"image_size": image_size, "in_chans": in_chans, "num_classes": num_classes}
     if isinstance(reference, nn.Module):
         sized = functools.partial(flops, reference, image_size=image_size, in_chans=in_chans)
@@ -150,6 +156,24 @@ def match(
     found = _nearest(family, wanted, on, tolerance, shape, turn=turn)
     assert isinstance(found, Model)
     return found
+
+
+def _check_models(family: Any, reference: Any) -> None:
+    """Raise `InputError` where the family or the reference is something else."""
+    if isinstance(family, nn.Module) or _is_kind(family) or not (isinstance(family, Model) or callable(family)):
+        raise _unfit("family", "a model or a function from a width to a module", family)
+    if not isinstance(reference, Model | nn.Module):
+        raise _unfit("reference", "a model or a module", reference)
+
+
+def _is_kind(given: Any) -> bool:
+    return isinstance(given, type) and issubclass(given, Model)
+
+
+def _unfit(field: str, allowed: str, given: Any) -> InputError:
+    hint = f" Write {given.__name__}()." if _is_kind(given) else ""
+    what = f"the module {type(given).__name__}" if isinstance(given, nn.Module) else short(given)
+    return InputError(f"{field} of match must be {allowed}. Got {what} instead.{hint}")
 
 
 def _count(model: Family, shape: dict[str, int]) -> Count:

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from vision_attn.models.building import Builds, empty
 from vision_attn.models.copies import copied
 from vision_attn.sources import fault
-from vision_attn.spec import InputError
+from vision_attn.spec import InputError, Spec, short
 
 HEAVY = re.compile(
     "fft|conv|mm$|matmul|dot$|_mv$|::mv$|linear|bilinear|einsum|cdist|lstm|gru|rnn|attention|transformer|linalg|svd|"
@@ -53,6 +53,7 @@ def count_flops(model: Builds, *, image_size: int, in_chans: int, num_classes: i
 
 def params_of(module: nn.Module) -> int:
     """The number of trainable parameters of a module."""
+    _require_module(module, "params_of")
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
@@ -63,6 +64,7 @@ def flops_of(module: nn.Module, shape: tuple[int, ...]) -> int:
     multiply and that the counter of PyTorch does not know, such as Fourier transforms and recurrent kernels: a zero for
     them would be wrong. So it does where the module cannot be run without its numbers.
     """
+    _require_module(module, "flops_of")
     name = type(module).__name__
     uncounted, counter = _Uncounted(), FlopCounterMode(display=False)
     with torch.no_grad(), uncounted, counter, _stated(module, counter, uncounted) as surplus:
@@ -87,11 +89,19 @@ def flops(module: nn.Module, *, image_size: int, in_chans: int) -> int:
     Two for each multiply-and-add of matrix products, convolutions and attention, fused or not. The module is left as it
     is: a copy without storage is counted. Raises `InputError` as `flops_of`, and where the module cannot be copied.
     """
+    _require_module(module, "flops")
     try:
         empty = copied(module).to("meta")
     except (RuntimeError, TypeError) as error:
         raise InputError(f"module of flops must be one that can be copied: {error}") from error
     return flops_of(empty, (in_chans, image_size, image_size))
+
+
+def _require_module(given: Any, function: str) -> None:
+    if not isinstance(given, nn.Module):
+        counter = "count_params" if function == "params_of" else "count_flops"
+        hint = f" {counter} counts those of what it builds." if isinstance(given, Spec) else ""
+        raise InputError(f"module of {function} must be a module that is built. Got {short(given)} instead.{hint}")
 
 
 @contextlib.contextmanager
