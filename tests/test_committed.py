@@ -12,7 +12,6 @@ from vision_attn.spec import digest
 ROOT = Path(__file__).resolve().parents[1]
 OLDER = {
     "distance-rates": "its rates were chosen on a task with more pairs at near distances, as questions.md says",
-    "long_training": "rates beside the better after 768,000 images were tried later, as CONCLUSIONS.md says",
 }
 FOLDERS = [path.name for path in sorted((ROOT / "results").iterdir()) if (path / "plan.json.gz").is_file()]
 
