@@ -1,21 +1,34 @@
 """Probes asked of any module."""
 
+import dataclasses
 import types
 
 import pytest
 import torch
 from torch import nn
 
-from vision_attn.data import Data
+from vision_attn.data import Data, Split
 from vision_attn.measuring import measure
 from vision_attn.models import ResNet, SelfAttention, ViT
-from vision_attn.probes import Accuracy, AttentionDistance, Influence, Intervention, Probe, ReceptiveField, Size
+from vision_attn.probes import (
+    Accuracy,
+    AttentionDistance,
+    Corruption,
+    Influence,
+    Intervention,
+    Probe,
+    ReceptiveField,
+    Size,
+)
 from vision_attn.spec import InputError, spec
 
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.randint(256, (6, 3, 8, 8), generator=GENERATOR, dtype=torch.uint8)
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 DATA = Data.from_tensors(IMAGES, LABELS)
+DENSE = dataclasses.replace(
+    DATA, train=Split(IMAGES, GRID := LABELS[:, None, None].expand(-1, 2, 2)), test=Split(IMAGES, GRID)
+)
 SINGLE = Data.from_tensors(IMAGES[:1], LABELS[:1], train=(IMAGES, LABELS))
 
 
@@ -160,6 +173,24 @@ def test_layers_of_tokens_behind_a_class_token_have_a_grid_in_models_that_do_not
         (Own(lambda out: out[:1]), SINGLE, Accuracy(), "one a class. Got shape (1, 3) of 2 images instead."),
         (Own().double(), DATA, Accuracy(), "weights of model must be float32, as by model.float(). Got torch.float64"),
         (Own(lambda out: out[:, :2]), DATA, Accuracy(), "output of Own must be logits (B, 3) or more"),
+        (
+            nn.Conv2d(3, 3, 8),
+            DATA,
+            Corruption(),
+            "be logits (B, 3) or more, one a class. Got shape (2, 3, 1, 1) of 2 i",
+        ),
+        (
+            nn.Conv2d(3, 3, 4),
+            DATA,
+            Accuracy(),
+            "output of Conv2d must be logits (B, 3) or more, one a class. Got shape ",
+        ),
+        (
+            nn.Conv2d(3, 3, 4),
+            DENSE,
+            Accuracy(),
+            "logits (B, 3, 2, 2) or more, one a class at every place of the labels.",
+        ),
         (Own(lambda out: (out, out)), DATA, Accuracy(), "one a class. Got a tuple instead."),
         (nn.Conv2d(1, 3, 8), DATA, Accuracy(), "takes the images of data, (3, 8, 8) each. Got 'Given groups=1, weight"),
         (ViT().build(image_size=16, in_chans=3, num_classes=3), DATA, Accuracy(), "the images of data, (3, 8, 8) each"),
@@ -169,6 +200,14 @@ def test_what_does_not_fit_is_refused_with_one_sentence(model, data, probes, sen
     with pytest.raises(InputError) as error:
         measure(model, data, probes)
     assert sentence in str(error.value)
+
+
+def test_logits_at_every_place_of_the_labels_are_taken_and_more_classes_too():
+    model = nn.Conv2d(3, 5, 4, stride=4)
+    with torch.no_grad():
+        found = model(DENSE.normalise(IMAGES)).argmax(1)
+    rows = measure(model, DENSE, Accuracy()).query("metric == 'accuracy' and split == 'test'")
+    assert rows["value"].item() == (found == DENSE.test.labels).double().mean().item()
 
 
 def test_an_own_probe_that_yields_no_rows_is_refused_as_in_a_sweep():

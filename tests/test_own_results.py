@@ -222,6 +222,22 @@ def test_other_figures_say_it_too(figure):
     assert said in figure.caption(table, records)
 
 
+def test_a_figure_says_which_metrics_have_values_where_its_own_has_none():
+    def said(records, figure):
+        return figure.caption(figure.table(records), records)
+
+    own = frame().rename(columns={"accuracy": "top1"})
+    records = Records.from_frame(own, value="top1")
+    for figure in (LearningCurve(), DotPlot(), Gap(reference="vit"), Generalisation()):
+        assert 'There are values of top1: give metric="top1".' in said(records, figure)
+    assert "There are values" not in said(records, LearningCurve(metric="top1"))
+    assert "There are values" not in said(records, LearningCurve(split="train"))
+    two = Records.from_frame(own.assign(top5=own["top1"]), value=("top1", "top5"))
+    assert 'There are values of top1 and top5: give metric="top1" or another of them.' in said(two, LearningCurve())
+    nothing = Records.from_frame(own.assign(top1=np.nan), value="top1")
+    assert "There are values" not in said(nothing, LearningCurve())
+
+
 def test_other_columns_are_left_out_where_factors_are_named():
     noisy = frame(seconds=np.linspace(1.0, 9.7, 30), host="a")
     records = Records.from_frame(noisy, factors=["model", "train_size", "seed"])

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from vision_attn.data import Data
 from vision_attn.models.base import Model
 from vision_attn.probes import capture
+from vision_attn.probes.altered import are_logits, not_logits
 from vision_attn.probes.asking import answers
 from vision_attn.probes.base import Probe
 from vision_attn.spec import InputError, short
@@ -79,10 +80,9 @@ def _giving_logits(model: nn.Module, data: Data) -> Iterator[None]:
         raise InputError(f"model of measure must be {allowed}. Got {reason!r} instead.") from error
     has_inside = not isinstance(out, Tensor) and isinstance(getattr(out, "logits", None), Tensor)
     out = out.logits if has_inside else out
-    is_tensor = isinstance(out, Tensor)
-    if not is_tensor or out.ndim < 2 or len(out) != len(images) or out.shape[1] < data.num_classes:
-        given = f"shape {tuple(out.shape)} of {len(images)} images" if is_tensor else f"a {type(out).__name__}"
-        allowed = f"logits (B, {data.num_classes}) or more, one a class"
-        raise InputError(f"output of {type(model).__name__} must be {allowed}. Got {given} instead.")
+    if not are_logits(out, len(images), data=data):
+        shape = tuple(out.shape) if isinstance(out, Tensor) else None
+        given = f"a {type(out).__name__}" if shape is None else f"shape {shape} of {len(images)} images"
+        raise not_logits(model, given, data=data)
     with capture.giving(model, "logits") if has_inside else contextlib.nullcontext():
         yield

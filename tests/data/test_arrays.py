@@ -9,6 +9,7 @@ import torch
 
 from vision_attn.data.arrays import PARTS, Arrays, channel_statistics, select
 from vision_attn.data.mnist5k import Mnist5k
+from vision_attn.data.usable import require_usable
 from vision_attn.spec import InputError
 
 
@@ -83,6 +84,20 @@ def test_selected_images_keep_their_labels_and_are_copies():
     data.test.images.zero_()
     data.train.images.zero_()
     assert whole.fingerprint() == arrays().fingerprint()
+
+
+@pytest.mark.parametrize("kind", ["int32", "uint8", "uint64", ">i2"])
+def test_labels_of_any_whole_type_load_as_int64_and_those_keep_their_fingerprint(kind):
+    whole = arrays()
+    other = arrays(train_labels=whole.train_labels.astype(kind), test_labels=whole.test_labels.astype(kind))
+    spec = Mnist5k(train_size=6, val_size=3)
+    plain, data = (select(spec, each, fingerprint="f", flip=False) for each in (whole, other))
+    require_usable(data, what="x", place="")
+    for split in ("train", "val", "test"):
+        assert torch.equal(getattr(data, split).labels, getattr(plain, split).labels)
+        assert torch.equal(getattr(data, split).images, getattr(plain, split).images)
+    assert data.subset_sha256 == plain.subset_sha256
+    assert whole.fingerprint() == arrays().fingerprint() != other.fingerprint()
 
 
 def test_data_without_a_validation_split_say_so():

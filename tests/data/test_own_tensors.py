@@ -12,6 +12,7 @@ from vision_attn.spec import InputError
 
 IMAGES = torch.arange(4 * 3 * 2 * 2, dtype=torch.uint8).view(4, 3, 2, 2)
 LABELS = torch.tensor([0, 1, 2, 1])
+NAMED = "classes of Data must be their names in order, texts that differ, such as ('cat', 'dog')"
 
 
 def test_bytes_are_held_as_they_are_and_normalised_by_their_own_mean_and_spread():
@@ -113,8 +114,28 @@ def test_arrays_of_numpy_are_the_same_data_as_tensors_and_are_shown_by_their_sha
     ("options", "sentence"),
     [
         ({"classes": ("a", "b")}, "labels of Data must be below the 2 classes. Got 2 instead."),
-        ({"classes": 10}, "classes of Data must be their names, such as ('cat', 'dog'). Got 10 instead."),
-        ({"classes": "abc"}, "classes of Data must be their names, such as ('cat', 'dog'). Got 'abc' instead."),
+        *(
+            ({"classes": classes}, f"{NAMED}. Got {given}")
+            for classes, given in (
+                (10, "10"),
+                ("abc", "'abc'"),
+                ({"a", "b", "c"}, "{'"),
+                ({"a": 0, "b": 1, "c": 2}, "{'a'"),
+                (("a", "b", "a"), "('a', 'b', 'a')"),
+                (range(3), "range(0, 3)"),
+                (np.array("abc"), "array('abc'"),
+            )
+        ),
+        ({"name": 3}, "name of Data must be a text, such as 'digits'. Got 3 instead."),
+        (
+            {"mean": (33.3,) * 3},
+            "mean of Data must be from 0 to 1, as images are in [0, 1]. Got (33.3, 33.3, 33.3) ins",
+        ),
+        (
+            {"mean": (0, -0.1, 1)},
+            "mean of Data must be from 0 to 1, as images are in [0, 1]. Got (0, -0.1, 1) instead.",
+        ),
+        ({"std": (78.6,) * 3}, "std of Data must be more than 0 and at most 1, as images are in [0, 1]. Got (78.6, 7"),
         *(
             ({"mean": mean}, f"mean of Data must have a finite number for each of 3 channels. Got {mean!r} instead.")
             for mean in (0.5, (0.5,), [float("nan")] * 3, "123", (0, 0, float("-inf")))
@@ -124,7 +145,7 @@ def test_arrays_of_numpy_are_the_same_data_as_tensors_and_are_shown_by_their_sha
         ({"train": IMAGES}, "train of Data must be a pair of images and labels. Got a Tensor instead."),
         ({"train": (IMAGES,)}, "train of Data must be a pair of images and labels. Got a tuple of 1 instead."),
         ({"train": (IMAGES, LABELS * 10**6)}, "labels of Data must be below 1,000,000: number the classes"),
-        ({"std": (0, 1, 1)}, "std of Data must be more than 0. Got (0, 1, 1) instead."),
+        ({"std": (0, 1, 1)}, "std of Data must be more than 0 and at most 1, as images are in [0, 1]. Got (0, 1, 1) "),
         ({"train": (IMAGES[:, :1], LABELS)}, "images of Data must have one shape."),
     ],
 )
@@ -132,6 +153,34 @@ def test_options_that_do_not_fit_are_refused(options, sentence):
     with pytest.raises(InputError, match="of Data") as error:
         Data.from_tensors(IMAGES, LABELS, **options)
     assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize("classes", [["a", "b", "c"], np.array(["a", "b", "c"])], ids=["list", "array"])
+def test_names_of_classes_in_any_order_that_is_kept_are_texts(classes):
+    data = Data.from_tensors(IMAGES, LABELS, classes=classes)
+    assert data.classes == ("a", "b", "c")
+    assert {type(name) for name in data.classes} == {str}
+
+
+def test_classes_of_several_names_as_of_imagenet_are_joined_and_told_apart():
+    items = TensorDataset(IMAGES, LABELS)
+    items.classes = [("tench", "Tinca tinca"), ("crane",), ("crane",)]
+    assert Data.from_dataset(items).classes == ("tench, Tinca tinca", "crane (1)", "crane (2)")
+
+
+def test_a_data_set_of_torch_is_refused_by_the_same_sentences():
+    items = TensorDataset(IMAGES, LABELS)
+    items.classes = {"a", "b", "c"}
+    with pytest.raises(InputError) as error:
+        Data.from_dataset(items)
+    assert str(error.value).startswith(f"{NAMED}. Got {{'")
+    assert Data.from_dataset(items, classes=("a", "b", "c")).classes == ("a", "b", "c")
+    for option, sentence in (
+        ({"std": (78.6,) * 3}, "std of Data must be more than 0 and"),
+        ({"name": 3}, "name of Data"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            Data.from_dataset(items, classes=("a", "b", "c"), **option)
 
 
 @pytest.mark.parametrize(

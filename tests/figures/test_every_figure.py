@@ -6,6 +6,7 @@ import itertools
 
 import layout
 import made_up_fields
+import pandas as pd
 import pytest
 from frames import make_records, noise
 
@@ -155,6 +156,80 @@ def test_a_factor_called_as_a_column_of_the_table_is_refused_in_a_sentence_or_ke
                 figure.table(records)
         else:
             assert figure.table(records).columns.is_unique, name
+
+
+PAIRING = ("ConditionCurve", "Crossover", "DataEquivalence", "DotPlot", "Gap", "Variation")
+
+
+@pytest.mark.parametrize("kind", PAIRING)
+def test_pairs_are_those_of_seeds_and_factors_of_any_name(kind):
+    figure = figure_of(KINDS[kind])
+    extra = [one for one in EXTRA if one in [getattr(figure, field.name) for field in dataclasses.fields(figure)]]
+    plain, panels = records_of(extra), records_of(extra, own={"zzz": ("u", "v")})
+    for name in ("difference", "own", "reference"):
+        asked = {one: EXTRA[one] for one in extra}
+        named = make_records(
+            {"model": MODELS, **asked, "train_size": (50, 500), name: (0, 1, 2)},
+            lambda cell, name=name: rows({"seed" if key == name else key: level for key, level in cell.items()}),
+            history=history,
+        )
+        by_name = figure.replace(over=name)
+        pd.testing.assert_frame_equal(by_name.table(named), figure.table(plain))
+        if name not in figure.own_columns:
+            split = records_of(extra, own={name: ("u", "v")})
+            expected = figure.table(panels).rename(columns={"zzz": name})
+            pd.testing.assert_frame_equal(figure.table(split), expected)
+        if kind in ("DotPlot", "Gap"):  # they draw the pairs themselves, too
+            by_name.plot(named)
+
+
+@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if getattr(kind, "own_values", ())])
+def test_seeds_called_as_a_column_of_the_single_values_are_refused_in_a_sentence(kind):
+    figure = figure_of(KINDS[kind])
+    for name in figure.own_values:
+        factors = {"model": MODELS, "train_size": (50, 500), name: (0, 1, 2)}
+        records = make_records(factors, lambda cell, name=name: rows({**cell, "seed": cell[name]}))
+        with pytest.raises(InputError, match=f"must have other names than columns of its own. Got '{name}'"):
+            figure.replace(over=name).table(records)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("ExpectedBest", ("leader", "tie", "ahead_at")),
+        ("LagCurve", ("lag", "distance")),
+        ("MapGallery", ("label", "right")),
+        ("Matching", ("flops", "epochs", "verdict")),
+    ],
+)
+def test_models_called_as_a_column_are_refused_in_a_sentence(kind, names):
+    figure = figure_of(KINDS[kind])
+    extra = {
+        one: EXTRA[one] for one in EXTRA if one in [getattr(figure, each.name) for each in dataclasses.fields(figure)]
+    }
+    for name in names:
+        factors = {name: MODELS, **extra, "train_size": (50, 500), "seed": (0, 1, 2)}
+        records = make_records(factors, lambda cell, name=name: rows({**cell, "model": cell[name]}))
+        with pytest.raises(InputError, match=f"must have other names than columns of its own. Got '{name}'"):
+            figure.replace(hue=name).table(records)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("LearningCurve", ("budget", "gain", "fits")),
+        ("Budget", ("budget", "gain", "fits")),
+        ("ConvergenceSteps", ("first", "log")),
+        ("MetricAgreement", ("text",)),
+    ],
+)
+def test_factors_called_as_a_column_that_is_left_out_of_the_table_change_no_number(kind, names):
+    figure = figure_of(KINDS[kind])
+    extra = [one for one in EXTRA if one in [getattr(figure, field.name) for field in dataclasses.fields(figure)]]
+    expected = figure.table(records_of(extra, own={"zzz": ("u", "v")}))
+    for name in names:
+        found = figure.table(records_of(extra, own={name: ("u", "v")}))
+        pd.testing.assert_frame_equal(found, expected.rename(columns={"zzz": name}))
 
 
 @pytest.mark.parametrize("name", ["Gap", "LearningCurve"])

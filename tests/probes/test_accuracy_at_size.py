@@ -56,3 +56,19 @@ def test_what_has_no_such_size_is_refused_in_a_sentence():
     flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4))
     with pytest.raises(InputError, match=r"must be one that takes images of 12 pixels\. Got Sequential"):
         list(AccuracyAtSize()(flat, DATA))
+
+
+def test_a_model_that_answers_at_several_places_of_larger_images_is_refused_in_a_sentence():
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Conv2d(1, 4, 8)
+
+        def forward(self, x):
+            return self.net(x).squeeze((2, 3))
+
+    assert [row["image_size"] for row in AccuracyAtSize(zooms=(1.0,))(Net(), DATA)] == [8]
+    with pytest.raises(InputError) as error:
+        list(AccuracyAtSize()(Net(), DATA))
+    allowed = "output of Net must be logits (B, 4) or more, one a class"
+    assert str(error.value) == f"{allowed}. Got shape (20, 4, 5, 5) of 20 images of 12 pixels instead."

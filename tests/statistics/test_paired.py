@@ -31,6 +31,19 @@ def test_differences_by_hand():
     assert list(out["dropped"]) == [0, 0]
 
 
+def test_columns_may_have_any_name_where_those_of_the_pairs_have_others():
+    plain, names = pairs(frame(ROWS), **PAIRED), ("a", "b", "c")
+    other = frame(ROWS).rename(columns={"seed": "difference", "size": "reference"})
+    given = {**PAIRED, "by": ["reference"], "pair_on": ["difference"]}
+    found = pairs(other, **given, names=names)
+    assert list(found.columns) == ["reference", "model", "difference", *names]
+    assert np.array_equal(found[list(names)], plain[["value", "reference", "difference"]])
+    told = paired_difference(other, **given).rename(columns={"reference": "size"})
+    pd.testing.assert_frame_equal(told, paired_difference(frame(ROWS), **PAIRED))
+    with pytest.raises(InputError, match=r"must be columns other than value, reference, difference.* Got 'reference'"):
+        pairs(other, **given)
+
+
 def test_the_interval_is_that_of_the_paired_t_test():
     row = paired_difference(frame(ROWS), **PAIRED).iloc[0]
     oracle = stats.ttest_rel([0.41, 0.50, 0.62], [0.50, 0.60, 0.70]).confidence_interval(0.95)

@@ -61,7 +61,7 @@ class Arrays:
             raise InputError(f"Train and test images of {what} must have one shape. Got {shapes} instead.")
         for split, labels in (("train", self.train_labels), ("test", self.test_labels)):
             self._require_labels(f"{split} labels of {what}", labels)
-            counts = np.bincount(labels, minlength=len(self.classes))
+            counts = np.bincount(_whole(labels), minlength=len(self.classes))
             if not counts.all():
                 empty = self.classes[int(np.argmin(counts))]
                 raise InputError(f"Class {empty!r} of {what} has no {split} image; every class needs some.")
@@ -87,7 +87,7 @@ def select(dataset: Dataset, arrays: Arrays, *, fingerprint: str, flip: bool) ->
     """
     arrays.require_usable(what=dataset.label)
     train, val = split_indices(
-        arrays.train_labels,
+        _whole(arrays.train_labels),
         train_size=dataset.train_size,
         subset_seed=dataset.subset_seed,
         val_size=dataset.val_size,
@@ -133,4 +133,9 @@ def _float32(values: list[float]) -> tuple[float, ...]:
 
 
 def _split(images: np.ndarray, labels: np.ndarray) -> Split:
-    return Split(torch.from_numpy(images), torch.from_numpy(labels))
+    return Split(torch.from_numpy(images), torch.from_numpy(_whole(labels)))
+
+
+def _whole(labels: np.ndarray) -> np.ndarray:
+    """Whole numbers of any type as int64, which torch and numpy count in; int64 themselves are not copied."""
+    return labels.astype(np.int64, copy=False)

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -113,9 +113,12 @@ class Data:
         Both may be tensors or arrays of numpy. Images are uint8, or floating-point in [0, 1] and then rounded to 256
         levels; labels are whole numbers 0, 1, ...
         Models get images with `mean` taken off and divided by `std`, per channel, in [0, 1], as taken from the training
-        images unless given: for a model that normalises by itself, or not at all, give 0 and 1. Without `train` the
-        test images stand for the training images too. Raises `InputError` where shapes, types or numbers do not fit.
+        images unless given: for a model that normalises by itself, or not at all, give 0 and 1. `classes` are their
+        names, texts that differ. Without `train` the test images stand for the training images too. Raises
+        `InputError` where shapes, types or numbers do not fit.
         """
+        if not isinstance(name, str):
+            raise InputError(f"name of Data must be a text, such as 'digits'. Got {short(name)} instead.")
         test = _split(images, labels)
         if train is not None and not (isinstance(train, tuple | list) and len(train) == 2):
             given = f"a {type(train).__name__}" + (f" of {len(train)}" if isinstance(train, tuple | list) else "")
@@ -124,10 +127,8 @@ class Data:
         if test.images.shape[1:] != learnt.images.shape[1:]:
             shapes = f"{tuple(learnt.images.shape[1:])}, test images {tuple(test.images.shape[1:])}"
             raise InputError(f"images of Data must have one shape. Got training images {shapes} instead.")
-        if isinstance(classes, str) or not isinstance(classes, Iterable | None):
-            raise InputError(f"classes of Data must be their names, such as ('cat', 'dog'). Got {classes!r} instead.")
         largest = int(max(test.labels.max(), learnt.labels.max()))
-        names = tuple(map(str, range(largest + 1) if classes is None else classes))
+        names = tuple(map(str, range(largest + 1))) if classes is None else _names(classes)
         if largest >= len(names):
             raise InputError(f"labels of Data must be below the {len(names)} classes. Got {largest} instead.")
         channels = test.images.shape[1]
@@ -137,8 +138,13 @@ class Data:
             _per_channel("mean", mean, channels, pixels.mean(1)),
             _per_channel("std", std, channels, torch.where(spread > 0, spread, 1.0)),
         )
-        if min(chosen[1]) <= 0:
-            raise InputError(f"std of Data must be more than 0. Got {std!r} instead.")
+        for field, given, fits, allowed in (
+            ("mean", mean, all(0 <= one <= 1 for one in chosen[0]), "from 0 to 1"),
+            ("std", std, all(0 < one <= 1 for one in chosen[1]), "more than 0 and at most 1"),
+        ):
+            if given is not None and not fits:
+                what = f"{field} of Data must be {allowed}, as images are in [0, 1]"
+                raise InputError(f"{what}. Got {short(given)} instead.")
         sha256 = fingerprint(learnt, test)
         return cls(name, learnt, None, test, names, sha256, sha256, False, *chosen)
 
@@ -150,7 +156,7 @@ class Data:
         `classes`, as in torchvision. Raises `InputError` where an item is no such pair.
         """
         found = [_stacked(one) for one in (dataset, train) if one is not None]
-        options.setdefault("classes", getattr(dataset, "classes", None))
+        options.setdefault("classes", _own_names(getattr(dataset, "classes", None)))
         return cls.from_tensors(*found[0], train=found[1] if train is not None else None, **options)
 
     def __repr__(self) -> str:
@@ -312,6 +318,24 @@ def _whole(label: Any) -> int:
         raise InputError(f"labels of a data set must be whole numbers. Got {repr(label)[:100]} instead.")
     _require_class(int(label))  # before torch is given a number that it does not have
     return int(label)
+
+
+def _names(classes: Any) -> tuple[str, ...]:
+    """The names of the classes. Raises `InputError` where they have no order, are no texts, or one is there twice."""
+    has_order = hasattr(classes, "__len__") and hasattr(classes, "__getitem__") and getattr(classes, "ndim", 1) == 1
+    names = tuple(classes) if has_order and not isinstance(classes, str | bytes | Mapping | type) else None
+    if names is None or not all(isinstance(one, str) for one in names) or len(set(names)) < len(names):
+        allowed = "their names in order, texts that differ, such as ('cat', 'dog')"
+        raise InputError(f"classes of Data must be {allowed}. Got {short(classes)} instead.")
+    return tuple(map(str, names))
+
+
+def _own_names(classes: Any) -> Any:
+    """The classes of a data set as names that differ: of several names each, as in ImageNet, some are those of two."""
+    if not isinstance(classes, list | tuple):
+        return classes
+    texts = [", ".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in classes]
+    return [f"{text} ({i})" if texts.count(text) > 1 else text for i, text in enumerate(texts)]
 
 
 def _per_channel(field: str, given: Sequence[float] | None, channels: int, measured: Tensor) -> tuple[float, ...]:

@@ -30,6 +30,7 @@ class AttentionDistanceByHead(OverSeeds):
     title: ClassVar[str] = "Attention distance by head"
     measured_by: ClassVar[str] = "AttentionDistance"
     own_columns: ClassVar[tuple[str, ...]] = ("images", "layer", "rank", "uniform")
+    own_values: ClassVar[tuple[str, ...]] = ("layer",)
 
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)

@@ -139,6 +139,11 @@ class OverSeeds(Figure, abc.ABC):
     own_columns: ClassVar[tuple[str, ...]] = ()
     """Columns of its table that no factor may take the names of, beside those that every factor must leave alone."""
 
+    own_values: ClassVar[tuple[str, ...]] = ()
+    """Columns of its single values that the factor `over` may not take the names of, either."""
+    own_hues: ClassVar[tuple[str, ...]] = ()
+    """Columns that the factor `hue` may not take the names of, though others may."""
+
     hue: str = "model"
     over: str = "seed"
     level: float = 0.95
@@ -202,7 +207,10 @@ class OverSeeds(Figure, abc.ABC):
         if self._lacks_others(own.plan):
             raise InputError(f"{what} compares with {self.reference_level}, and there is no other level of {self.hue}.")
         view = View.of(own, figure=self, used=used)
-        if taken := [name for name in view.by if name in self.own_columns]:
+        taken = [name for name in view.by if name in self.own_columns]
+        taken += [self.over] if self.over in self.own_values else []
+        taken += [self.hue] if self.hue in self.own_hues else []
+        if taken:
             raise InputError(f"factors of {what} must have other names than columns of its own. Got {taken[0]!r}.")
         if top is None:
             return view

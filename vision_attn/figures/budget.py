@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from vision_attn import wording
 from vision_attn.figures import theme
-from vision_attn.figures.limited import limited, limits_remarks, mark_hollow
+from vision_attn.figures.limited import LARGEST, limited, limits_remarks, mark_hollow
 from vision_attn.figures.lines import SplitLines
 from vision_attn.figures.view import View
 from vision_attn.plan import Plan
@@ -34,11 +34,11 @@ class Budget(SplitLines):
 
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)
-        found = limited(view, by=view.rows, budget=self.x).rename(columns={"budget": "_x"}).astype({"_x": float})
+        found = limited(view, by=view.rows, budget=self.x).astype({LARGEST: float})
         out = super().table(view)
-        out = out.assign(_x=out[self.x].astype(float)).merge(found, on=[*view.rows, "_x"], how="left")
+        out = out.assign(**{LARGEST: out[self.x].astype(float)}).merge(found, on=[*view.rows, LARGEST], how="left")
         out["limited_by"] = out["limited_by"].astype(object).fillna("")
-        return out.drop(columns="_x").astype(view.runs[view.rows].dtypes.to_dict())
+        return out.drop(columns=LARGEST).astype(view.runs[view.rows].dtypes.to_dict())
 
     def marks(
         self, axes: Axes, own: pd.DataFrame, at: dict[Any, float], style: theme.Style, rows: pd.DataFrame

@@ -29,7 +29,14 @@ class ConditionCurve(SplitLines):
     """
 
     title: ClassVar[str] = "Conditions"
-    own_columns: ClassVar[tuple[str, ...]] = ("difference", "difference_low", "difference_high", "pairs")
+    own_columns: ClassVar[tuple[str, ...]] = (
+        "difference",
+        "difference_low",
+        "difference_high",
+        "pairs",
+        "dropped",
+        "dropped_pairs",
+    )
     factor_fields: ClassVar[tuple[str, ...]] = ("condition", "x", "hue", "over")
 
     condition: str

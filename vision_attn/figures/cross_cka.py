@@ -33,6 +33,7 @@ class CrossCKA(OverSeeds):
     title: ClassVar[str] = "Layers of two networks"
     measured_by: ClassVar[str] = "CKASketch"
     own_columns: ClassVar[tuple[str, ...]] = (*PAIR, "layer", "other")
+    own_values: ClassVar[tuple[str, ...]] = own_columns
     interval: ClassVar[str] = ""
 
     estimator: str = "unbiased"

@@ -33,6 +33,7 @@ class DeletionCurves(CoordinateLines):
     title: ClassVar[str] = "Deletion curves"
     measured_by: ClassVar[str] = "DeletionCurve"
     own_columns: ClassVar[tuple[str, ...]] = ("method", "share")
+    own_values: ClassVar[tuple[str, ...]] = own_columns
     factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over")
     is_linear: ClassVar[bool] = True
     interval: ClassVar[str] = ""

@@ -15,6 +15,7 @@ from vision_attn.figures.view import View
 from vision_attn.records import Records, rows_at
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval, pairs
+from vision_attn.statistics.paired import PAIRED
 
 
 @spec
@@ -47,8 +48,9 @@ class DotPlot(Dots):
             return values
         if not (values[self.hue] == self.reference).any():
             return values.iloc[:0]
-        both = pairs(values, by=view.panels, pair_on=[self.over], compare=self.hue, reference=self.reference)
-        return both.assign(value=both["difference"]).dropna(subset="value")
+        options = {"compare": self.hue, "reference": self.reference, "names": PAIRED}
+        both = pairs(values, by=view.panels, pair_on=[self.over], **options)  # type: ignore[arg-type]
+        return both.assign(value=both[PAIRED[2]]).dropna(subset="value")
 
     @property
     def shows_differences_only(self) -> bool:

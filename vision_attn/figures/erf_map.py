@@ -29,6 +29,7 @@ class ErfMap(OverSeeds):
     title: ClassVar[str] = "Effective receptive fields"
     measured_by: ClassVar[str] = "Influence"
     own_columns: ClassVar[tuple[str, ...]] = ("layer", "row", "column", "of_largest")
+    own_values: ClassVar[tuple[str, ...]] = ("layer", "row", "column")
     interval: ClassVar[str] = ""
 
     metric: str = "erf_map"

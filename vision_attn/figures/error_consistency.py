@@ -27,6 +27,7 @@ class ErrorConsistency(Dots):
     title: ClassVar[str] = "Mistakes in common"
     measured_by: ClassVar[str] = "CorrectByImage"
     own_columns: ClassVar[tuple[str, ...]] = ("first", "second")
+    own_values: ClassVar[tuple[str, ...]] = own_columns
 
     metric: str = "correct"
     along: str = "image"

@@ -28,7 +28,7 @@ class ExpectedBest(Lines):
     """
 
     title: ClassVar[str] = "What the search found"
-    own_columns: ClassVar[tuple[str, ...]] = ("trials",)
+    own_columns: ClassVar[tuple[str, ...]] = ("trials", "leader", "tie", "ahead_at")
     factor_fields: ClassVar[tuple[str, ...]] = ("trial", "hue", "over")
     is_linear: ClassVar[bool] = True
 

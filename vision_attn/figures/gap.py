@@ -16,7 +16,9 @@ from vision_attn.figures.view import View
 from vision_attn.records import Records, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import holm, outperformance, paired_difference, paired_p, pairs
+from vision_attn.statistics.paired import PAIRED
 
+DIFFERENCE = PAIRED[2]
 TESTED = ("p", "p_holm", "outperformance", "outperformance_low", "outperformance_high")
 
 
@@ -51,14 +53,15 @@ class Gap(SplitLines):
 
     def singles(self, view: View) -> pd.DataFrame:
         """The difference of every pair."""
-        return self._pairs(view).dropna(subset="difference").rename(columns={"difference": "value", "value": "own"})
+        both = self._pairs(view)
+        return both.assign(value=both[DIFFERENCE]).dropna(subset="value")
 
     def _pairs(self, view: View) -> pd.DataFrame:
         values = self.values(view)
         by = [*view.panels, self.x]
         if not (values[self.hue] == self.reference).any():
-            return pd.DataFrame(columns=[*by, self.hue, "value", "reference", "difference"])
-        return pairs(values, by=by, pair_on=[self.over], compare=self.hue, reference=self.reference)
+            return pd.DataFrame(columns=[*by, self.hue, *PAIRED])
+        return pairs(values, by=by, pair_on=[self.over], compare=self.hue, reference=self.reference, names=PAIRED)
 
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)
@@ -85,8 +88,8 @@ class Gap(SplitLines):
     def _tests(self, both: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         """p and the probability of being better in a pair, with its bounds, of every cell."""
         names = dict(zip(("estimate", "low", "high"), TESTED[2:], strict=True))
-        wins = outperformance(both, by=by, level=self.level).rename(columns=names)
-        return paired_p(both, by=by).drop(columns="p_holm").merge(wins.drop(columns="n"), on=by)
+        wins = outperformance(both, difference=DIFFERENCE, by=by, level=self.level).rename(columns=names)
+        return paired_p(both, difference=DIFFERENCE, by=by).drop(columns="p_holm").merge(wins.drop(columns="n"), on=by)
 
     def line_levels(self, table: pd.DataFrame, view: View) -> list[Any]:
         return [name for name in view.levels(self.hue) if name != self.reference]
@@ -139,10 +142,11 @@ class Gap(SplitLines):
 
     def _pairing(self, view: View) -> str:
         """What the members of a pair share, by the hashes of their training subsets."""
-        if "subset_sha256" not in view.runs:
+        subset = view.column("subset_sha256")
+        if subset not in view.runs:
             return "nothing is known of their training subsets"
         groups = view.runs.groupby([*view.panels, self.x, self.over], observed=True, dropna=False)
-        is_same = (groups["subset_sha256"].nunique() <= 1).all()
+        is_same = (groups[subset].nunique() <= 1).all()
         return "the same training subset" if is_same else "though not the same training subset in every pair"
 
     def cell(self, row: dict[Any, Any]) -> str:

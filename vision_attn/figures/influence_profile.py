@@ -34,6 +34,7 @@ class InfluenceProfile(OverSeeds):
     title: ClassVar[str] = "Influence by distance"
     measured_by: ClassVar[str] = "Influence"
     own_columns: ClassVar[tuple[str, ...]] = ("layer", "distance_px")
+    own_values: ClassVar[tuple[str, ...]] = own_columns
     factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over", "dashed")
 
     metric: str = "influence_relative"

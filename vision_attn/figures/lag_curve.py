@@ -34,6 +34,7 @@ class LagCurve(SplitLines):
 
     title: ClassVar[str] = "Accuracy by lag in the sequence"
     measured_by: ClassVar[str] = "AccuracyByLag"
+    own_hues: ClassVar[tuple[str, ...]] = ("lag", "distance")
     factor_fields: ClassVar[tuple[str, ...]] = ("hue", "over")
     is_linear: ClassVar[bool] = True
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from vision_attn.figures import theme
-from vision_attn.figures.limited import limited, limits_remarks, mark_hollow
+from vision_attn.figures.limited import LARGEST, limited, limits_remarks, mark_hollow
 from vision_attn.figures.lines import SplitLines
 from vision_attn.figures.view import View
 from vision_attn.records import Records
@@ -36,7 +36,7 @@ class LearningCurve(SplitLines):
             return top
         whole = self.replace(budget=None).view(records)
         found = limited(whole, by=top.by, budget=budget, over=self.over)
-        return dataclasses.replace(top, limited=found.drop(columns="budget"))
+        return dataclasses.replace(top, limited=found.drop(columns=LARGEST))
 
     def table(self, records: Records) -> pd.DataFrame:
         view = self.view(records)

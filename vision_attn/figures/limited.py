@@ -17,18 +17,22 @@ from vision_attn.statistics.tails import ROUNDING
 
 FITS = f"{100 * FITTED:g} % on their training images"
 GAIN = "1.5 points gained from the last fourfold budget (upper bound)"
+LARGEST = "largest budget of a cell"
 
 
 def limited(view: View, *, by: Sequence[str], budget: str, over: str = "seed") -> pd.DataFrame:
-    """What limits every cell `by` at its largest budget: `by`, budget, train_accuracy, limited_by.
+    """What limits every cell `by` at its largest budget: `by`, that budget (`LARGEST`), train_accuracy, limited_by.
 
     "" of what is fitted instead of trained: it has no budget that its data could be told from.
     """
     train, test = (pick(view, "accuracy", at={"split": split}) for split in ("train", "test"))
-    columns = ["budget", "train_accuracy", "limited_by"]
+    columns = [LARGEST, "train_accuracy", "limited_by"]
     if test.empty or over not in view.plan.factors:
         return pd.DataFrame(columns=[*by, *columns]).astype(test[list(by)].dtypes.to_dict())
-    found = limits(train, test, by=by, budget=budget, over=over)[[*by, *columns]]
+    cell = {name: f"{name} of a cell" for name in by}  # a factor may have the name of a column of limits
+    parts = (part.rename(columns=cell) for part in (train, test))
+    found = limits(*parts, by=list(cell.values()), budget=budget, over=over)
+    found = found[[*cell.values(), "budget", *columns[1:]]].set_axis([*by, *columns], axis=1)
     found["limited_by"] = found["limited_by"].mask(found[view.hue].isin(view.fitted), "")
     return found
 

@@ -28,6 +28,10 @@ class MapGallery(OverSeeds):
 
     title: ClassVar[str] = "What maps look like"
     measured_by: ClassVar[str] = "SaliencyGallery"
+    own_hues: ClassVar[tuple[str, ...]] = (
+        *("image", "label", "given", "picture", "method", "map"),
+        *("probability", "right"),
+    )
 
     images: int = 6
 

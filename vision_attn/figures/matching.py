@@ -22,12 +22,18 @@ from vision_attn.records import (
     require_factor,
     require_level,
 )
-from vision_attn.spec import spec
+from vision_attn.spec import InputError, spec
 
 MEASURES = {"params": "parameters", "flops": "forward FLOPs"}
 TRAINING = ("updates", "images_seen", "epochs", "learning_rate")
 SCALE = "branch_sd"
 """What the mixers add before training, where the probe `BranchScale` has measured it."""
+OWN = (
+    *(f"{metric}{end}" for metric in MEASURES for end in ("", "_ratio")),
+    *("verdict", "epochs"),
+    *(f"{name}_{end}" for name in (*TRAINING, SCALE) for end in ("min", "max")),
+)
+"""Columns of its table, and one that they are made of, that no factor of its rows may take the names of."""
 
 
 @spec
@@ -69,6 +75,10 @@ class Matching(Figure):
             groups = sizes.groupby([*others, "metric"], observed=True, dropna=False)["value"]
             if (groups.nunique() > 1).any():
                 changing.append(name)
+        taken = [name for name in changing if name in (*OWN, "reference")]
+        taken += [self.hue] if self.hue in OWN else []
+        if taken:
+            raise InputError(f"factors of Matching must have other names than columns of its own. Got {taken[0]!r}.")
         return [*changing, self.hue]
 
     def table(self, records: Records) -> pd.DataFrame:
@@ -143,9 +153,9 @@ class Matching(Figure):
             f"Size of the models as a ratio to {self.reference}, matched on {on} within ±{100 * self.tolerance:g} %."
         ]
         for verdict, sentence in (("outside", "Outside the tolerance"), ("not measured", "Not measured yet")):
-            names = [str(name) for name in table.loc[table["verdict"] == verdict, self.hue]]
-            if names:
-                said.append(f"{sentence}: {wording.listing(names)}.")
+            rows = table[table["verdict"] == verdict].to_dict("records")
+            if names := [_name(row, self._factors(records)) for row in rows]:
+                said.append(f"{sentence}: {wording.listing(names, most=12)}.")
         said.append("One multiplication with its addition counts as two FLOPs.")
         if f"{SCALE}_min" in table:
             said.append(

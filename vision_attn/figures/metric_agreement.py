@@ -15,6 +15,7 @@ from vision_attn.records import Records
 from vision_attn.spec import spec
 from vision_attn.statistics import mean_interval
 
+WORDS = "metric in words"
 CELL = 0.42
 """The inches that a number in a cell needs."""
 
@@ -31,6 +32,7 @@ class MetricAgreement(OverSeeds):
     title: ClassVar[str] = "Agreement of metrics"
     measured_by: ClassVar[str] = "Pointing"
     own_columns: ClassVar[tuple[str, ...]] = ("one", "other")
+    own_values: ClassVar[tuple[str, ...]] = own_columns
     interval: ClassVar[str] = ""
 
     metrics: tuple[str, ...] = ("hit_share", "mass_share", "deletion_gap", "deletion_correlation")
@@ -55,11 +57,11 @@ class MetricAgreement(OverSeeds):
         texts = frame["metric"].map(wording.metric_text) + (
             "" if frame.empty else keys.map(lambda k: f", {k}" if k else "")
         )
-        frame = frame.assign(text=texts)
-        known = list(dict.fromkeys(frame.sort_values("metric", key=lambda m: m.map(self.metrics.index))["text"]))
+        frame = frame.assign(**{WORDS: texts})
+        known = list(dict.fromkeys(frame.sort_values("metric", key=lambda m: m.map(self.metrics.index))[WORDS]))
         found = []
         for _, own in frame.groupby("run", sort=False):
-            table = own.pivot_table(index=name, columns="text", values="value").reindex(columns=known)
+            table = own.pivot_table(index=name, columns=WORDS, values="value").reindex(columns=known)
             matrix = table.corr(method="spearman", min_periods=3)
             factors = own.iloc[0][[*view.plan.factors, "run"]].to_dict()
             for one, other in itertools.product(known, known):

@@ -27,6 +27,7 @@ class ReceptiveFieldByLayer(OverSeeds):
     title: ClassVar[str] = "Receptive field by layer"
     measured_by: ClassVar[str] = "ReceptiveField"
     own_columns: ClassVar[tuple[str, ...]] = ("kind", "layer", "extent")
+    own_values: ClassVar[tuple[str, ...]] = ("layer", "extent")
 
     mode: str = "architectural"
     own: str = "with"

@@ -14,6 +14,7 @@ from vision_attn.plan import Plan
 from vision_attn.records import Records, planned
 from vision_attn.spec import spec
 from vision_attn.statistics import hierarchical_interval, pairs, variance_components
+from vision_attn.statistics.paired import PAIRED
 
 VALUE, DIFFERENCE = "value", "difference"
 SOURCES = {"sd_outer": "between training subsets", "sd_inner": "between seeds on one subset"}
@@ -63,9 +64,14 @@ class Variation(Dots):
         by, values = view.rows, view.pick(self.metric, split=self.split)
         parts = [values.assign(of=VALUE)]
         if (values[self.hue] == self.reference).any():
-            options = {"pair_on": [self.outer, self.over], "compare": self.hue, "reference": self.reference}
+            options = {
+                "pair_on": [self.outer, self.over],
+                "compare": self.hue,
+                "reference": self.reference,
+                "names": PAIRED,
+            }
             both = pairs(values, by=by[:-1], **options)  # type: ignore[arg-type]
-            parts.append(both.assign(of=DIFFERENCE, value=both["difference"]))
+            parts.append(both.assign(of=DIFFERENCE, value=both[PAIRED[2]]))
         keys, columns = [*by, "of"], [*by, "of", self.outer, "value"]
         frame = pd.concat([part[columns].astype({self.hue: object}) for part in parts], ignore_index=True)
         means = hierarchical_interval(frame, by=keys, outer=self.outer, level=self.level)

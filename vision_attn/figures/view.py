@@ -68,6 +68,9 @@ class View(Records):
         if table["n"].sum():
             return ""
         own = self.values[self.values["metric"] == metric]
+        if own.empty and (others := self._metrics_of(splits)):
+            more = " or another of them" if len(others) > 1 else ""
+            return f'There are values of {wording.listing(others)}: give metric="{others[0]}"{more}.'
         if own.empty or any(len(self.pick(metric, split=split)) for split in splits):
             return ""
         name, drawn = self.column("split"), " or ".join(splits)
@@ -75,6 +78,17 @@ class View(Records):
         if found and not set(found) & set(splits):
             return f"There are values of {metric} of the split {', '.join(found)}, but none of {drawn}."
         return f"There are values of {metric}, but none that have the split {drawn!r} and nothing beside."
+
+    def _metrics_of(self, splits: Sequence[str]) -> list[str]:
+        """The metrics that runs which are done have of those splits, with no coordinate beside."""
+        values, name = self.values, self.column("split")
+        coordinates = list(values.columns[list(values.columns).index("value") + 1 :])
+        if name not in coordinates:
+            return []
+        is_plain = values[[one for one in coordinates if one != name]].isna().all(axis=1)
+        done = self.runs.loc[self.runs["state"] == "done", "run"]
+        found = values[is_plain & values[name].isin(splits) & values["run"].isin(done) & values["value"].notna()]
+        return list(found["metric"].astype(str).unique())
 
     def column(self, name: str) -> str:
         """The column of a coordinate, where a factor may have taken the name itself."""

@@ -1,6 +1,7 @@
 """Altered test images: which ones are looked at, and how their classes compare before and after."""
 
 from collections.abc import Callable, Iterator
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +36,29 @@ def classes(
 ) -> Tensor:
     """The class (N,) of uint8 images (N, C, H, W), each batch of them altered first.
 
-    Raises `InputError` where a logit is NaN: the largest of such is no answer.
+    Raises `InputError` where they are no logits of the labels, as may be at another size, or one of them is NaN: the
+    largest of such is no answer.
     """
     scores = logits(model, images, normalise=lambda batch: data.normalise(alter(batch)))
+    if not are_logits(scores, len(images), data=data):
+        given = f"shape {tuple(scores.shape)} of {len(images)} images of {alter(images[:1]).shape[-1]} pixels"
+        raise not_logits(model, given, data=data)
     require_numbers(model, scores)
     return scores.argmax(1)
+
+
+def are_logits(found: object, number: int, *, data: Data) -> TypeGuard[Tensor]:
+    """Whether that is a logit for each class, or more, of so many images, at each place where labels are."""
+    if not isinstance(found, Tensor) or found.ndim < 2:
+        return False
+    return len(found) == number and found.shape[1] >= data.num_classes and tuple(found.shape[2:]) == data.label_shape
+
+
+def not_logits(model: nn.Module, given: str, *, data: Data) -> InputError:
+    """The sentence about an output that is none of logits."""
+    shape = ", ".join(map(str, ("B", data.num_classes, *data.label_shape)))
+    allowed = f"logits ({shape}) or more, one a class" + (" at every place of the labels" if data.label_shape else "")
+    return InputError(f"output of {type(model).__name__} must be {allowed}. Got {given} instead.")
 
 
 def require_numbers(model: nn.Module, scores: Tensor) -> None:

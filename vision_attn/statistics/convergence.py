@@ -7,6 +7,8 @@ import pandas as pd
 
 from vision_attn.statistics.intervals import check_level, mean_interval, share_interval
 
+FIRST, LOGARITHM = "first update at the threshold", "logarithm of it"
+
 
 def updates_to_threshold(
     history: pd.DataFrame,
@@ -29,9 +31,9 @@ def updates_to_threshold(
     seen = history.dropna(subset=[value]) if value in history else history.iloc[:0].assign(**{value: []})
     all_runs = seen[keys].drop_duplicates()
     there = seen[seen[value] >= threshold].groupby(keys, observed=True, dropna=False)[update].min()
-    firsts = all_runs.merge(there.rename("first").reset_index(), on=keys, how="left")
-    firsts["log"] = np.log(firsts["first"].astype(float))
-    out = mean_interval(firsts, value="log", by=by, level=level)
+    firsts = all_runs.merge(there.rename(FIRST).reset_index(), on=keys, how="left")
+    firsts[LOGARITHM] = np.log(firsts[FIRST].astype(float))
+    out = mean_interval(firsts, value=LOGARITHM, by=by, level=level)
     for name in ("estimate", "low", "high"):
         out[name] = np.exp(out[name])
     counts = firsts.groupby(list(by), observed=True, dropna=False)[run].size()

@@ -13,7 +13,7 @@ import pandas as pd
 
 from vision_attn.statistics.intervals import check_level, resampled_means
 from vision_attn.statistics.monotone import rising
-from vision_attn.statistics.paired import pairs
+from vision_attn.statistics.paired import PAIRED, pairs
 from vision_attn.statistics.tails import ROUNDING
 
 Crossing = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
@@ -141,13 +141,15 @@ def _paired_curves(
     cells = frame[frame[compare].isin([reference, other])].dropna(subset=[value])
     if set(cells[compare]) != {reference, other}:
         return _PairedCurves(lacking="one of the two models has no values")
-    both = pairs(cells, value=value, by=[x], pair_on=pair_on, compare=compare, reference=reference)
-    lone = both[both["difference"].isna()].to_dict("records")
+    first, second, third = PAIRED
+    options = {"compare": compare, "reference": reference, "names": PAIRED}
+    both = pairs(cells, value=value, by=[x], pair_on=pair_on, **options)
+    lone = both[both[third].isna()].to_dict("records")
     alone = [_alone(row, x=x, pair_on=pair_on, names=(other, reference)) for row in lone]
-    counts = {size: int(count) for size, count in both.groupby(x)["difference"].count().items() if count}
+    counts = {size: int(count) for size, count in both.groupby(x)[third].count().items() if count}
     if len(counts) < 2:
         return _PairedCurves(alone, lacking="no seed has both models at two sizes or more")
-    table = both.dropna(subset=["difference"]).pivot(index=list(pair_on), columns=x, values=["value", "reference"])
+    table = both.dropna(subset=[third]).pivot(index=list(pair_on), columns=x, values=[first, second])
     return _PairedCurves(alone, "", tuple(map(float, counts)), tuple(counts.values()), table.to_numpy(float))
 
 
@@ -173,7 +175,7 @@ def _read_off(curves: _PairedCurves, crossing: Crossing, *, level: float, resamp
 
 def _alone(row: dict[Any, Any], *, x: str, pair_on: Sequence[str], names: tuple[Any, Any]) -> str:
     """A value without a partner: seed=3 at 8,000 (without ViT)."""
-    lacks = names[0] if pd.isna(row["value"]) else names[1]
+    lacks = names[0] if pd.isna(row[PAIRED[0]]) else names[1]
     return f"{', '.join(f'{name}={row[name]}' for name in pair_on)} at {row[x]:,.0f} (without {lacks})"
 
 

@@ -10,6 +10,9 @@ from vision_attn.spec import InputError
 from vision_attn.statistics.intervals import mean_interval
 from vision_attn.statistics.tails import ROUNDING
 
+PAIRED = ("value of a pair", "reference of a pair", "difference of a pair")
+"""Names for what `pairs` adds where its other columns may have any name, such as factors."""
+
 
 def pairs(
     frame: pd.DataFrame,
@@ -19,14 +22,19 @@ def pairs(
     pair_on: Sequence[str],
     compare: str = "model",
     reference: Any,
+    names: tuple[str, str, str] = ("value", "reference", "difference"),
 ) -> pd.DataFrame:
     """Every value of the other levels of `compare` beside the reference's of the same `by` and `pair_on`.
 
     One row a pair: `by`, `compare`, `pair_on`, value, reference, difference = value - reference, 0 where no more than
-    rounding. Where one of the two is missing the row is there and its difference is missing.
+    rounding; `names` are those of the last three. Where one of the two is missing the row is there and its difference
+    is missing. Raises `InputError` where another column has one of the names, or the pairs cannot be told.
     """
-    keys = [*by, *pair_on]
-    values = frame[[*keys, compare, value]].rename(columns={value: "value"})
+    keys, (first, second, third) = [*by, *pair_on], names
+    if taken := [name for name in (*keys, compare) if name in names]:
+        allowed = f"columns other than {', '.join(names)}, or `names` given"
+        raise InputError(f"by, pair_on and compare of a paired difference must be {allowed}. Got {taken[0]!r} instead.")
+    values = frame[[*keys, compare, value]].rename(columns={value: first})
     levels = _levels(values[compare])
     if reference not in levels:
         allowed = ", ".join(map(repr, levels)) or "measured: there are no values"
@@ -35,7 +43,7 @@ def pairs(
         twice = values[values.duplicated([*keys, compare])].iloc[0]
         cell = ", ".join(f"{name}={twice[name]}" for name in [*keys, compare])
         raise InputError(f"pair_on must leave one value a cell. Got several for {cell} instead.")
-    own = values[values[compare] == reference].drop(columns=compare).rename(columns={"value": "reference"})
+    own = values[values[compare] == reference].drop(columns=compare).rename(columns={first: second})
     parts = []
     for level in levels:
         if level != reference:
@@ -43,11 +51,11 @@ def pairs(
             part = other.merge(own, on=keys, how="outer")
             part[compare] = pd.Categorical([level] * len(part), categories=levels, ordered=True)
             parts.append(part)
-    out = pd.concat(parts, ignore_index=True) if parts else own.iloc[:0].assign(value=[], **{compare: []})
-    difference = out["value"] - out["reference"]
-    rounding = ROUNDING * np.maximum(out["value"].abs(), out["reference"].abs())
-    out["difference"] = difference.mask(difference.abs() <= rounding, 0.0)
-    return out[[*by, compare, *pair_on, "value", "reference", "difference"]]
+    out = pd.concat(parts, ignore_index=True) if parts else own.iloc[:0].assign(**{first: [], compare: []})
+    difference = out[first] - out[second]
+    rounding = ROUNDING * np.maximum(out[first].abs(), out[second].abs())
+    out[third] = difference.mask(difference.abs() <= rounding, 0.0)
+    return out[[*by, compare, *pair_on, *names]]
 
 
 def paired_difference(
@@ -67,13 +75,14 @@ def paired_difference(
     One row a group and other level: `by`, `compare`, estimate, low, high, n (pairs), sd, dropped, dropped_pairs:
     how many values had no partner, and which: "seed=2 (without ResNet)".
     """
-    both = pairs(frame, value=value, by=by, pair_on=pair_on, compare=compare, reference=reference)
-    keys = [*by, compare]
-    out = mean_interval(both, value="difference", by=keys, level=level)
-    alone = both[both["difference"].isna()]
+    options = {"compare": compare, "reference": reference, "names": PAIRED}
+    both = pairs(frame, value=value, by=by, pair_on=pair_on, **options)
+    keys, (_, second, third) = [*by, compare], PAIRED
+    out = mean_interval(both, value=third, by=keys, level=level)
+    alone = both[both[third].isna()]
     names = [
         ", ".join(f"{name}={row[name]}" for name in pair_on)
-        + f" (without {reference if pd.isna(row['reference']) else row[compare]})"
+        + f" (without {reference if pd.isna(row[second]) else row[compare]})"
         for row in alone.to_dict("records")
     ]
     said = alone.assign(dropped_pairs=names).groupby(keys, observed=True, dropna=False)["dropped_pairs"]
