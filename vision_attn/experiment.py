@@ -131,9 +131,7 @@ def load(path: Path) -> tuple[str, Experiment]:
         )
     if name == RUNS:
         raise InputError(f"name of an experiment file must not be {name}: so is the folder of all runs named.")
-    experiment = (
-        getattr(sources.load_file(path), "experiment", None) if sources.may_define(path, "experiment") else None
-    )
+    experiment = getattr(sources.load_file(path), "experiment", None)
     if not isinstance(experiment, Experiment):
         raise InputError(f"{path} must define `experiment = Experiment(...)`. It does not.")
     _check_references(experiment)

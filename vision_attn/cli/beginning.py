@@ -91,11 +91,14 @@ def list_experiments(
 
 
 def _row(file: Path, results: Path) -> dict[str, Any]:
-    """An experiment file in a line; one that is none says so in the place of its question."""
+    """An experiment file in a line; one that is none says so in the place of its question, and is not run."""
+    from vision_attn import sources
     from vision_attn.experiment import load
     from vision_attn.states import look
 
     try:
+        if not sources.may_define(file, "experiment"):
+            raise InputError(f"{file} must define `experiment = Experiment(...)`. It does not.")
         planned, name = chosen_plan(file, None, None, False)
         presets = ", ".join(load(file)[1].presets)
     except InputError as error:
