@@ -19,7 +19,7 @@ from vision_attn.tables import to_csv, with_digits
 
 Json = dict[str, Any]
 
-LONG = 40_000
+LONG = 16_000
 """Bytes beyond which a figure's table is compressed, as records are: no one reads so much of it by eye."""
 
 
