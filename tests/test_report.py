@@ -361,7 +361,7 @@ def test_seeds_that_learn_from_the_same_images_are_a_notice(tmp_path):
     said = "learn from the same training images: intervals are over initial weights and the order of images"
     folder = made(tmp_path, change=change)
     (notice,) = [one for one in doubts(load(Plan.read(folder), tmp_path / "runs")) if said in one.text]
-    assert notice.text.startswith("With 200 training images all seeds learn from")
+    assert notice.text.startswith("In 3 of 6 cells all seeds learn from")
     assert not notice.loud
 
 

@@ -63,25 +63,22 @@ def _about_budget(records: Records) -> list[Notice]:
 
 def _about_subsets(records: Records) -> list[Notice]:
     """Cells whose seeds all have one training set, as where it is all that there is."""
-    sha, size = column(records, "subset_sha256"), column(records, "train_size")
+    sha = column(records, "subset_sha256")
     factors = [name for name in records.plan.factors if name != "seed"]
     runs = records.runs[records.runs["state"] == "done"]
-    if records.plan.smoke or not {sha, size, "seed"} <= set(runs) or not factors:
+    if records.plan.smoke or not {sha, "seed"} <= set(runs) or not factors:
         return []
-    cells = runs.groupby(factors, observed=True).agg(
-        runs=("run", "nunique"), sets=(sha, "nunique"), size=(size, "first")
-    )
+    cells = runs.groupby(factors, observed=True).agg(runs=("run", "nunique"), sets=(sha, "nunique"))
     several = cells[cells["runs"] > 1]
     alike = several[several["sets"] == 1]
     if alike.empty:
         return []
-    sizes = wording.listing([f"{number:,.0f}" for number in sorted(set(alike["size"].dropna()))])
-    whose = "All seeds" if len(alike) == len(several) else f"With {sizes} training images all seeds"
+    where = "" if len(alike) == len(several) else f"in {len(alike)} of {len(several)} cells "
     text = (
-        f"{whose} learn from the same training images: intervals are over initial weights and the order of images, "
-        "and leave out what another training set would change."
+        f"{where}all seeds learn from the same training images: intervals are over initial weights and the order of "
+        "images, and leave out what another training set would change."
     )
-    return [Notice(text)]
+    return [Notice(wording.headed(text))]
 
 
 def _about_levels(records: Records) -> list[Notice]:
