@@ -70,6 +70,7 @@ def expected(plan: Plan, look: Look) -> Expected:
     todo = [plan.runs[key].run for key in keys]
     paces, likenesses = _paces(plan, look), list(map(_likeness, todo))
     rates = _rates(paces) if any(one not in paces for one in likenesses) else {}
+    beside = statistics.median(pace.beside for pace in paces.values()) if paces else 0.0
     seconds, alike, scaled = 0.0, 0, 0
     for key, run, likeness in zip(keys, todo, likenesses, strict=True):
         number = max(1, numbers[key])
@@ -78,7 +79,7 @@ def expected(plan: Plan, look: Look) -> Expected:
             seconds += known.beside + known.update * number
         elif (rate := _rate(run, rates)) is not None:
             scaled += 1
-            seconds += statistics.median(pace.beside for pace in paces.values()) + rate * _work(run) * number
+            seconds += beside + rate * _work(run) * number
     sizes = [_counted(count_bytes, _subject(run)) for run in todo]
     disk = None if None in sizes else sum(TEXTS_BYTES + (weights or 0) for weights in sizes)
     return Expected(seconds if alike + scaled == len(todo) else None, alike, scaled, disk)

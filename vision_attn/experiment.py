@@ -133,10 +133,15 @@ def load(path: Path) -> tuple[str, Experiment]:
         raise InputError(f"name of an experiment file must not be {name}: so is the folder of all runs named.")
     experiment = getattr(sources.load_file(path), "experiment", None)
     if not isinstance(experiment, Experiment):
-        raise InputError(f"{path} must define `experiment = Experiment(...)`. It does not.")
+        raise none_in(path)
     _check_references(experiment)
     _check_rules(experiment)
     return name, experiment
+
+
+def none_in(path: Path) -> InputError:
+    """The sentence about a file that defines no experiment."""
+    return InputError(f"{path} must define `experiment = Experiment(...)`. It does not.")
 
 
 def _check_references(experiment: Experiment) -> None:

@@ -20,9 +20,8 @@ def level_text(factor: str, level: Any) -> str:
         return f"{short(level) if is_number(level) else level} images"
     if isinstance(level, bool | np.bool_):
         return factor.replace("_", " ") if level else f"not {factor.replace('_', ' ')}"
-    if is_number(level) or level in ("on", "off"):
-        return f"{factor.replace('_', ' ')} {short(level) if is_number(level) else level}"
-    return _words(str(level))
+    text = short(level) if is_number(level) else _words(str(level))
+    return f"{factor.replace('_', ' ')} {text}" if is_number(level) or text in ("on", "off") else text
 
 
 def _words(text: str) -> str:

@@ -1,6 +1,5 @@
 """Verbs to begin with: init writes an experiment file, list shows those that are there, docs writes what to read."""
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,10 +61,16 @@ def init(
         letters = "1 to 64 lower-case letters, digits, - and _, the first a letter or digit"
         allowed = f"{letters}, then .py, and not {RUNS}.py"
         raise InputError(f"name of an experiment file must be {allowed}. Got '{file.name}' instead.")
-    if os.path.lexists(file):
-        raise InputError(f"file must be a new one. '{file}' is there already.")
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(file, TEMPLATE.encode())
+    try:
+        file.touch(exist_ok=False)
+    except FileExistsError:
+        raise InputError(f"file must be a new one. '{file}' is there already.") from None
+    try:
+        write_atomic(file, TEMPLATE.encode())
+    except OSError:  # as on a full disk: an empty file would be in the way of the next try
+        file.unlink()
+        raise
     screen().print(escape(f"{file} is written. Next: vision-attn plan {file}"), soft_wrap=True)
 
 
@@ -93,12 +98,12 @@ def list_experiments(
 def _row(file: Path, results: Path) -> dict[str, Any]:
     """An experiment file in a line; one that is none says so in the place of its question, and is not run."""
     from vision_attn import sources
-    from vision_attn.experiment import load
+    from vision_attn.experiment import load, none_in
     from vision_attn.states import look
 
     try:
         if not sources.may_define(file, "experiment"):
-            raise InputError(f"{file} must define `experiment = Experiment(...)`. It does not.")
+            raise none_in(file)
         planned, name = chosen_plan(file, None, None, False)
         presets = ", ".join(load(file)[1].presets)
     except InputError as error:

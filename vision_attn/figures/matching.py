@@ -148,13 +148,13 @@ class Matching(Figure):
         return figure
 
     def caption(self, table: pd.DataFrame, records: Records) -> str:
-        on = " and ".join(MEASURES[metric] for metric in self.on)
+        by, on = self._factors(records), " and ".join(MEASURES[metric] for metric in self.on)
         said = [
             f"Size of the models as a ratio to {self.reference}, matched on {on} within ±{100 * self.tolerance:g} %."
         ]
         for verdict, sentence in (("outside", "Outside the tolerance"), ("not measured", "Not measured yet")):
             rows = table[table["verdict"] == verdict].to_dict("records")
-            if names := [_name(row, self._factors(records)) for row in rows]:
+            if names := [_name(row, by) for row in rows]:
                 said.append(f"{sentence}: {wording.listing(names, most=12)}.")
         said.append("One multiplication with its addition counts as two FLOPs.")
         if f"{SCALE}_min" in table:

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Collection, Sequence
 
 from vision_attn.report.evidence import effect_text
-from vision_attn.report.shown import CONSTRUCTED, is_uncorrected, shown
-from vision_attn.verdicts import Finding, flat, rates_text
+from vision_attn.report.shown import CONSTRUCTED, shown
+from vision_attn.verdicts import Finding, flat, is_uncorrected, rates_text
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,8 +23,8 @@ MATCHED = 0.02
 
 def doubts(records: Records) -> list[Notice]:
     """What the reader has to know before any number: smoke runs, underfitting, levels and sources that do not hold."""
-    short, alike = _about_budget(records), _about_subsets(records)
-    return [*_about_smoke(records), *short, *alike, *_about_levels(records), *_about_sources(records)]
+    kinds = (_about_smoke, _about_budget, _about_subsets, _about_levels, _about_sources)
+    return [notice for about in kinds for notice in about(records)]
 
 
 def about_entries(evidence: Sequence[Evidence]) -> list[Notice]:

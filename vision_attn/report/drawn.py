@@ -122,12 +122,11 @@ def _figure(name: str, data: Json, figure: Figure, records: Records) -> tuple[Dr
     is_shown = not (instead or repeats)
     own = ", ".join(_said(field, value) for field, value in data.items() if field != "kind" and value is not None)
     printed = pd.DataFrame() if repeats else _shown(plot.printed)
+    caption = " ".join(filter(None, [plot.caption.replace(instead, "").strip(), _images(figure, records.plan)]))
     drawn = Drawn(
         name,
         heading(figure, records.plan) or (f"{figure.title}: {own}" if name != data["kind"] and own else figure.title),
-        caption=""
-        if repeats
-        else f"{plot.caption.replace(instead, '').strip()} {_images(figure, records.plan)}".strip(),
+        caption="" if repeats else caption,
         image=svg.address(rendering.rendered(plot.sheet, kinds=("svg",))["svg"]) if is_shown else "",
         told=_told(plot.sheet) if is_shown else "",
         instead=instead or repeats,

@@ -13,11 +13,11 @@ from vision_attn.plan import Plan, folders_in
 from vision_attn.report import conclusions, withdrawals
 from vision_attn.report.claims import Claim, claim_of, claims
 from vision_attn.report.conclusions import Conclusion, Reference
-from vision_attn.report.shown import CONSTRUCTED, UNCORRECTED, is_uncorrected, shown
+from vision_attn.report.shown import CONSTRUCTED, UNCORRECTED, shown
 from vision_attn.report.withdrawals import Entry
 from vision_attn.spec import InputError
 from vision_attn.tables import read_tables
-from vision_attn.verdicts import SeedVerdict
+from vision_attn.verdicts import SeedVerdict, is_uncorrected
 
 TABLE = "verdicts"
 NEEDED = ("claim", "statement", "estimate", "low", "high", "n", "verdict", "words", "rule", "metric")

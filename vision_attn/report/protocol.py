@@ -63,7 +63,8 @@ def settings(records: Records) -> list[Setting]:
         capped = [[_capped(records, keys)] for keys in by_model.values()]
         rows.append(_setting("runs ended by the cap, not by a stall", capped))
     asked = [call(probe) for probe in plan.probes if len(probe) > 1]
-    rows += [_setting("probes not as by default", [[text] for text in [", ".join(asked)] * len(runs)])] if asked else []
+    if asked:
+        rows.append(_setting("probes not as by default", [[", ".join(asked)]] * len(runs)))
     return [*rows, *_devices(records, list(by_model.values()))]
 
 

@@ -11,8 +11,3 @@ def shown(verdict: str, *, is_exact: bool, is_uncorrected: bool = False) -> str:
     if is_exact and verdict == "supports":
         return CONSTRUCTED
     return f"{verdict}, {UNCORRECTED}" if is_uncorrected else verdict
-
-
-def is_uncorrected(verdict: str, p_holm: float, *, level: float) -> bool:
-    """Whether a part contradicts by itself only. Without a correction `p_holm` is NaN: then it does not."""
-    return verdict == "contradicts" and p_holm >= 1 - level

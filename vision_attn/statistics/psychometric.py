@@ -56,8 +56,8 @@ def psychometric_midpoint(
     `found` says what there is: "step", "between" (such a step), "beyond" (the mean is above the middle at every
     distance measured, and at the farthest so is its Student-t interval, where there are several seeds), "before" (it is
     nowhere), "not monotone" (it rises somewhere), "no step" (it falls otherwise than the step, or not at all), "not
-    measured". `estimate` is missing but in the first two; `censored` is "> 7" or
-    "< 1". One row a group: `by`, estimate, low, high, n (seeds), scale, rmse, found, censored.
+    measured". `estimate` is missing but in the first two; `censored` is "> 7" or "< 1". One row a group: `by`,
+    estimate, low, high, n (seeds), scale, rmse, found, censored.
     """
     check_level(level)
     if not chance < ceiling:

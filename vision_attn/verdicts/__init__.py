@@ -1,7 +1,7 @@
 """Verdicts: rules that decide a claim, stated in the experiment before it runs and kept in its plan."""
 
 from vision_attn.verdicts.algebra import Contrast, Correlation, Part, Quantity, Share, claim
-from vision_attn.verdicts.base import AllOf, Finding, Verdict
+from vision_attn.verdicts.base import AllOf, Finding, Verdict, is_uncorrected
 from vision_attn.verdicts.correlation import CorrelationVerdict
 from vision_attn.verdicts.findings import findings, flat, rule, table
 from vision_attn.verdicts.means import (
@@ -38,6 +38,7 @@ __all__ = [
     "claim",
     "findings",
     "flat",
+    "is_uncorrected",
     "on_seeds",
     "rates",
     "rates_text",

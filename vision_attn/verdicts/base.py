@@ -169,6 +169,11 @@ def _conjunction(parts: list[Finding], *, leaves_out: bool) -> Answer:
     return "budget-limited" if answers <= {"supports", "budget-limited"} else "inconclusive"
 
 
+def is_uncorrected(verdict: str, p_holm: float, *, level: float) -> bool:
+    """Whether a part contradicts by itself only. Without a correction `p_holm` is NaN: then it does not."""
+    return verdict == "contradicts" and p_holm >= 1 - level
+
+
 def _counted(parts: list[Finding], *, kind: str) -> str:
     """How many parts say what, in words: 4 of 9 parts contradict it and 1 is inconclusive.
 
@@ -179,7 +184,7 @@ def _counted(parts: list[Finding], *, kind: str) -> str:
         "uncorrected": ("contradicts it only uncorrected", "contradict it only uncorrected"),
         "supports": ("supports it", "support it"),
     }
-    is_lost = [part.verdict == "contradicts" and part.p_holm >= 1 - part.level for part in parts]
+    is_lost = [is_uncorrected(part.verdict, part.p_holm, level=part.level) for part in parts]
     counts = Counter("uncorrected" if lost else part.verdict for part, lost in zip(parts, is_lost, strict=True))
     said: list[str] = []
     for answer in [*verbs, *(other for other in counts if other not in verbs)]:
