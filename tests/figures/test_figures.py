@@ -111,8 +111,10 @@ def test_levels_along_x_may_be_false_and_true(figure):
         assert plot.table.set_index(["model", "flag"])["estimate"].round(9).tolist() == [0.505, 0.605] * 2
 
 
-def test_no_size_that_is_printed_beside_a_model_stands_on_the_line_of_the_reference():
-    sizes = {"ViT": (1000.0, 2000.0), "twin": (1030.0, 1730.0), "stem": (970.0, 2400.0), "ResNet": (950.0, 4200.0)}
+@pytest.mark.parametrize("share", [0.97, 0.75, 0.67, 0.58, 0.52, 0.45, 0.3])
+@pytest.mark.parametrize("largest", [4200.0, 40_000.0])
+def test_no_size_that_is_printed_beside_a_model_stands_on_the_line_of_the_reference(share, largest):
+    sizes = {"ViT": (1000.0, 2000.0), "twin": (1030.0, 1730.0), "stem": (1e3 * share, 2400.0), "ResNet": (950, largest)}
 
     def rows(cell):
         return [
@@ -128,6 +130,7 @@ def test_no_size_that_is_printed_beside_a_model_stands_on_the_line_of_the_refere
     boxes = {text.get_text(): text.get_window_extent() for text in axes.texts}
     assert len(boxes) == 8
     assert not [text for text, box in boxes.items() if box.x0 < line < box.x1 or box.x0 < axes.bbox.x0]
+    assert all(box.x1 < figure.bbox.x1 for box in boxes.values())
 
 
 @pytest.mark.parametrize(

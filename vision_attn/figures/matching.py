@@ -185,6 +185,8 @@ class Matching(Figure):
 MOST_TICKS = 7
 ROOM = 0.3
 """Of the axis, what must lie to the left of a point for its text to stand there."""
+LEFT, RIGHT = 0.86, 1.14
+"""Octaves of the axis beyond its lowest and its highest power of 2."""
 _BESIDE: dict[str, Any] = {"fontsize": 8, "va": "center", "color": theme.INK}
 
 
@@ -267,11 +269,17 @@ def _range(low: float, high: float) -> str:
 
 
 def _octaves(ratios: np.ndarray) -> tuple[int, int]:
-    """The powers of 2 between which the ratios lie, at least half to twice."""
-    known = ratios[np.isfinite(ratios) & (ratios > 0)]
-    low = np.floor(np.log2(known.min() * 0.99)) if known.size else -1
-    high = np.ceil(np.log2(known.max() * 1.01)) if known.size else 1
-    return int(min(low, -1)), int(max(high, 1))
+    """The powers of 2 between which the ratios lie, at least half to twice.
+
+    They begin earlier where else a text had room neither left of its point nor between that and the reference's line.
+    """
+    powers = np.log2(ratios[np.isfinite(ratios) & (ratios > 0)])
+    low = min(-1, int(np.floor(powers.min(initial=0) - 0.01)))
+    high = max(1, int(np.ceil(powers.max(initial=0) + 0.01)))
+    below = powers[powers < 0]
+    while np.any(np.maximum(below - (low - LEFT), -below) < ROOM * (high + RIGHT - low + LEFT)):
+        low -= 1
+    return low, high
 
 
 def _ratio_axis(axes: Any, low: int, high: int) -> None:
@@ -279,7 +287,7 @@ def _ratio_axis(axes: Any, low: int, high: int) -> None:
     step = -(-(high - low + 1) // MOST_TICKS)
     ticks = [2.0**power for power in range(low, high + 1) if power % step == 0]
     axes.set_xscale("log", base=2)
-    axes.set_xlim(0.55 * 2.0**low, 2.2 * 2.0**high)
+    axes.set_xlim(2.0 ** (low - LEFT), 2.0 ** (high + RIGHT))
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"×{x:g}" if x > 0.1 else f"×{x:.2g}"))
