@@ -15,8 +15,9 @@ ElementTree.register_namespace("", SVG)
 ElementTree.register_namespace("xlink", XLINK)
 HREF = f"{{{XLINK}}}href"
 LETTERS = {"font-size", "font-weight", "font-style", "text-anchor"}
-INHERITED = {"fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width", "stroke-dasharray", *LETTERS}
-"""Properties that a group hands down, but for joins and caps, which matplotlib sets of every element by itself."""
+LINES = {"stroke-width", "stroke-dasharray", "stroke-dashoffset", "stroke-linejoin", "stroke-linecap"}
+INHERITED = {"fill", "fill-opacity", "stroke", "stroke-opacity", *LINES, *LETTERS}
+"""Properties that a group hands down."""
 FONTS = f"{FONT}, Verdana, sans-serif"
 """What text is written in: the font that it was measured in, its next kin, and what there is."""
 
@@ -34,6 +35,8 @@ def compact(drawing: bytes) -> bytes:
     for text in root.iter(f"{{{SVG}}}text"):
         _fit(text)
     _shrink(root, names)
+    for rules in root.iter(f"{{{SVG}}}style"):  # joins and caps from the drawing, so that groups can hand down others
+        rules.text = (rules.text or "").replace("*{", "svg{")
     root.set("font-family", FONTS)
     return ElementTree.tostring(root)
 
@@ -45,7 +48,7 @@ def address(drawing: bytes) -> str:
     them; other programs may not, so files keep xlink's, and every style where it is.
     """
     text = drawing.decode().replace(f' xmlns:xlink="{XLINK}"', "").replace(" xlink:href=", " href=")
-    text = _classed(text)
+    text = _classed(text).replace(" />", "/>")
     text = re.sub(r"<[^>]*>|[^<]+", _unquoted, text)
     for sign in "%#&\n":
         text = text.replace(sign, f"%{ord(sign):02X}")
