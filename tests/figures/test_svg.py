@@ -100,6 +100,15 @@ def test_every_shape_keeps_its_place_its_style_and_its_order(before):
         assert np.abs(pairs[0] - pairs[1]).max(initial=0) <= 0.0151  # of a point: a shape and its place
 
 
+def test_what_the_drawing_says_of_joins_reaches_every_mark_and_a_group_can_say_other(before):
+    small = ElementTree.fromstring(svg.compact(before))
+    (rules,) = (element.text for element in small.iter(f"{{{svg.SVG}}}style"))
+    assert rules == "svg{stroke-linejoin: round; stroke-linecap: butt}"
+    groups = [element for element in small.iter(f"{{{svg.SVG}}}g") if "stroke-line" in (element.get("style") or "")]
+    assert groups
+    assert all(len(group) > 1 for group in groups)
+
+
 def test_text_is_as_long_as_it_was_measured_in_whatever_font_it_is_seen(drawing, before):
     small = ElementTree.fromstring(svg.compact(before))
     assert small.get("font-family") == "DejaVu Sans, Verdana, sans-serif"
