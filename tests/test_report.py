@@ -175,6 +175,18 @@ def test_the_answer_is_the_difference_to_the_reference_at_the_largest_size(tmp_p
     assert "Speaks for 0.12 million parameters; 50 to 200 training images of mnist5k, 28 px; " in said
 
 
+def test_the_answer_of_a_gap_in_panels_is_of_the_last_and_says_so():
+    def measured(cell):
+        lead = {"1 TFLOPs": 0.1, "4 TFLOPs": 0.3}[cell["compute"]] + cell["dim"] / 1000 + cell["seed"] / 100
+        return [{"metric": "accuracy", "split": "test", "value": 0.2 + lead * (cell["model"] == "twin")}]
+
+    factors = {"model": ["ViT", "twin"], "seed": [0, 1, 2], "compute": ["1 TFLOPs", "4 TFLOPs"], "dim": [50, 100]}
+    records = make_records(factors, measured)
+    figures = ({"kind": "Gap", "reference": "ViT", "x": "dim"},)
+    records = dataclasses.replace(records, plan=records.plan.replace(figures=figures))
+    assert answer(records, []).startswith("With dim 100 and 4 TFLOPs twin is 41.0 [")
+
+
 def test_numbers_of_training_images_may_have_names(tmp_path):
     plan, names = made_up.make_plan(**SMALL), {50: "few", 200: "all"}
     made_up.write_store(tmp_path / "runs", plan)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from vision_attn import wording
 from vision_attn.figures import ErrorConsistency, Figure, Gap, Selection
-from vision_attn.records import Records, fitted_levels, pick
+from vision_attn.records import Records, facets, fitted_levels, pick
 from vision_attn.report.drawn import made
 from vision_attn.report.evidence import DECIDES, Evidence, Part
 from vision_attn.report.scope import SEED, scope
@@ -73,11 +73,20 @@ def _number(part: Part, *, of: Part) -> str:
 
 
 def _from_gap(records: Records) -> str:
-    """The first model beside the reference of the first `Gap`, at the largest level along its axis."""
+    """The first model beside the reference of the first `Gap`, at the largest level along its axis.
+
+    Of the factors beside it is the last level measured there, which is said.
+    """
     for figure, table in _measured(records, Gap, metric="accuracy"):
         rows = table.dropna(subset=["estimate"])
         if len(rows):
-            return _gap_text(rows[rows[figure.x] == rows[figure.x].max()].to_dict("records")[0], figure)
+            rows, at = rows[rows[figure.x] == rows[figure.x].max()], []
+            for name in facets(records.plan, used=(figure.x, figure.hue, figure.over)):
+                if name in rows:
+                    level = [one for one in records.plan.levels(name) if (rows[name] == one).any()][-1]
+                    rows = rows[rows[name] == level]
+                    at.append(_level(name, level))
+            return _gap_text(rows.to_dict("records")[0], figure, at)
     return ""
 
 
@@ -139,7 +148,7 @@ def _kappa(row: dict[Any, Any]) -> str:
     return wording.interval({**row, "planned": row["n"]}, metric="")
 
 
-def _gap_text(row: dict[Any, Any], figure: Gap) -> str:
+def _gap_text(row: dict[Any, Any], figure: Gap, at: list[str]) -> str:
     bounds = [row["low"], row["high"]]
     behind = row["estimate"] < 0
     if behind:
@@ -148,9 +157,9 @@ def _gap_text(row: dict[Any, Any], figure: Gap) -> str:
     said = wording.number(abs(row["estimate"]), metric="accuracy")
     if not pd.isna(bounds[0]):
         said += f" [{', '.join(wording.number(bound, metric='accuracy') for bound in bounds)}]"
-    side = "behind" if behind else "ahead of"
+    side, where = "behind" if behind else "ahead of", wording.listing([_level(figure.x, row[figure.x]), *at])
     return (
-        f"With {_level(figure.x, row[figure.x])} {row[figure.hue]} is {said} points {side} {row['reference']} in "
+        f"With {where} {row[figure.hue]} is {said} points {side} {row['reference']} in "
         f"{figure.split} accuracy{certain}, {wording.counted(row['n'], figure.over)}."
     )
 
